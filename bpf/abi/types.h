@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Words that the kernel programs and the agent share. The agent's TypeScript types and codecs are
+ * generated from the BTF of these structs, so a field's type says how it is decoded:
+ *
+ *   __be16, __be32   a number whose first byte is the most significant (network order)
+ *   struct hw_ip     sixteen bytes, network order; IPv4 as ::ffff:a.b.c.d
+ *   __u8 x[6] mac    bytes
+ *
+ * Padding is explicit and must be zero: map keys are compared byte by byte.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+struct hw_ip {
+	union {
+		__u8 bytes[16];
+		__be32 words[4];
+	};
+};
+
+/* What may be done by and to an endpoint or a network. A network's flags are copied to its endpoints. */
+enum hw_network_flags {
+	HW_NETWORK_INTERNAL = 1,	/* no way out and no way in but for the host by the gateway's address */
+	HW_NETWORK_NO_ICC = 2,		/* endpoints of the network may not open flows to one another */
+	HW_NETWORK_MASQUERADE = 4,	/* flows to the world take the uplink's address */
+	HW_NETWORK_IPV6 = 8,		/* endpoints may speak IPv6 at all */
+};
+
+/* One container's attachment to one network. Key in hw_endpoints: ifindex; in hw_addresses: its address. */
+struct hw_endpoint {
+	__u32 ifindex;		/* host end of its veth, in the host's namespace */
+	__u32 network;		/* number of its network, 1… */
+	__u32 identity;		/* 0: not known yet */
+	__u32 mtu;
+	struct hw_ip ipv4;	/* ::ffff:a.b.c.d, all zero: none */
+	struct hw_ip ipv6;	/* all zero: none */
+	__u8 mac[6];
+	__u16 flags;		/* enum hw_network_flags */
+};
+
+/* Key: the network's number. */
+struct hw_network {
+	struct hw_ip gateway4;	/* all zero: none */
+	struct hw_ip gateway6;
+	struct hw_ip snat4;	/* source of masqueraded flows; all zero: the uplink's own address */
+	struct hw_ip snat6;
+	__u32 flags;		/* enum hw_network_flags */
+	__u32 pad;
+};
+
+enum hw_host_address_flags {
+	HW_HOST_ADDRESS_LOCAL = 1,	/* an address of the host itself */
+	HW_HOST_ADDRESS_GATEWAY = 2,	/* the gateway of `network` */
+};
+
+/* Key: struct hw_ip, an address that the host answers to. */
+struct hw_host_address {
+	__u32 flags;
+	__u32 network;
+};
+
+/* Key: ifindex of a device with a way to the world. */
+struct hw_uplink {
+	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none */
+	struct hw_ip ipv6;
+	__u32 mtu;
+	__u32 pad;
+};
+
+/*
+ * A published port. addr ::ffff:0.0.0.0 (IPv4) or :: (IPv6) stands for every address of the host in
+ * that family; an exact address is looked up first.
+ */
+struct hw_frontend_key {
+	struct hw_ip addr;
+	__be16 port;
+	__u8 proto;		/* 6 TCP, 17 UDP, 132 SCTP */
+	__u8 pad;
+};
+
+struct hw_backend {
+	struct hw_ip addr;	/* the endpoint's address; its family may differ from the frontend's only for sock-lb */
+	__be16 port;
+	__u16 pad;
+	__u32 network;
+};
+
+/* Conntrack keys: the packet as seen before any rewrite. For ICMP echo a request has sport = id and dport = 0, a reply the reverse. */
+struct hw_ct4_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct hw_ct6_key {
+	struct hw_ip saddr;
+	struct hw_ip daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+enum hw_ct_flags {
+	HW_CT_REPLY = 1,	/* this entry matches the answering direction */
+	HW_CT_SEEN = 2,		/* a packet of this direction has passed */
+	HW_CT_FIN = 4,		/* this direction has sent FIN */
+	HW_CT_CLOSED = 8,	/* RST seen, or FIN both ways */
+	HW_CT_NAT = 16,		/* `to` differs from the key */
+};
+
+/* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */
+struct hw_ct4 {
+	struct hw_ct4_key to;	/* the packet as it leaves: rewrite what differs */
+	__u32 expires;		/* low 32 bits of jiffies */
+	__u16 flags;		/* enum hw_ct_flags */
+	__u16 pad;
+	__u32 network;		/* network of the endpoint that opened or accepted the flow */
+	__u32 pad2;
+};
+
+struct hw_ct6 {
+	struct hw_ct6_key to;
+	__u32 expires;
+	__u16 flags;
+	__u16 pad;
+	__u32 network;
+};
+
+/* Ports of a fragmented datagram, learnt from its first fragment. */
+struct hw_fragment_key {
+	struct hw_ip saddr;
+	struct hw_ip daddr;
+	__u32 id;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct hw_fragment {
+	__be16 sport;
+	__be16 dport;
+	__u32 expires;
+};
+
+/* sock-lb: what a host socket asked for, so that getpeername and recvmsg show it again. */
+struct hw_sock_key {
+	__u64 cookie;
+	struct hw_ip addr;	/* backend */
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+struct hw_sock_origin {
+	struct hw_ip addr;	/* frontend as the program named it */
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+enum hw_direction {
+	HW_DIRECTION_FROM_CONTAINER = 0,
+	HW_DIRECTION_TO_CONTAINER = 1,
+	HW_DIRECTION_FROM_UPLINK = 2,
+	HW_DIRECTION_FROM_HOST = 3,
+};
+
+/* hw_metrics is a per-CPU array indexed by direction * HW_METRIC_REASONS + reason; reason 0 counts what was forwarded. */
+#define HW_METRIC_REASONS 128
+#define HW_DIRECTIONS 4
+
+struct hw_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* One dropped packet, in the ring hw_events. Lost events are counted in hw_metrics under REASON_EVENT_LOST. */
+struct hw_event {
+	__u64 time;		/* ns since boot, CLOCK_MONOTONIC */
+	__u32 ifindex;		/* device the packet was seen on */
+	__u32 network;		/* 0: not known */
+	struct hw_ip saddr;
+	struct hw_ip daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 reason;		/* enum hw_drop_reason */
+	__u8 direction;		/* enum hw_direction */
+	__u8 pad;
+	__u32 length;
+	__u32 pad2;
+};
+
+/* Set once before a program is loaded; the verifier deletes what it turns off. */
+struct hw_config {
+	__u32 host_ifindex;		/* hwhost: where the host's own traffic with containers enters and leaves */
+	__u32 hz;			/* jiffies a second */
+	__u8 host_mac[6];		/* MAC of hwhost, of every host-side veth, and of every ARP and ND answer */
+	__u8 between_networks;		/* 1: containers on different networks may talk */
+	__u8 ipv6;			/* 1: IPv6 is on */
+	__u16 ephemeral_low;		/* the host's own ephemeral ports, never given to masqueraded flows */
+	__u16 ephemeral_high;
+	__u32 pad;
+	__u64 host_netns_cookie;	/* sock-lb acts only on sockets of this namespace; 0: on every one */
+};

@@ -1,0 +1,226 @@
+// What the doors may ask of the engine: commands that change, queries that look.
+import type { Ip } from "../std/ip.ts";
+import type {
+  ContainerIdentity, EndpointId, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort, EndpointState,
+} from "../network/types.ts";
+
+// ---- Commands. Each takes its turn in one queue. `signal` aborts it: before its turn it does nothing, after it undoes.
+
+export interface CreateNetwork {
+  readonly id: NetworkId;
+  /** Raw text from Docker; the model parses and validates it. */
+  readonly ipv4: readonly SubnetRequest[];
+  readonly ipv6: readonly SubnetRequest[];
+  readonly internal: boolean;
+  /** --ipv4=false on engines from 28 on. */
+  readonly enableIpv4: boolean;
+  readonly enableIpv6: boolean;
+  /** `-o` options as given. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface SubnetRequest {
+  readonly pool: string;
+  /** CIDR text; null: Docker gave none. */
+  readonly gateway: string | null;
+  readonly aux: Readonly<Record<string, string>>;
+}
+
+export interface CreateEndpoint {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  /** CIDR text or null. */
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  readonly mac: string | null;
+  readonly ports: readonly PortRequest[];
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface CreateEndpointReply {
+  /** Set only when the request named none. */
+  readonly mac: string | null;
+}
+
+export interface Join {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  readonly sandboxKey: string;
+  readonly ports: readonly PortRequest[];
+}
+
+export interface JoinReply {
+  readonly sourceName: string;
+  readonly destinationPrefix: string;
+  readonly gateway4: Ip | null;
+  readonly gateway6: Ip | null;
+  /** Always true for internal networks, so that Docker adds no second interface. */
+  readonly disableGatewayService: boolean;
+}
+
+export interface EndpointRef {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+}
+
+export interface PublishPorts extends EndpointRef {
+  /** null: Docker sent none; what CreateEndpoint or Join brought stands. */
+  readonly ports: readonly PortRequest[] | null;
+}
+
+export interface RequestPool {
+  readonly addressSpace: string;
+  /** CIDR text; "" means one of the node's own. */
+  readonly pool: string;
+  readonly subPool: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly ipv6: boolean;
+}
+
+export interface RequestPoolReply {
+  readonly id: PoolId;
+  readonly prefix: string;
+}
+
+export interface RequestAddress {
+  readonly pool: PoolId;
+  /** "" means any. */
+  readonly address: string;
+  readonly purpose: "gateway" | "endpoint";
+}
+
+export interface ReleaseAddress {
+  readonly pool: PoolId;
+  readonly address: string;
+}
+
+/** What Docker's API says exists, for reconciliation. */
+export interface DockerTruth {
+  readonly networks: readonly {
+    readonly id: NetworkId;
+    readonly name: string;
+    readonly endpoints: readonly { readonly id: EndpointId; readonly container: ContainerIdentity | null }[];
+  }[];
+}
+
+export interface ReconcileReport {
+  readonly removedEndpoints: readonly EndpointId[];
+  readonly removedNetworks: readonly NetworkId[];
+  readonly identified: number;
+}
+
+export interface Commands {
+  createNetwork(command: CreateNetwork, signal?: AbortSignal): Promise<void>;
+  deleteNetwork(id: NetworkId, signal?: AbortSignal): Promise<void>;
+  createEndpoint(command: CreateEndpoint, signal?: AbortSignal): Promise<CreateEndpointReply>;
+  deleteEndpoint(ref: EndpointRef, signal?: AbortSignal): Promise<void>;
+  join(command: Join, signal?: AbortSignal): Promise<JoinReply>;
+  leave(ref: EndpointRef, signal?: AbortSignal): Promise<void>;
+  publishPorts(command: PublishPorts, signal?: AbortSignal): Promise<void>;
+  revokePorts(ref: EndpointRef, signal?: AbortSignal): Promise<void>;
+  requestPool(command: RequestPool, signal?: AbortSignal): Promise<RequestPoolReply>;
+  releasePool(id: PoolId, signal?: AbortSignal): Promise<void>;
+  /** Returns `address/length`. */
+  requestAddress(command: RequestAddress, signal?: AbortSignal): Promise<string>;
+  releaseAddress(command: ReleaseAddress, signal?: AbortSignal): Promise<void>;
+  /** Removes what Docker no longer has, names and labels what it has. */
+  reconcile(truth: DockerTruth, signal?: AbortSignal): Promise<ReconcileReport>;
+}
+
+// ---- Queries. They read the last saved state and never wait for the queue.
+
+export interface EndpointView {
+  readonly id: EndpointId;
+  readonly name: string;
+  readonly containerId: string;
+  readonly network: string;
+  readonly networkId: NetworkId;
+  readonly node: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly mac: string;
+  readonly identity: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: EndpointState;
+  readonly hostInterface: string;
+  readonly default: { readonly in: "allow" | "deny"; readonly out: "allow" | "deny" };
+  readonly mtu: number;
+  readonly ports: readonly PublishedPort[];
+}
+
+export interface NetworkView {
+  readonly id: NetworkId;
+  readonly name: string;
+  readonly ipv4: string;
+  readonly gateway4: string;
+  readonly ipv6: string;
+  readonly gateway6: string;
+  readonly internal: boolean;
+  readonly endpoints: number;
+  readonly mtu: number | null;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface PortView {
+  readonly container: string;
+  readonly containerId: string;
+  readonly endpoint: EndpointId;
+  readonly network: string;
+  readonly protocol: Protocol;
+  readonly containerPort: number;
+  readonly hostIp: string;
+  readonly hostPort: number;
+}
+
+/** One part of the whole, for `hawser status`. */
+export interface PartStatus {
+  readonly part: string;
+  readonly state: "ok" | "degraded" | "failed" | "off";
+  readonly detail: string;
+}
+
+export interface Status {
+  readonly node: string;
+  readonly version: string;
+  readonly ready: boolean;
+  /** One sentence each, with the mend. */
+  readonly problems: readonly string[];
+  readonly parts: readonly PartStatus[];
+  readonly counts: { readonly networks: number; readonly endpoints: number; readonly ports: number; readonly pools: number };
+  readonly kernel: {
+    readonly release: string;
+    /** Feature → used or not, e.g. tcx: true. */
+    readonly features: Readonly<Record<string, boolean>>;
+    readonly programs: readonly { readonly name: string; readonly device: string; readonly hook: string; readonly mode: string }[];
+    readonly uplinks: readonly string[];
+  };
+  readonly counters: readonly { readonly direction: string; readonly reason: string; readonly packets: bigint; readonly bytes: bigint }[];
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+}
+
+export interface MapView {
+  readonly name: string;
+  readonly type: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly capacity: number;
+  readonly entries: number;
+}
+
+export interface MapEntryView {
+  /** Decoded to plain JSON: addresses as text, bytes as hex. */
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+export interface Queries {
+  status(): Promise<Status>;
+  endpoints(): readonly EndpointView[];
+  networks(): readonly NetworkView[];
+  ports(): readonly PortView[];
+  network(id: NetworkId): Network | undefined;
+  maps(): Promise<readonly MapView[]>;
+  /** @throws HawserError NOT_FOUND with the known names. At most `limit` entries. */
+  dumpMap(name: string, limit: number): Promise<readonly MapEntryView[]>;
+}

@@ -1,0 +1,177 @@
+// Kernel handles as the rest of Hawser sees them: bytes in, bytes out, errno as errors. Implemented over native/.
+
+/** Thrown by every handle: `errno` is the positive number, `syscall` what was asked, `detail` the kernel's or verifier's own words. */
+export interface KernelErrorShape {
+  readonly errno: number;
+  readonly syscall: string;
+  readonly detail: string;
+}
+
+export type MapKind = "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "ringbuf" | "prog_array" | "other";
+
+export interface MapInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: MapKind;
+  readonly keySize: number;
+  /** Of one value; per-CPU maps return `cpus` of them, each rounded up to 8 bytes. */
+  readonly valueSize: number;
+  readonly maxEntries: number;
+}
+
+/** An open map. After `close()` every method throws. */
+export interface KernelMap extends Disposable {
+  readonly info: MapInfo;
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** flags: "any" (default), "create" (fails with EEXIST), "update" (fails with ENOENT). */
+  set(key: Uint8Array, value: Uint8Array, flags?: "any" | "create" | "update"): void;
+  /** False when the key was not there. */
+  delete(key: Uint8Array): boolean;
+  /** Every entry, read in batches; entries changed meanwhile may be missed or seen once. Works for per-CPU maps (value: all CPUs concatenated). */
+  entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  /** How many were there. */
+  deleteBatch(keys: readonly Uint8Array[]): number;
+  pin(path: string): void;
+  close(): void;
+}
+
+export interface ProgramTestRun {
+  readonly data: Uint8Array;
+  /** struct __sk_buff (or xdp_md) as bytes; offsets as in linux/bpf.h. */
+  readonly context?: Uint8Array;
+  readonly repeat?: number;
+}
+
+export interface ProgramTestResult {
+  readonly verdict: number;
+  readonly data: Uint8Array;
+  readonly context: Uint8Array;
+  /** Average nanoseconds of one run. */
+  readonly duration: number;
+}
+
+export interface KernelProgram {
+  readonly name: string;
+  readonly section: string;
+  readonly id: number;
+  testRun(input: ProgramTestRun): ProgramTestResult;
+}
+
+/** A loaded object. */
+export interface KernelObject extends Disposable {
+  readonly programs: ReadonlyMap<string, KernelProgram>;
+  readonly maps: ReadonlyMap<string, KernelMap>;
+  close(): void;
+}
+
+export interface LoadOptions {
+  /** Contents for `const volatile` variables, by name; size must match exactly. */
+  readonly rodata?: Readonly<Record<string, Uint8Array>>;
+  /** Maps to use instead of making new ones, by name (already open). The shapes must match or the load fails naming the map. */
+  readonly reuse?: ReadonlyMap<string, KernelMap>;
+  /** Changes of size made before load, by map name. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
+}
+
+export type TcHook = "ingress" | "egress";
+
+/** An attachment that lasts as long as its handle or its pin. */
+export interface KernelLink extends Disposable {
+  readonly id: number;
+  /** Swaps the program with no gap (BPF_LINK_UPDATE). */
+  update(program: KernelProgram): void;
+  pin(path: string): void;
+  /** Detaches even if pinned elsewhere (BPF_LINK_DETACH). */
+  detach(): void;
+  close(): void;
+}
+
+export type CgroupHook =
+  | "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "recvmsg4" | "recvmsg6" | "getpeername4" | "getpeername6" | "bind4" | "bind6";
+
+/** The whole kernel, as src/kernel/index.ts exports it (functions of these names and shapes). */
+export interface Kernel {
+  /** Opens, configures, loads and verifies off the main thread. */
+  loadObject(path: string, options?: LoadOptions): Promise<KernelObject>;
+  openPinnedMap(path: string): KernelMap;
+  openPinnedLink(path: string): KernelLink;
+  createMap(kind: MapKind, name: string, keySize: number, valueSize: number, maxEntries: number): KernelMap;
+  attachTcx(program: KernelProgram, ifindex: number, hook: TcHook): KernelLink;
+  /** clsact, direct action, fixed handle and priority; replaces what is there under that handle. Lives until detached. */
+  attachClsact(program: KernelProgram, ifindex: number, hook: TcHook, handle: number, priority: number): void;
+  detachClsact(ifindex: number, hook: TcHook, handle: number, priority: number): void;
+  attachXdp(program: KernelProgram, ifindex: number, mode: "native" | "generic"): KernelLink;
+  attachCgroup(program: KernelProgram, cgroupPath: string, hook: CgroupHook): KernelLink;
+  /** Calls back on the event loop with each record, until closed. */
+  openRing(map: KernelMap, onRecord: (record: Uint8Array) => void): Disposable;
+  /** Raw BTF (.BTF section) of an object file or of the running kernel ("/sys/kernel/btf/vmlinux"). */
+  readBtf(path: string): Uint8Array;
+  /** SO_NETNS_COOKIE of the calling thread's namespace, or undefined before Linux 5.14. */
+  netnsCookie(): bigint | undefined;
+  /** Whether BPF_LINK_CREATE for TCX works here. */
+  probeTcx(): boolean;
+  /** Mounts bpffs at the path unless one is there. */
+  mountBpffs(path: string): void;
+  /** sd_notify datagram; false when NOTIFY_SOCKET is not set. */
+  sdNotify(state: string): boolean;
+}
+
+// ---- rtnetlink (src/kernel/netlink/): messages encoded in TypeScript, the socket is a native handle.
+
+export interface LinkInfo {
+  readonly index: number;
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly noArp: boolean;
+  /** IFLA_LINKINFO kind, "veth", "" for hardware. */
+  readonly kind: string;
+  /** ARPHRD_*, 1 = Ethernet, 772 = loopback. */
+  readonly type: number;
+}
+
+export interface AddressInfo {
+  readonly index: number;
+  /** `address/length` text. */
+  readonly prefix: string;
+  readonly scope: "global" | "link" | "host" | "other";
+  readonly flags: number;
+}
+
+export interface RouteInfo {
+  /** CIDR text; 0.0.0.0/0 or ::/0 for the default. */
+  readonly destination: string;
+  readonly index: number;
+  readonly gateway: string | null;
+  readonly table: number;
+  readonly type: number;
+  readonly metric: number;
+}
+
+export interface Netlink extends Disposable {
+  links(): Promise<readonly LinkInfo[]>;
+  link(name: string): Promise<LinkInfo | undefined>;
+  createVeth(spec: {
+    readonly name: string; readonly peer: string;
+    readonly mac?: string; readonly peerMac?: string; readonly mtu?: number;
+  }): Promise<void>;
+  setLink(index: number, change: {
+    readonly up?: boolean; readonly mtu?: number; readonly mac?: string; readonly noArp?: boolean; readonly name?: string;
+    /** IFLA_AF_SPEC/AF_INET6/ADDR_GEN_MODE none. */
+    readonly noLinkLocal?: boolean;
+  }): Promise<void>;
+  /** False when there was none. */
+  deleteLink(name: string): Promise<boolean>;
+  addresses(): Promise<readonly AddressInfo[]>;
+  /** Succeeds when it is there already. IPv6 gets IFA_F_NODAD. */
+  addAddress(index: number, prefix: string): Promise<void>;
+  deleteAddress(index: number, prefix: string): Promise<boolean>;
+  routes(): Promise<readonly RouteInfo[]>;
+  /** Adds or replaces. `source` is the preferred source address; scope link when there is no gateway. */
+  replaceRoute(route: { readonly destination: string; readonly index: number; readonly source?: string; readonly gateway?: string }): Promise<void>;
+  deleteRoute(route: { readonly destination: string; readonly index: number }): Promise<boolean>;
+  /** Calls back, coalesced, when links, addresses or routes of the namespace change; until disposed. */
+  watch(onChange: () => void): Disposable;
+}

@@ -1,0 +1,212 @@
+// What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
+import type { Cidr, Family, Ip, Mac } from "../std/ip.ts";
+
+declare const brand: unique symbol;
+/** Docker's 64-hex network id. */
+export type NetworkId = string & { readonly [brand]: "NetworkId" };
+/** Docker's 64-hex endpoint id. */
+export type EndpointId = string & { readonly [brand]: "EndpointId" };
+/** Our IPAM driver's pool id: its prefix as text, `10.44.0.0/26`. */
+export type PoolId = string & { readonly [brand]: "PoolId" };
+
+export type Protocol = "tcp" | "udp" | "sctp";
+
+export interface Subnet {
+  readonly prefix: Cidr;
+  readonly gateway: Ip;
+}
+
+export interface Network {
+  readonly id: NetworkId;
+  /** Number in BPF maps, 1…; never reused while anything may still carry it. */
+  readonly number: number;
+  /** null until Docker's API has told it. */
+  readonly name: string | null;
+  readonly ipv4: Subnet | null;
+  readonly ipv6: Subnet | null;
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+  /** null: the uplink's, read when an endpoint is made. Bytes. */
+  readonly mtu: number | null;
+  /** Where ports without a host address are published; null: every address. */
+  readonly hostBinding4: Ip | null;
+  readonly hostBinding6: Ip | null;
+  /** Source of masqueraded flows; null: the uplink's address. */
+  readonly snat4: Ip | null;
+  readonly snat6: Ip | null;
+  /** Name prefix of the interface inside containers, `eth`. */
+  readonly interfacePrefix: string;
+  /** The raw `-o` options, for display. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** A port as Docker asked for it; `hostPort` 0: any free one; `hostPortEnd` > `hostPort`: any free one in the range. */
+export interface PortRequest {
+  readonly protocol: Protocol;
+  readonly containerPort: number;
+  readonly hostIp: Ip | null;
+  readonly hostPort: number;
+  readonly hostPortEnd: number;
+}
+
+/** A port as it is published: one row of `docker port`. `hostIp` is 0.0.0.0 or :: for every address of its family. */
+export interface PublishedPort {
+  readonly protocol: Protocol;
+  readonly containerPort: number;
+  readonly hostIp: Ip;
+  readonly hostPort: number;
+}
+
+export type EndpointState = "init" | "ready" | "quarantined" | "leaving";
+
+export interface Endpoint {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  readonly ipv4: Cidr | null;
+  readonly ipv6: Cidr | null;
+  readonly mac: Mac;
+  readonly mtu: number;
+  /** Host end of the veth, `hw` and 11 hex digits of the endpoint's id. */
+  readonly hostInterface: string;
+  /** The end that Docker moves into the container: the same with a trailing `c`. */
+  readonly containerInterface: string;
+  readonly state: EndpointState;
+  readonly joined: boolean;
+  readonly sandboxKey: string | null;
+  /** Known once Docker's API has told it. */
+  readonly container: ContainerIdentity | null;
+  /** Requests, kept so that a later ProgramExternalConnectivity without options can be answered. */
+  readonly portRequests: readonly PortRequest[];
+  readonly ports: readonly PublishedPort[];
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+}
+
+export interface ContainerIdentity {
+  readonly id: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** One subnet that our IPAM driver has handed out. */
+export interface Pool {
+  readonly id: PoolId;
+  readonly prefix: Cidr;
+  readonly family: Family;
+  /** `--ip-range`; null: the whole prefix. */
+  readonly range: Cidr | null;
+  /** True when it was cut out of the node's slice, false when the user named it. */
+  readonly automatic: boolean;
+  /** Given out: address → what for. */
+  readonly allocated: Readonly<Record<Ip, "gateway" | "endpoint" | "aux">>;
+  /** Where the next search starts, so that a freed address rests as long as it can. */
+  readonly next: Ip | null;
+}
+
+export interface State {
+  readonly networks: ReadonlyMap<NetworkId, Network>;
+  readonly endpoints: ReadonlyMap<EndpointId, Endpoint>;
+  readonly pools: ReadonlyMap<PoolId, Pool>;
+}
+
+export const emptyState: State = { networks: new Map(), endpoints: new Map(), pools: new Map() };
+
+/** What a decision may know about the world besides the state. Facts come in as data; nothing here does I/O. */
+export interface Context {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** A number in [0, 1), fresh at each call. */
+  readonly random: () => number;
+  /** Smallest MTU of the uplinks; 1500 when there is none. */
+  readonly uplinkMtu: number;
+  /** The host's own addresses with their prefix lengths, for overlap checks and host-binding checks. */
+  readonly hostPrefixes: readonly Cidr[];
+  /** Whether this node speaks IPv6 at all. */
+  readonly ipv6: boolean;
+  readonly pool: PoolConfig;
+  /** Host ports found taken by other programs while this command was tried before, as `tcp 0.0.0.0 8080`. */
+  readonly takenPorts: ReadonlySet<string>;
+}
+
+export interface PoolConfig {
+  readonly ipv4: Cidr;
+  readonly ipv4NodePrefix: number;
+  readonly ipv6: Cidr | null;
+  readonly ipv6NodePrefix: number;
+}
+
+/** What every decision returns: the state to be, the steps that make it so in order, and the answer. */
+export interface Decision<Reply> {
+  readonly next: State;
+  readonly steps: readonly Step[];
+  readonly reply: Reply;
+}
+
+/** The host side of a network in the datapath. */
+export interface NetworkPlan {
+  readonly number: number;
+  readonly ipv4: Subnet | null;
+  readonly ipv6: Subnet | null;
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+  readonly snat4: Ip | null;
+  readonly snat6: Ip | null;
+}
+
+export interface CablePlan {
+  readonly hostInterface: string;
+  readonly containerInterface: string;
+  readonly mac: Mac;
+  readonly mtu: number;
+}
+
+export interface EndpointPlan {
+  readonly hostInterface: string;
+  readonly network: number;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  readonly mac: Mac;
+  readonly mtu: number;
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+}
+
+/** One published port; `address` and `hostIp` may differ in family only when no IPv6 backend exists and the host address is a loopback or any address. */
+export interface PortPlan {
+  readonly protocol: Protocol;
+  readonly hostIp: Ip;
+  readonly hostPort: number;
+  readonly address: Ip;
+  readonly containerPort: number;
+  readonly network: number;
+}
+
+/**
+ * Every change to the host. The datapath has one doer per kind; each doer has `do` and `undo`, both idempotent:
+ * doing what is done, and undoing what is not, succeed.
+ */
+export type Step =
+  | { readonly kind: "network"; readonly network: NetworkPlan }
+  | { readonly kind: "removeNetwork"; readonly network: NetworkPlan }
+  | { readonly kind: "cable"; readonly cable: CablePlan }
+  | { readonly kind: "removeCable"; readonly cable: CablePlan }
+  | { readonly kind: "attach"; readonly cable: CablePlan }
+  | { readonly kind: "detach"; readonly cable: CablePlan }
+  | { readonly kind: "endpoint"; readonly endpoint: EndpointPlan }
+  | { readonly kind: "removeEndpoint"; readonly endpoint: EndpointPlan }
+  | { readonly kind: "claimPort"; readonly port: PortPlan }
+  | { readonly kind: "port"; readonly port: PortPlan }
+  | { readonly kind: "removePort"; readonly port: PortPlan };
+
+export type StepOf<K extends Step["kind"]> = Extract<Step, { readonly kind: K }>;
+
+export interface Doer<S extends Step> {
+  do(step: S): Promise<void>;
+  undo(step: S): Promise<void>;
+}
+
+/** A missing doer does not compile. */
+export type Doers = { readonly [K in Step["kind"]]: Doer<StepOf<K>> };
