@@ -1,0 +1,48 @@
+// A descriptor watched by Node's event loop: one call of `ready`, in a handle scope, each time it can be read.
+#pragma once
+
+#include "common.h"
+
+#include <uv.h>
+
+#include <functional>
+
+class Poll
+{
+public:
+	// Starts watching; the descriptor must stay open until stop(). Throws Failure.
+	Poll(Napi::Env env, int fd, const char *name, std::function<void()> ready);
+	~Poll() { stop(); }
+	Poll(const Poll &) = delete;
+	Poll &operator=(const Poll &) = delete;
+
+	void stop();
+	void ref(bool keep_alive);
+	// Calls JavaScript from `ready`; what it throws ends as an uncaught exception.
+	void call(const Napi::FunctionReference &callback, const std::vector<napi_value> &arguments);
+	Napi::Env env() const { return env_; }
+
+private:
+	// libuv needs its handle after we are gone, until its close callback.
+	struct State {
+		uv_poll_t handle;
+		napi_env env;
+		std::function<void()> ready;
+	};
+	Napi::Env env_;
+	Napi::AsyncContext context_;
+	State *state_;
+};
+
+// Holds a JavaScript object against collection while it lives.
+template <class T> class KeepAlive
+{
+public:
+	explicit KeepAlive(T &object) : object_(object) { object_.Ref(); }
+	~KeepAlive() { object_.Unref(); }
+	KeepAlive(const KeepAlive &) = delete;
+	KeepAlive &operator=(const KeepAlive &) = delete;
+
+private:
+	T &object_;
+};
