@@ -112,6 +112,9 @@ enum hw_ct_flags {
 	HW_CT_FIN = 4,		/* this direction has sent FIN */
 	HW_CT_CLOSED = 8,	/* RST seen, or FIN both ways */
 	HW_CT_NAT = 16,		/* `to` differs from the key */
+	HW_CT_TO_HOST = 32,	/* this direction ends in the host's own stack; none of the TO flags: at a container here */
+	HW_CT_TO_UPLINK = 64,	/* this direction leaves for the world */
+	HW_CT_FROM_UPLINK = 128,	/* this direction arrives from the world, and from nowhere else */
 };
 
 /* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */
@@ -119,7 +122,7 @@ struct hw_ct4 {
 	struct hw_ct4_key to;	/* the packet as it leaves: rewrite what differs */
 	__u32 expires;		/* low 32 bits of jiffies */
 	__u16 flags;		/* enum hw_ct_flags */
-	__u16 pad;
+	__u16 touched;		/* jiffies / 256 when expires was last moved */
 	__u32 network;		/* network of the endpoint that opened or accepted the flow */
 	__u32 pad2;
 };
@@ -128,7 +131,7 @@ struct hw_ct6 {
 	struct hw_ct6_key to;
 	__u32 expires;
 	__u16 flags;
-	__u16 pad;
+	__u16 touched;
 	__u32 network;
 };
 
@@ -171,8 +174,10 @@ enum hw_direction {
 };
 
 /* hw_metrics is a per-CPU array indexed by direction * HW_METRIC_REASONS + reason; reason 0 counts what was forwarded. */
-#define HW_METRIC_REASONS 128
-#define HW_DIRECTIONS 4
+enum hw_metric_layout {
+	HW_METRIC_REASONS = 128,
+	HW_DIRECTIONS = 4,
+};
 
 struct hw_counter {
 	__u64 packets;
@@ -205,6 +210,9 @@ struct hw_config {
 	__u8 ipv6;			/* 1: IPv6 is on */
 	__u16 ephemeral_low;		/* the host's own ephemeral ports, never given to masqueraded flows */
 	__u16 ephemeral_high;
-	__u32 pad;
+	__u8 set_retval;		/* 1: bpf_set_retval exists (Linux 5.18): a refused bind says EADDRINUSE, not EPERM */
+	__u8 pad[3];
 	__u64 host_netns_cookie;	/* sock-lb acts only on sockets of this namespace; 0: on every one */
+	__u32 agent_pid;		/* may bind published ports, to ask whether a host program holds them; 0: nobody */
+	__u32 pad2;
 };

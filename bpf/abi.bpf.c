@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The words: every structure and enum that the agent must know, so that this object's BTF carries those which
+ * no map and no program signature mentions. Nothing here is ever loaded.
+ */
+#include "abi/reasons.h"
+#include "abi/types.h"
+
+struct words {
+	struct hw_config config;
+	struct hw_event event;
+	struct hw_counter counter;
+	struct hw_endpoint endpoint;
+	struct hw_network network;
+	struct hw_host_address host_address;
+	struct hw_uplink uplink;
+	struct hw_frontend_key frontend_key;
+	struct hw_backend backend;
+	struct hw_ct4_key ct4_key;
+	struct hw_ct4 ct4;
+	struct hw_ct6_key ct6_key;
+	struct hw_ct6 ct6;
+	struct hw_fragment_key fragment_key;
+	struct hw_fragment fragment;
+	struct hw_sock_key sock_key;
+	struct hw_sock_origin sock_origin;
+	enum hw_drop_reason drop_reason;
+	enum hw_network_flags network_flags;
+	enum hw_host_address_flags host_address_flags;
+	enum hw_ct_flags ct_flags;
+	enum hw_direction direction;
+	enum hw_metric_layout metric_layout;
+} words;

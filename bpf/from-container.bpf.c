@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * What a container sends: host end of its veth, ingress.
+ *
+ *   frame ▸ endpoint by device ▸ MAC ▸ ARP answered
+ *         ▸ parse ▸ source address ▸ ND answered ▸ fragments
+ *         ▸ conntrack ─ known ──────────────────────────────┐
+ *              └ first packet: published │ isolation │ route ▸ rewrite ▸ container │ host │ world
+ */
+#include "lib/arp.h"
+#include "lib/complain.h"
+#include "lib/deliver.h"
+#include "lib/endpoints.h"
+#include "lib/exit.h"
+#include "lib/fragments.h"
+#include "lib/icmp.h"
+#include "lib/nd.h"
+#include "lib/open.h"
+#include "lib/parse.h"
+#include "lib/scratch.h"
+
+#define PROTO_IPIP 4
+#define PROTO_SIT 41
+#define PROTO_GRE 47
+
+static __always_inline int check_source(const struct packet *p, const struct hw_endpoint *ep)
+{
+	if (!ip_equal(&p->source, p->family == 4 ? &ep->ipv4 : &ep->ipv6))
+		return -HW_DROP_INVALID_SOURCE_IP;
+	return 0;
+}
+
+static __always_inline int check_kind(const struct packet *p)
+{
+	__u8 proto = p->flow.proto;
+
+	if (p->source_routed)
+		return -HW_DROP_INVALID_OPTIONS;
+	if (p->kind != PACKET_OTHER)
+		return 0;
+	return proto == PROTO_IPIP || proto == PROTO_SIT || proto == PROTO_GRE ? -HW_DROP_ENCAP_PROHIBITED :
+										 -HW_DROP_UNKNOWN_PROTOCOL;
+}
+
+static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
+{
+	struct packet *p = &scratch->packet;
+	struct ct_route *route = &scratch->route;
+	int error;
+
+	if (!fragments_follow(p))
+		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
+	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	/* It may complain of what it was sent, never of what others were. */
+	if (p->kind == PACKET_ICMP_ERROR && !ip_equal(&p->flow.saddr, &p->source))
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	if (!ct_find(p, 0, route)) {
+		error = open_from_container(skb, scratch, ep);
+		if (!error)
+			error = ct_open(p, route);
+	} else {
+		error = deliver_find_way(skb, scratch);
+	}
+	if (error == ROUTE_REFUSED)
+		return complain(skb, p, ep, scratch->hop.mtu);
+	return error ? error : deliver(skb, scratch);
+}
+
+static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
+{
+	struct packet *p = &scratch->packet;
+	__be16 ethertype = parse_ethertype(skb);
+	int error;
+
+	if (!eth_is_from(skb, ep->mac))
+		return -HW_DROP_INVALID_SOURCE_MAC;
+	if (ethertype == bpf_htons(ETH_P_ARP))
+		return arp_answer(skb, ep);
+	if (ethertype == bpf_htons(ETH_P_IPV6) && (!hw_config.ipv6 || !(ep->flags & HW_NETWORK_IPV6)))
+		return -HW_DROP_IPV6_OFF;
+	if (ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6))
+		return -HW_DROP_UNKNOWN_PROTOCOL;
+	error = parse_ip(skb, p, ethertype);
+	if (error)
+		return error;
+	if (p->kind == PACKET_ND)
+		return nd_answer(skb, p, ep);
+	if (ip_is_multicast(&p->flow.daddr))
+		return -HW_DROP_MULTICAST;
+	error = check_source(p, ep);
+	if (!error)
+		error = check_kind(p);
+	return error ? error : carry(skb, scratch, ep);
+}
+
+SEC("tc")
+int from_container(struct __sk_buff *skb)
+{
+	const struct hw_endpoint *ep = endpoints_by_ifindex(skb->ifindex);
+	struct scratch *scratch = scratch_take();
+	int verdict;
+
+	if (!scratch)
+		return TC_ACT_SHOT;
+	verdict = ep ? judge(skb, scratch, ep) : -HW_DROP_UNKNOWN_ENDPOINT;
+	return exit_with(skb, &scratch->packet, ep ? ep->network : 0, HW_DIRECTION_FROM_CONTAINER, false, verdict);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Connection tracking: two entries for each flow, one for each direction (drawn in DESIGN.md).
+ *
+ *   ct_find    the packet's flow ▸ where it goes, or "no flow"
+ *   ct_touch   keeps a flow alive and follows TCP; costs a second lookup once an epoch at most
+ *   ct_open    a first packet: both entries, with a source port that nobody holds
+ *
+ * Flows are spoken of as struct hw_ct6_key for both families; only here are IPv4 ones made narrow.
+ * A first TCP packet need not be a SYN: a flow whose entries were evicted is picked up where it is.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/types.h"
+#include "lib/config.h"
+#include "lib/ip.h"
+#include "lib/packet.h"
+#include "lib/pure/clock.h"
+#include "lib/pure/hash.h"
+#include "lib/pure/ports.h"
+
+#define CT_FIN 0x01
+#define CT_SYN 0x02
+#define CT_RST 0x04
+#define CT_ACK 0x10
+
+#define CT_SECONDS_TCP (2 * 3600 + 600)
+#define CT_SECONDS_OPENING 60
+#define CT_SECONDS_CLOSED 10
+#define CT_SECONDS_ANSWERED 180
+#define CT_SECONDS_ONE_WAY 30
+
+#define CT_CANDIDATES 32
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct hw_ct4_key);
+	__type(value, struct hw_ct4);
+} hw_ct4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct hw_ct6_key);
+	__type(value, struct hw_ct6);
+} hw_ct6 SEC(".maps");
+
+/* What both values carry behind `to`. */
+struct ct_state {
+	__u32 expires;
+	__u16 flags;
+	__u16 touched;
+	__u32 network;
+};
+
+_Static_assert(__builtin_offsetof(struct hw_ct4, touched) - __builtin_offsetof(struct hw_ct4, expires) ==
+		       __builtin_offsetof(struct ct_state, touched), "struct hw_ct4 carries a struct ct_state");
+_Static_assert(__builtin_offsetof(struct hw_ct6, touched) - __builtin_offsetof(struct hw_ct6, expires) ==
+		       __builtin_offsetof(struct ct_state, touched), "struct hw_ct6 carries a struct ct_state");
+
+/* Where a packet goes. */
+struct ct_route {
+	struct hw_ct6_key to;
+	__u32 network;
+	__u16 flags;
+	__u16 answer_flags;	/* opening: of the partner */
+	__u32 translate;	/* opening: the source port must change */
+};
+
+static __always_inline struct hw_ct4_key ct_narrow(const struct hw_ct6_key *wide)
+{
+	struct hw_ct4_key key = {
+		.saddr = wide->saddr.words[3],
+		.daddr = wide->daddr.words[3],
+		.sport = wide->sport,
+		.dport = wide->dport,
+		.proto = wide->proto,
+	};
+
+	return key;
+}
+
+static __always_inline struct hw_ct4_key ct_narrow_reverse(const struct hw_ct6_key *wide)
+{
+	struct hw_ct4_key key = {
+		.saddr = wide->daddr.words[3],
+		.daddr = wide->saddr.words[3],
+		.sport = wide->dport,
+		.dport = wide->sport,
+		.proto = wide->proto,
+	};
+
+	return key;
+}
+
+static __always_inline struct hw_ct6_key ct_widen(const struct hw_ct4_key *narrow)
+{
+	struct hw_ct6_key key = {
+		.saddr = ip_from4(narrow->saddr),
+		.daddr = ip_from4(narrow->daddr),
+		.sport = narrow->sport,
+		.dport = narrow->dport,
+		.proto = narrow->proto,
+	};
+
+	return key;
+}
+
+static __always_inline struct hw_ct6_key ct_reverse(const struct hw_ct6_key *key)
+{
+	struct hw_ct6_key reverse = {
+		.saddr = key->daddr,
+		.daddr = key->saddr,
+		.sport = key->dport,
+		.dport = key->sport,
+		.proto = key->proto,
+	};
+
+	return reverse;
+}
+
+static __always_inline bool ct_equal(const struct hw_ct6_key *a, const struct hw_ct6_key *b)
+{
+	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->saddr, &b->saddr) &&
+	       ip_equal(&a->daddr, &b->daddr);
+}
+
+/* The state of the entry with this key, and its `to`; NULL: none. */
+static __always_inline struct ct_state *ct_lookup(const struct hw_ct6_key *wide, __u8 family, struct hw_ct6_key *to)
+{
+	if (family == 4) {
+		struct hw_ct4_key key = ct_narrow(wide);
+		struct hw_ct4 *entry = bpf_map_lookup_elem(&hw_ct4, &key);
+
+		if (!entry)
+			return NULL;
+		if (to)
+			*to = ct_widen(&entry->to);
+		return (struct ct_state *)&entry->expires;
+	} else {
+		struct hw_ct6 *entry = bpf_map_lookup_elem(&hw_ct6, wide);
+
+		if (!entry)
+			return NULL;
+		if (to)
+			*to = entry->to;
+		return (struct ct_state *)&entry->expires;
+	}
+}
+
+static __always_inline __u32 ct_seconds(__u8 proto, __u16 flags, bool answered)
+{
+	if (proto != IPPROTO_TCP)
+		return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6 || !answered ? CT_SECONDS_ONE_WAY :
+										       CT_SECONDS_ANSWERED;
+	if (flags & HW_CT_CLOSED)
+		return CT_SECONDS_CLOSED;
+	return answered ? CT_SECONDS_TCP : CT_SECONDS_OPENING;
+}
+
+/* Moves the expiry of both directions, and closes both after FIN and FIN, or RST. Rare: not inline, for the stack. */
+static __noinline void ct_follow(const struct packet *p, struct ct_state *state, const struct hw_ct6_key *to)
+{
+	struct hw_ct6_key key = ct_reverse(to);
+	struct ct_state *partner = ct_lookup(&key, p->family, NULL);
+	__u16 flags = state->flags | HW_CT_SEEN, partner_flags = partner ? partner->flags : 0;
+	bool was_closed = flags & HW_CT_CLOSED;
+	__u32 now = (__u32)bpf_jiffies64();
+
+	if (p->tcp_flags & CT_FIN)
+		flags |= HW_CT_FIN;
+	if ((p->tcp_flags & CT_RST) || (flags & partner_flags & HW_CT_FIN) || (partner_flags & HW_CT_CLOSED))
+		flags |= HW_CT_CLOSED;
+	state->flags = flags;
+	state->touched = clock_epoch(now);
+	/* What is closed dies at its time, however long stragglers keep coming. */
+	if (!was_closed)
+		state->expires = now + ct_seconds(p->flow.proto, flags, partner_flags & HW_CT_SEEN) * hw_config.hz;
+	if (!partner)
+		return;
+	partner->expires = state->expires;
+	if (flags & ~partner_flags & HW_CT_CLOSED)
+		partner->flags = partner_flags | HW_CT_CLOSED;
+}
+
+/* Nothing to do for most packets: the flow was touched a moment ago. */
+static __always_inline void ct_touch(const struct packet *p, struct ct_state *state, const struct hw_ct6_key *to)
+{
+	if (state->touched != clock_epoch((__u32)bpf_jiffies64()) || !(state->flags & HW_CT_SEEN) ||
+	    (p->tcp_flags & (CT_FIN | CT_SYN | CT_RST)))
+		ct_follow(p, state, to);
+}
+
+/*
+ * Finds the packet's live flow. `from` is what the entry must say about where its packets come from: a packet
+ * off the wire may never ride on a flow between containers, however well its addresses are forged.
+ */
+static __always_inline bool ct_find(const struct packet *p, __u16 from, struct ct_route *route)
+{
+	struct ct_state *state = ct_lookup(&p->flow, p->family, &route->to);
+
+	if (!state || clock_expired(state->expires, (__u32)bpf_jiffies64()) ||
+	    (state->flags & HW_CT_FROM_UPLINK) != from)
+		return false;
+	if (p->kind != PACKET_ICMP_ERROR) {
+		/* A new connection on the ports of one that is closing is a new flow. */
+		if ((p->tcp_flags & (CT_SYN | CT_ACK)) == CT_SYN && (state->flags & (HW_CT_FIN | HW_CT_CLOSED)))
+			return false;
+		ct_touch(p, state, &route->to);
+	}
+	route->flags = state->flags;
+	route->network = state->network;
+	return true;
+}
+
+/* The field that tells apart flows between the same two ends and that we may change. */
+static __always_inline __u32 ct_hash(const struct hw_ct6_key *key)
+{
+	__u32 hash = hash_mix(key->proto, key->saddr.words[3]);
+
+	hash = hash_mix(hash, key->saddr.words[0] ^ key->saddr.words[1] ^ key->saddr.words[2]);
+	hash = hash_mix(hash, key->daddr.words[3]);
+	hash = hash_mix(hash, key->daddr.words[0] ^ key->daddr.words[1] ^ key->daddr.words[2]);
+	return hash_finish(hash_mix(hash, (__u32)key->sport << 16 | key->dport));
+}
+
+/*
+ * The entry of the flow seen as `seen` and going `to`, and its partner, which is claimed: -EEXIST when another
+ * live flow holds that place. Not inline, for the stack.
+ */
+static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to,
+				const struct ct_state *state, bool partner)
+{
+	struct hw_ct4_key key = partner ? ct_narrow_reverse(to) : ct_narrow(seen);
+	struct hw_ct4 value = {
+		.to = partner ? ct_narrow_reverse(seen) : ct_narrow(to),
+		.expires = state->expires,
+		.flags = state->flags,
+		.touched = state->touched,
+		.network = state->network,
+	};
+	const struct hw_ct4 *old;
+
+	if (partner) {
+		if (!bpf_map_update_elem(&hw_ct4, &key, &value, BPF_NOEXIST))
+			return 0;
+		old = bpf_map_lookup_elem(&hw_ct4, &key);
+		if (old && !clock_expired(old->expires, (__u32)bpf_jiffies64()) &&
+		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr &&
+		      old->to.sport == value.to.sport && old->to.dport == value.to.dport))
+			return -EEXIST;
+	}
+	return bpf_map_update_elem(&hw_ct4, &key, &value, BPF_ANY);
+}
+
+static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to,
+				const struct ct_state *state, bool partner)
+{
+	struct hw_ct6_key key = partner ? ct_reverse(to) : *seen;
+	struct hw_ct6 value = {
+		.to = partner ? ct_reverse(seen) : *to,
+		.expires = state->expires,
+		.flags = state->flags,
+		.touched = state->touched,
+		.network = state->network,
+	};
+	const struct hw_ct6 *old;
+
+	if (partner) {
+		if (!bpf_map_update_elem(&hw_ct6, &key, &value, BPF_NOEXIST))
+			return 0;
+		old = bpf_map_lookup_elem(&hw_ct6, &key);
+		if (old && !clock_expired(old->expires, (__u32)bpf_jiffies64()) && !ct_equal(&old->to, &value.to))
+			return -EEXIST;
+	}
+	return bpf_map_update_elem(&hw_ct6, &key, &value, BPF_ANY);
+}
+
+static __always_inline int ct_write(const struct packet *p, const struct hw_ct6_key *to,
+				    const struct ct_state *state, bool partner)
+{
+	return p->family == 4 ? ct_write4(&p->flow, to, state, partner) : ct_write6(&p->flow, to, state, partner);
+}
+
+/* A first packet that goes on as it is; the caller changes what differs, then opens. */
+static __always_inline void ct_prepare(const struct packet *p, struct ct_route *route, __u32 network)
+{
+	route->to = p->flow;
+	route->network = network;
+	route->flags = 0;
+	route->answer_flags = 0;
+	route->translate = 0;
+}
+
+/*
+ * Opens the flow of a first packet. `route` says where it goes and which flags each direction carries; its
+ * source port changes when it must: by its `translate`, and when another flow has it.
+ */
+static __noinline int ct_open(const struct packet *p, struct ct_route *route)
+{
+	__u32 now = (__u32)bpf_jiffies64(), start = ct_hash(&p->flow);
+	/* Without a port that may change (SCTP's checksum covers them) there is one candidate. */
+	bool fixed = p->flow.proto != IPPROTO_TCP && p->flow.proto != IPPROTO_UDP &&
+		     p->flow.proto != IPPROTO_ICMP && p->flow.proto != IPPROTO_ICMPV6;
+	struct ct_state state = {
+		.expires = now + ct_seconds(p->flow.proto, 0, false) * hw_config.hz,
+		.flags = route->answer_flags | HW_CT_REPLY,
+		.touched = clock_epoch(now),
+		.network = route->network,
+	};
+	int error = -EEXIST, i;
+
+	if (!ip_equal(&p->flow.saddr, &route->to.saddr) || !ip_equal(&p->flow.daddr, &route->to.daddr) ||
+	    p->flow.dport != route->to.dport)
+		state.flags |= HW_CT_NAT;
+	for (i = 0; i < CT_CANDIDATES; i++) {
+		if ((route->translate || i) && !fixed) {
+			/* A large odd stride: neighbours in the hash do not walk the same ports. */
+			__u16 port = ports_pick(start + i * 7919, hw_config.ephemeral_low, hw_config.ephemeral_high);
+
+			if (!port)
+				break;
+			route->to.sport = bpf_htons(port);
+			state.flags |= HW_CT_NAT;
+		}
+		error = ct_write(p, &route->to, &state, true);
+		if (error != -EEXIST || fixed)
+			break;
+	}
+	if (error)
+		return error == -EEXIST ? -HW_DROP_NAT_PORTS_EXHAUSTED : -HW_DROP_CT_INSERT_FAILED;
+
+	state.flags = route->flags | HW_CT_SEEN | (state.flags & HW_CT_NAT);
+	route->flags = state.flags;
+	error = ct_write(p, &route->to, &state, false);
+	return error ? -HW_DROP_CT_INSERT_FAILED : 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The last step: rewrites what the flow says and hands the packet on.
+ *
+ *   to a container   ▸ its MAC, redirect_peer into its namespace
+ *   to the host      ▸ hwhost's ingress
+ *   to the world     ▸ lib/route.h
+ */
+#pragma once
+
+#include "lib/ct.h"
+#include "lib/endpoints.h"
+#include "lib/eth.h"
+#include "lib/nat.h"
+#include "lib/route.h"
+#include "lib/scratch.h"
+
+/* As it is, to the host's own stack. */
+static __always_inline int deliver_host(void)
+{
+	return bpf_redirect(hw_config.host_ifindex, BPF_F_INGRESS);
+}
+
+static __always_inline int deliver_endpoint(struct __sk_buff *skb, const struct hw_endpoint *ep)
+{
+	int error = eth_address(skb, ep->mac);
+
+	return error ? error : bpf_redirect_peer(ep->ifindex, 0);
+}
+
+/*
+ * The next hop of a known flow, if it goes to the world: ROUTE_*, or a negated drop reason. That of an answer is looked up as for the
+ * host's own packets, that of a container's own flow as for the container's, as policy routing would have it.
+ */
+static __always_inline int deliver_find_way(struct __sk_buff *skb, struct scratch *scratch)
+{
+	const struct packet *p = &scratch->packet;
+	const struct ct_route *route = &scratch->route;
+	const struct hw_ip *saddr = route->flags & HW_CT_REPLY ? &route->to.saddr : &p->flow.saddr;
+	const struct hw_uplink *uplink;
+
+	if (!(route->flags & HW_CT_TO_UPLINK))
+		return ROUTE_FOUND;
+	return route_find(skb, p, saddr, &route->to.daddr, &scratch->hop, &uplink);
+}
+
+/* Wherever the flow goes. To the world the hop has been found. */
+static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratch)
+{
+	const struct packet *p = &scratch->packet;
+	const struct ct_route *route = &scratch->route;
+	const struct hw_endpoint *ep = NULL;
+	int error = 0;
+
+	if (!(route->flags & (HW_CT_TO_UPLINK | HW_CT_TO_HOST))) {
+		ep = endpoints_by_address(&route->to.daddr);
+		if (!ep)
+			return -HW_DROP_NO_SUCH_ADDRESS;
+		if (p->size > ep->mtu)
+			return -HW_DROP_MTU_EXCEEDED;
+	}
+	if (route->flags & HW_CT_NAT)
+		error = nat_apply(skb, p, &route->to);
+	if (error)
+		return error;
+	if (ep)
+		return deliver_endpoint(skb, ep);
+	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();
+}

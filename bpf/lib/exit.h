@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The one way out of every program: counts, tells, and turns a verdict into what the kernel wants.
+ *
+ *   >= 0  TC_ACT_* or HW_PASS     ▸ counted as forwarded
+ *   <  0  a negated drop reason   ▸ counted under it, told in the ring, TC_ACT_SHOT
+ *
+ * A packet of the host's own that netdev lets pass is nobody's business: it goes by exit_untouched.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include "lib/events.h"
+#include "lib/metrics.h"
+
+static __always_inline int exit_with(const struct __sk_buff *skb, const struct packet *p, __u32 network,
+				     __u8 direction, bool quiet, int verdict)
+{
+	__u32 reason = verdict < 0 ? -verdict & (HW_METRIC_REASONS - 1) : 0;
+
+	metrics_count(direction, reason, skb->len);
+	if (reason) {
+		if (!quiet && !events_drop(skb, p, network, direction, reason))
+			metrics_count(direction, HW_DROP_EVENT_LOST, skb->len);
+		return TC_ACT_SHOT;
+	}
+	return verdict == HW_PASS ? TC_ACT_UNSPEC : verdict;
+}
+
+static __always_inline int exit_untouched(void)
+{
+	return TC_ACT_UNSPEC;
+}

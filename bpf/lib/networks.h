@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the containers of one network share: gateways and sources of masqueraded flows. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/types.h"
+#include "lib/ip.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct hw_network);
+} hw_networks SEC(".maps");
+
+static __always_inline const struct hw_network *networks_find(__u32 number)
+{
+	return bpf_map_lookup_elem(&hw_networks, &number);
+}
+
+/* Whether `addr` is the gateway that the network's containers know. */
+static __always_inline bool networks_is_gateway(__u32 number, const struct hw_ip *addr)
+{
+	const struct hw_network *network = networks_find(number);
+
+	return network && !ip_is_zero(addr) &&
+	       (ip_equal(addr, &network->gateway4) || ip_equal(addr, &network->gateway6));
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * First packets of flows: what is allowed, and where they go. Each function only decides; one ct_open follows.
+ *
+ *   from a container   ▸ host address: published port, or the host itself
+ *                      ▸ container here: isolation
+ *                      ▸ world: route, masquerade
+ *   from an uplink     ▸ published port
+ *   from the host      ▸ the container
+ */
+#pragma once
+
+#include "lib/ct.h"
+#include "lib/deliver.h"
+#include "lib/endpoints.h"
+#include "lib/frontends.h"
+#include "lib/hostaddrs.h"
+#include "lib/networks.h"
+#include "lib/scratch.h"
+
+/* To a published port's backend; the client's address stays, but for a client that is the backend. */
+static __always_inline int open_published(const struct packet *p, const struct hw_backend *backend,
+					  struct ct_route *route)
+{
+	const struct hw_network *network;
+
+	if (p->flow.proto == WIRE_PROTO_SCTP && backend->port != p->flow.dport)
+		return -HW_DROP_REWRITE_FAILED;
+	route->to.daddr = backend->addr;
+	route->to.dport = backend->port;
+	route->network = backend->network;
+	if (ip_equal(&backend->addr, &p->flow.saddr)) {
+		network = networks_find(backend->network);
+		if (!network)
+			return -HW_DROP_NO_SNAT_ADDRESS;
+		route->to.saddr = p->family == 4 ? network->gateway4 : network->gateway6;
+		if (ip_is_zero(&route->to.saddr))
+			return -HW_DROP_NO_SNAT_ADDRESS;
+	}
+	return 0;
+}
+
+/* The published port that answers, of the packet's own family: another one only sockets can be translated to. */
+static __always_inline const struct hw_backend *open_find_published(const struct packet *p)
+{
+	const struct hw_backend *backend;
+
+	if (p->flow.proto == IPPROTO_ICMP || p->flow.proto == IPPROTO_ICMPV6)
+		return NULL;
+	backend = frontends_find(&p->flow.daddr, p->flow.dport, p->flow.proto);
+	return backend && ip_is4(&backend->addr) == (p->family == 4) ? backend : NULL;
+}
+
+/* R41: tunnels end at the host, and no container may speak to them. */
+static __always_inline bool open_is_tunnel(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_UDP &&
+	       (p->flow.dport == bpf_htons(8472) || p->flow.dport == bpf_htons(4789) || p->flow.dport == bpf_htons(6081));
+}
+
+static __always_inline int open_to_host(const struct packet *p, const struct hw_endpoint *ep,
+					const struct hw_host_address *host, struct ct_route *route)
+{
+	const struct hw_backend *backend;
+
+	if (ep->flags & HW_NETWORK_INTERNAL) {
+		if (!(host->flags & HW_HOST_ADDRESS_GATEWAY) || host->network != ep->network)
+			return -HW_DROP_INTERNAL_NETWORK;
+	} else {
+		backend = open_find_published(p);
+		if (backend)
+			return open_published(p, backend, route);
+	}
+	if (open_is_tunnel(p))
+		return -HW_DROP_ENCAP_PROHIBITED;
+	route->flags = HW_CT_TO_HOST;
+	return 0;
+}
+
+static __always_inline int open_to_peer(const struct hw_endpoint *ep, const struct hw_endpoint *peer)
+{
+	if (peer->network != ep->network) {
+		if ((peer->flags | ep->flags) & HW_NETWORK_INTERNAL)
+			return -HW_DROP_INTERNAL_NETWORK;
+		if (!hw_config.between_networks)
+			return -HW_DROP_NETWORK_ISOLATED;
+	} else if (ep->flags & HW_NETWORK_NO_ICC && peer->ifindex != ep->ifindex) {
+		return -HW_DROP_ICC_DISABLED;
+	}
+	return 0;
+}
+
+static __always_inline int open_to_world(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
+					 struct ct_route *route, struct route_hop *hop)
+{
+	const struct hw_network *network;
+	const struct hw_uplink *uplink;
+	int error;
+
+	if (ep->flags & HW_NETWORK_INTERNAL)
+		return -HW_DROP_INTERNAL_NETWORK;
+	error = route_find(skb, p, &p->flow.saddr, &p->flow.daddr, hop, &uplink);
+	if (error)
+		return error;
+	route->flags = HW_CT_TO_UPLINK;
+	route->answer_flags = HW_CT_FROM_UPLINK;
+	if (!(ep->flags & HW_NETWORK_MASQUERADE))
+		return 0;
+	network = networks_find(ep->network);
+	if (network)
+		route->to.saddr = p->family == 4 ? network->snat4 : network->snat6;
+	if (!network || ip_is_zero(&route->to.saddr))
+		route->to.saddr = p->family == 4 ? uplink->ipv4 : uplink->ipv6;
+	if (ip_is_zero(&route->to.saddr))
+		return -HW_DROP_NO_SNAT_ADDRESS;
+	route->translate = 1;
+	return 0;
+}
+
+/* 0: may be opened, by `route`. ROUTE_REFUSED: the container shall be told. < 0: a negated drop reason. */
+static __always_inline int open_from_container(struct __sk_buff *skb, struct scratch *scratch,
+					       const struct hw_endpoint *ep)
+{
+	const struct packet *p = &scratch->packet;
+	struct ct_route *route = &scratch->route;
+	const struct hw_host_address *host;
+	const struct hw_endpoint *peer;
+
+	if (p->kind != PACKET_FLOW)
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	if (ip_is_this_host(&p->flow.daddr))
+		return -HW_DROP_MARTIAN;
+	ct_prepare(p, route, ep->network);
+	peer = endpoints_by_address(&p->flow.daddr);
+	if (peer)
+		return open_to_peer(ep, peer);
+	host = hostaddrs_find(&p->flow.daddr);
+	if (host)
+		return open_to_host(p, ep, host, route);
+	if (p->family == 6 && ip_is_link_local6(&p->flow.daddr))
+		return -HW_DROP_NO_SUCH_ADDRESS;
+	return open_to_world(skb, p, ep, route, &scratch->hop);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What one program knows of one packet, kept off the stack of 512 bytes. A program is never interrupted by
+ * itself on its CPU, so one per CPU is enough; each object has its own, which nobody else reads (no hw_ name).
+ */
+#pragma once
+
+#include "lib/ct.h"
+#include "lib/packet.h"
+#include "lib/route.h"
+
+struct scratch {
+	struct packet packet;
+	struct ct_route route;
+	struct route_hop hop;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch_map SEC(".maps");
+
+/* The packet is blank, the rest as the last packet left it. */
+static __always_inline struct scratch *scratch_take(void)
+{
+	__u32 key = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratch_map, &key);
+
+	if (scratch)
+		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
+	return scratch;
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * What arrives from the world: an uplink, ingress.
+ *
+ *   frame ▸ parse ▸ martians ▸ fragments ▸ conntrack ─ known ────────────┐
+ *                                  └ published port ▸ opened             ▸ rewrite ▸ container
+ *                                  └ straight to a container ▸ dropped
+ *                                  └ anything else: the host's own, untouched
+ */
+#include "lib/deliver.h"
+#include "lib/endpoints.h"
+#include "lib/exit.h"
+#include "lib/fragments.h"
+#include "lib/icmp.h"
+#include "lib/open.h"
+#include "lib/parse.h"
+#include "lib/scratch.h"
+
+/* Not ours; but no one outside reaches a container by its own address (R44). */
+static __always_inline int leave(const struct packet *p)
+{
+	return endpoints_by_address(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
+}
+
+/* A first packet: 0 to be opened by the route, HW_PASS, or a negated drop reason. */
+static __always_inline int open_from_uplink(struct scratch *scratch)
+{
+	const struct packet *p = &scratch->packet;
+	const struct hw_host_address *host;
+	const struct hw_backend *backend;
+	struct ct_route *route = &scratch->route;
+
+	if (p->kind != PACKET_FLOW)
+		return leave(p);
+	host = hostaddrs_find(&p->flow.daddr);
+	if (!host)
+		return leave(p);
+	/* A gateway is the containers' address for the host, and not known outside. */
+	if (host->flags & HW_HOST_ADDRESS_GATEWAY)
+		return HW_PASS;
+	backend = open_find_published(p);
+	if (!backend)
+		return HW_PASS;
+	if (endpoints_by_address(&p->flow.saddr) || ip_is_this_host(&p->flow.saddr))
+		return -HW_DROP_MARTIAN;
+	ct_prepare(p, route, backend->network);
+	route->flags = HW_CT_FROM_UPLINK;
+	route->answer_flags = HW_CT_TO_UPLINK;
+	return open_published(p, backend, route);
+}
+
+static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, __u32 *network)
+{
+	struct packet *p = &scratch->packet;
+	struct ct_route *route = &scratch->route;
+	__be16 ethertype = parse_ethertype(skb);
+	int error;
+
+	if (ethertype != bpf_htons(ETH_P_IP) && (ethertype != bpf_htons(ETH_P_IPV6) || !hw_config.ipv6))
+		return HW_PASS;
+	if (parse_ip(skb, p, ethertype))
+		return p->family ? leave(p) : HW_PASS;
+	/* R45: nobody else's packets bear the addresses that mean "this host". */
+	if (ip_is_loopback(&p->flow.saddr) || ip_is_loopback(&p->flow.daddr))
+		return -HW_DROP_MARTIAN;
+	if (p->kind == PACKET_ND || ip_is_multicast(&p->flow.daddr))
+		return HW_PASS;
+	if (p->kind == PACKET_OTHER || !fragments_follow(p))
+		return leave(p);
+	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
+		return leave(p);
+	if (!ct_find(p, HW_CT_FROM_UPLINK, route)) {
+		error = open_from_uplink(scratch);
+		if (!error)
+			error = ct_open(p, route);
+		if (error)
+			return error;
+	}
+	*network = route->network;
+	return p->source_routed ? -HW_DROP_INVALID_OPTIONS : deliver(skb, scratch);
+}
+
+SEC("tc")
+int netdev(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_take();
+	__u32 network = 0;
+	int verdict;
+
+	if (!scratch)
+		return TC_ACT_SHOT;
+	verdict = judge(skb, scratch, &network);
+	if (verdict == HW_PASS)
+		return exit_untouched();
+	return exit_with(skb, &scratch->packet, network, HW_DIRECTION_FROM_UPLINK, false, verdict);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,122 @@
+// Runs in a network namespace of its own: makes the devices and routes that the programs ask for, loads them, and does what its parent says.
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { configCodec, DropReason, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
+import type { Config } from "../../src/abi/generated.ts";
+import { createKernel } from "../../src/kernel/index.ts";
+import type { KernelMap, KernelProgram } from "../../src/kernel/types.ts";
+import { parseMac } from "../../src/std/ip.ts";
+
+export type Request =
+  | { readonly op: "load"; readonly devices: readonly string[]; readonly config: Partial<Config> }
+  | { readonly op: "run"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly gsoSize: number }
+  | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly op: "delete"; readonly map: string; readonly key: Uint8Array }
+  | { readonly op: "entries"; readonly map: string };
+
+export interface RunReply {
+  readonly verdict: number;
+  readonly data: Uint8Array;
+  /** What the run counted, as `FROM_CONTAINER FORWARDED`. */
+  readonly counted: readonly string[];
+}
+
+const objects = join(import.meta.dirname, "../../build/bpf");
+/** Offsets in struct __sk_buff. */
+const [contextSize, ifindexAt, gsoSizeAt] = [192, 40, 176];
+
+const maps = new Map<string, KernelMap>();
+const programs = new Map<string, KernelProgram>();
+const ifindexes = new Map<string, number>();
+
+if (process.send) {
+  process.on("message", (request: Request) => {
+    void answer(request).then(
+      (value) => process.send?.({ value }),
+      (error: unknown) => process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    );
+  });
+}
+
+async function answer(request: Request): Promise<unknown> {
+  switch (request.op) {
+    case "load": return load(request.devices, request.config);
+    case "run": return run(request);
+    case "set": return mapOf(request.map).set(request.key, request.value);
+    case "delete": return mapOf(request.map).delete(request.key);
+    case "entries": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
+  }
+}
+
+/** hwhost and hwnet, an uplink wan0 with default routes, vpn0 that is none, and a veth for each container. */
+async function load(devices: readonly string[], config: Partial<Config>): Promise<ReadonlyMap<string, number>> {
+  for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
+  for (const [name, peer] of [["hwhost", "hwnet"], ["wan0", "lan0"], ["vpn0", "vpn1"], ...devices.map((device) => [device, `${device}c`])]) {
+    ip("link", "add", `${name}`, "type", "veth", "peer", "name", `${peer}`);
+    for (const device of [`${name}`, `${peer}`]) ip("link", "set", device, "up");
+  }
+  for (const family of ["ipv4", "ipv6"]) writeFileSync(`/proc/sys/net/${family}/conf/hwhost/forwarding`, "1");
+  for (const address of ["192.0.2.1/24", "2001:db8::1/64"]) ip("address", "add", address, "dev", "wan0");
+  ip("route", "add", "default", "via", "192.0.2.254");
+  ip("-6", "route", "add", "default", "via", "2001:db8::fe");
+  ip("route", "add", "203.0.113.0/24", "dev", "vpn0");
+  ip("route", "add", "blackhole", "198.18.0.0/15");
+  for (const prefix of ["198.51.100.128/25"]) ip("route", "add", prefix, "via", "192.0.2.254", "mtu", "1300");
+  ip("-6", "route", "add", "2001:db8:5ca1::/48", "via", "2001:db8::fe", "dev", "wan0", "mtu", "1300");
+
+  const links = JSON.parse(execFileSync("ip", ["-j", "link"], { encoding: "utf8" })) as readonly { readonly ifname: string; readonly ifindex: number }[];
+  for (const { ifname, ifindex } of links) ifindexes.set(ifname, ifindex);
+  const rodata = {
+    hw_config: configCodec.encode({
+      hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1,
+      ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, ...config,
+    }),
+  };
+  const kernel = createKernel();
+  for (const object of ["from-container", "to-container", "from-host", "netdev"]) {
+    const loaded = await kernel.loadObject(join(objects, `${object}.bpf.o`), { rodata, reuse: maps });
+    for (const [name, map] of loaded.maps) if (name.startsWith("hw_")) maps.set(name, map);
+    for (const [name, program] of loaded.programs) programs.set(name, program);
+  }
+  return ifindexes;
+}
+
+function run({ program, device, data, gsoSize }: Request & { readonly op: "run" }): RunReply {
+  const context = new Uint8Array(contextSize);
+  const view = new DataView(context.buffer);
+  view.setUint32(ifindexAt, ifindexes.get(device) ?? 0, true);
+  view.setUint32(gsoSizeAt, gsoSize, true);
+  const before = counters();
+  const result = programs.get(program)?.testRun({ data, context });
+  if (!result) throw new Error(`no program ${program}`);
+  const after = counters();
+  const counted = [...after].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
+  return { verdict: result.verdict | 0, data: result.data, counted };
+}
+
+/** Packets over all CPUs, by direction and reason. */
+function counters(): ReadonlyMap<string, bigint> {
+  const sums = new Map<string, bigint>();
+  for (const [key, perCpu] of mapOf("hw_metrics").entries()) {
+    const index = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+    const [direction, reason] = [Math.floor(index / MetricLayout.METRIC_REASONS), index % MetricLayout.METRIC_REASONS];
+    const view = new DataView(perCpu.buffer, perCpu.byteOffset, perCpu.byteLength);
+    let packets = 0n;
+    for (let at = 0; at < perCpu.byteLength; at += 16) packets += view.getBigUint64(at, true);
+    const what = reason === DropReason.NONE ? "FORWARDED" : dropReasonNames[reason];
+    // The ring is read by nobody here and may be full.
+    if (packets > 0n && reason !== DropReason.EVENT_LOST) sums.set(`${directionNames[direction]} ${what}`, packets);
+  }
+  return sums;
+}
+
+function mapOf(name: string): KernelMap {
+  const map = maps.get(name);
+  if (!map) throw new Error(`no map ${name}`);
+  return map;
+}
+
+function ip(...args: readonly string[]): void {
+  execFileSync("ip", args, { stdio: ["ignore", "ignore", "inherit"] });
+}

@@ -1,0 +1,187 @@
+// One program, one packet, one verdict: the datapath's programs in a namespace of their own, with a small world written in their maps.
+//
+//   network 1 (10.44.0.0/24, fd44::/64)   a .2   b .3   gateway .1     masqueraded
+//   network 2 (10.44.1.0/24, IPv4 only)   c .2          gateway .1     masqueraded
+//   network 3 (10.44.2.0/24)              d .2          gateway .1     internal
+//   network 4 (10.44.3.0/24)              e .2   f .3   gateway .1     no ICC, not masqueraded
+//   host      192.0.2.1, 2001:db8::1 on the uplink wan0; 203.0.113.0/24 by vpn0, which is no uplink
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { ip, u32 } from "../../src/abi/codec.ts";
+import {
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, networkCodec, uplinkCodec,
+} from "../../src/abi/generated.ts";
+import type { Config, Ct4, Ct4Key } from "../../src/abi/generated.ts";
+import { parseIp, parseMac } from "../../src/std/ip.ts";
+import type { Ip, Mac } from "../../src/std/ip.ts";
+import type { Request, RunReply } from "./bench-host.ts";
+import { describe, frame } from "./packets.ts";
+import type { Packet } from "./packets.ts";
+
+export interface Container {
+  readonly device: string;
+  readonly network: number;
+  readonly ipv4: Ip;
+  readonly ipv6: Ip | null;
+  readonly mac: Mac;
+}
+
+function container(device: string, network: number, host: number, ipv6: string | null): Container {
+  const ipv4 = parseIp(`10.44.${network - 1}.${host}`);
+  return { device, network, ipv4, ipv6: ipv6 === null ? null : parseIp(ipv6), mac: parseMac(`02:42:0a:2c:0${network - 1}:0${host}`) };
+}
+
+export const hostMac = "02:48:57:00:00:01";
+const wireMac = "02:00:00:00:00:fe";
+export const a = container("hwa", 1, 2, "fd44::2");
+export const b = container("hwb", 1, 3, "fd44::3");
+export const c = container("hwc", 2, 2, null);
+export const d = container("hwd", 3, 2, null);
+export const e = container("hwe", 4, 2, null);
+export const f = container("hwf", 4, 3, null);
+const containers = [a, b, c, d, e, f];
+
+const networks = [
+  { number: 1, gateway6: "fd44::1", flags: NetworkFlags.MASQUERADE | NetworkFlags.IPV6 },
+  { number: 2, gateway6: null, flags: NetworkFlags.MASQUERADE },
+  { number: 3, gateway6: null, flags: NetworkFlags.INTERNAL | NetworkFlags.MASQUERADE },
+  { number: 4, gateway6: null, flags: NetworkFlags.NO_ICC },
+];
+
+/** `verdict`: pass, redirect, or `drop REASON`. `packet`: as it left, in one line. */
+export interface Row {
+  readonly verdict: string;
+  readonly packet: string;
+}
+
+export interface Bench extends AsyncDisposable {
+  /** From a container, out of its veth. Default MACs: its own to the host's. */
+  fromContainer(from: Container, packet: Packet, options?: { readonly source?: string; readonly destination?: string; readonly gsoSize?: number }): Promise<Row>;
+  /** From the host's stack, into a container's veth. */
+  toContainer(to: Container, packet: Packet): Promise<Row>;
+  /** From the host's stack, out of hwhost. */
+  fromHost(packet: Packet): Promise<Row>;
+  /** From the wire, into the uplink. */
+  fromUplink(packet: Packet): Promise<Row>;
+  /** Any frame into any program. */
+  send(program: string, device: string, bytes: Uint8Array, gsoSize?: number): Promise<Row>;
+  /** addr null: every IPv6 address. */
+  publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
+  setMtu(of: Container, mtu: number): Promise<void>;
+  /** Every IPv4 conntrack entry. */
+  flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
+  /** Makes every IPv4 conntrack entry expired. */
+  age(): Promise<void>;
+  /** Forgets every flow and fragment. */
+  forget(): Promise<void>;
+  deleteFlow(key: Ct4Key): Promise<void>;
+}
+
+export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
+  const host = spawn("unshare", ["--net", process.execPath, fileURLToPath(new URL("bench-host.ts", import.meta.url))], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced",
+  });
+  const ask = asker(host);
+  const ifindexes = (await ask({ op: "load", devices: containers.map(({ device }) => device), config })) as ReadonlyMap<string, number>;
+  const set = (map: string, key: Uint8Array, value: Uint8Array): Promise<unknown> => ask({ op: "set", map, key, value });
+  const entries = async (map: string): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> =>
+    (await ask({ op: "entries", map })) as readonly (readonly [Uint8Array, Uint8Array])[];
+  await fill(set, ifindexes);
+
+  const send = async (program: string, device: string, data: Uint8Array, gsoSize = 0): Promise<Row> => {
+    const reply = (await ask({ op: "run", program, device, data, gsoSize })) as RunReply;
+    return { verdict: verdictOf(reply), packet: describe(reply.data) };
+  };
+  return {
+    send,
+    fromContainer: (from, packet, { source = from.mac, destination = hostMac, gsoSize = 0 } = {}) =>
+      send("from_container", from.device, frame(source, destination, packet), gsoSize),
+    toContainer: (to, packet) => send("to_container", to.device, frame(hostMac, hostMac, packet)),
+    fromHost: (packet) => send("from_host", "hwhost", frame(hostMac, hostMac, packet)),
+    fromUplink: (packet) => send("netdev", "wan0", frame(wireMac, "02:00:00:00:00:01", packet)),
+    publish: async (addr, port, proto, to, toPort) => {
+      await set(
+        "hw_frontends",
+        frontendKeyCodec.encode({ addr: addr === null ? null : parseIp(addr), port, proto }),
+        backendCodec.encode({ addr: parseIp(to), port: toPort, network: containers.find(({ ipv4, ipv6 }) => ipv4 === to || ipv6 === to)?.network ?? 0 }),
+      );
+    },
+    setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
+    flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),
+    age: async () => {
+      for (const [key, value] of await entries("hw_ct4")) {
+        const entry = ct4Codec.decode(value);
+        await set("hw_ct4", key, ct4Codec.encode({ ...entry, expires: (entry.expires - 2 ** 30) >>> 0 }));
+      }
+    },
+    forget: async () => {
+      for (const map of ["hw_ct4", "hw_ct6", "hw_fragments"]) for (const [key] of await entries(map)) await ask({ op: "delete", map, key });
+    },
+    deleteFlow: async (key) => { await ask({ op: "delete", map: "hw_ct4", key: ct4KeyCodec.encode(key) }); },
+    [Symbol.asyncDispose]: async () => {
+      const ended = new Promise((resolve) => host.once("exit", resolve));
+      host.disconnect();
+      await ended;
+    },
+  };
+}
+
+/** One question at a time, in order. */
+function asker(host: ChildProcess): (request: Request) => Promise<unknown> {
+  let last: Promise<unknown> = Promise.resolve();
+  const once = (request: Request): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const ended = (code: number | null): void => reject(new Error(`the bench ended with ${code}`));
+      host.once("exit", ended);
+      host.once("message", (reply: { readonly value?: unknown; readonly error?: string }) => {
+        host.off("exit", ended);
+        if (reply.error === undefined) resolve(reply.value);
+        else reject(new Error(reply.error));
+      });
+      host.send(request);
+    });
+  return (request) => {
+    const next = last.then(() => once(request));
+    last = next.catch(() => undefined);
+    return next;
+  };
+}
+
+/** Every run counts exactly once, unless the host's own packet passes untouched. */
+function verdictOf({ verdict, counted }: RunReply): string {
+  const [first, ...more] = counted;
+  if (more.length > 0) return `counted twice: ${counted.join(", ")}`;
+  const reason = first?.split(" ")[1];
+  switch (verdict) {
+    case -1: return reason === undefined ? "pass untouched" : reason === "FORWARDED" ? "pass" : `pass, but counted as ${reason}`;
+    case 2: return reason === undefined || reason === "FORWARDED" ? "drop, not counted" : `drop ${reason}`;
+    case 7: return reason === "FORWARDED" ? "redirect" : `redirect, but counted as ${reason}`;
+    default: return `verdict ${verdict}`;
+  }
+}
+
+type Set = (map: string, key: Uint8Array, value: Uint8Array) => Promise<unknown>;
+
+async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<void> {
+  for (const each of containers) await writeEndpoint(set, ifindexes, each, 1500);
+  for (const { number, gateway6, flags } of networks) {
+    const gateway4 = parseIp(`10.44.${number - 1}.1`);
+    await set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6: gateway6 as Ip | null, snat4: null, snat6: null, flags }));
+    for (const address of [gateway4, ...(gateway6 === null ? [] : [parseIp(gateway6)])]) {
+      await set("hw_host_addrs", ip.encode(address), hostAddressCodec.encode({ flags: HostAddressFlags.GATEWAY, network: number }));
+    }
+  }
+  for (const address of ["192.0.2.1", "2001:db8::1"]) {
+    await set("hw_host_addrs", ip.encode(parseIp(address)), hostAddressCodec.encode({ flags: HostAddressFlags.LOCAL, network: 0 }));
+  }
+  await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500 }));
+}
+
+async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, { device, network, ipv4, ipv6, mac }: Container, mtu: number): Promise<void> {
+  const ifindex = ifindexes.get(device) ?? 0;
+  const flags = networks.find(({ number }) => number === network)?.flags ?? 0;
+  const value = endpointCodec.encode({ ifindex, network, identity: 0, mtu, ipv4, ipv6, mac, flags });
+  await set("hw_endpoints", u32.encode(ifindex), value);
+  for (const address of [ipv4, ipv6]) if (address !== null) await set("hw_addresses", ip.encode(address), value);
+}
