@@ -1,4 +1,5 @@
 // Errors with a stable code and a sentence for people; doors render them, nobody else does.
+import { inspect } from "node:util";
 
 /** Every code a user can meet. docs/errors.md is generated from this table, so a new code needs its remedy here. */
 export const errorCodes = {
@@ -49,5 +50,5 @@ export function asHawserError(error: unknown): HawserError {
 
 /** For the default arm of a switch over a union: a new member does not compile. */
 export function unreachable(value: never): never {
-  throw new HawserError("INTERNAL", `unexpected value ${JSON.stringify(value)}`);
+  throw new HawserError("INTERNAL", `unexpected value ${inspect(value)}`);
 }

@@ -14,7 +14,10 @@ export type Family = 4 | 6;
 /** @throws HawserError BAD_REQUEST naming `what` when the text is no address. IPv6 zones and IPv4-mapped text are refused. */
 export function parseIp(text: string, what = "address"): Ip {
   if (isIPv4(text)) return text as Ip;
-  if (isIPv6(text) && !text.includes("%")) return formatIp(toBigInt6(text), 6);
+  if (isIPv6(text) && !text.includes("%")) {
+    const value = toBigInt6(text);
+    if (value >> 32n !== 0xffffn) return formatIp(value, 6);
+  }
   throw new HawserError("BAD_REQUEST", `${what}: "${text}" is not an IPv4 or IPv6 address`);
 }
 

@@ -1,4 +1,5 @@
 // Log lines as JSON, one a line, to whatever sink main hands in.
+import { messageOf } from "./errors.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -23,8 +24,8 @@ export function createLog(
 ): Log {
   const emit = (level: LogLevel, message: string, fields?: LogFields): void => {
     if (order[level] < order[least]) return;
-    const record = { time: new Date(now()).toISOString(), level, message, ...bound, ...fields };
-    write(JSON.stringify(record, plain));
+    const head = { time: new Date(now()).toISOString(), level, message };
+    write(render({ ...head, ...bound, ...fields, ...head }, head));
   };
   return {
     debug: (message, fields) => emit("debug", message, fields),
@@ -35,8 +36,17 @@ export function createLog(
   };
 }
 
+/** A field that cannot be written (one that refers to itself) must not cost the line. */
+function render(record: LogFields, head: LogFields): string {
+  try {
+    return JSON.stringify(record, plain);
+  } catch (error) {
+    return JSON.stringify({ ...head, unwritable: messageOf(error) });
+  }
+}
+
 function plain(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return value.toString();
-  if (value instanceof Error) return value.message;
+  if (value instanceof Error) return messageOf(value);
   return value;
 }

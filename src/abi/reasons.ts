@@ -1,0 +1,46 @@
+// Why a packet was dropped, as a sentence for people: one for every reason the programs know, or this does not compile.
+import { dropReasonNames } from "./generated.ts";
+import type { DropReasonName } from "./generated.ts";
+
+export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
+  NONE: "The packet was not dropped.",
+  UNKNOWN_ENDPOINT: "The device belongs to no endpoint that the datapath knows (yet, or any more).",
+  MALFORMED: "The packet is shorter than its headers say, or its headers contradict each other.",
+  INVALID_SOURCE_MAC: "The container sent a frame with a source MAC address that is not its own.",
+  INVALID_SOURCE_IP: "The container sent a packet with a source address that is not its own.",
+  INVALID_ARP: "The container sent an ARP message other than a question in its own name.",
+  INVALID_ND: "The container sent a neighbour discovery message other than a solicitation in its own name.",
+  ROUTER_ADVERTISEMENT: "The container sent a router advertisement, router solicitation or redirect.",
+  IPV6_OFF: "The network has no IPv6, so no IPv6 frame may pass.",
+  MULTICAST: "The destination is a multicast or broadcast address, which Hawser does not carry.",
+  UNKNOWN_PROTOCOL: "The frame is neither IPv4, IPv6 nor ARP, or its protocol is one that cannot be tracked.",
+  NETWORK_ISOLATED: "The destination is a container on another network.",
+  ICC_DISABLED: "The network keeps its containers from talking to one another (enable_icc=false).",
+  INTERNAL_NETWORK: "The network is internal: nothing leaves it and nothing from outside enters it.",
+  DIRECT_ACCESS: "Something outside addressed a container directly instead of a published port.",
+  MARTIAN: "A loopback address came in from the wire.",
+  NO_SUCH_ADDRESS: "The address lies in a network's subnet, but no endpoint has it.",
+  NO_ROUTE: "The host has no route to the destination.",
+  NOT_AN_UPLINK: "The host's route to the destination leaves by a device that is no uplink of Hawser's.",
+  NO_SNAT_ADDRESS: "The flow must be masqueraded, but the uplink has no address of that family.",
+  NAT_PORTS_EXHAUSTED: "No free source port was found for the flow; too many flows go to the same destination.",
+  CT_INSERT_FAILED: "The flow could not be remembered in the conntrack table.",
+  FRAGMENT_WITHOUT_FIRST: "A later fragment came whose first fragment was not seen.",
+  ICMP_WITHOUT_FLOW: "An ICMP error speaks of a flow that nobody has.",
+  MTU_EXCEEDED: "The packet is larger than the MTU of the container's device.",
+  REWRITE_FAILED: "The packet's addresses or ports could not be rewritten.",
+  INVALID_OPTIONS: "The packet has source-route options or too many extension headers.",
+  ENCAP_PROHIBITED: "The container sent tunnel traffic to a node's tunnel port.",
+  EVENT_LOST: "Not a packet: an event about a dropped packet that did not fit the ring any more.",
+};
+
+/** The name of a reason as programs write it; one that this build does not know keeps its number. */
+export function reasonName(reason: number): string {
+  return dropReasonNames[reason] ?? `REASON_${reason}`;
+}
+
+/** The sentence of a reason, for people. */
+export function reasonSentence(reason: number): string {
+  const name = dropReasonNames[reason];
+  return name === undefined ? `A reason this build does not know (${reason}).` : reasonSentences[name];
+}
