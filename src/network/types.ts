@@ -39,6 +39,8 @@ export interface Network {
   readonly interfacePrefix: string;
   /** The raw `-o` options, for display. */
   readonly options: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
 }
 
 /** A port as Docker asked for it; `hostPort` 0: any free one; `hostPortEnd` > `hostPort`: any free one in the range. */
@@ -73,6 +75,8 @@ export interface Endpoint {
   readonly containerInterface: string;
   readonly state: EndpointState;
   readonly joined: boolean;
+  /** The whole name that the interface shall have inside the container; null: the network's prefix and a number. */
+  readonly interfaceName: string | null;
   readonly sandboxKey: string | null;
   /** Known once Docker's API has told it. */
   readonly container: ContainerIdentity | null;
@@ -99,9 +103,17 @@ export interface Pool {
   /** True when it was cut out of the node's slice, false when the user named it. */
   readonly automatic: boolean;
   /** Given out: address → what for. */
-  readonly allocated: Readonly<Record<Ip, "gateway" | "endpoint" | "aux">>;
+  readonly allocated: Readonly<Record<Ip, Allocation>>;
   /** Where the next search starts, so that a freed address rests as long as it can. */
   readonly next: Ip | null;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+}
+
+export interface Allocation {
+  readonly purpose: "gateway" | "endpoint" | "aux";
+  /** When it was given out, in milliseconds since the epoch. */
+  readonly at: number;
 }
 
 export interface State {
@@ -120,7 +132,7 @@ export interface Context {
   readonly random: () => number;
   /** Smallest MTU of the uplinks; 1500 when there is none. */
   readonly uplinkMtu: number;
-  /** The host's own addresses with their prefix lengths, for overlap checks and host-binding checks. */
+  /** The host's own addresses with their prefix lengths, without the gateways on hwhost; for overlap and host-binding checks. */
   readonly hostPrefixes: readonly Cidr[];
   /** Whether this node speaks IPv6 at all. */
   readonly ipv6: boolean;

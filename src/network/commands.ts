@@ -1,0 +1,113 @@
+// What a decision is asked and what it answers: the shapes of every command, as plain values.
+import type { Ip } from "../std/ip.ts";
+import type { ContainerIdentity, EndpointId, NetworkId, PoolId, PortRequest } from "./types.ts";
+
+export interface CreateNetwork {
+  readonly id: NetworkId;
+  /** Raw text from Docker; the model parses and validates it. */
+  readonly ipv4: readonly SubnetRequest[];
+  readonly ipv6: readonly SubnetRequest[];
+  readonly internal: boolean;
+  /** --ipv4=false on engines from 28 on. */
+  readonly enableIpv4: boolean;
+  readonly enableIpv6: boolean;
+  /** `-o` options as given. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface SubnetRequest {
+  readonly pool: string;
+  /** CIDR text; null: Docker gave none. */
+  readonly gateway: string | null;
+  readonly aux: Readonly<Record<string, string>>;
+}
+
+export interface CreateEndpoint {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  /** CIDR text or null. */
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  readonly mac: string | null;
+  readonly ports: readonly PortRequest[];
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface CreateEndpointReply {
+  /** Set only when the request named none. */
+  readonly mac: string | null;
+}
+
+export interface Join {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+  readonly sandboxKey: string;
+  readonly ports: readonly PortRequest[];
+}
+
+export interface JoinReply {
+  readonly sourceName: string;
+  readonly destinationPrefix: string;
+  /** The whole name wanted inside; null: prefix and number. */
+  readonly destinationName: string | null;
+  readonly gateway4: Ip | null;
+  readonly gateway6: Ip | null;
+  /** Always true for internal networks, so that Docker adds no second interface. */
+  readonly disableGatewayService: boolean;
+}
+
+export interface EndpointRef {
+  readonly id: EndpointId;
+  readonly network: NetworkId;
+}
+
+export interface PublishPorts extends EndpointRef {
+  /** null: Docker sent none; what CreateEndpoint or Join brought stands. */
+  readonly ports: readonly PortRequest[] | null;
+}
+
+export interface RequestPool {
+  readonly addressSpace: string;
+  /** CIDR text; "" means one of the node's own. */
+  readonly pool: string;
+  readonly subPool: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly ipv6: boolean;
+}
+
+export interface RequestPoolReply {
+  readonly id: PoolId;
+  readonly prefix: string;
+}
+
+export interface RequestAddress {
+  readonly pool: PoolId;
+  /** "" means any. */
+  readonly address: string;
+  readonly purpose: "gateway" | "endpoint";
+}
+
+export interface ReleaseAddress {
+  readonly pool: PoolId;
+  readonly address: string;
+}
+
+/** What Docker's API says exists, for reconciliation. */
+export interface DockerTruth {
+  readonly networks: readonly {
+    readonly id: NetworkId;
+    readonly name: string;
+    readonly endpoints: readonly { readonly id: EndpointId; readonly container: ContainerIdentity | null }[];
+  }[];
+  /**
+   * CIDR text of every subnet of every Docker network, of whatever driver, whose addresses our IPAM driver hands out.
+   * Left out: not known, and then a pool that no network of ours claims is kept.
+   */
+  readonly pools?: readonly string[];
+}
+
+export interface ReconcileReport {
+  readonly removedEndpoints: readonly EndpointId[];
+  readonly removedNetworks: readonly NetworkId[];
+  readonly identified: number;
+}

@@ -1,0 +1,42 @@
+// Join: publishes the endpoint's addresses and tells Docker which device to move into the container, and its gateways.
+import { HawserError } from "../std/errors.ts";
+import type { Join, JoinReply } from "./commands.ts";
+import { endpointPlan } from "./plan.ts";
+import { needEndpoint, needNetwork, shortId, withEndpoint } from "./state.ts";
+import type { Decision, Endpoint, Network, State } from "./types.ts";
+
+/** @throws HawserError NOT_FOUND, IN_USE */
+export function join(state: State, command: Join): Decision<JoinReply> {
+  const endpoint = needEndpoint(state, command);
+  const network = needNetwork(state, command.network);
+  if (endpoint.joined) {
+    if (endpoint.sandboxKey === command.sandboxKey) return { next: state, steps: [], reply: answer(endpoint, network) };
+    throw new HawserError("IN_USE", `endpoint ${shortId(endpoint.id)} is joined to sandbox ${endpoint.sandboxKey ?? "?"} already`);
+  }
+  const joined: Endpoint = {
+    ...endpoint,
+    state: "ready",
+    joined: true,
+    sandboxKey: command.sandboxKey,
+    portRequests: command.ports.length > 0 ? command.ports : endpoint.portRequests,
+  };
+  return {
+    next: withEndpoint(state, joined),
+    steps: [{ kind: "endpoint", endpoint: endpointPlan(joined, network) }],
+    reply: answer(joined, network),
+  };
+}
+
+function answer(endpoint: Endpoint, network: Network): JoinReply {
+  const gateway4 = !network.internal && endpoint.ipv4 && network.ipv4 ? network.ipv4.gateway : null;
+  const gateway6 = !network.internal && endpoint.ipv6 && network.ipv6 ? network.ipv6.gateway : null;
+  return {
+    sourceName: endpoint.containerInterface,
+    destinationPrefix: network.interfacePrefix,
+    destinationName: endpoint.interfaceName,
+    gateway4,
+    gateway6,
+    // Else Docker would give the container a second interface on docker_gwbridge.
+    disableGatewayService: gateway4 === null && gateway6 === null,
+  };
+}
