@@ -1,0 +1,46 @@
+// Small helpers of the benchmarks: commands in namespaces, and a private host to do it all in.
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+const insideVariable = "HAWSER_BENCH_INSIDE";
+
+/**
+ * Runs `main` in fresh network and mount namespaces: this very file is started again inside them.
+ * Nothing outside is touched, and all that is made goes with the process.
+ */
+export async function inPrivateHost(file: string, main: () => Promise<void>): Promise<void> {
+  if (process.env[insideVariable] !== undefined) return main();
+  const args = ["--net", "--mount", "--propagation", "private", process.execPath, fileURLToPath(file), ...process.argv.slice(2)];
+  const { status } = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, [insideVariable]: "1" } });
+  process.exitCode = status ?? 1;
+}
+
+/** @throws with what the command wrote to stderr */
+export function run(command: string): string {
+  const [program = "", ...args] = command.split(" ");
+  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** `nsenter` rather than `ip netns exec`, which mounts a new /sys. */
+export function runIn(namespace: string, command: string): string {
+  return run(`nsenter --net=/run/netns/${namespace} ${command}`);
+}
+
+/** Ends with us (the program asks for it) or when disposed. */
+export function start(namespace: string, command: string): Disposable {
+  const [program = "", ...args] = command.split(" ");
+  const child = spawn("nsenter", [`--net=/run/netns/${namespace}`, program, ...args], { stdio: "ignore" });
+  return { [Symbol.dispose]: () => void child.kill("SIGKILL") };
+}
+
+/** Compiles the load once. Returns its path. */
+export function compileTraffic(): string {
+  const folder = join(root, "build/bench");
+  mkdirSync(folder, { recursive: true });
+  const program = join(folder, "traffic");
+  run(`gcc -O2 -Wall -Wextra -o ${program} ${join(root, "bench/traffic.c")}`);
+  return program;
+}

@@ -1,0 +1,84 @@
+// After a restart: what the state claims is made so, what it does not claim goes.
+import type { Kernel, LinkInfo } from "../kernel/types.ts";
+import type { Doers, Step } from "../network/types.ts";
+import { asHawserError } from "../std/errors.ts";
+import { detachFilter } from "./attachments.ts";
+import { claimsOf } from "./claims.ts";
+import { isOurDevice } from "./host.ts";
+import type { Host } from "./host.ts";
+import { hostDevice } from "./host-device.ts";
+import type { LinkPin } from "./pins.ts";
+import { sweepUnclaimed } from "./sweep.ts";
+import type { AdoptReport } from "./types.ts";
+
+export interface AdoptContext {
+  readonly kernel: Kernel;
+  readonly bpffs: string;
+  readonly host: Host;
+  readonly doers: Doers;
+  readonly cgroup: string;
+  readonly uplinks: readonly string[];
+}
+
+/**
+ * Leftovers go first: an address or port may have a new owner. Programs of endpoints are swapped last, when the maps say all
+ * that they ask. One step's failure keeps no other from being done.
+ */
+export async function adopt(context: AdoptContext, steps: readonly Step[]): Promise<AdoptReport> {
+  const { kernel, bpffs, host } = context;
+  const links = await host.netlink.links();
+  const existing = new Set(links.map((link) => link.name));
+  const missing = [...claimsOf(steps).interfaces].filter((name) => !existing.has(name));
+  const wanted = withoutMissing(steps, new Set(missing));
+  const claims = claimsOf(wanted);
+  // What is to go must not be restored by the next look at the host.
+  for (const number of [...host.networks.keys()]) if (!claims.networks.has(number)) host.networks.delete(number);
+  const keeps = (pin: LinkPin): boolean => keepsPin(pin, claims.interfaces, existing, context);
+  const removed = await sweepUnclaimed({ kernel, bpffs, netlink: host.netlink, tables: host.tables, conntrack: host.conntrack }, claims, keeps);
+  if (host.attachments.mode === "clsact") sweepFilters(kernel, links, context.uplinks);
+  const failed: { readonly step: Step; readonly error: Error }[] = [];
+  for (const step of [...wanted.filter((one) => one.kind !== "attach"), ...wanted.filter((one) => one.kind === "attach")]) {
+    try {
+      await perform(context.doers, step);
+    } catch (error) {
+      failed.push({ step, error: asHawserError(error) });
+    }
+  }
+  return { removed, missing, failed };
+}
+
+/** A cable that is gone took its container's end with it: a new one would lead nowhere, and what hangs on it is dead. */
+function withoutMissing(steps: readonly Step[], missing: ReadonlySet<string>): Step[] {
+  if (missing.size === 0) return [...steps];
+  const dead = new Set<string>(
+    steps
+      .filter((step) => step.kind === "endpoint" && missing.has(step.endpoint.hostInterface))
+      .flatMap((step) => (step.kind === "endpoint" ? [step.endpoint.ipv4, step.endpoint.ipv6] : []))
+      .filter((address) => address !== null),
+  );
+  return steps.filter((step) => {
+    if (step.kind === "cable" || step.kind === "attach") return !missing.has(step.cable.hostInterface);
+    if (step.kind === "endpoint") return !missing.has(step.endpoint.hostInterface);
+    return step.kind !== "port" || !dead.has(step.port.address);
+  });
+}
+
+function keepsPin(pin: LinkPin, interfaces: ReadonlySet<string>, existing: ReadonlySet<string>, context: AdoptContext): boolean {
+  if (pin.device.startsWith("/")) return pin.device === context.cgroup;
+  if (pin.device === hostDevice) return existing.has(hostDevice);
+  if (pin.program === "netdev") return context.uplinks.includes(pin.device);
+  return interfaces.has(pin.device);
+}
+
+/** Filters have no pins to be found by: whatever device is no uplink has none of ours. */
+function sweepFilters(kernel: Kernel, links: readonly LinkInfo[], uplinks: readonly string[]): void {
+  for (const link of links) {
+    if (!isOurDevice(link.name) && !uplinks.includes(link.name)) detachFilter(kernel, link.index, "ingress");
+  }
+}
+
+/** TypeScript cannot see that the doer found by a step's kind takes that very step. */
+function perform(doers: Doers, step: Step): Promise<void> {
+  const doer = doers[step.kind] as { do(step: Step): Promise<void> };
+  return doer.do(step);
+}

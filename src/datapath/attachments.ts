@@ -1,0 +1,146 @@
+// Which program sits where: pinned TCX links where the kernel has them, clsact filters where not, pinned links on cgroups.
+import type { CgroupHook, Kernel, KernelLink, KernelProgram, TcHook } from "../kernel/types.ts";
+import { HawserError } from "../std/errors.ts";
+import { linkPath, listLinkPins, renamePin, unpin } from "./pins.ts";
+import type { LinkPin } from "./pins.ts";
+import { errnoOf } from "./sysctl.ts";
+import type { ProgramRow } from "./types.ts";
+
+/** Our clsact filters are told from others' by both numbers; neither is one that people or tools take first (R100). */
+export const clsactHandle = 0x4857;
+export const clsactPriority = 0x4857;
+
+const ENOENT = 2;
+const EINVAL = 22;
+const ENODEV = 19;
+const ENOLINK = 67;
+
+export interface Attachments {
+  readonly mode: "tcx" | "clsact";
+  /**
+   * Puts the program there, or swaps it in for the one that is there without a gap (R14). `renamed`: the pin of that name
+   * may hold another device that had the name before.
+   */
+  attach(program: string, device: string, ifindex: number, hook: TcHook, renamed?: boolean): void;
+  /** `ifindex` undefined: the device is gone, only its pin may be left. */
+  detach(program: string, device: string, ifindex: number | undefined, hook: TcHook): void;
+  /** The device has another name now. */
+  rename(program: string, from: string, to: string): void;
+  attachCgroup(program: string, cgroup: string, hook: CgroupHook): void;
+  rows(): readonly ProgramRow[];
+}
+
+export function createAttachments(
+  kernel: Kernel,
+  bpffs: string,
+  tcx: boolean,
+  programs: ReadonlyMap<string, KernelProgram>,
+): Attachments {
+  const filters = new Map<string, ProgramRow>();
+  const hooks = new Map<string, string>();
+
+  const attach: Attachments["attach"] = (name, device, ifindex, hook, renamed = false) => {
+    const program = programNamed(programs, name);
+    hooks.set(name, hook);
+    if (tcx) return place(kernel, bpffs, { program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
+    kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority);
+    filters.set(`${name}@${device}`, { name, device, hook, mode: "clsact" });
+  };
+
+  const detach: Attachments["detach"] = (name, device, ifindex, hook) => {
+    if (tcx) return removePin(kernel, bpffs, { program: name, device });
+    if (ifindex !== undefined) detachFilter(kernel, ifindex, hook);
+    filters.delete(`${name}@${device}`);
+  };
+
+  const rename: Attachments["rename"] = (name, from, to) => {
+    if (tcx) renamePin(linkPath(bpffs, { program: name, device: from }), linkPath(bpffs, { program: name, device: to }));
+    else filters.delete(`${name}@${from}`);
+  };
+
+  const attachCgroup: Attachments["attachCgroup"] = (name, cgroup, hook) => {
+    const program = programNamed(programs, name);
+    hooks.set(name, hook);
+    place(kernel, bpffs, { program: name, device: cgroup }, program, false, () => kernel.attachCgroup(program, cgroup, hook));
+  };
+
+  const rows = (): ProgramRow[] => {
+    const pinned = listLinkPins(bpffs).map((pin): ProgramRow => ({
+      name: pin.program,
+      device: pin.device,
+      hook: hooks.get(pin.program) ?? "",
+      mode: pin.device.startsWith("/") ? "cgroup" : "tcx",
+    }));
+    return [...pinned, ...filters.values()];
+  };
+
+  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, rows };
+}
+
+/** Takes the program off its hook and the pin away. Succeeds when there is none. */
+export function removePin(kernel: Kernel, bpffs: string, pin: LinkPin): void {
+  const link = openPin(kernel, linkPath(bpffs, pin));
+  if (link === undefined) return;
+  try {
+    tolerate([ENOLINK, ENODEV], () => link.detach());
+  } finally {
+    link.close();
+    unpin(linkPath(bpffs, pin));
+  }
+}
+
+/** Succeeds when there is no filter of ours, no qdisc or no device. */
+export function detachFilter(kernel: Kernel, ifindex: number, hook: TcHook): void {
+  tolerate([ENOENT, EINVAL, ENODEV], () => kernel.detachClsact(ifindex, hook, clsactHandle, clsactPriority));
+}
+
+function place(kernel: Kernel, bpffs: string, pin: LinkPin, program: KernelProgram, renamed: boolean, create: () => KernelLink): void {
+  const path = linkPath(bpffs, pin);
+  if (!renamed && swapIn(kernel, path, program)) return;
+  const link = create();
+  try {
+    // The old link goes after the new one stands.
+    unpin(path);
+    link.pin(path);
+  } finally {
+    // The pin keeps the link; without a pin closing it detaches the program again.
+    link.close();
+  }
+}
+
+/** False when there is no link, or one (ENOLINK) whose device or cgroup is gone: what has the name now is another. */
+function swapIn(kernel: Kernel, path: string, program: KernelProgram): boolean {
+  const link = openPin(kernel, path);
+  if (link === undefined) return false;
+  try {
+    return tolerate([ENOLINK], () => link.update(program));
+  } finally {
+    link.close();
+  }
+}
+
+function openPin(kernel: Kernel, path: string): KernelLink | undefined {
+  try {
+    return kernel.openPinnedLink(path);
+  } catch (error) {
+    if (errnoOf(error) === ENOENT) return undefined;
+    throw error;
+  }
+}
+
+/** False when the call failed with one of these. */
+function tolerate(errnos: readonly number[], call: () => unknown): boolean {
+  try {
+    call();
+    return true;
+  } catch (error) {
+    if (errnos.includes(errnoOf(error) ?? 0)) return false;
+    throw error;
+  }
+}
+
+function programNamed(programs: ReadonlyMap<string, KernelProgram>, name: string): KernelProgram {
+  const program = programs.get(name);
+  if (program === undefined) throw new HawserError("INTERNAL", `no loaded object has a program ${name}`);
+  return program;
+}

@@ -1,0 +1,100 @@
+// From nothing, or from what the last agent left, to a datapath that carries packets.
+import type { Config } from "../abi/generated.ts";
+import type { LinkInfo } from "../kernel/types.ts";
+import { adopt } from "./adopt.ts";
+import { createAttachments } from "./attachments.ts";
+import { createConntrack } from "./conntrack.ts";
+import { readCounters } from "./counters.ts";
+import { createDoers } from "./doers.ts";
+import { createEventSource } from "./events.ts";
+import { probeFeatures } from "./features.ts";
+import type { Features } from "./features.ts";
+import { createHostSync } from "./host-sync.ts";
+import { ensureHostDevice, hostDevice } from "./host-device.ts";
+import { requireLink } from "./host.ts";
+import type { Host } from "./host.ts";
+import { dumpMap, inspectKernel, mapRows } from "./inspect.ts";
+import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kernel-facts.ts";
+import { mountPointOf } from "./pins.ts";
+import { loadPrograms } from "./programs.ts";
+import { openTables } from "./tables.ts";
+import { watchHost } from "./watch.ts";
+import type { Datapath, DatapathOptions } from "./types.ts";
+
+/** Entries that one sweep of conntrack looks at: about 20 ms of work. */
+const gcBudget = 16384;
+
+/**
+ * Opens the datapath. Programs and maps that an earlier agent pinned are taken over: the programs are swapped without a gap,
+ * the maps keep their flows. Endpoints' own programs are swapped by `adopt`.
+ * @throws HawserError UNSUPPORTED or KERNEL
+ */
+export async function openDatapath(options: DatapathOptions): Promise<Datapath> {
+  const { kernel, netlink, log, bpffs } = options;
+  await using stack = new AsyncDisposableStack();
+  kernel.mountBpffs(mountPointOf(bpffs));
+  const features = probeFeatures(kernel);
+  const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
+  const config = configOf(options, features, hostLink);
+  const loaded = stack.use(await loadPrograms(kernel, options, config, log));
+
+  const attachments = createAttachments(kernel, bpffs, features.tcx, loaded.programs);
+  const tables = openTables(loaded.maps);
+  const conntrack = createConntrack(tables, config.hz, jiffiesClock(config.hz));
+  const host: Host = {
+    netlink, tables, attachments, conntrack,
+    mac: options.nodeMac,
+    hostIndex: hostLink.index,
+    networks: new Map(),
+    link: (name) => requireLink(netlink, name),
+  };
+
+  attachments.attach("from_host", hostDevice, hostLink.index, "egress");
+  const cgroup = options.cgroup === "auto" ? cgroupRoot() : options.cgroup;
+  for (const program of loaded.cgroupPrograms) attachments.attachCgroup(program.name, cgroup, program.hook);
+
+  const sync = createHostSync(host, options.devices, log);
+  await sync.run();
+  const watch = stack.use(watchHost(netlink, sync.run, log));
+  const ring = loaded.maps.get("hw_events");
+  const events = ring === undefined ? undefined : stack.use(createEventSource(kernel, ring));
+  const counters = loaded.maps.get("hw_metrics");
+  log.info("datapath open", { kernel: features.release, mode: attachments.mode, uplinks: sync.facts.uplinks, programs: loaded.programs.size });
+
+  const doers = createDoers(host);
+  const kept = stack.move();
+  return {
+    doers,
+    get facts() {
+      return sync.facts;
+    },
+    syncHost: sync.run,
+    onHostChange: (listener) => watch.listen(listener),
+    adopt: (steps) => adopt({ kernel, bpffs, host, doers, cgroup, uplinks: sync.facts.uplinks }, steps),
+    gc: (budget = gcBudget) => conntrack.gc(budget),
+    counters: () => (counters === undefined ? [] : readCounters(counters)),
+    events: (signal) => events?.listen(signal) ?? nothing(),
+    maps: () => mapRows(loaded.maps),
+    dumpMap: (name, limit) => dumpMap(loaded.maps, name, limit),
+    inspect: () => inspectKernel(features, attachments, sync),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo): Config {
+  const ports = ephemeralPorts();
+  return {
+    hostIfindex: hostLink.index,
+    hz: ticksPerSecond(options.log),
+    hostMac: options.nodeMac,
+    betweenNetworks: options.betweenNetworks ? 1 : 0,
+    ipv6: options.ipv6 && features.ipv6 ? 1 : 0,
+    ephemeralLow: ports.low,
+    ephemeralHigh: ports.high,
+    setRetval: features.setRetval ? 1 : 0,
+    hostNetnsCookie: options.kernel.netnsCookie() ?? 0n,
+    agentPid: process.pid,
+  };
+}
+
+async function* nothing(): AsyncIterable<never> {}

@@ -1,0 +1,25 @@
+// Every kind of step with its way to do it and its way back.
+import type { Doers } from "../network/types.ts";
+import { attachCable, detachCable } from "./attach.ts";
+import { makeCable, removeCable } from "./cable.ts";
+import { claimPort } from "./claim-port.ts";
+import { publishEndpoint, withdrawEndpoint } from "./endpoint.ts";
+import type { Host } from "./host.ts";
+import { makeNetwork, removeNetwork } from "./network.ts";
+import { publishPort, withdrawPort } from "./port.ts";
+
+export function createDoers(host: Host): Doers {
+  return {
+    network: { do: (step) => makeNetwork(host, step.network), undo: (step) => removeNetwork(host, step.network) },
+    removeNetwork: { do: (step) => removeNetwork(host, step.network), undo: (step) => makeNetwork(host, step.network) },
+    cable: { do: (step) => makeCable(host, step.cable), undo: (step) => removeCable(host, step.cable) },
+    removeCable: { do: (step) => removeCable(host, step.cable), undo: (step) => makeCable(host, step.cable) },
+    attach: { do: (step) => attachCable(host, step.cable), undo: (step) => detachCable(host, step.cable) },
+    detach: { do: (step) => detachCable(host, step.cable), undo: (step) => attachCable(host, step.cable) },
+    endpoint: { do: (step) => publishEndpoint(host, step.endpoint), undo: (step) => withdrawEndpoint(host, step.endpoint) },
+    removeEndpoint: { do: (step) => withdrawEndpoint(host, step.endpoint), undo: (step) => publishEndpoint(host, step.endpoint) },
+    claimPort: { do: (step) => claimPort(host, step.port), undo: async () => {} },
+    port: { do: (step) => publishPort(host, step.port), undo: (step) => withdrawPort(host, step.port) },
+    removePort: { do: (step) => withdrawPort(host, step.port), undo: (step) => publishPort(host, step.port) },
+  };
+}

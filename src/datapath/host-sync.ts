@@ -1,0 +1,154 @@
+// Keeps the maps and the uplinks' programs in step with the host: its devices, addresses and routes come and go (R10, R102).
+import { HostAddressFlags } from "../abi/generated.ts";
+import type { Uplink } from "../abi/generated.ts";
+import type { Netlink } from "../kernel/types.ts";
+import { messageOf } from "../std/errors.ts";
+import { addressOf, networkOf } from "../std/ip.ts";
+import type { Ip } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+import type { Host } from "./host.ts";
+import { hostDevice } from "./host-device.ts";
+import { gatewayPrefix, removeNetwork, subnetsOf, writeNetwork } from "./network.ts";
+import type { HostFacts } from "./types.ts";
+import { factsOf, hostAddressesOf, uplinksOf } from "./uplinks.ts";
+import type { HostReading, UplinkReading } from "./uplinks.ts";
+
+export interface HostSync {
+  readonly facts: HostFacts;
+  /** One sentence each, as of the last run. */
+  readonly problems: readonly string[];
+  run(): Promise<HostFacts>;
+}
+
+export function createHostSync(host: Host, devices: "auto" | readonly string[], log: Log): HostSync {
+  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [] };
+  let problems: readonly string[] = [];
+  let attached = new Map<number, UplinkReading>();
+
+  const once = async (): Promise<HostFacts> => {
+    const reading = await readHost(host.netlink);
+    const uplinks = uplinksOf(reading, devices);
+    const found: string[] = [];
+    attached = bringUp(host, uplinks, attached, log, found);
+    writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
+    await restoreNetworks(host, reading, log);
+    problems = [...found, ...missingParts(reading, uplinks, devices)];
+    facts = factsOf(reading, uplinks);
+    return facts;
+  };
+
+  return {
+    get facts() {
+      return facts;
+    },
+    get problems() {
+      return problems;
+    },
+    run: coalesced(once),
+  };
+}
+
+/** Runs one after the other; calls that come while one waits for its turn share it. */
+function coalesced<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<unknown> = Promise.resolve();
+  let waiting: Promise<T> | undefined;
+  return () => {
+    waiting ??= running.then(() => {
+      waiting = undefined;
+      const now = work();
+      running = now.catch(() => undefined);
+      return now;
+    });
+    return waiting;
+  };
+}
+
+async function readHost(netlink: Netlink): Promise<HostReading> {
+  const links = await netlink.links();
+  const addresses = await netlink.addresses();
+  const routes = await netlink.routes();
+  return { links, addresses, routes };
+}
+
+/** A new uplink gets its program before its entry, so that nothing leaves where answers would not be known. */
+function bringUp(
+  host: Host,
+  uplinks: readonly UplinkReading[],
+  attached: ReadonlyMap<number, UplinkReading>,
+  log: Log,
+  problems: string[],
+): Map<number, UplinkReading> {
+  const now = new Map<number, UplinkReading>();
+  const table = host.tables.uplinks;
+  for (const uplink of uplinks) {
+    const before = attached.get(uplink.index);
+    try {
+      if (before !== undefined && before.name !== uplink.name) host.attachments.rename("netdev", before.name, uplink.name);
+      const known = table.get(uplink.index);
+      if (before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
+      const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu };
+      if (!sameUplink(known, entry)) table.set(uplink.index, entry);
+      now.set(uplink.index, uplink);
+      if (before === undefined) log.info("uplink", { device: uplink.name, ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu });
+    } catch (error) {
+      problems.push(`uplink ${uplink.name} cannot be used: ${messageOf(error)}`);
+      log.error("uplink cannot be used", { device: uplink.name, error });
+    }
+  }
+  for (const [index] of [...table.entries()]) {
+    if (!now.has(index)) table.delete(index);
+  }
+  const names = new Set(uplinks.map((uplink) => uplink.name));
+  for (const gone of attached.values()) {
+    if (names.has(gone.name)) continue;
+    host.attachments.detach("netdev", gone.name, now.has(gone.index) ? undefined : gone.index, "ingress");
+    log.info("no uplink any more", { device: gone.name });
+  }
+  return now;
+}
+
+/** Gateways' entries belong to their networks and are not touched. */
+function writeHostAddresses(host: Host, addresses: readonly Ip[]): void {
+  const table = host.tables.hostAddresses;
+  const wanted = new Set(addresses);
+  for (const [address, entry] of [...table.entries()]) {
+    const local = (entry.flags & HostAddressFlags.LOCAL) !== 0;
+    if (local && !wanted.has(address)) table.delete(address);
+    wanted.delete(address);
+  }
+  for (const address of wanted) table.set(address, { flags: HostAddressFlags.LOCAL, network: 0 });
+}
+
+/** Network managers take away routes and addresses that they did not make (R99): ours come back. */
+async function restoreNetworks(host: Host, reading: HostReading, log: Log): Promise<void> {
+  for (const plan of [...host.networks.values()]) {
+    const whole = subnetsOf(plan).every(
+      (subnet) =>
+        reading.addresses.some((address) => address.index === host.hostIndex && address.prefix === gatewayPrefix(subnet)) &&
+        reading.routes.some((route) => route.index === host.hostIndex && route.destination === networkOf(subnet.prefix)),
+    );
+    if (whole || host.networks.get(plan.number) !== plan) continue;
+    log.warn("someone took a network's address or route off the host; made again", { network: plan.number });
+    await writeNetwork(host, plan);
+    // It may have been removed while we waited for the kernel.
+    if (!host.networks.has(plan.number)) await removeNetwork(host, plan);
+  }
+}
+
+function missingParts(reading: HostReading, uplinks: readonly UplinkReading[], devices: "auto" | readonly string[]): string[] {
+  const problems: string[] = [];
+  if (!reading.links.some((link) => link.name === hostDevice)) {
+    problems.push(`device ${hostDevice} is gone: the host and its containers cannot reach each other; restart the agent`);
+  }
+  if (devices === "auto" && uplinks.length === 0) {
+    problems.push("no uplink: no Ethernet device has a default route; containers cannot reach the world until one has, or `devices` names one");
+  }
+  for (const name of devices === "auto" ? [] : devices) {
+    if (!uplinks.some((uplink) => uplink.name === name)) problems.push(`uplink ${name} does not exist yet; it is taken up when it appears`);
+  }
+  return problems;
+}
+
+function sameUplink(a: Uplink | undefined, b: Uplink): boolean {
+  return a !== undefined && a.ipv4 === b.ipv4 && a.ipv6 === b.ipv6 && a.mtu === b.mtu;
+}

@@ -1,0 +1,76 @@
+// The compiled objects in the kernel: loaded against the pinned maps, so that a new agent goes on with the old one's flows.
+import type { MapShape, RingShape } from "../abi/codec.ts";
+import { configCodec, maps } from "../abi/generated.ts";
+import type { Config } from "../abi/generated.ts";
+import type { CgroupHook, Kernel, KernelMap, KernelProgram, MapInfo } from "../kernel/types.ts";
+import type { Log } from "../std/log.ts";
+import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
+
+export const objectNames = ["from-container", "to-container", "from-host", "netdev", "sock-lb"] as const;
+
+export interface LoadedPrograms extends Disposable {
+  /** By function name. */
+  readonly programs: ReadonlyMap<string, KernelProgram>;
+  readonly cgroupPrograms: readonly { readonly name: string; readonly hook: CgroupHook }[];
+  /** Our maps, open through their pins. */
+  readonly maps: ReadonlyMap<string, KernelMap>;
+}
+
+/**
+ * Maps that no pin holds yet, or whose pin has another shape, are made and pinned; programs already attached keep the old
+ * one until they are swapped.
+ */
+export async function loadPrograms(
+  kernel: Kernel,
+  where: { readonly bpffs: string; readonly objectDirectory: string },
+  config: Config,
+  log: Log,
+): Promise<LoadedPrograms> {
+  using stack = new DisposableStack();
+  makeFolders(where.bpffs);
+  const open = openPinnedMaps(kernel, where.bpffs, stack, log);
+  const programs = new Map<string, KernelProgram>();
+  for (const name of objectNames) {
+    const path = `${where.objectDirectory}/${name}.bpf.o`;
+    const object = stack.use(await kernel.loadObject(path, { rodata: { hw_config: configCodec.encode(config) }, reuse: open }));
+    for (const [mapName, map] of object.maps) {
+      if (open.has(mapName) || !(mapName in maps)) continue;
+      map.pin(mapPath(where.bpffs, mapName));
+      open.set(mapName, map);
+    }
+    for (const [programName, program] of object.programs) programs.set(programName, program);
+  }
+  const kept = stack.move();
+  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** What differs between an open map and the one that the objects declare; undefined when nothing does. */
+export function shapeDifference(info: MapInfo): string | undefined {
+  const shape: MapShape<unknown, unknown> | RingShape = maps[info.name as keyof typeof maps];
+  const [keySize, valueSize] = shape.kind === "ringbuf" ? [0, 0] : [shape.key.size, shape.value.size];
+  const wanted = { kind: shape.kind, keySize, valueSize, maxEntries: shape.maxEntries };
+  const differing = (Object.keys(wanted) as (keyof typeof wanted)[]).filter((field) => info[field] !== wanted[field]);
+  return differing.length === 0 ? undefined : differing.map((field) => `${field} ${info[field]} → ${wanted[field]}`).join(", ");
+}
+
+function openPinnedMaps(kernel: Kernel, bpffs: string, stack: DisposableStack, log: Log): Map<string, KernelMap> {
+  const open = new Map<string, KernelMap>();
+  for (const name of listMapPins(bpffs)) {
+    if (!(name in maps)) continue;
+    const map = stack.use(kernel.openPinnedMap(mapPath(bpffs, name)));
+    const difference = shapeDifference(map.info);
+    if (difference === undefined) {
+      open.set(name, map);
+      continue;
+    }
+    log.warn("a pinned map has another shape than this version's and is replaced; what it held is written again or learnt again", { map: name, difference });
+    unpin(mapPath(bpffs, name));
+  }
+  return open;
+}
+
+function cgroupPrograms(programs: ReadonlyMap<string, KernelProgram>): { readonly name: string; readonly hook: CgroupHook }[] {
+  return [...programs.values()]
+    .filter((program) => program.section.startsWith("cgroup/"))
+    .map((program) => ({ name: program.name, hook: program.section.slice("cgroup/".length) as CgroupHook }));
+}

@@ -1,0 +1,155 @@
+// Takes off the host whatever carries our name and nobody claims; works with no agent and no loaded program.
+import { HostAddressFlags } from "../abi/generated.ts";
+import type { Kernel, KernelMap, Netlink } from "../kernel/types.ts";
+import type { Step } from "../network/types.ts";
+import { parseCidr } from "../std/ip.ts";
+import { detachFilter, removePin } from "./attachments.ts";
+import { claimsEntry, claimsOf, frontendText } from "./claims.ts";
+import type { Claims } from "./claims.ts";
+import { createConntrack } from "./conntrack.ts";
+import type { Conntrack } from "./conntrack.ts";
+import { hostDevice } from "./host-device.ts";
+import { isCableDevice, isOurDevice } from "./host.ts";
+import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
+import type { LinkPin } from "./pins.ts";
+import { backendOf, sameBackend } from "./port.ts";
+import { shapeDifference } from "./programs.ts";
+import { openTables, tableNames } from "./tables.ts";
+import type { Tables } from "./tables.ts";
+import type { SweepReport } from "./types.ts";
+
+export interface SweepContext {
+  readonly kernel: Kernel;
+  readonly netlink: Netlink;
+  readonly bpffs: string;
+}
+
+interface Leftovers extends SweepContext {
+  /** undefined: no agent ever pinned them. */
+  readonly tables: Tables | undefined;
+  readonly conntrack: Conntrack | undefined;
+}
+
+/**
+ * For `hawser sweep`: with `all`, everything of Hawser's goes, claimed or not. Otherwise what the steps do not claim goes, and
+ * the programs on uplinks, hwhost and cgroups stay, so that what is claimed keeps talking without an agent.
+ */
+export async function sweep(context: SweepContext & { readonly claimed: readonly Step[]; readonly all: boolean }): Promise<SweepReport> {
+  using maps = openPinnedTables(context);
+  const leftovers = { ...context, tables: maps.tables, conntrack: maps.tables && createConntrack(maps.tables, 0, () => 0) };
+  if (context.all) return await sweepEverything(leftovers);
+  const existing = new Set((await context.netlink.links()).map((link) => link.name));
+  const claims = claimsOf(context.claimed);
+  const keeps = (pin: LinkPin): boolean =>
+    pin.device.startsWith("/") || (isCableDevice(pin.device) ? claims.interfaces.has(pin.device) : existing.has(pin.device));
+  return await sweepUnclaimed(leftovers, claims, keeps);
+}
+
+/** Unpublishes first: ports, addresses, then what lies below them. */
+export async function sweepUnclaimed(context: Leftovers, claims: Claims, keeps: (pin: LinkPin) => boolean): Promise<SweepReport> {
+  const links = await context.netlink.links();
+  const devices = new Map(links.map((link) => [link.name, link.index]));
+  const indices = new Set([...claims.interfaces].map((name) => devices.get(name)).filter((index) => index !== undefined));
+  const entries = context.tables === undefined ? {} : sweepReachable(context.tables, context.conntrack, claims, indices);
+  const pins = sweepPins(context, keeps);
+  const gone = links.filter((link) => isCableDevice(link.name) && link.kind === "veth" && !claims.interfaces.has(link.name));
+  const removed = await removeDevices(context.netlink, gone.map((link) => link.name));
+  const routes = await sweepHostDevice(context.netlink, devices.get(hostDevice), claims);
+  const rest = context.tables === undefined ? {} : sweepNetworks(context.tables, claims);
+  return { links: removed, pins, routes, entries: { ...entries, ...rest } };
+}
+
+async function sweepEverything(context: Leftovers): Promise<SweepReport> {
+  const links = await context.netlink.links();
+  const pins = sweepPins(context, () => false);
+  for (const link of links.filter((one) => !isOurDevice(one.name))) detachFilter(context.kernel, link.index, "ingress");
+  const ours = links.filter((link) => link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice));
+  const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
+  const entries: Record<string, number> = {};
+  for (const name of listMapPins(context.bpffs)) {
+    entries[name] = 0;
+    unpin(mapPath(context.bpffs, name));
+  }
+  for (const folder of [mapsFolder(context.bpffs), linksFolder(context.bpffs), context.bpffs]) removeFolder(folder);
+  return { links: removed, pins, routes: [], entries };
+}
+
+function sweepReachable(tables: Tables, conntrack: Conntrack | undefined, claims: Claims, indices: ReadonlySet<number>): Record<string, number> {
+  const ports = [...tables.frontends.entries()].filter(([key, backend]) => {
+    const plan = claims.ports.get(frontendText(key));
+    return plan === undefined || !sameBackend(backendOf(plan), backend);
+  });
+  for (const [key, backend] of ports) {
+    tables.frontends.delete(key);
+    conntrack?.flushPort(key, backend);
+  }
+  const addresses = [...tables.addresses.entries()].filter(([address, entry]) => !claimsEntry(claims.addresses.get(address), entry));
+  for (const [address] of addresses) {
+    tables.addresses.delete(address);
+    conntrack?.flushAddress(address);
+  }
+  const endpoints = [...tables.endpoints.entries()].filter(([index]) => !indices.has(index));
+  for (const [index] of endpoints) tables.endpoints.delete(index);
+  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length });
+}
+
+function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {
+  const gateways = [...tables.hostAddresses.entries()].filter(
+    ([address, entry]) => (entry.flags & HostAddressFlags.GATEWAY) !== 0 && claims.gateways.get(address) !== entry.network,
+  );
+  for (const [address] of gateways) tables.hostAddresses.delete(address);
+  const networks = [...tables.networks.entries()].filter(([number]) => !claims.networks.has(number));
+  for (const [number] of networks) tables.networks.delete(number);
+  return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length });
+}
+
+function sweepPins(context: SweepContext, keeps: (pin: LinkPin) => boolean): string[] {
+  const doomed = listLinkPins(context.bpffs).filter((pin) => !keeps(pin));
+  for (const pin of doomed) removePin(context.kernel, context.bpffs, pin);
+  return doomed.map(pinName);
+}
+
+/** Both ends of a pair go with one. */
+async function removeDevices(netlink: Netlink, names: readonly string[]): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of names) {
+    if (await netlink.deleteLink(name)) removed.push(name);
+  }
+  return removed;
+}
+
+/** Routes before addresses: the kernel takes a route away with the address that it names as source. */
+async function sweepHostDevice(netlink: Netlink, index: number | undefined, claims: Claims): Promise<string[]> {
+  if (index === undefined) return [];
+  const removed = new Set<string>();
+  for (const route of await netlink.routes()) {
+    if (route.index !== index || route.type !== 1 || route.table !== mainTable) continue;
+    const destination = parseCidr(route.destination);
+    if (claims.subnets.has(destination) || claims.gatewayPrefixes.has(destination)) continue;
+    if (await netlink.deleteRoute({ destination, index })) removed.add(destination);
+  }
+  for (const address of await netlink.addresses()) {
+    if (address.index !== index || claims.gatewayPrefixes.has(parseCidr(address.prefix))) continue;
+    if (await netlink.deleteAddress(index, address.prefix)) removed.add(address.prefix);
+  }
+  return [...removed];
+}
+
+/** RT_TABLE_MAIN in linux/rtnetlink.h. */
+const mainTable = 254;
+
+function openPinnedTables(context: SweepContext): Disposable & { readonly tables: Tables | undefined } {
+  using stack = new DisposableStack();
+  const open = new Map<string, KernelMap>();
+  for (const name of listMapPins(context.bpffs).filter((pinned) => tableNames.includes(pinned))) {
+    const map = stack.use(context.kernel.openPinnedMap(mapPath(context.bpffs, name)));
+    if (shapeDifference(map.info) === undefined) open.set(name, map);
+  }
+  const tables = open.size === tableNames.length ? openTables(open) : undefined;
+  const kept = stack.move();
+  return { tables, [Symbol.dispose]: () => kept.dispose() };
+}
+
+function counted(all: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(all).filter(([, count]) => count > 0));
+}

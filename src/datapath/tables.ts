@@ -1,0 +1,71 @@
+// Our maps as typed tables: the codecs come from the compiled objects.
+import type { Codec } from "../abi/codec.ts";
+import { maps } from "../abi/generated.ts";
+import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Network, Uplink } from "../abi/generated.ts";
+import type { KernelMap } from "../kernel/types.ts";
+import { HawserError } from "../std/errors.ts";
+import type { Ip } from "../std/ip.ts";
+
+export interface Table<K, V> {
+  readonly map: KernelMap;
+  get(key: K): V | undefined;
+  set(key: K, value: V): void;
+  /** False when it was not there. */
+  delete(key: K): boolean;
+  entries(): Iterable<readonly [K, V]>;
+}
+
+export interface Tables {
+  readonly endpoints: Table<number, Endpoint>;
+  readonly addresses: Table<Ip, Endpoint>;
+  readonly networks: Table<number, Network>;
+  readonly hostAddresses: Table<Ip, HostAddress>;
+  readonly uplinks: Table<number, Uplink>;
+  readonly frontends: Table<FrontendKey, Backend>;
+  readonly flows4: Table<Ct4Key, Ct4>;
+  readonly flows6: Table<Ct6Key, Ct6>;
+}
+
+/** The maps that `openTables` needs. */
+export const tableNames: readonly string[] = [
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_ct4", "hw_ct6",
+];
+
+/** @throws HawserError INTERNAL when one of `tableNames` is missing */
+export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
+  const map = (name: string): KernelMap => {
+    const found = open.get(name);
+    if (found === undefined) throw new HawserError("INTERNAL", `no loaded object has a map ${name}`);
+    return found;
+  };
+  return {
+    endpoints: table(map("hw_endpoints"), maps.hw_endpoints.key, maps.hw_endpoints.value),
+    addresses: table(map("hw_addresses"), address(maps.hw_addresses.key), maps.hw_addresses.value),
+    networks: table(map("hw_networks"), maps.hw_networks.key, maps.hw_networks.value),
+    hostAddresses: table(map("hw_host_addrs"), address(maps.hw_host_addrs.key), maps.hw_host_addrs.value),
+    uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
+    frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),
+    flows4: table(map("hw_ct4"), maps.hw_ct4.key, maps.hw_ct4.value),
+    flows6: table(map("hw_ct6"), maps.hw_ct6.key, maps.hw_ct6.value),
+  };
+}
+
+function table<K, V>(map: KernelMap, key: Pick<Codec<K>, "encode" | "decode">, value: Codec<V>): Table<K, V> {
+  return {
+    map,
+    get: (wanted) => {
+      const bytes = map.get(key.encode(wanted));
+      return bytes === undefined ? undefined : value.decode(bytes);
+    },
+    set: (wanted, content) => map.set(key.encode(wanted), value.encode(content)),
+    delete: (wanted) => map.delete(key.encode(wanted)),
+    *entries() {
+      for (const [k, v] of map.entries()) yield [key.decode(k), value.decode(v)] as const;
+    },
+  };
+}
+
+/** All zero is no address, but as a key it could only be `::`. */
+function address(codec: Codec<Ip | null>): Pick<Codec<Ip>, "encode" | "decode"> {
+  return { encode: (ip) => codec.encode(ip), decode: (bytes) => codec.decode(bytes) ?? ("::" as Ip) };
+}

@@ -1,0 +1,150 @@
+// What the datapath offers to the rest of Hawser: doers for steps, facts about the host, and looks into the kernel.
+import type { Kernel, Netlink } from "../kernel/types.ts";
+import type { Doers, Step } from "../network/types.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Cidr, Mac } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+
+export interface DatapathOptions {
+  /** Our folder below a bpffs, `/sys/fs/bpf/hawser`; a bpffs is mounted there when there is none. */
+  readonly bpffs: string;
+  /** Where the compiled objects lie: `from-container.bpf.o` and its siblings. */
+  readonly objectDirectory: string;
+  /** cgroup2 folder whose sockets are the host's own; "auto": the root of the cgroup2 mount. */
+  readonly cgroup: string;
+  /** Uplinks; "auto": every Ethernet device with a default route. */
+  readonly devices: "auto" | readonly string[];
+  readonly ipv6: boolean;
+  readonly betweenNetworks: boolean;
+  readonly kernel: Kernel;
+  readonly netlink: Netlink;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** MAC of hwhost and of every host-side veth. Containers remember it, so the caller keeps it across restarts. */
+  readonly nodeMac: Mac;
+}
+
+/** What decisions need to know about the host. */
+export interface HostFacts {
+  /** Smallest MTU of the uplinks; 1500 when there is none. */
+  readonly uplinkMtu: number;
+  /** Addresses of the host's own devices with their prefix lengths; loopback and ours left out. */
+  readonly hostPrefixes: readonly Cidr[];
+  /** Names, sorted. */
+  readonly uplinks: readonly string[];
+}
+
+/** What was found on the host that nothing claims, and is gone now. */
+export interface SweepReport {
+  /** Devices. */
+  readonly links: readonly string[];
+  /** Pins and filters, `PROGRAM@DEVICE`. */
+  readonly pins: readonly string[];
+  /** Gateway addresses and subnets' routes on hwhost. */
+  readonly routes: readonly string[];
+  /** Map entries, by map. */
+  readonly entries: Readonly<Record<string, number>>;
+}
+
+export interface AdoptReport {
+  readonly removed: SweepReport;
+  /**
+   * Host interfaces that were claimed but do not exist, because the container ended or the host was rebooted.
+   * Nothing of theirs was made: their endpoints are dead until Docker deletes them.
+   */
+  readonly missing: readonly string[];
+  /** Steps that failed, with the reason; the others are done. */
+  readonly failed: readonly { readonly step: Step; readonly error: Error }[];
+}
+
+export interface CounterRow {
+  /** "from-container", "to-container", "from-uplink", "from-host". */
+  readonly direction: string;
+  /** "forwarded", or the drop reason in small letters with dashes. */
+  readonly reason: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+/** One dropped packet. */
+export interface DropEvent {
+  /** Nanoseconds since boot, CLOCK_MONOTONIC. */
+  readonly time: bigint;
+  readonly ifindex: number;
+  readonly network: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly reason: string;
+  readonly direction: string;
+  readonly length: number;
+}
+
+export interface MapRow {
+  readonly name: string;
+  readonly type: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly capacity: number;
+  readonly entries: number;
+}
+
+export interface MapEntry {
+  /** Plain JSON: addresses as text, bytes as hex, 64-bit numbers as decimal text. */
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+export interface ProgramRow {
+  /** The function's name, `from_container`. */
+  readonly name: string;
+  /** Device, or the cgroup folder. */
+  readonly device: string;
+  /** "ingress", "egress", "connect4", … */
+  readonly hook: string;
+  readonly mode: "tcx" | "clsact" | "cgroup";
+}
+
+export interface KernelView {
+  readonly release: string;
+  /** Feature → here or not: btf, tcx, netnsCookie, cgroup. */
+  readonly features: Readonly<Record<string, boolean>>;
+  readonly programs: readonly ProgramRow[];
+  readonly uplinks: readonly string[];
+  /** One sentence each, with the mend; empty when all is well. */
+  readonly problems: readonly string[];
+}
+
+export interface GcReport {
+  readonly scanned: number;
+  readonly deleted: number;
+  /** True when the end of both tables was reached; the next call starts over. */
+  readonly finished: boolean;
+}
+
+export interface Datapath extends AsyncDisposable {
+  readonly doers: Doers;
+  /** As of the last `syncHost()`. */
+  readonly facts: HostFacts;
+  /** Reads links, addresses and routes again and brings uplinks, their programs and the host's addresses up to date. */
+  syncHost(): Promise<HostFacts>;
+  /** Calls back after each syncHost that the kernel's own notice caused, until disposed. */
+  onHostChange(listener: (facts: HostFacts) => void): Disposable;
+  /**
+   * Makes exactly these steps so, touching what is already so as little as it can, and removes whatever else
+   * carries our name. `steps` are the doing kinds only (network, cable, attach, endpoint, port).
+   */
+  adopt(steps: readonly Step[]): Promise<AdoptReport>;
+  /** Deletes expired conntrack entries; looks at no more than `budget` entries and goes on there at the next call. */
+  gc(budget?: number): GcReport;
+  /** Counters that are not zero. */
+  counters(): readonly CounterRow[];
+  /** Drops as they happen, until the signal aborts. A slow reader loses the oldest beyond 4096; the counters do not. */
+  events(signal?: AbortSignal): AsyncIterable<DropEvent>;
+  maps(): readonly MapRow[];
+  /** @throws HawserError NOT_FOUND with the known names. */
+  dumpMap(name: string, limit: number): readonly MapEntry[];
+  inspect(): KernelView;
+}

@@ -1,0 +1,76 @@
+// The host as the kernel shows it: which devices lead to the world and which addresses are the host's own. Pure.
+import type { AddressInfo, LinkInfo, RouteInfo } from "../kernel/types.ts";
+import { addressOf, contains, familyOf, parseCidr } from "../std/ip.ts";
+import type { Cidr, Family, Ip } from "../std/ip.ts";
+import { hostDevice } from "./host-device.ts";
+import { isOurDevice } from "./host.ts";
+import type { HostFacts } from "./types.ts";
+
+export interface HostReading {
+  readonly links: readonly LinkInfo[];
+  readonly addresses: readonly AddressInfo[];
+  readonly routes: readonly RouteInfo[];
+}
+
+export interface UplinkReading {
+  readonly name: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+}
+
+/** ARPHRD_ETHER in linux/if_arp.h. */
+const ethernet = 1;
+/** RTN_UNICAST in linux/rtnetlink.h; blackholes and their like lead nowhere. */
+const unicast = 1;
+/** IFA_F_* in linux/if_addr.h: temporary and secondary share a bit. */
+const secondary = 0x01;
+const unusable = 0x08 | 0x20 | 0x40;
+const uniqueLocal = "fc00::/7" as Cidr;
+const loopbacks = ["127.0.0.0/8" as Cidr, "::1/128" as Cidr];
+const fallbackMtu = 1500;
+
+/** By name. "auto": Ethernet devices with a default route; else those named that exist (R10). */
+export function uplinksOf(reading: HostReading, devices: "auto" | readonly string[]): UplinkReading[] {
+  const ways = new Set(reading.routes.filter((route) => route.destination.endsWith("/0") && route.type === unicast).map((route) => route.index));
+  const wanted = (link: LinkInfo): boolean => (devices === "auto" ? ways.has(link.index) : devices.includes(link.name));
+  return reading.links
+    .filter((link) => link.type === ethernet && !isOurDevice(link.name) && wanted(link))
+    .map((link) => ({
+      name: link.name,
+      index: link.index,
+      mtu: link.mtu,
+      ipv4: primaryAddress(reading, link.index, 4),
+      ipv6: primaryAddress(reading, link.index, 6),
+    }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Every address that the host answers to, but for loopback (implied), link-local ones (good on one wire only) and hwhost's. */
+export function hostAddressesOf(reading: HostReading): Cidr[] {
+  const own = reading.links.find((link) => link.name === hostDevice)?.index;
+  return reading.addresses
+    .filter((address) => address.index !== own && address.scope !== "link")
+    .map((address) => parseCidr(address.prefix))
+    .filter((prefix) => !loopbacks.some((loopback) => contains(loopback, addressOf(prefix))));
+}
+
+export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[]): HostFacts {
+  return {
+    uplinkMtu: uplinks.length === 0 ? fallbackMtu : Math.min(...uplinks.map((uplink) => uplink.mtu)),
+    hostPrefixes: hostAddressesOf(reading),
+    uplinks: uplinks.map((uplink) => uplink.name),
+  };
+}
+
+/** What masqueraded flows take: the first that lasts, one the world can answer before a unique local one. */
+function primaryAddress(reading: HostReading, index: number, family: Family): Ip | null {
+  const candidates = reading.addresses
+    .filter((address) => address.index === index && address.scope === "global" && (address.flags & unusable) === 0)
+    .map((address) => ({ ip: addressOf(parseCidr(address.prefix)), flags: address.flags }))
+    .filter((address) => familyOf(address.ip) === family);
+  const lasting = candidates.filter((address) => (address.flags & secondary) === 0);
+  const best = lasting.find((address) => family === 4 || !contains(uniqueLocal, address.ip)) ?? lasting[0] ?? candidates[0];
+  return best?.ip ?? null;
+}

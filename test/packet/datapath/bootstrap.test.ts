@@ -1,0 +1,118 @@
+// Opening the datapath on a bare host, on one that an earlier agent left, and after the host changed meanwhile.
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, unlinkSync } from "node:fs";
+import { parseMac } from "../../../src/std/ip.ts";
+import type { Kernel } from "../../../src/kernel/types.ts";
+import { mapPath } from "../../../src/datapath/pins.ts";
+import { inOwnHost, nodeMac, sysctl } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, desired } from "./plans.ts";
+
+await inOwnHost(import.meta.url, {
+  "hwhost stands with the node's MAC, NOARP and forwarding of its own only": async ({ open, netlink, ip }) => {
+    const forwarding = [sysctl("ipv4/conf/all/forwarding"), sysctl("ipv6/conf/all/forwarding")];
+    await using datapath = await open();
+    const host = await netlink.link("hwhost");
+    assert.deepEqual([host?.mac, host?.noArp, host?.up], [nodeMac, true, true]);
+    assert.deepEqual([sysctl("ipv4/conf/hwhost/forwarding"), sysctl("ipv6/conf/hwhost/forwarding")], ["1", "1"]);
+    assert.equal(sysctl("ipv4/conf/hwhost/rp_filter"), "2");
+    assert.deepEqual([sysctl("ipv4/conf/all/forwarding"), sysctl("ipv6/conf/all/forwarding")], forwarding);
+    assert.equal(ip("-6 address show dev hwhost scope link") + ip("-6 address show dev hwnet"), "");
+    assert.deepEqual(datapath.inspect().problems, []);
+  },
+
+  "programs sit on hwhost, the uplink and the cgroup's hooks": async ({ open, cgroup }) => {
+    await using datapath = await open();
+    const { programs, uplinks, features } = datapath.inspect();
+    const at = (device: string): string[] => programs.filter((row) => row.device === device).map((row) => `${row.name} ${row.hook} ${row.mode}`);
+    assert.deepEqual(at("hwhost"), ["from_host egress tcx"]);
+    assert.deepEqual(at("wan0"), ["netdev ingress tcx"]);
+    assert.equal(at(cgroup).length, 10);
+    assert.ok(at(cgroup).every((row) => row.endsWith(" cgroup")));
+    assert.deepEqual(uplinks, ["wan0"]);
+    assert.equal(features["tcx"], true);
+  },
+
+  "a second opening keeps every link and every map: no packet meets a gap (R11, R14)": async ({ open, kernel, bpffs }) => {
+    {
+      await using datapath = await open();
+      await doAll(datapath.doers, desired);
+    }
+    const before = pinnedIds(kernel, bpffs);
+    assert.ok(before.length > 20);
+    await using datapath = await open();
+    const report = await datapath.adopt(desired);
+    assert.deepEqual(report, { removed: { links: [], pins: [], routes: [], entries: {} }, missing: [], failed: [] });
+    assert.deepEqual(pinnedIds(kernel, bpffs), before);
+  },
+
+  "a pinned map of another shape is replaced, and the log says which": async ({ open, kernel, bpffs, lines }) => {
+    await (await open())[Symbol.asyncDispose]();
+    const path = mapPath(bpffs, "hw_uplinks");
+    unlinkSync(path);
+    const other = kernel.createMap("hash", "hw_uplinks", 4, 24, 64);
+    other.pin(path);
+    other.close();
+    await using datapath = await open();
+    assert.deepEqual(lines.filter((line) => line["map"] === "hw_uplinks").map((line) => line["difference"]), ["valueSize 24 → 40"]);
+    assert.equal(datapath.maps().find((row) => row.name === "hw_uplinks")?.valueSize, 40);
+    assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
+  },
+
+  "adoption takes away what nobody claims and leaves the rest": async ({ open, netlink, ip, bpffs }) => {
+    {
+      await using datapath = await open();
+      await doAll(datapath.doers, desired);
+    }
+    await using datapath = await open();
+    const kept = desired.filter((step) => step.kind === "network" || JSON.stringify(step).includes("hwbbbbbbbbbbb"));
+    const report = await datapath.adopt(kept);
+    assert.deepEqual(report.removed.links, [cableA.hostInterface]);
+    assert.deepEqual(report.removed.pins, [`from_container@${cableA.hostInterface}`, `to_container@${cableA.hostInterface}`]);
+    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1 });
+    assert.deepEqual([report.removed.routes, report.missing, report.failed], [[], [], []]);
+    assert.equal(await netlink.link(cableA.hostInterface), undefined);
+    assert.deepEqual(datapath.dumpMap("hw_addresses", 10).map((entry) => entry.key).toSorted(), ["10.44.0.3", "fd44::3"]);
+    assert.ok(existsSync(`${bpffs}/links/from_container@hwbbbbbbbbbbb`));
+
+    const all = await datapath.adopt([]);
+    assert.deepEqual(all.removed.links, ["hwbbbbbbbbbbb"]);
+    assert.deepEqual(all.removed.routes.toSorted(), ["10.44.0.0/24", "10.44.0.1/32", "fd44::/64", "fd44::1/128"]);
+    assert.deepEqual(all.removed.entries, { hw_addresses: 2, hw_endpoints: 1, hw_host_addrs: 2, hw_networks: 1 });
+    assert.equal(ip("route show dev hwhost"), "");
+    assert.deepEqual((await datapath.adopt([])).removed, { links: [], pins: [], routes: [], entries: {} });
+  },
+
+  "a claimed cable that died with its container is reported, not made again (R16)": async ({ open, netlink, ip }) => {
+    {
+      await using datapath = await open();
+      await doAll(datapath.doers, desired);
+    }
+    ip(`link delete ${cableA.hostInterface}`);
+    await using datapath = await open();
+    const report = await datapath.adopt(desired);
+    assert.deepEqual(report.missing, [cableA.hostInterface]);
+    assert.deepEqual(report.failed, []);
+    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1 });
+    assert.equal(await netlink.link(cableA.hostInterface), undefined);
+  },
+
+  "a changed node MAC reaches hwhost": async ({ open, netlink }) => {
+    await (await open())[Symbol.asyncDispose]();
+    const other = parseMac("02:48:57:00:00:02");
+    await using _datapath = await open({ nodeMac: other });
+    assert.equal((await netlink.link("hwhost"))?.mac, other);
+  },
+});
+
+function pinnedIds(kernel: Kernel, bpffs: string): string[] {
+  const links = readdirSync(`${bpffs}/links`).toSorted().map((name) => {
+    using link = kernel.openPinnedLink(`${bpffs}/links/${name}`);
+    return `${name} ${link.id}`;
+  });
+  const maps = readdirSync(`${bpffs}/maps`).toSorted().map((name) => {
+    using map = kernel.openPinnedMap(`${bpffs}/maps/${name}`);
+    return `${name} ${map.info.id}`;
+  });
+  return [...links, ...maps];
+}

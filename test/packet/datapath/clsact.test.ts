@@ -1,0 +1,59 @@
+// Kernels before 6.6 have no TCX: the same programs sit in clsact filters, replaced in place.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { sweep } from "../../../src/datapath/sweep.ts";
+import { inOwnHost, objectDirectory } from "./namespace.ts";
+import type { World } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, desired } from "./plans.ts";
+
+/** The real kernel, which says that it knows no TCX. */
+function older(world: World): World["kernel"] {
+  return { ...world.kernel, probeTcx: () => false };
+}
+
+function filters(device: string, hook: string): string[] {
+  const shown = execFileSync("tc", ["filter", "show", "dev", device, hook], { encoding: "utf8" });
+  return [...shown.matchAll(/pref (\d+) bpf chain 0 handle (\S+) .*direct-action/g)].map((match) => `${match[1]} ${match[2]}`);
+}
+
+await inOwnHost(import.meta.url, {
+  "each hook has one filter of ours under its own handle, however often it is attached (R100)": async (world) => {
+    const kernel = older(world);
+    for (let round = 0; round < 2; round++) {
+      await using datapath = await world.open({ kernel });
+      if (round === 0) await doAll(datapath.doers, desired);
+      else assert.deepEqual((await datapath.adopt(desired)).failed, []);
+      assert.deepEqual(filters("hwhost", "egress"), ["18519 0x4857"]);
+      assert.deepEqual(filters("wan0", "ingress"), ["18519 0x4857"]);
+      assert.deepEqual(filters(cableA.hostInterface, "ingress"), ["18519 0x4857"]);
+      assert.deepEqual(filters(cableA.hostInterface, "egress"), ["18519 0x4857"]);
+      assert.ok(datapath.inspect().programs.some((row) => row.device === "wan0" && row.mode === "clsact"));
+    }
+  },
+
+  "detaching leaves other people's filters alone": async (world) => {
+    await using datapath = await world.open({ kernel: older(world) });
+    await doAll(datapath.doers, desired);
+    using foreign = await world.kernel.loadObject(`${objectDirectory}/from-host.bpf.o`, { rodata: {} });
+    const [program] = [...foreign.programs.values()];
+    const index = (await world.netlink.link(cableA.hostInterface))?.index ?? 0;
+    if (program !== undefined) world.kernel.attachClsact(program, index, "ingress", 1, 7);
+    await datapath.doers.detach.do({ kind: "detach", cable: cableA });
+    await datapath.doers.detach.do({ kind: "detach", cable: cableA });
+    assert.deepEqual(filters(cableA.hostInterface, "ingress"), ["7 0x1"]);
+  },
+
+  "an uplink that is none any more loses its filter, and sweep --all takes the rest": async (world) => {
+    const kernel = older(world);
+    await using datapath = await world.open({ kernel });
+    world.ip("route delete default");
+    await world.until("wan0 is no uplink", () => datapath.facts.uplinks.length === 0);
+    assert.deepEqual(filters("wan0", "ingress"), []);
+    world.ip("route add default via 192.0.2.1");
+    await world.until("wan0 is one again", () => filters("wan0", "ingress").length === 1);
+    await datapath[Symbol.asyncDispose]();
+    await sweep({ ...world, kernel, claimed: [], all: true });
+    assert.deepEqual(filters("wan0", "ingress"), []);
+  },
+});

@@ -1,0 +1,41 @@
+// Leftovers are found and removed without an agent and without loading a program.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { sweep } from "../../../src/datapath/sweep.ts";
+import { inOwnHost } from "./namespace.ts";
+import type { World } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, cableB, desired } from "./plans.ts";
+
+async function leaveBehind(world: World): Promise<void> {
+  await using datapath = await world.open();
+  await doAll(datapath.doers, desired);
+}
+
+await inOwnHost(import.meta.url, {
+  "a sweep with everything claimed takes nothing": async (world) => {
+    await leaveBehind(world);
+    assert.deepEqual(await sweep({ ...world, claimed: desired, all: false }), { links: [], pins: [], routes: [], entries: {} });
+  },
+
+  "a sweep takes what is not claimed and leaves the host's own programs": async (world) => {
+    await leaveBehind(world);
+    const report = await sweep({ ...world, claimed: [], all: false });
+    assert.deepEqual(report.links.toSorted(), [cableA.hostInterface, cableB.hostInterface]);
+    assert.equal(report.pins.length, 4);
+    assert.equal(report.routes.length, 4);
+    assert.deepEqual(report.entries, { hw_frontends: 1, hw_addresses: 4, hw_endpoints: 2, hw_host_addrs: 2, hw_networks: 1 });
+    assert.ok(existsSync(`${world.bpffs}/links/netdev@wan0`));
+  },
+
+  "sweep --all leaves a host that never saw Hawser, but for foreign devices": async (world) => {
+    world.ip("link add hwfoo type veth peer name hwbar");
+    await leaveBehind(world);
+    const report = await sweep({ ...world, claimed: desired, all: true });
+    assert.deepEqual(report.links.toSorted(), [cableA.hostInterface, cableB.hostInterface, "hwhost"]);
+    assert.deepEqual((await world.netlink.links()).map((link) => link.name).toSorted(), ["hwbar", "hwfoo", "lan0", "lo", "wan0"]);
+    assert.ok(!existsSync(`${world.bpffs}/links`) && !existsSync(`${world.bpffs}/maps`));
+    assert.doesNotMatch(world.ip("route show"), /hwhost/);
+    assert.deepEqual((await sweep({ ...world, claimed: [], all: true })).links, []);
+  },
+});
