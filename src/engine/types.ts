@@ -1,113 +1,19 @@
 // What the doors may ask of the engine: commands that change, queries that look.
-import type { Ip } from "../std/ip.ts";
 import type {
-  ContainerIdentity, EndpointId, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort, EndpointState,
+  CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
+  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply,
+} from "../network/commands.ts";
+import type { EndpointId, EndpointState, Network, NetworkId, PoolId, Protocol, PublishedPort } from "../network/types.ts";
+
+export type {
+  CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
+  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply, SubnetRequest,
+} from "../network/commands.ts";
+export type {
+  ContainerIdentity, EndpointId, EndpointState, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort,
 } from "../network/types.ts";
 
 // ---- Commands. Each takes its turn in one queue. `signal` aborts it: before its turn it does nothing, after it undoes.
-
-export interface CreateNetwork {
-  readonly id: NetworkId;
-  /** Raw text from Docker; the model parses and validates it. */
-  readonly ipv4: readonly SubnetRequest[];
-  readonly ipv6: readonly SubnetRequest[];
-  readonly internal: boolean;
-  /** --ipv4=false on engines from 28 on. */
-  readonly enableIpv4: boolean;
-  readonly enableIpv6: boolean;
-  /** `-o` options as given. */
-  readonly options: Readonly<Record<string, string>>;
-}
-
-export interface SubnetRequest {
-  readonly pool: string;
-  /** CIDR text; null: Docker gave none. */
-  readonly gateway: string | null;
-  readonly aux: Readonly<Record<string, string>>;
-}
-
-export interface CreateEndpoint {
-  readonly id: EndpointId;
-  readonly network: NetworkId;
-  /** CIDR text or null. */
-  readonly ipv4: string | null;
-  readonly ipv6: string | null;
-  readonly mac: string | null;
-  readonly ports: readonly PortRequest[];
-  readonly options: Readonly<Record<string, string>>;
-}
-
-export interface CreateEndpointReply {
-  /** Set only when the request named none. */
-  readonly mac: string | null;
-}
-
-export interface Join {
-  readonly id: EndpointId;
-  readonly network: NetworkId;
-  readonly sandboxKey: string;
-  readonly ports: readonly PortRequest[];
-}
-
-export interface JoinReply {
-  readonly sourceName: string;
-  readonly destinationPrefix: string;
-  readonly gateway4: Ip | null;
-  readonly gateway6: Ip | null;
-  /** Always true for internal networks, so that Docker adds no second interface. */
-  readonly disableGatewayService: boolean;
-}
-
-export interface EndpointRef {
-  readonly id: EndpointId;
-  readonly network: NetworkId;
-}
-
-export interface PublishPorts extends EndpointRef {
-  /** null: Docker sent none; what CreateEndpoint or Join brought stands. */
-  readonly ports: readonly PortRequest[] | null;
-}
-
-export interface RequestPool {
-  readonly addressSpace: string;
-  /** CIDR text; "" means one of the node's own. */
-  readonly pool: string;
-  readonly subPool: string;
-  readonly options: Readonly<Record<string, string>>;
-  readonly ipv6: boolean;
-}
-
-export interface RequestPoolReply {
-  readonly id: PoolId;
-  readonly prefix: string;
-}
-
-export interface RequestAddress {
-  readonly pool: PoolId;
-  /** "" means any. */
-  readonly address: string;
-  readonly purpose: "gateway" | "endpoint";
-}
-
-export interface ReleaseAddress {
-  readonly pool: PoolId;
-  readonly address: string;
-}
-
-/** What Docker's API says exists, for reconciliation. */
-export interface DockerTruth {
-  readonly networks: readonly {
-    readonly id: NetworkId;
-    readonly name: string;
-    readonly endpoints: readonly { readonly id: EndpointId; readonly container: ContainerIdentity | null }[];
-  }[];
-}
-
-export interface ReconcileReport {
-  readonly removedEndpoints: readonly EndpointId[];
-  readonly removedNetworks: readonly NetworkId[];
-  readonly identified: number;
-}
 
 export interface Commands {
   createNetwork(command: CreateNetwork, signal?: AbortSignal): Promise<void>;

@@ -1,0 +1,186 @@
+// The agent: builds every part, hands them to each other, runs until told to stop, and leaves the packets flowing.
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { startApi } from "../api/server.ts";
+import type { ApiCommands } from "../api/server.ts";
+import type { Config } from "../config/schema.ts";
+import { openDatapath } from "../datapath/bootstrap.ts";
+import { hostDevice } from "../datapath/host-device.ts";
+import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import { openDocker } from "../docker/client.ts";
+import { createDockerDoor } from "../docker/door.ts";
+import type { DockerDoor } from "../docker/door.ts";
+import { createEngine } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Commands, PartStatus, Queries } from "../engine/types.ts";
+import { createKernel, openNetlink } from "../kernel/index.ts";
+import type { Kernel } from "../kernel/index.ts";
+import { serveLibnetwork } from "../libnetwork/server.ts";
+import type { PoolConfig } from "../network/types.ts";
+import { systemClock } from "../std/clock.ts";
+import { HawserError } from "../std/errors.ts";
+import { networkOf, parseCidr } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+import { openEmbedded } from "../store/embedded.ts";
+import type { Store } from "../store/types.ts";
+import { identify } from "./identity.ts";
+import { objectDirectory, stateFile, version } from "./installation.ts";
+import { lockFolder } from "./lock.ts";
+import { configuredParts } from "./parts.ts";
+import { makeRounds } from "./rounds.ts";
+import type { Duty } from "./rounds.ts";
+import { sweptOf } from "./sweep.ts";
+import { inheritedSocket, tellSystemd } from "./systemd.ts";
+
+export interface AgentOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborting it stops the agent. */
+  readonly signal: AbortSignal;
+}
+
+/** Milliseconds. */
+const roundPause = 30_000;
+/** How long the start waits for Docker, which may itself be waiting for our plugin socket. */
+const firstReconcile = 1000;
+
+/** @throws HawserError when a part cannot be built; what was built is taken down again, pins stay. */
+export async function runAgent({ config, log, env, signal }: AgentOptions): Promise<void> {
+  const clock = systemClock;
+  // Two stacks, because the doors close first: then what they asked for is finished, then its ground is taken away.
+  await using ground = new AsyncDisposableStack();
+  await using doors = new AsyncDisposableStack();
+  const started = clock.now();
+
+  ground.use(lockFolder(config.paths.run));
+  const store = openEmbedded({ file: stateFile(config.paths.state), log, clock });
+  ground.defer(() => store.close());
+
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => undefined);
+  const late = lateEngine();
+  if (config.docker.enabled) {
+    // Before everything that takes time: dockerd may be starting, and waits 15 s for a socket that is not there.
+    const fd = inheritedSocket(env, process.pid);
+    doors.use(await serveLibnetwork({
+      commands: late.commands, queries: late.queries, log: log.with({ part: "plugin" }), pluginDirectory: config.docker.pluginDirectory, ready: ready.promise,
+      ...(fd === undefined ? {} : { fd }),
+    }));
+  }
+  try {
+    const kernel = createKernel();
+    const datapath = await buildDatapath(config, store, kernel, log, ground);
+    let docker: DockerDoor | undefined;
+    const standing = configuredParts(config);
+    const engine = createEngine({
+      store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
+      mtu: config.routing.mtu === "auto" ? null : config.routing.mtu,
+      parts: (): readonly PartStatus[] => (docker === undefined ? standing : [docker.status(), ...standing]),
+      clock, random: Math.random, log: log.with({ part: "engine" }),
+    });
+    ground.defer(() => engine.idle());
+    sayRemoved(log, "swept at start", await engine.start());
+    late.become(engine);
+
+    if (config.docker.enabled) {
+      docker = openDoor(config, engine, log);
+      // R16, R17: what changed while nobody looked is known before anything is answered.
+      await docker.sync("start", AbortSignal.timeout(firstReconcile)).catch((error: unknown) => log.warn("Docker could not be asked at start", { error }));
+    }
+    ready.resolve();
+
+    doors.use(await startApi({
+      queries: engine.queries, commands: apiCommands(engine, docker), socket: config.api.socket, group: config.api.group, log: log.with({ part: "api" }),
+    }));
+    doors.use(tellSystemd(kernel, env, process.pid));
+    log.info("the agent is ready", { node: nameOf(config), version: version(), startedInMs: clock.now() - started });
+    if (docker !== undefined) {
+      const door = docker;
+      doors.use(engine.onJoined(() => door.nudge("a container joined")));
+    }
+    await Promise.all([
+      docker?.run(signal),
+      makeRounds(duties(engine, datapath, store, docker, log), roundPause, clock, log, signal),
+      stopped(signal),
+    ]);
+    log.info("the agent stops; packets keep flowing", { reason: String(signal.reason) });
+  } catch (error) {
+    ready.reject(error);
+    throw error;
+  }
+}
+
+async function buildDatapath(config: Config, store: Store, kernel: Kernel, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
+  const netlink = ground.use(await openNetlink());
+  const standing = await netlink.link(hostDevice);
+  const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
+  return ground.use(await openDatapath({
+    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, ipv6: config.pool.ipv6 !== null,
+    betweenNetworks: config.policy.betweenNetworks === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
+  }));
+}
+
+function openDoor(config: Config, engine: Engine, log: Log): DockerDoor {
+  return createDockerDoor({ docker: openDocker(config.docker.socket), commands: engine.commands, clock: systemClock, log: log.with({ part: "docker" }) });
+}
+
+function apiCommands(engine: Engine, docker: DockerDoor | undefined): ApiCommands {
+  return {
+    reconcile: async (signal) => {
+      if (docker === undefined) throw new HawserError("UNSUPPORTED", "docker.enabled is false, so there is nothing to reconcile with");
+      return docker.sync("asked for", signal);
+    },
+    sweep: async (signal) => sweptOf((await engine.heal(signal)).removed),
+  };
+}
+
+function duties(engine: Engine, datapath: Datapath, store: Store, docker: DockerDoor | undefined, log: Log): readonly Duty[] {
+  return [
+    { name: "ask Docker", run: async () => void (await docker?.sync("every 30 s", AbortSignal.timeout(roundPause / 2))) },
+    { name: "read the host", run: async () => void (await datapath.syncHost()) },
+    { name: "sweep", run: async () => sayRemoved(log, "swept", await engine.heal()) },
+    { name: "forget dead flows", run: () => forgetDeadFlows(datapath) },
+    { name: "back up the state", run: () => store.backup() },
+  ];
+}
+
+/** In pieces, so that Docker's calls have their turns in between. */
+async function forgetDeadFlows(datapath: Datapath): Promise<void> {
+  for (let piece = 0; piece < 32 && !datapath.gc().finished; piece++) await new Promise(setImmediate);
+}
+
+function sayRemoved(log: Log, message: string, { removed, missing, failed }: AdoptReport): void {
+  const count = sweptOf(removed).length;
+  if (count + failed.length > 0) log.info(message, { removed, missing, failed: failed.length });
+}
+
+function poolOf({ pool }: Config): PoolConfig {
+  return {
+    ipv4: networkOf(parseCidr(pool.ipv4)), ipv4NodePrefix: pool.ipv4NodePrefix,
+    ipv6: pool.ipv6 === null ? null : networkOf(parseCidr(pool.ipv6)), ipv6NodePrefix: pool.ipv6NodePrefix,
+  };
+}
+
+function nameOf(config: Config): string {
+  return config.node.name ?? hostname();
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Commands and queries of an engine that is built after the door that uses them; the door waits until it is there. */
+function lateEngine(): { readonly commands: Commands; readonly queries: Queries; become(engine: Engine): void } {
+  let engine: Engine | undefined;
+  const there = (): Engine => {
+    if (engine === undefined) throw new HawserError("UNSUPPORTED", "the agent is still starting; try again in a moment");
+    return engine;
+  };
+  const through = <Part extends "commands" | "queries">(part: Part): Engine[Part] =>
+    new Proxy({} as Engine[Part], { get: (_, name) => Reflect.get(there()[part], name) as unknown });
+  return { commands: through("commands"), queries: through("queries"), become: (built) => void (engine = built) };
+}

@@ -1,0 +1,49 @@
+// `hawser sweep` without an agent: the remembered state says what stays.
+import { existsSync } from "node:fs";
+import type { Swept } from "../api/types.ts";
+import type { Config } from "../config/schema.ts";
+import { sweep } from "../datapath/sweep.ts";
+import type { SweepReport } from "../datapath/types.ts";
+import { stateOf } from "../engine/remember.ts";
+import { createKernel, openNetlink } from "../kernel/index.ts";
+import { desired } from "../network/plan.ts";
+import type { Step } from "../network/types.ts";
+import { systemClock } from "../std/clock.ts";
+import { HawserError } from "../std/errors.ts";
+import type { Log } from "../std/log.ts";
+import { openEmbedded } from "../store/embedded.ts";
+import { stateFile } from "./installation.ts";
+import { lockFolder } from "./lock.ts";
+
+/** @throws HawserError IN_USE when an agent runs, unless everything is to go: whoever asks for that means it. */
+export async function sweepAlone(config: Config, all: boolean, log: Log): Promise<readonly Swept[]> {
+  using stack = new DisposableStack();
+  try {
+    stack.use(lockFolder(config.paths.run));
+  } catch (error) {
+    if (!all || !(error instanceof HawserError) || error.code !== "IN_USE") throw error;
+  }
+  const claimed = all ? [] : await rememberedSteps(config, log);
+  const netlink = stack.use(await openNetlink());
+  return sweptOf(await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all }));
+}
+
+async function rememberedSteps(config: Config, log: Log): Promise<readonly Step[]> {
+  const file = stateFile(config.paths.state);
+  if (!existsSync(file)) return [];
+  const store = openEmbedded({ file, log, clock: systemClock });
+  try {
+    return desired(stateOf(await store.load()));
+  } finally {
+    await store.close();
+  }
+}
+
+export function sweptOf({ links, pins, routes, entries }: SweepReport): readonly Swept[] {
+  return [
+    ...links.map((name) => ({ kind: "link", name })),
+    ...pins.map((name) => ({ kind: "pin", name })),
+    ...routes.map((name) => ({ kind: "route", name })),
+    ...Object.entries(entries).map(([map, count]) => ({ kind: "map entry", name: count > 0 ? `${map} (${count})` : map })),
+  ];
+}

@@ -1,0 +1,94 @@
+// The few calls of Docker's API that Hawser makes. A container is never inspected: that waits for the lock that a start holds (R92).
+import type Dockerode from "dockerode";
+import type { NetworkInspectInfo, ContainerInfo } from "dockerode";
+import { messageOf } from "../std/errors.ts";
+
+/** Milliseconds. */
+const smallCall = 300;
+const listCall = 5000;
+
+export interface DockerClient {
+  version(signal?: AbortSignal): Promise<string>;
+  networks(signal?: AbortSignal): Promise<readonly NetworkInspectInfo[]>;
+  /** With its endpoints; undefined when it is gone. */
+  network(id: string, signal?: AbortSignal): Promise<NetworkInspectInfo | undefined>;
+  /** Running or not. */
+  containers(signal?: AbortSignal): Promise<readonly ContainerInfo[]>;
+  /** Newline-separated JSON, from now on, until the signal aborts or Docker ends. */
+  events(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** Docker does not answer: its socket is missing, refuses, or is silent beyond the call's time. */
+export class DockerAbsent extends Error {
+  constructor(socket: string, cause: unknown) {
+    super(`Docker does not answer on ${socket}: ${messageOf(cause)}`, { cause });
+    this.name = "DockerAbsent";
+  }
+}
+
+export function openDocker(socket: string): DockerClient {
+  // dockerode costs a third of a second and some memory: loaded when first needed.
+  const load = async (options: Dockerode.DockerOptions): Promise<Dockerode> => {
+    const { default: Docker } = await import("dockerode");
+    return new Docker({ socketPath: socket, ...options });
+  };
+  let forCalls: Promise<Dockerode> | undefined;
+  let forEvents: Promise<Dockerode> | undefined;
+
+  const call = async <T>(time: number, signal: AbortSignal | undefined, work: (api: Dockerode) => Promise<T>): Promise<T> => {
+    forCalls ??= load({ timeout: listCall });
+    const api = await forCalls;
+    const deadline = AbortSignal.timeout(time);
+    try {
+      return await unlessAborted(work(api), signal === undefined ? deadline : AbortSignal.any([signal, deadline]));
+    } catch (error) {
+      if (statusOf(error) !== undefined) throw error;
+      throw new DockerAbsent(socket, deadline.aborted ? new Error(`no answer within ${time} ms`) : error);
+    }
+  };
+
+  return {
+    version: (signal) => call(smallCall, signal, async (api) => {
+      const { Version, ApiVersion } = await api.version();
+      return `Docker ${Version} (API ${ApiVersion})`;
+    }),
+    networks: (signal) => call(listCall, signal, (api) => api.listNetworks()),
+    network: (id, signal) => call(listCall, signal, async (api) => {
+      try {
+        return await api.getNetwork(id).inspect();
+      } catch (error) {
+        if (statusOf(error) === 404) return undefined;
+        throw error;
+      }
+    }),
+    containers: (signal) => call(listCall, signal, (api) => api.listContainers({ all: true })),
+    events: async (signal) => {
+      forEvents ??= load({});
+      const api = await forEvents;
+      try {
+        return (await api.getEvents({ abortSignal: signal, filters: { type: ["network", "container", "daemon"] } })) as NodeJS.ReadableStream & AsyncIterable<Uint8Array>;
+      } catch (error) {
+        throw new DockerAbsent(socket, error);
+      }
+    },
+  };
+}
+
+/** dockerode's calls take a signal here and there; the socket's own timeout ends what is left behind. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+
+function statusOf(error: unknown): number | undefined {
+  const status = (error as { readonly statusCode?: unknown }).statusCode;
+  return typeof status === "number" ? status : undefined;
+}

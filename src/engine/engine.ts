@@ -1,0 +1,263 @@
+// The desk: takes one command at a time, decides, applies, saves, then answers.
+import { EventEmitter } from "node:events";
+import { HawserError, messageOf } from "../std/errors.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Log } from "../std/log.ts";
+import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import { createEndpoint } from "../network/create-endpoint.ts";
+import { createNetwork } from "../network/create-network.ts";
+import { deleteEndpoint } from "../network/delete-endpoint.ts";
+import { deleteNetwork } from "../network/delete-network.ts";
+import { join } from "../network/join.ts";
+import { leave } from "../network/leave.ts";
+import { desired } from "../network/plan.ts";
+import { publishPorts } from "../network/publish-ports.ts";
+import { reconcile } from "../network/reconcile.ts";
+import { releaseAddress } from "../network/release-address.ts";
+import { releasePool } from "../network/release-pool.ts";
+import { requestAddress } from "../network/request-address.ts";
+import { requestPool } from "../network/request-pool.ts";
+import { revokePorts } from "../network/revoke-ports.ts";
+import { emptyState } from "../network/types.ts";
+import type { Context, Decision, PoolConfig, State } from "../network/types.ts";
+import type { Store } from "../store/types.ts";
+import { StepFailure, describe, perform } from "./commit.ts";
+import { createQueue } from "./queue.ts";
+import { changesBetween, stateOf } from "./remember.ts";
+import { statusOf } from "./status.ts";
+import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
+import { endpointViews, networkViews, portViews } from "./views.ts";
+
+export interface EngineOptions {
+  readonly store: Store;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "counters" | "maps" | "dumpMap" | "inspect">;
+  readonly node: string;
+  readonly version: string;
+  readonly pool: PoolConfig;
+  /** MTU of networks that name none; null: the smallest of the uplinks. */
+  readonly mtu: number | null;
+  /** For networks that do not say. */
+  readonly masquerade: boolean;
+  /** The parts of the agent that the engine cannot see: Docker, the sockets, what the configuration asks for in vain. */
+  readonly parts: () => readonly PartStatus[];
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+export interface Engine {
+  readonly commands: Commands;
+  readonly queries: Queries;
+  /** To be called first: reads the store and makes the host what it says. Commands asked for meanwhile wait. */
+  start(): Promise<AdoptReport>;
+  /** Makes the host what the state says once more, and removes what nothing claims; takes its turn in the queue. */
+  heal(signal?: AbortSignal): Promise<AdoptReport>;
+  /** True when something could not be undone or removed, and `heal` should try. */
+  readonly needsHealing: boolean;
+  /** Calls back after a container joined a network, outside of the command. */
+  onJoined(listener: (ref: EndpointRef) => void): Disposable;
+  /** Resolves when every command asked for so far is answered. */
+  idle(): Promise<void>;
+}
+
+/** How often an ephemeral port found taken by another program is exchanged for another before giving up. */
+const mostPortTries = 32;
+
+export function createEngine(options: EngineOptions): Engine {
+  return new Desk(options);
+}
+
+type Decide<Reply> = (state: State, context: Context) => Decision<Reply>;
+
+class Desk implements Engine {
+  readonly commands: Commands;
+  readonly queries: Queries;
+  readonly #options: EngineOptions;
+  readonly #queue = createQueue();
+  readonly #events = new EventEmitter<{ joined: [EndpointRef] }>();
+  readonly #startedAt: number;
+  #state: State = emptyState;
+  #started = false;
+  #needsHealing = false;
+  #missing: readonly string[] = [];
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#startedAt = options.clock.now();
+    this.commands = this.#commands();
+    this.queries = this.#queries();
+  }
+
+  get needsHealing(): boolean {
+    return this.#needsHealing;
+  }
+
+  start(): Promise<AdoptReport> {
+    return this.#queue.run(async () => {
+      this.#state = stateOf(await this.#options.store.load());
+      const report = await this.#adopt();
+      this.#started = true;
+      return report;
+    });
+  }
+
+  heal(signal?: AbortSignal): Promise<AdoptReport> {
+    return this.#queue.run(() => this.#adopt(), signal);
+  }
+
+  onJoined(listener: (ref: EndpointRef) => void): Disposable {
+    this.#events.on("joined", listener);
+    return { [Symbol.dispose]: () => void this.#events.off("joined", listener) };
+  }
+
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+
+  #commands(): Commands {
+    return {
+      createNetwork: (command, signal) => this.#make((s, c) => createNetwork(s, this.#withDefaults(command), c), signal),
+      deleteNetwork: (id, signal) => this.#remove((s) => deleteNetwork(s, id), signal),
+      createEndpoint: (command, signal) => this.#make((s, c) => createEndpoint(s, command, c), signal),
+      deleteEndpoint: (ref, signal) => this.#remove((s) => deleteEndpoint(s, ref), signal),
+      join: async (command, signal) => {
+        const reply = await this.#make((s) => join(s, command), signal);
+        setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
+        return reply;
+      },
+      leave: (ref, signal) => this.#remove((s) => leave(s, ref), signal),
+      publishPorts: (command, signal) => this.#make((s, c) => publishPorts(s, command, c), signal),
+      revokePorts: (ref, signal) => this.#remove((s) => revokePorts(s, ref), signal),
+      requestPool: (command, signal) => this.#make((s, c) => requestPool(s, command, c), signal),
+      releasePool: (id, signal) => this.#remove((s) => releasePool(s, id), signal),
+      requestAddress: (command, signal) => this.#make((s, c) => requestAddress(s, command, c), signal),
+      releaseAddress: (command, signal) => this.#remove((s) => releaseAddress(s, command), signal),
+      reconcile: (truth, signal) => this.#remove((s, c) => reconcile(s, truth, c), signal),
+    };
+  }
+
+  #queries(): Queries {
+    const { datapath, node } = this.#options;
+    return {
+      status: async () => statusOf({
+        ...this.#options, state: this.#state, started: this.#started, startedAt: this.#startedAt,
+        kernel: datapath.inspect(), counters: datapath.counters(), parts: this.#parts(),
+      }),
+      endpoints: () => endpointViews(this.#state, node),
+      networks: () => networkViews(this.#state),
+      ports: () => portViews(this.#state),
+      network: (id) => this.#state.networks.get(id),
+      maps: async () => datapath.maps(),
+      dumpMap: async (name, limit) => datapath.dumpMap(name, limit),
+    };
+  }
+
+  /** Makes something: all of it, or nothing and an error. */
+  #make<Reply>(decide: Decide<Reply>, signal?: AbortSignal): Promise<Reply> {
+    return this.#queue.run(async () => {
+      const takenPorts = new Set<string>();
+      for (;;) {
+        const decision = this.#decide(decide, takenPorts);
+        try {
+          await this.#apply(decision, signal);
+          return decision.reply;
+        } catch (error) {
+          if (!this.#mayChooseAnotherPort(error, decide, takenPorts)) throw error;
+        }
+      }
+    }, signal);
+  }
+
+  /**
+   * Takes something away. Docker only logs a failure here and forgets the thing, so the state forgets it too; what a failing
+   * step left on the host is then claimed by nothing, and swept.
+   */
+  #remove<Reply>(decide: Decide<Reply>, signal?: AbortSignal): Promise<Reply> {
+    return this.#queue.run(async () => {
+      const decision = this.#decide(decide, new Set());
+      try {
+        await this.#apply(decision);
+      } catch (error) {
+        if (!(error instanceof StepFailure)) throw error;
+        this.#options.log.warn("a removal failed; sweeping instead", { step: error.step === null ? null : describe(error.step), error });
+        await this.#save(decision.next);
+        await this.#adopt();
+      }
+      return decision.reply;
+    }, signal);
+  }
+
+  async #apply({ next, steps }: Decision<unknown>, signal?: AbortSignal): Promise<void> {
+    let undo;
+    try {
+      undo = await perform(steps, this.#options.datapath.doers, signal);
+    } catch (error) {
+      if (error instanceof StepFailure && error.leftovers.length > 0) this.#needsHealing = true;
+      throw error;
+    }
+    try {
+      await this.#save(next);
+    } catch (error) {
+      const leftovers = await undo();
+      if (leftovers.length > 0) this.#needsHealing = true;
+      throw new StepFailure(null, error instanceof HawserError ? error : new HawserError("STORE", messageOf(error), { cause: error }), leftovers);
+    }
+  }
+
+  async #save(next: State): Promise<void> {
+    await this.#options.store.write(changesBetween(this.#state, next));
+    this.#state = next;
+  }
+
+  async #adopt(): Promise<AdoptReport> {
+    const report = await this.#options.datapath.adopt(desired(this.#state));
+    for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
+    this.#needsHealing = report.failed.length > 0;
+    this.#missing = report.missing;
+    return report;
+  }
+
+  #decide<Reply>(decide: Decide<Reply>, takenPorts: ReadonlySet<string>): Decision<Reply> {
+    const { clock, random, datapath, pool, mtu } = this.#options;
+    return decide(this.#state, {
+      now: clock.now(), random, uplinkMtu: mtu ?? datapath.facts.uplinkMtu, hostPrefixes: datapath.facts.hostPrefixes,
+      ipv6: pool.ipv6 !== null, pool, takenPorts,
+    });
+  }
+
+  /** True when a claimed port turned out to be another program's and the model, told so, chooses a different one. */
+  #mayChooseAnotherPort(error: unknown, decide: Decide<unknown>, takenPorts: Set<string>): boolean {
+    if (!(error instanceof StepFailure) || error.code !== "PORT_IN_USE" || error.step?.kind !== "claimPort") return false;
+    const { protocol, hostIp, hostPort } = error.step.port;
+    takenPorts.add(portKey(protocol, hostIp, hostPort));
+    if (takenPorts.size > mostPortTries) return false;
+    try {
+      const { steps } = this.#decide(decide, takenPorts);
+      return !steps.some((step) => step.kind === "claimPort" && takenPorts.has(portKey(step.port.protocol, step.port.hostIp, step.port.hostPort)));
+    } catch {
+      return false;
+    }
+  }
+
+  #withDefaults<C extends { readonly options: Readonly<Record<string, string>> }>(command: C): C {
+    const said = ["hawser.masquerade", "com.docker.network.bridge.enable_ip_masquerade"].some((key) => key in command.options);
+    return this.#options.masquerade || said ? command : { ...command, options: { ...command.options, "hawser.masquerade": "false" } };
+  }
+
+  #parts(): readonly PartStatus[] {
+    const { store, parts } = this.#options;
+    const { state, detail } = store.health();
+    const missing = this.#missing.filter((name) => [...this.#state.endpoints.values()].some((endpoint) => endpoint.hostInterface === name));
+    return [
+      { part: "store", state, detail },
+      this.#needsHealing
+        ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
+        : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },
+      ...parts(),
+    ];
+  }
+}
+
+function portKey(protocol: string, hostIp: string, hostPort: number): string {
+  return `${protocol} ${hostIp} ${hostPort}`;
+}

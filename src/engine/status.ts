@@ -1,0 +1,43 @@
+// `hawser status`: what the parts say, put together into ready or not, and what is wrong.
+import type { CounterRow, KernelView } from "../datapath/types.ts";
+import type { State } from "../network/types.ts";
+import type { PartStatus, Status } from "./types.ts";
+
+export interface StatusFacts {
+  readonly node: string;
+  readonly version: string;
+  readonly started: boolean;
+  readonly startedAt: number;
+  readonly state: State;
+  readonly kernel: KernelView;
+  readonly counters: readonly CounterRow[];
+  readonly parts: readonly PartStatus[];
+}
+
+export function statusOf({ node, version, started, startedAt, state, kernel, counters, parts }: StatusFacts): Status {
+  const { problems: wrong, ...view } = kernel;
+  const datapath: PartStatus = wrong.length > 0
+    ? { part: "datapath", state: "degraded", detail: wrong.join("; ") }
+    : { part: "datapath", state: "ok", detail: `${view.programs.length} programs attached` };
+  const all = [datapath, ...parts];
+  return {
+    node,
+    version,
+    ready: started && all.every((part) => part.state !== "failed"),
+    problems: [
+      ...(started ? [] : ["agent: still starting; ask again in a moment"]),
+      ...wrong,
+      ...parts.filter((part) => part.state === "degraded" || part.state === "failed").map((part) => `${part.part}: ${part.detail}`),
+    ],
+    parts: all,
+    counts: {
+      networks: state.networks.size,
+      endpoints: state.endpoints.size,
+      ports: [...state.endpoints.values()].reduce((sum, endpoint) => sum + endpoint.ports.length, 0),
+      pools: state.pools.size,
+    },
+    kernel: view,
+    counters,
+    startedAt,
+  };
+}

@@ -1,0 +1,62 @@
+// The state as users read it: endpoints, networks and published ports, in the contract's words.
+import type { Endpoint, Network, NetworkId, State } from "../network/types.ts";
+import type { EndpointView, NetworkView, PortView } from "./types.ts";
+
+export function endpointViews(state: State, node: string): readonly EndpointView[] {
+  return [...state.endpoints.values()].map((endpoint) => {
+    const network = state.networks.get(endpoint.network);
+    return {
+      id: endpoint.id,
+      name: endpoint.container?.name ?? "",
+      containerId: endpoint.container?.id ?? "",
+      network: nameOf(network, endpoint.network),
+      networkId: endpoint.network,
+      node,
+      ipv4: endpoint.ipv4 ?? "",
+      ipv6: endpoint.ipv6 ?? "",
+      mac: endpoint.mac,
+      // Identities come with policy; until then there are none.
+      identity: 0,
+      labels: endpoint.container?.labels ?? {},
+      state: endpoint.state,
+      hostInterface: endpoint.hostInterface,
+      default: { in: network?.icc === false ? "deny" : "allow", out: network?.internal === true ? "deny" : "allow" },
+      mtu: endpoint.mtu,
+      ports: endpoint.ports,
+    };
+  });
+}
+
+export function networkViews(state: State): readonly NetworkView[] {
+  const sizes = new Map<NetworkId, number>();
+  for (const { network } of state.endpoints.values()) sizes.set(network, (sizes.get(network) ?? 0) + 1);
+  return [...state.networks.values()].map((network) => ({
+    id: network.id,
+    name: nameOf(network, network.id),
+    ipv4: network.ipv4?.prefix ?? "",
+    gateway4: network.ipv4?.gateway ?? "",
+    ipv6: network.ipv6?.prefix ?? "",
+    gateway6: network.ipv6?.gateway ?? "",
+    internal: network.internal,
+    endpoints: sizes.get(network.id) ?? 0,
+    mtu: network.mtu,
+    options: network.options,
+  }));
+}
+
+export function portViews(state: State): readonly PortView[] {
+  return [...state.endpoints.values()].flatMap((endpoint) => endpoint.ports.map((port) => ({ ...head(state, endpoint), ...port })));
+}
+
+function head(state: State, endpoint: Endpoint): Pick<PortView, "container" | "containerId" | "endpoint" | "network"> {
+  return {
+    container: endpoint.container?.name ?? "",
+    containerId: endpoint.container?.id ?? "",
+    endpoint: endpoint.id,
+    network: nameOf(state.networks.get(endpoint.network), endpoint.network),
+  };
+}
+
+function nameOf(network: Network | undefined, id: NetworkId): string {
+  return network?.name ?? id.slice(0, 12);
+}

@@ -1,0 +1,32 @@
+// The only file that builds everything: the command line's entry, which loads the rest when a command needs it.
+import { version } from "./compose/installation.ts";
+import type { CliDependencies } from "./cli/dependencies.ts";
+import { leave, processIo } from "./cli/process.ts";
+import { run } from "./cli/program.ts";
+
+const dependencies: CliDependencies = {
+  ...processIo(),
+  version: version(),
+  runAgent: async ({ configPath }) => {
+    const [{ loadConfig }, { runAgent }, { agentLog, stopSignal }] = await Promise.all([
+      import("./config/load.ts"), import("./compose/agent.ts"), import("./compose/process.ts"),
+    ]);
+    const log = agentLog(process.env);
+    await runAgent({ config: loadConfig(configPath), log, env: process.env, signal: stopSignal(log) });
+  },
+  sweep: async ({ configPath, all }) => {
+    const [{ loadConfig }, { sweepAlone }, { agentLog }] = await Promise.all([
+      import("./config/load.ts"), import("./compose/sweep.ts"), import("./compose/process.ts"),
+    ]);
+    return sweepAlone(loadConfig(configPath), all, agentLog(process.env));
+  },
+  doctor: async ({ configPath }) => {
+    const [{ loadConfig }, { examine }, { addon, objects }] = await Promise.all([
+      import("./config/load.ts"), import("./doctor/examine.ts"), import("./compose/installation.ts"),
+    ]);
+    return examine(loadConfig(configPath), { addon, objects });
+  },
+  connect: async (socket) => (await import("./api/client.ts")).connect(socket),
+};
+
+await leave(await run(process.argv.slice(2), dependencies));

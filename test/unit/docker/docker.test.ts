@@ -1,0 +1,164 @@
+// The door to Docker: what is read, when it is read, and what happens when Docker is not there.
+import { readFileSync, readdirSync } from "node:fs";
+import test from "ava";
+import { DockerAbsent, openDocker } from "../../../src/docker/client.ts";
+import { createDockerDoor } from "../../../src/docker/door.ts";
+import { linesOf, meaningOf } from "../../../src/docker/events.ts";
+import { readTruth } from "../../../src/docker/truth.ts";
+import type { DockerTruth, ReconcileReport } from "../../../src/engine/types.ts";
+import { systemClock } from "../../../src/std/clock.ts";
+import { createLog } from "../../../src/std/log.ts";
+import { fakeDocker, until } from "./fake.ts";
+
+const [shop, plain] = ["a".repeat(64), "b".repeat(64)];
+const [running, starting] = ["1".repeat(64), "2".repeat(64)];
+const [endpoint1, endpoint2, endpoint3] = ["e1".repeat(32), "e2".repeat(32), "e3".repeat(32)];
+
+const world = {
+  "/networks": [
+    { Id: shop, Name: "shop", Driver: "hawser", IPAM: { Driver: "hawser", Config: [{ Subnet: "10.44.0.0/26", Gateway: "10.44.0.1" }] } },
+    { Id: plain, Name: "bridge", Driver: "bridge", IPAM: { Driver: "default", Config: [{ Subnet: "172.17.0.0/16" }] } },
+    { Id: "c".repeat(64), Name: "odd", Driver: "macvlan", IPAM: { Driver: "hawser", Config: [{ Subnet: "10.44.0.64/26" }] } },
+  ],
+  [`/networks/${shop}`]: {
+    Id: shop, Name: "shop", Driver: "hawser",
+    Containers: {
+      [running]: { Name: "db", EndpointID: endpoint1 },
+      [`ep-${endpoint2}`]: { Name: "web", EndpointID: endpoint2 },
+      [`ep-${endpoint3}`]: { Name: "nobody", EndpointID: endpoint3 },
+    },
+  },
+  "/containers/json": [
+    { Id: running, Names: ["/web/db", "/db"], Labels: { tier: "db" } },
+    { Id: starting, Names: ["/web"], Labels: {} },
+  ],
+};
+
+function door(socket: string) {
+  const truths: DockerTruth[] = [];
+  const report: ReconcileReport = { removedEndpoints: [], removedNetworks: [], identified: 0 };
+  const reconcile = async (truth: DockerTruth): Promise<ReconcileReport> => {
+    truths.push(truth);
+    return report;
+  };
+  const log = createLog(() => {}, () => 0);
+  return { truths, ...createDockerDoor({ docker: openDocker(socket), commands: { reconcile }, clock: systemClock, log }) };
+}
+
+test("the truth names our networks, their endpoints by container id or, while it starts, by name, and our pools", async (t) => {
+  await using docker = await fakeDocker();
+  Object.assign(docker.answers, world);
+  const truth = await readTruth(openDocker(docker.socket));
+  t.deepEqual(truth, {
+    networks: [{
+      id: shop, name: "shop",
+      endpoints: [
+        { id: endpoint1, container: { id: running, name: "db", labels: { tier: "db" } } },
+        { id: endpoint2, container: { id: starting, name: "web", labels: {} } },
+        { id: endpoint3, container: null },
+      ],
+    }],
+    pools: ["10.44.0.0/26", "10.44.0.64/26"],
+  } as never);
+});
+
+test("R92: only lists and networks are read, never a container", async (t) => {
+  await using docker = await fakeDocker();
+  Object.assign(docker.answers, world);
+  await readTruth(openDocker(docker.socket));
+  t.deepEqual(docker.asked, ["GET /networks", `GET /networks/${shop}`, "GET /containers/json"]);
+  const folder = new URL("../../../src/docker/", import.meta.url);
+  for (const file of readdirSync(folder)) t.notRegex(readFileSync(new URL(file, folder), "utf8"), /getContainer\s*\(/, file);
+  const handlers = new URL("../../../src/libnetwork/", import.meta.url);
+  for (const file of readdirSync(handlers)) t.notRegex(readFileSync(new URL(file, handlers), "utf8"), /dockerode|docker\.sock|from "\.\.\/docker/, file);
+});
+
+test("a network that goes while it is read is gone, not an error", async (t) => {
+  await using docker = await fakeDocker();
+  Object.assign(docker.answers, world, { [`/networks/${shop}`]: undefined });
+  const truth = await readTruth(openDocker(docker.socket));
+  t.deepEqual(truth.networks, []);
+});
+
+test("without a socket, and with a silent one, Docker is absent and the door says so", async (t) => {
+  await t.throwsAsync(openDocker("/nonexistent/docker.sock").version(), { instanceOf: DockerAbsent, message: /does not answer on \/nonexistent\/docker\.sock/ });
+  await using docker = await fakeDocker();
+  docker.answers["/version"] = "silence";
+  await t.throwsAsync(openDocker(docker.socket).version(), { instanceOf: DockerAbsent, message: /no answer within 300 ms/ });
+  const nobody = door("/nonexistent/docker.sock");
+  await t.throwsAsync(nobody.sync("test"), { instanceOf: DockerAbsent });
+  t.like(nobody.status(), { part: "docker", state: "degraded" });
+});
+
+test("a failed reading reconciles nothing", async (t) => {
+  await using docker = await fakeDocker();
+  Object.assign(docker.answers, world, { "/containers/json": "silence" });
+  const { sync, truths } = door(docker.socket);
+  await t.throwsAsync(sync("test", AbortSignal.timeout(200)));
+  t.deepEqual(truths, []);
+});
+
+test("many nudges make one reading, and one that comes during a reading makes one more", async (t) => {
+  await using docker = await fakeDocker();
+  Object.assign(docker.answers, world);
+  const { nudge, truths, status } = door(docker.socket);
+  for (let i = 0; i < 20; i++) nudge("test");
+  await until(() => truths.length === 1);
+  for (let i = 0; i < 20; i++) nudge("test");
+  await until(() => truths.length === 2);
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  t.is(truths.length, 2);
+  t.deepEqual(status(), { part: "docker", state: "ok", detail: "Docker 20.10.24 (API 1.41)" });
+});
+
+test("R93: events cause a reading; a lost stream is followed by a full one", async (t) => {
+  await using docker = await fakeDocker();
+  const { run, truths, status } = door(docker.socket);
+  const controller = new AbortController();
+  const running = run(controller.signal);
+  await until(() => truths.length === 1);
+  docker.say(`${JSON.stringify({ Type: "network", Action: "connect" })}\n`);
+  await until(() => truths.length === 2);
+  docker.say(`${JSON.stringify({ Type: "container", Action: "exec_start: sh" })}\n`);
+  docker.hangUp();
+  await until(() => truths.length === 3);
+  t.is(docker.asked.filter((call) => call === "GET /events").length, 2);
+  t.is(status().state, "ok");
+  controller.abort();
+  await running;
+});
+
+test("R93: a daemon that comes back is found again", async (t) => {
+  const { run, truths, status } = await (async () => {
+    await using docker = await fakeDocker();
+    return door(docker.socket);
+  })();
+  const controller = new AbortController();
+  const following = run(controller.signal);
+  await until(() => status().state === "degraded" && status().detail !== "not asked yet");
+  t.deepEqual(truths, []);
+  controller.abort();
+  await following;
+});
+
+test("events may come in pieces or several at once", async (t) => {
+  const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield encode('{"a":1}\n{"b"');
+    yield encode(":2}\n\n");
+    const split = encode('{"c":"ü"}\n');
+    yield split.subarray(0, 7);
+    yield split.subarray(7);
+  }
+  const lines: string[] = [];
+  for await (const line of linesOf(chunks())) lines.push(line);
+  t.deepEqual(lines, ['{"a":1}', '{"b":2}', '{"c":"ü"}']);
+});
+
+test("only events that can change something for us mean something", (t) => {
+  t.is(meaningOf('{"Type":"network","Action":"connect"}'), "network connect");
+  t.is(meaningOf('{"Type":"container","Action":"rename"}'), "container rename");
+  t.is(meaningOf('{"Type":"container","Action":"exec_create: ls"}'), undefined);
+  t.is(meaningOf('{"Type":"image","Action":"pull"}'), undefined);
+  t.is(meaningOf("not json"), undefined);
+});

@@ -1,0 +1,127 @@
+// A host that is a sorted list of words: what the doers made and did not take away again.
+import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
+import { createEngine } from "../../../src/engine/engine.ts";
+import { describe } from "../../../src/engine/commit.ts";
+import type { CreateEndpoint, CreateNetwork, EndpointId, Join, NetworkId } from "../../../src/engine/types.ts";
+import type { Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { HawserError } from "../../../src/std/errors.ts";
+import type { Cidr } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
+import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
+
+export interface FakeHost {
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "counters" | "maps" | "dumpMap" | "inspect">;
+  /** Every do and undo, in order. */
+  readonly calls: string[];
+  /** What is there now. */
+  things(): readonly string[];
+  /** Called before each do or undo; may throw or wait. */
+  before: (call: string) => Promise<void> | void;
+}
+
+const opposite: Readonly<Record<string, Step["kind"]>> = {
+  removeNetwork: "network", removeCable: "cable", detach: "attach", removeEndpoint: "endpoint", removePort: "port",
+};
+
+export function fakeHost(): FakeHost {
+  const there = new Set<string>();
+  const calls: string[] = [];
+  const act = async (verb: "do" | "undo", step: Step): Promise<void> => {
+    const call = `${verb} ${describe(step)}`;
+    calls.push(call);
+    await host.before(call);
+    if (step.kind === "claimPort") return;
+    const makes = (verb === "do") === !(step.kind in opposite);
+    const thing = describe({ ...step, kind: opposite[step.kind] ?? step.kind } as Step);
+    if (makes) there.add(thing);
+    else there.delete(thing);
+  };
+  const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
+  const doers: Doers = {
+    network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
+    claimPort: doer, port: doer, removePort: doer,
+  };
+  const adopt = async (steps: readonly Step[]): Promise<AdoptReport> => {
+    const wanted = new Set(steps.map(describe));
+    const links = [...there].filter((thing) => !wanted.has(thing));
+    there.clear();
+    for (const thing of wanted) there.add(thing);
+    return { removed: { links, pins: [], routes: [], entries: {} }, missing: [], failed: [] };
+  };
+  const host: FakeHost = {
+    calls,
+    things: () => [...there].toSorted(),
+    before: () => {},
+    datapath: {
+      doers,
+      adopt,
+      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"] },
+      counters: () => [],
+      maps: () => [],
+      dumpMap: () => [],
+      inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),
+    },
+  };
+  return host;
+}
+
+export interface MemoryStore extends Store {
+  /** Thrown by the next writes. */
+  broken: HawserError | null;
+  /** Sees every write; may never return, as a killed agent. */
+  onWrite: (changes: readonly Change[]) => Promise<void> | void;
+}
+
+/** What a store remembers, without a disk. `rows` outlives the store, as a file would. */
+export function memoryStore(rows = new Map<string, Map<string, Json>>()): MemoryStore {
+  const store: MemoryStore = {
+    broken: null,
+    onWrite: () => {},
+    load: async () => JSON.parse(JSON.stringify([...rows].map(([name, entries]) => [name, [...entries]])), (key, value: unknown) =>
+      key === "" ? new Map((value as [string, [string, Json][]][]).map(([name, entries]) => [name, new Map(entries)])) : value) as Tables,
+    write: async (changes) => {
+      await store.onWrite(changes);
+      if (store.broken) throw store.broken;
+      for (const { table, key, value } of changes) {
+        const entries = rows.get(table) ?? new Map<string, Json>();
+        rows.set(table, entries);
+        if (value === undefined) entries.delete(key);
+        else entries.set(key, value);
+      }
+    },
+    backup: async () => {},
+    health: () => (store.broken ? { state: "degraded", detail: store.broken.message } : { state: "ok", detail: "memory" }),
+    close: async () => {},
+  };
+  return store;
+}
+
+export function desk(host: FakeHost, store: Store, options: { readonly masquerade?: boolean; readonly now?: () => number } = {}) {
+  const lines: string[] = [];
+  const engine = createEngine({
+    store, datapath: host.datapath, node: "n1", version: "0.0.0", mtu: null, masquerade: options.masquerade ?? true,
+    pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
+    parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {} }, random: () => 0.5,
+    log: createLog((line) => lines.push(line), () => 0),
+  });
+  return Object.assign(engine, { lines });
+}
+
+export const network = "a".repeat(64) as NetworkId;
+
+export function endpointId(n: number): EndpointId {
+  return String(n).padStart(11, "0").padEnd(64, "e") as EndpointId;
+}
+
+export function networkCommand(id: NetworkId = network, subnet = "10.50.0.0/24"): CreateNetwork {
+  const gateway = subnet.replace(/0\/(\d+)$/, "1/$1");
+  return { id, ipv4: [{ pool: subnet, gateway, aux: {} }], ipv6: [], internal: false, enableIpv4: true, enableIpv6: false, options: {} };
+}
+
+export function endpointCommand(n: number, on: NetworkId = network): CreateEndpoint {
+  return { id: endpointId(n), network: on, ipv4: `10.50.0.${n + 1}/24`, ipv6: null, mac: null, ports: [], options: {} };
+}
+
+export function joinCommand(n: number, on: NetworkId = network): Join {
+  return { id: endpointId(n), network: on, sandboxKey: `/run/docker/netns/${n}`, ports: [] };
+}
