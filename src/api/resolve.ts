@@ -1,0 +1,104 @@
+// From what a person types (a name, an id or its beginning) to the one thing meant, or an error that helps.
+import type { EndpointView, NetworkView } from "../engine/types.ts";
+import { HawserError } from "../std/errors.ts";
+
+/** @throws HawserError NOT_FOUND with near names, or BAD_REQUEST naming the candidates. */
+export function resolveEndpoint(endpoints: readonly EndpointView[], ref: string): EndpointView {
+  const found = firstMatching(endpoints, ref, [
+    (endpoint) => endpoint.id === ref || endpoint.containerId === ref,
+    (endpoint) => endpoint.name === ref || `${endpoint.network}/${endpoint.name}` === ref,
+    (endpoint) => isPrefix(ref, endpoint.id) || isPrefix(ref, endpoint.containerId),
+  ]);
+  const only = found[0];
+  if (only === undefined) throw notFound("endpoint", "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
+  if (found.length > 1) throw ambiguous("endpoints", ref, found.map(describeEndpoint));
+  return only;
+}
+
+/** Every endpoint of the one container meant: it may be on several networks. @throws as `resolveEndpoint` */
+export function resolveContainer(endpoints: readonly EndpointView[], ref: string): readonly EndpointView[] {
+  const found = firstMatching(endpoints, ref, [
+    (endpoint) => endpoint.containerId === ref || endpoint.name === ref,
+    (endpoint) => isPrefix(ref, endpoint.containerId),
+  ]);
+  if (found.length === 0) {
+    throw notFound("container on a Hawser network", "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
+  }
+  const containers = new Map(found.map((endpoint) => [endpoint.containerId, endpoint]));
+  if (containers.size > 1) {
+    throw ambiguous("containers", ref, [...containers].map(([id, endpoint]) => `${short(id)} (${endpoint.name})`));
+  }
+  return found;
+}
+
+/** @throws as `resolveEndpoint` */
+export function resolveNetwork(networks: readonly NetworkView[], ref: string): NetworkView {
+  const found = firstMatching(networks, ref, [
+    (network) => network.id === ref,
+    (network) => network.name === ref,
+    (network) => isPrefix(ref, network.id),
+  ]);
+  const only = found[0];
+  if (only === undefined) throw notFound("network", "hawser network list", ref, networks.map((network) => network.name));
+  if (found.length > 1) throw ambiguous("networks", ref, found.map((network) => `${short(network.id)} (${network.name})`));
+  return only;
+}
+
+/** The known name closest to what was typed, if it is close enough to be a slip. */
+export function nearest(text: string, known: readonly string[]): string | undefined {
+  const allowed = Math.max(1, Math.floor(text.length / 3));
+  const ranked = known
+    .filter((name) => name !== "")
+    .map((name) => ({ name, distance: distanceOf(text, name) }))
+    .toSorted((a, b) => a.distance - b.distance);
+  return ranked[0] !== undefined && ranked[0].distance <= allowed ? ranked[0].name : undefined;
+}
+
+/** The first test that anything passes decides, so that an exact name is never ambiguous with a prefix. */
+function firstMatching<T>(all: readonly T[], ref: string, tests: readonly ((thing: T) => boolean)[]): readonly T[] {
+  if (ref === "") return [];
+  for (const test of tests) {
+    const found = all.filter(test);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+function isPrefix(ref: string, id: string): boolean {
+  return id !== "" && id.startsWith(ref.toLowerCase());
+}
+
+function describeEndpoint(endpoint: EndpointView): string {
+  const container = endpoint.name === "" ? "container not known yet" : `${endpoint.network}/${endpoint.name}`;
+  return `${short(endpoint.id)} (${container})`;
+}
+
+function notFound(noun: string, lister: string, ref: string, known: readonly string[]): HawserError {
+  const near = nearest(ref, known);
+  const hint = near === undefined ? `\`${lister}\` shows what does` : `did you mean "${near}"?`;
+  return new HawserError("NOT_FOUND", `no ${noun} "${ref}" exists; ${hint}`);
+}
+
+function ambiguous(nouns: string, ref: string, candidates: readonly string[]): HawserError {
+  const shown = candidates.slice(0, 8).join(", ");
+  const more = candidates.length > 8 ? ` and ${candidates.length - 8} more` : "";
+  return new HawserError("BAD_REQUEST", `"${ref}" could be ${candidates.length} ${nouns}: ${shown}${more}; type more of the id`);
+}
+
+function short(id: string): string {
+  return id.slice(0, 12);
+}
+
+/** Levenshtein distance. */
+function distanceOf(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current[j] = Math.min((previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1, change);
+    }
+    previous = current;
+  }
+  return previous[b.length] ?? 0;
+}

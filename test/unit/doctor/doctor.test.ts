@@ -1,0 +1,209 @@
+// The doctor's checks on hosts that are plain data: each finding, and that the mend fits it.
+import test from "ava";
+import { dockerNetworks, firewalld, networkd, networkManager, otherPrograms, ufw } from "../../../src/doctor/conflicts.ts";
+import { build, docker, node, plugin } from "../../../src/doctor/docker.ts";
+import { checks, examine } from "../../../src/doctor/examine.ts";
+import { realHost } from "../../../src/doctor/host.ts";
+import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "../../../src/doctor/kernel.ts";
+import { localPorts, mtu, pool, uplinks } from "../../../src/doctor/network.ts";
+import { lookAround, routes4, routes6 } from "../../../src/doctor/scene.ts";
+import type { Check, Host, Installation, Settings } from "../../../src/doctor/types.ts";
+
+const settings: Settings = {
+  node: { devices: "auto" },
+  pool: { ipv4: "10.44.0.0/16", ipv6: "fd44::/48" },
+  docker: { enabled: true, socket: "/run/docker.sock", pluginDirectory: "/run/docker/plugins" },
+  api: { socket: "/run/hawser/hawser.sock" },
+  paths: { bpffs: "/sys/fs/bpf/hawser", cgroup: "auto" },
+};
+const installation: Installation = { addon: "/opt/hawser.node", objects: ["/opt/netdev.bpf.o"] };
+
+interface Sketch {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly programs?: Readonly<Record<string, string>>;
+  readonly sockets?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly kernel?: string;
+  readonly node?: string;
+}
+
+/** A host with exactly these files, programs' outputs and sockets. */
+function hostOf({ files = {}, programs = {}, sockets = {}, kernel = "6.1.0-18-amd64", node: version = "24.21.0" }: Sketch): Host {
+  return {
+    read: (path) => Promise.resolve(files[path]),
+    readCompressed: (path) => Promise.resolve(files[path]),
+    list: (path) => Promise.resolve(Object.keys(files).filter((file) => file.startsWith(`${path}/`)).map((file) => file.slice(path.length + 1))),
+    exists: (path) => Promise.resolve(path in files || path in sockets),
+    run: (program, ...args) => Promise.resolve(programs[[program, ...args].join(" ")]),
+    accepts: (socket) => Promise.resolve(socket in sockets),
+    getJson: (socket, path) => {
+      const answers = sockets[socket];
+      return answers === undefined ? Promise.reject(new Error("connect ENOENT")) : Promise.resolve(answers[path]);
+    },
+    kernel, node: version, arch: "x64",
+  };
+}
+
+async function found(check: Check, sketch: Sketch, change: Partial<Settings> = {}): Promise<readonly string[]> {
+  const findings = await check(await lookAround(hostOf(sketch), { ...settings, ...change }, installation));
+  return findings.map((finding) => `${finding.state}: ${finding.detail}${finding.mend === "" ? "" : ` → ${finding.mend}`}`);
+}
+
+const route = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+  + "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\neth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
+const link = (change: object = {}): string => JSON.stringify([{ mtu: 1500, link_type: "ether", flags: ["UP"], ...change }]);
+const show = "ip -j -d link show dev eth0";
+
+test("routes are read from the kernel's own tables", (t) => {
+  t.deepEqual(routes4(route), [{ device: "eth0", destination: "0.0.0.0/0" }, { device: "eth0", destination: "192.0.2.0/24" }]);
+  t.deepEqual(routes6(
+    "fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n"
+    + "00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000002 00000000 80200001       lo\n",
+  ), [{ device: "eth0", destination: "fd00::/64" }]);
+});
+
+test("kernel: 5.10 is the oldest", async (t) => {
+  t.regex((await found(kernelVersion, { kernel: "5.4.0-100-generic" }))[0] ?? "", /^fail: 5\.4.*older than 5\.10/);
+  for (const kernel of ["5.10.0", "5.15.0-1-azure", "6.1.0-18-amd64", "10.0"]) t.regex((await found(kernelVersion, { kernel }))[0] ?? "", /^ok/);
+});
+
+test("kernel build: names what is missing, and what for", async (t) => {
+  const all = "CONFIG_BPF_SYSCALL=y\nCONFIG_NET_CLS_ACT=y\nCONFIG_CGROUP_BPF=y\nCONFIG_VETH=m\n";
+  t.regex((await found(kernelBuild, { files: { "/proc/config.gz": all } }))[0] ?? "", /^ok/);
+  t.regex((await found(kernelBuild, { files: { "/boot/config-6.1.0-18-amd64": all.replace("CONFIG_CGROUP_BPF=y", "# CONFIG_CGROUP_BPF is not set") } }))[0] ?? "", /^fail: CONFIG_CGROUP_BPF is off: no published ports on 127/);
+  t.regex((await found(kernelBuild, {}))[0] ?? "", /^warn/);
+});
+
+test("TC hooks: TCX from 6.6 on, clsact before, neither is a failure", async (t) => {
+  t.regex((await found(tcHooks, { kernel: "6.6.0" }))[0] ?? "", /^ok: TCX/);
+  t.regex((await found(tcHooks, { files: { "/proc/config.gz": "CONFIG_NET_SCH_INGRESS=m\n" } }))[0] ?? "", /^ok: clsact/);
+  t.regex((await found(tcHooks, { files: { "/proc/config.gz": "CONFIG_NET=y\n" } }))[0] ?? "", /^fail/);
+});
+
+test("JIT, BTF, lockdown, privileges", async (t) => {
+  t.regex((await found(jit, { files: { "/proc/sys/net/core/bpf_jit_enable": "0\n" } }))[0] ?? "", /^warn: off.*sysctl -w/);
+  t.regex((await found(jit, { files: { "/proc/sys/net/core/bpf_jit_enable": "1\n" } }))[0] ?? "", /^ok/);
+  t.regex((await found(btf, {}))[0] ?? "", /^warn/);
+  t.regex((await found(lockdown, { files: { "/sys/kernel/security/lockdown": "none integrity [confidentiality]\n" } }))[0] ?? "", /^warn: confidentiality/);
+  t.regex((await found(lockdown, { files: { "/sys/kernel/security/lockdown": "none [integrity] confidentiality\n" } }))[0] ?? "", /^ok: integrity/);
+  t.regex((await found(privileges, { files: { "/proc/self/status": "CapEff:\t0000000000000000\n" } }))[0] ?? "", /^warn: CAP_NET_ADMIN and CAP_SYS_ADMIN/);
+  t.regex((await found(privileges, { files: { "/proc/self/status": "CapEff:\t000001ffffffffff\n" } }))[0] ?? "", /^ok/);
+});
+
+test("bpffs and cgroup2: found where they are mounted", async (t) => {
+  const files = { "/proc/self/mounts": "bpf /sys/fs/bpf bpf rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n" };
+  t.deepEqual(await found(bpffs, { files }), ["ok: mounted on /sys/fs/bpf"]);
+  t.regex((await found(bpffs, { files }, { paths: { bpffs: "/sys/fs/bpfother", cgroup: "auto" } }))[0] ?? "", /^warn/);
+  t.deepEqual(await found(cgroup2, { files }), ["ok: host sockets are below /sys/fs/cgroup/unified"]);
+  t.regex((await found(cgroup2, {}))[0] ?? "", /^fail: no cgroup2/);
+  t.regex((await found(cgroup2, { files }, { paths: { bpffs: "", cgroup: "/sys/fs/cgroup/unified/lab" } }))[0] ?? "", /^fail.*does not exist/);
+});
+
+test("uplinks: devices with a default route, and Ethernet", async (t) => {
+  const files = { "/proc/net/route": route };
+  t.deepEqual(await found(uplinks, { files, programs: { [show]: link() } }), ["ok: eth0, Ethernet, MTU 1500"]);
+  t.regex((await found(uplinks, { files, programs: { [show]: link({ link_type: "none" }) } }))[0] ?? "", /^fail: eth0 is not an Ethernet/);
+  t.regex((await found(uplinks, { files, programs: { [show]: link({ flags: [] }) } }))[0] ?? "", /^warn: eth0 is down/);
+  t.regex((await found(uplinks, {}))[0] ?? "", /^warn: no device has a default route/);
+  t.regex((await found(uplinks, {}, { node: { devices: ["eth7"] } }))[0] ?? "", /^warn: none of eth7 exists/);
+  const sys = { "/sys/class/net/eth0/mtu": "1400\n", "/sys/class/net/eth0/type": "1\n", "/sys/class/net/eth0/flags": "0x1003\n" };
+  t.deepEqual(await found(uplinks, { files: { ...files, ...sys } }), ["ok: eth0, Ethernet, MTU 1400"]);
+});
+
+test("MTU: uplinks that differ are told, and one too small for IPv6 (R70)", async (t) => {
+  const files = { "/proc/net/route": route };
+  t.regex((await found(mtu, { files, programs: { [show]: link({ mtu: 1200 }) } }))[0] ?? "", /^warn: 1200 is less than the 1280/);
+  const two = { [show]: link(), "ip -j -d link show dev eth1": link({ mtu: 9000 }) };
+  t.regex((await found(mtu, { files, programs: two }, { node: { devices: ["eth0", "eth1"] } }))[0] ?? "", /^warn: uplinks differ \(eth0 1500, eth1 9000\); containers get 1500/);
+});
+
+test("address pool: a route of the host within it is a failure, our own routes are not", async (t) => {
+  const foreign = `${route}eth0 00002C0A 00000000 0001 0 0 0 00F0FFFF 0 0 0\n`;
+  const [ipv4, ipv6] = await found(pool, { files: { "/proc/net/route": foreign } });
+  t.regex(ipv4 ?? "", /^fail: 10\.44\.0\.0\/16 overlaps 10\.44\.0\.0\/20 on eth0 → choose another pool\.ipv4/);
+  t.regex(ipv6 ?? "", /^ok/);
+  t.regex((await found(pool, { files: { "/proc/net/route": foreign.replaceAll("eth0 00002C0A", "hwhost 00002C0A") } }))[0] ?? "", /^ok/);
+});
+
+test("ephemeral ports: a host that takes nearly all leaves none for masquerading", async (t) => {
+  const range = (text: string): Sketch => ({ files: { "/proc/sys/net/ipv4/ip_local_port_range": text } });
+  t.regex((await found(localPorts, range("1024\t65535\n")))[0] ?? "", /^warn.*only 0 ports/);
+  t.regex((await found(localPorts, range("32768\t60999\n")))[0] ?? "", /^ok.*36280 are left/);
+});
+
+test("Docker: too old, not Docker, not there", async (t) => {
+  const answering = (version: unknown): Sketch => ({ sockets: { "/run/docker.sock": { "/version": version } } });
+  t.deepEqual(await found(docker, answering({ Version: "20.10.24+dfsg1" })), ["ok: 20.10.24+dfsg1 on /run/docker.sock"]);
+  t.regex((await found(docker, answering({ Version: "19.03.1" })))[0] ?? "", /^fail: 19\.03\.1 is older/);
+  t.regex((await found(docker, answering(["?"])))[0] ?? "", /^warn: what answers/);
+  t.regex((await found(docker, {}))[0] ?? "", /^warn: does not answer.*ENOENT/);
+  t.deepEqual(await found(docker, {}, { docker: { ...settings.docker, enabled: false } }), ["ok: off in the configuration"]);
+});
+
+test("plugin socket: a stale one is told from a missing one", async (t) => {
+  const path = "/run/docker/plugins/hawser.sock";
+  t.regex((await found(plugin, { sockets: { [path]: {} } }))[0] ?? "", /^ok/);
+  t.regex((await found(plugin, { files: { [path]: "" } }))[0] ?? "", /^warn.*nobody answers/);
+  t.regex((await found(plugin, {}))[0] ?? "", /^warn.*not there/);
+});
+
+test("Node and the build", async (t) => {
+  t.regex((await found(node, { node: "20.20.2" }))[0] ?? "", /^fail/);
+  t.regex((await found(build, { files: { "/opt/hawser.node": "" } }))[0] ?? "", /^fail: missing: \/opt\/netdev\.bpf\.o → npm run build/);
+  t.regex((await found(build, { files: { "/opt/hawser.node": "", "/opt/netdev.bpf.o": "" } }))[0] ?? "", /^ok/);
+});
+
+test("firewalls: what they still see, when they are on (R98)", async (t) => {
+  t.deepEqual(await found(ufw, {}), ["ok: not active"]);
+  t.regex((await found(ufw, { files: { "/etc/ufw/ufw.conf": "# x\nENABLED=yes\n" } }))[0] ?? "", /^warn: active.*ufw allow in on hwhost/);
+  t.regex((await found(ufw, { files: { "/etc/ufw/ufw.conf": "ENABLED=no\n" } }))[0] ?? "", /^ok/);
+  t.regex((await found(firewalld, { programs: { "firewall-cmd --state": "running\n" } }))[0] ?? "", /^warn: active.*--add-interface=hwhost/);
+});
+
+test("network managers: systemd-networkd with ManageForeignRoutingPolicyRules is warned of (R99)", async (t) => {
+  const running = { "/run/systemd/netif/state": "" };
+  t.deepEqual(await found(networkd, {}), ["ok: not running"]);
+  t.regex((await found(networkd, { files: running }))[0] ?? "", /^warn: ManageForeignRoutes and ManageForeignRoutingPolicyRules are on/);
+  t.regex((await found(networkd, { files: { ...running, "/etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=no\n" } }))[0] ?? "", /^warn: ManageForeignRoutingPolicyRules is on/);
+  const both = { "/etc/systemd/networkd.conf.d/hawser.conf": "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=false\n" };
+  t.regex((await found(networkd, { files: { ...running, ...both } }))[0] ?? "", /^ok: leaves/);
+  t.regex((await found(networkManager, { files: { "/run/NetworkManager": "" } }))[0] ?? "", /^warn/);
+  t.regex((await found(networkManager, { files: { "/run/NetworkManager": "", "/etc/NetworkManager/conf.d/h.conf": "[keyfile]\nunmanaged-devices=interface-name:hw*\n" } }))[0] ?? "", /^ok/);
+});
+
+test("other programs on the uplinks are named, ours are not", async (t) => {
+  const files = { "/proc/net/route": route };
+  const net = JSON.stringify([{ xdp: [], tc: [{ devname: "eth0", name: "cil_from_netdev" }, { devname: "eth0", name: "netdev" }, { devname: "veth1", name: "other" }] }]);
+  const both = await found(otherPrograms, { files, programs: { [show]: link({ xdp: { prog: { id: 7, name: "filter" } } }), "bpftool -j net show": net } });
+  t.is(both.length, 2);
+  t.regex(both[0] ?? "", /XDP program filter runs on eth0/);
+  t.regex(both[1] ?? "", /TC programs on eth0: cil_from_netdev →/);
+  const filters = { [show]: link(), "tc -j filter show dev eth0 ingress": JSON.stringify([{ options: { bpf_name: "foreign.o:[x]" } }]), "tc -j filter show dev eth0 egress": "" };
+  t.regex((await found(otherPrograms, { files, programs: filters }))[0] ?? "", /TC programs on eth0: foreign/);
+  t.regex((await found(otherPrograms, { files, programs: { [show]: link() } }))[0] ?? "", /^ok/);
+});
+
+test("a Docker network of another driver inside our pool is told", async (t) => {
+  const networks = [
+    { Name: "bridge", Driver: "bridge", IPAM: { Config: [{ Subnet: "172.17.0.0/16" }] } },
+    { Name: "old", Driver: "bridge", IPAM: { Config: [{ Subnet: "10.44.8.0/24" }] } },
+    { Name: "shop", Driver: "hawser", IPAM: { Config: [{ Subnet: "10.44.0.0/26" }] } },
+    { Name: "none", Driver: "null", IPAM: { Config: null } },
+  ];
+  const told = await found(dockerNetworks, { sockets: { "/run/docker.sock": { "/networks": networks } } });
+  t.is(told.length, 1);
+  t.regex(told[0] ?? "", /"old" \(bridge\) uses 10\.44\.8\.0\/24/);
+});
+
+test("a check that breaks is a finding, and the others go on", async (t) => {
+  const host: Host = { ...hostOf({ files: { "/proc/net/route": route } }), exists: () => Promise.reject(new Error("EIO")) };
+  const findings = await examine(settings, installation, host);
+  t.true(findings.some((finding) => finding.state === "warn" && finding.detail.includes("the check itself failed: EIO")));
+  t.true(findings.some((finding) => finding.check === "kernel" && finding.state === "ok"));
+});
+
+test("on this very host every check says something, and whatever is not well has a mend", async (t) => {
+  const findings = await examine(settings, installation, realHost);
+  t.true(findings.length >= Object.keys(checks).length - 4);
+  for (const finding of findings) t.is(finding.mend === "", finding.state === "ok", finding.check);
+  t.false(findings.some((finding) => finding.detail.includes("the check itself failed")));
+});
