@@ -1,0 +1,114 @@
+// `scripts/lab`: the tests' lab as a tool for people.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { labIds, names } from "./names.ts";
+import { leaks, remove } from "./remove.ts";
+import { lab, openLab, type World } from "./world.ts";
+
+const usage = `Usage: scripts/lab COMMAND
+
+  up [HOSTS] [--plain] [--id ID]   build a world of Docker hosts with Hawser and leave it standing
+                                   (--plain: without Hawser's agent)
+  status                           what stands
+  exec PLACE COMMAND…              run a command on a host (a, b, …), nb (neighbour), rt (router) or out (outside)
+  docker HOST …                    Docker's command line on a host
+  hawser HOST …                    Hawser's command line on a host
+  down [ID]                        remove the world
+  sweep                            remove what a dead test run left behind
+
+The world is called "lab" unless --id says otherwise; HAWSER_LAB picks another for exec, docker and hawser.
+`;
+
+const [command, ...args] = process.argv.slice(2);
+const id = process.env["HAWSER_LAB"] ?? "lab";
+
+switch (command) {
+  case "up": {
+    const option = args.indexOf("--id");
+    const name = option < 0 ? id : (args[option + 1] ?? id);
+    const hosts = Number(args.find((text, index) => /^\d+$/.test(text) && (option < 0 || index !== option + 1)) ?? 1);
+    const started = performance.now();
+    const world = await lab({ id: name, hosts, agent: !args.includes("--plain") });
+    console.log(`lab ${name} is up after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    describe(world);
+    break;
+  }
+  case "status": {
+    const ids = labIds();
+    if (ids.length === 0) console.log("no lab stands");
+    for (const each of ids) {
+      if (existsSync(`${names(each).directory}/world.json`)) {
+        console.log(`lab ${each}`);
+        describe(openLab(each));
+      } else {
+        console.log(`lab ${each} is broken:\n${leaks(each).join("\n")}`);
+      }
+    }
+    break;
+  }
+  case "exec":
+    enter(args[0], args.slice(1));
+    break;
+  case "docker":
+    enter(args[0], ["docker", "-H", "unix:///run/docker.sock", ...args.slice(1)]);
+    break;
+  case "hawser":
+    enter(args[0], [`${import.meta.dirname}/../../bin/hawser`, ...args.slice(1)]);
+    break;
+  case "down": {
+    const name = args[0] ?? id;
+    await remove(name);
+    const left = leaks(name);
+    if (left.length > 0) throw new Error(`left behind:\n${left.join("\n")}`);
+    console.log(`lab ${name} is gone`);
+    break;
+  }
+  case "sweep":
+    for (const each of labIds()) {
+      if (each === "lab" || ownerLives(each)) continue;
+      await remove(each);
+      console.log(`removed lab ${each}, whose maker is gone`);
+    }
+    break;
+  case undefined:
+  case "help":
+  case "--help":
+    process.stdout.write(usage);
+    break;
+  default:
+    process.stderr.write(`there is no command ${JSON.stringify(command)}\n\n${usage}`);
+    process.exitCode = 2;
+}
+
+function describe(world: World): void {
+  for (const host of world.hosts) {
+    const parts = [host.containerd, host.dockerd, host.agent].map((part) => `${part.name} ${part.pid() ?? "stopped"}`);
+    console.log(`  ${host.name.padEnd(4)} ${host.ipv4.padEnd(14)} ${host.ipv6.padEnd(18)} ${parts.join(", ")}`);
+  }
+  for (const place of [world.neighbour, world.router, world.outside]) {
+    console.log(`  ${place.name.padEnd(4)} ${place.ipv4.padEnd(14)} ${place.ipv6}`);
+  }
+  console.log(`  logs and state: ${world.directory}`);
+}
+
+/** Gives the terminal to a command in a place. */
+function enter(name: string | undefined, command: readonly string[]): void {
+  const world = openLab(id);
+  const place = [...world.hosts, world.neighbour, world.router, world.outside].find((each) => each.name === name);
+  if (place === undefined || command.length === 0) {
+    process.stderr.write(usage);
+    process.exitCode = 2;
+    return;
+  }
+  const [file = "", ...rest] = place.command(command);
+  process.exitCode = spawnSync(file, rest, { stdio: "inherit" }).status ?? 1;
+}
+
+function ownerLives(each: string): boolean {
+  try {
+    const { owner } = JSON.parse(readFileSync(`${names(each).directory}/world.json`, "utf8")) as { readonly owner: number };
+    return existsSync(`/proc/${owner}`);
+  } catch {
+    return false;
+  }
+}
