@@ -14,11 +14,11 @@ const dependencies: CliDependencies = {
     const log = agentLog(process.env);
     await runAgent({ config: loadConfig(configPath), log, env: process.env, signal: stopSignal(log) });
   },
-  sweep: async ({ configPath, all }) => {
+  sweep: async ({ configPath, all, force }) => {
     const [{ loadConfig }, { sweepAlone }, { agentLog }] = await Promise.all([
       import("./config/load.ts"), import("./compose/sweep.ts"), import("./compose/process.ts"),
     ]);
-    return sweepAlone(loadConfig(configPath), all, agentLog(process.env));
+    return sweepAlone(loadConfig(configPath), { all, force }, agentLog(process.env));
   },
   doctor: async ({ configPath }) => {
     const [{ loadConfig }, { examine }, { addon, objects }] = await Promise.all([

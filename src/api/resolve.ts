@@ -1,6 +1,7 @@
 // From what a person types (a name, an id or its beginning) to the one thing meant, or an error that helps.
 import type { EndpointView, NetworkView } from "../engine/types.ts";
 import { HawserError } from "../std/errors.ts";
+import { nearest, slip } from "../std/nearest.ts";
 
 /** @throws HawserError NOT_FOUND with near names, or BAD_REQUEST naming the candidates. */
 export function resolveEndpoint(endpoints: readonly EndpointView[], ref: string): EndpointView {
@@ -44,16 +45,6 @@ export function resolveNetwork(networks: readonly NetworkView[], ref: string): N
   return only;
 }
 
-/** The known name closest to what was typed, if it is close enough to be a slip. */
-export function nearest(text: string, known: readonly string[]): string | undefined {
-  const allowed = Math.max(1, Math.floor(text.length / 3));
-  const ranked = known
-    .filter((name) => name !== "")
-    .map((name) => ({ name, distance: distanceOf(text, name) }))
-    .toSorted((a, b) => a.distance - b.distance);
-  return ranked[0] !== undefined && ranked[0].distance <= allowed ? ranked[0].name : undefined;
-}
-
 /** The first test that anything passes decides, so that an exact name is never ambiguous with a prefix. */
 function firstMatching<T>(all: readonly T[], ref: string, tests: readonly ((thing: T) => boolean)[]): readonly T[] {
   if (ref === "") return [];
@@ -74,7 +65,7 @@ function describeEndpoint(endpoint: EndpointView): string {
 }
 
 function notFound(noun: string, lister: string, ref: string, known: readonly string[]): HawserError {
-  const near = nearest(ref, known);
+  const near = nearest(ref, known, slip);
   const hint = near === undefined ? `\`${lister}\` shows what does` : `did you mean "${near}"?`;
   return new HawserError("NOT_FOUND", `no ${noun} "${ref}" exists; ${hint}`);
 }
@@ -87,18 +78,4 @@ function ambiguous(nouns: string, ref: string, candidates: readonly string[]): H
 
 function short(id: string): string {
   return id.slice(0, 12);
-}
-
-/** Levenshtein distance. */
-function distanceOf(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current[j] = Math.min((previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1, change);
-    }
-    previous = current;
-  }
-  return previous[b.length] ?? 0;
 }

@@ -7,11 +7,12 @@ import {
   Server, ServerCredentials, type handleUnaryCall, type ServerWritableStream,
 } from "@grpc/grpc-js";
 import { HawserError, messageOf } from "../std/errors.ts";
+import { nearest, slip } from "../std/nearest.ts";
 import type { Log } from "../std/log.ts";
 import { endpointToWire, entryToWire, networkToWire, statusToWire } from "./codec.ts";
 import { errorToStatus } from "./errors.ts";
 import { HawserService, type DumpMapRequest, type HawserServer, type MapEntry } from "./generated/hawser/v1/hawser.ts";
-import { nearest, resolveContainer, resolveEndpoint, resolveNetwork } from "./resolve.ts";
+import { resolveContainer, resolveEndpoint, resolveNetwork } from "./resolve.ts";
 import type { ApiCommands, ApiQueries } from "./types.ts";
 
 export type { ApiCommands, ApiQueries, Swept } from "./types.ts";
@@ -110,7 +111,7 @@ async function dump(call: ServerWritableStream<DumpMapRequest, MapEntry>, querie
   const { name, limit } = call.request;
   const known = (await queries.maps()).map((map) => map.name);
   if (!known.includes(name)) {
-    const near = nearest(name, known) ?? nearest(`hw_${name}`, known);
+    const near = nearest(name, known, slip) ?? nearest(`hw_${name}`, known, slip);
     const hint = near === undefined ? `known are ${known.join(", ") || "none"}` : `did you mean "${near}"?`;
     throw new HawserError("NOT_FOUND", `no map "${name}" exists; ${hint}`);
   }

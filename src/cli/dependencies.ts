@@ -16,6 +16,8 @@ export interface SweepOptions {
   readonly configPath: string | undefined;
   /** Everything of Hawser's, claimed or not; otherwise only what no remembered state claims. */
   readonly all: boolean;
+  /** With `all`: even beside a running agent. */
+  readonly force: boolean;
 }
 
 export interface DoctorOptions {

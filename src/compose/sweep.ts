@@ -15,13 +15,13 @@ import { openEmbedded } from "../store/embedded.ts";
 import { stateFile } from "./installation.ts";
 import { lockFolder } from "./lock.ts";
 
-/** @throws HawserError IN_USE when an agent runs, unless everything is to go: whoever asks for that means it. */
-export async function sweepAlone(config: Config, all: boolean, log: Log): Promise<readonly Swept[]> {
+/** @throws HawserError IN_USE when an agent runs, unless everything is to go and `force` says that it is meant. */
+export async function sweepAlone(config: Config, { all, force }: { readonly all: boolean; readonly force: boolean }, log: Log): Promise<readonly Swept[]> {
   using stack = new DisposableStack();
   try {
     stack.use(lockFolder(config.paths.run));
   } catch (error) {
-    if (!all || !(error instanceof HawserError) || error.code !== "IN_USE") throw error;
+    if (!(all && force) || !(error instanceof HawserError) || error.code !== "IN_USE") throw error;
   }
   const claimed = all ? [] : await rememberedSteps(config, log);
   const netlink = stack.use(await openNetlink());

@@ -1,5 +1,5 @@
 // Values against the shape: fills in defaults and finds every problem, each with the path of its key.
-import { nearest } from "./nearest.ts";
+import { nearest, slip } from "../std/nearest.ts";
 import type { Group, Key, List, Shape } from "./shape.ts";
 
 export type Path = readonly (string | number)[];
@@ -41,7 +41,7 @@ function readList(of: Shape, input: unknown, path: Path, problems: Problem[]): u
 }
 
 function unknownKey(path: Path, name: string, known: readonly string[]): string {
-  const meant = nearest(name, known);
+  const meant = nearest(name, known, slip);
   const offer = meant === undefined ? "the" : `did you mean "${meant}"? The`;
   return `"${render(path)}" is no key; ${offer} keys here are ${known.join(", ")}`;
 }

@@ -1,5 +1,6 @@
 // The state as users read it: endpoints, networks and published ports, in the contract's words.
 import type { Endpoint, Network, NetworkId, State } from "../network/types.ts";
+import { addressOf } from "../std/ip.ts";
 import type { EndpointView, NetworkView, PortView } from "./types.ts";
 
 export function endpointViews(state: State, node: string): readonly EndpointView[] {
@@ -12,8 +13,8 @@ export function endpointViews(state: State, node: string): readonly EndpointView
       network: nameOf(network, endpoint.network),
       networkId: endpoint.network,
       node,
-      ipv4: endpoint.ipv4 ?? "",
-      ipv6: endpoint.ipv6 ?? "",
+      ipv4: endpoint.ipv4 === null ? "" : addressOf(endpoint.ipv4),
+      ipv6: endpoint.ipv6 === null ? "" : addressOf(endpoint.ipv6),
       mac: endpoint.mac,
       // Identities come with policy; until then there are none.
       identity: 0,

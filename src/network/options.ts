@@ -2,7 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { Family, Ip } from "../std/ip.ts";
 import { familyOf, parseIp } from "../std/ip.ts";
-import { nearest } from "./nearest.ts";
+import { nearest, slip } from "../std/nearest.ts";
 
 export interface NetworkOptions {
   /** Bytes; null: not given. */
@@ -101,7 +101,9 @@ function readOne<T>(options: Options, keys: readonly string[], parse: (key: stri
 
 function refuseUnknown(key: string, known: readonly string[]): void {
   if (known.includes(key) || !(key.startsWith(docker) || key.startsWith("hawser."))) return;
-  throw new HawserError("BAD_OPTION", `option ${key} is not known; the nearest known one is ${nearest(key, known) ?? "none"}`);
+  const near = nearest(key, known, slip);
+  const mend = near === undefined ? `what is known here: ${known.join(", ")}` : `the nearest known one is ${near}`;
+  throw new HawserError("BAD_OPTION", `option ${key} is not known; ${mend}`);
 }
 
 /** What Go's strconv.ParseBool takes, because Docker's bridge parses with it. */

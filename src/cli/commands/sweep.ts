@@ -44,7 +44,7 @@ export function addSweep(program: Command, deps: CliDependencies): void {
 }
 
 async function sweep(flags: SweepFlags, command: Command, deps: CliDependencies): Promise<readonly Swept[]> {
-  const alone = (): Promise<readonly Swept[]> => deps.sweep({ configPath: flags.config, all: flags.all === true });
+  const alone = (): Promise<readonly Swept[]> => deps.sweep({ configPath: flags.config, all: flags.all === true, force: flags.force === true });
   const socket = chosenSocket(command, deps);
   // A configuration of its own means an agent of its own, which need not be the one on the default socket.
   if (socket === undefined && flags.config !== undefined) return alone();

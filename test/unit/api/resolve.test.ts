@@ -1,6 +1,6 @@
 // From what people type to the one thing meant.
 import test from "ava";
-import { nearest, resolveContainer, resolveEndpoint, resolveNetwork } from "../../../src/api/resolve.ts";
+import { resolveContainer, resolveEndpoint, resolveNetwork } from "../../../src/api/resolve.ts";
 import { backNetwork, db, endpoints, networks, shopNetwork, unknown, web, webBack } from "./world.ts";
 
 test("an endpoint is found by its id, its container's id, the beginning of either, a name, or network/name", (t) => {
@@ -42,11 +42,4 @@ test("a container on two networks is one container", (t) => {
 
 test("an endpoint whose container is not known yet matches no container", (t) => {
   t.throws(() => resolveContainer([unknown], "7"), { code: "NOT_FOUND" });
-});
-
-test("only a slip is corrected", (t) => {
-  t.is(nearest("statsu", ["status", "sweep"]), "status");
-  t.is(nearest("x", ["status", "sweep"]), undefined);
-  t.is(nearest("web", []), undefined);
-  t.is(nearest("a", ["", "b"]), "b");
 });

@@ -195,7 +195,7 @@ test("sweep: through the agent when one runs, alone when none does", async (t) =
   t.deepEqual(asked, []);
   const ran = await hawser(await socketFor(t), ["sweep", "--all"], alone);
   t.is(ran.out, "REMOVED   NAME\npin       maps/hw_old\n");
-  t.deepEqual(asked, [{ configPath: undefined, all: true }]);
+  t.deepEqual(asked, [{ configPath: undefined, all: true, force: false }]);
   t.deepEqual(await hawser(await socketFor(t), ["sweep"]), { code: 0, out: "", err: "hawser: nothing to sweep\n" });
 });
 

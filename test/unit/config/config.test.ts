@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import test from "ava";
 import { parse } from "yaml";
 import { loadConfig, parseConfig } from "../../../src/config/load.ts";
-import { nearest } from "../../../src/config/nearest.ts";
 import { leaves, reference } from "../../../src/config/reference.ts";
 import { schema } from "../../../src/config/schema.ts";
 import { HawserError } from "../../../src/std/errors.ts";
@@ -124,10 +123,4 @@ test("docs/configuration.md is what the schema says, and names every key", (t) =
   for (const [name, node] of Object.entries(schema.keys)) {
     for (const { path } of leaves(name, node)) t.true(page.includes(`| \`${path}\` |`), path);
   }
-});
-
-test("the nearest key is offered for a slip, and none for a word of another kind", (t) => {
-  t.is(nearest("adress", ["name", "address"]), "address");
-  t.is(nearest("Socket", ["socket", "enabled"]), "socket");
-  t.is(nearest("xyzzy", ["name", "address"]), undefined);
 });

@@ -1,0 +1,35 @@
+// The known word that a mistyped one most likely meant.
+
+/**
+ * By Levenshtein distance, letter case aside. undefined when the best takes more edits than `allowed` makes of the typed word's
+ * length; without it, any best will do.
+ */
+export function nearest(typed: string, known: readonly string[], allowed: (length: number) => number = () => Infinity): string | undefined {
+  // Longer words are nobody's typing slip, and would only cost time.
+  const word = typed.slice(0, 100).toLowerCase();
+  let best: { readonly word: string; readonly edits: number } | undefined;
+  for (const candidate of known) {
+    if (candidate === "") continue;
+    const edits = editsBetween(word, candidate.toLowerCase());
+    if (best === undefined || edits < best.edits) best = { word: candidate, edits };
+  }
+  return best !== undefined && best.edits <= allowed(word.length) ? best.word : undefined;
+}
+
+/** For names and keys: a third of the letters may be wrong, and one always. */
+export function slip(length: number): number {
+  return Math.max(1, Math.floor(length / 3));
+}
+
+function editsBetween(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,18 @@
+import test from "ava";
+import { nearest, slip } from "../../../src/std/nearest.ts";
+
+test("the nearest word is offered for a slip, and none for a word of another kind", (t) => {
+  t.is(nearest("adress", ["name", "address"], slip), "address");
+  t.is(nearest("Socket", ["socket", "enabled"], slip), "socket");
+  t.is(nearest("statsu", ["status", "sweep"], slip), "status");
+  t.is(nearest("xyzzy", ["name", "address"], slip), undefined);
+  t.is(nearest("web", [], slip), undefined);
+});
+
+test("one letter may always be wrong, and an empty name is nobody's", (t) => {
+  t.is(nearest("a", ["", "b"], slip), "b");
+});
+
+test("without a limit the nearest is named, however far", (t) => {
+  t.is(nearest("xyzzy", ["name", "address"]), "name");
+});
