@@ -9,10 +9,10 @@ export type Drops = Readonly<Record<string, number>>;
 export const some = "some";
 
 /**
- * Chatter that any Linux container makes by itself (MLD reports, router solicitations), whose number no test can foretell.
- * A scenario that means one of them names it.
+ * Chatter that any Linux container or device makes by itself (MLD reports, router solicitations, a host's ARP), whose number
+ * no test can foretell. A scenario that means one of them names it.
  */
-const chatter: ReadonlySet<string> = new Set(["MULTICAST", "IPV6_OFF"]);
+const chatter: ReadonlySet<string> = new Set(["MULTICAST", "IPV6_OFF", "FROM_HOST_UNKNOWN_PROTOCOL"]);
 
 /** Reads the `counters` of `hawser status -o json`. */
 export function decodeDrops(text: string): Drops {
@@ -23,8 +23,9 @@ export function decodeDrops(text: string): Drops {
   for (const counter of counters as readonly Record<string, unknown>[]) {
     const reason = String(counter["reason"]).toUpperCase().replaceAll("-", "_").replace(/^HW_DROP_/, "");
     const packets = Number(counter["packets"]);
+    const named = counter["direction"] === "from-host" && reason === "UNKNOWN_PROTOCOL" ? "FROM_HOST_UNKNOWN_PROTOCOL" : reason;
     if (reason === "NONE" || reason === "FORWARDED" || packets === 0) continue;
-    drops[reason] = (drops[reason] ?? 0) + packets;
+    drops[named] = (drops[named] ?? 0) + packets;
   }
   return drops;
 }

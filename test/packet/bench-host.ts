@@ -62,8 +62,9 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
   ip("-6", "route", "add", "default", "via", "2001:db8::fe");
   ip("route", "add", "203.0.113.0/24", "dev", "vpn0");
   ip("route", "add", "blackhole", "198.18.0.0/15");
-  for (const prefix of ["198.51.100.128/25"]) ip("route", "add", prefix, "via", "192.0.2.254", "mtu", "1300");
-  ip("-6", "route", "add", "2001:db8:5ca1::/48", "via", "2001:db8::fe", "dev", "wan0", "mtu", "1300");
+  // Locked, because the kernel forwards by the device's MTU otherwise.
+  ip("route", "add", "198.51.100.128/25", "via", "192.0.2.254", "mtu", "lock", "1300");
+  ip("-6", "route", "add", "2001:db8:5ca1::/48", "via", "2001:db8::fe", "dev", "wan0", "mtu", "lock", "1300");
 
   const links = JSON.parse(execFileSync("ip", ["-j", "link"], { encoding: "utf8" })) as readonly { readonly ifname: string; readonly ifindex: number }[];
   for (const { ifname, ifindex } of links) ifindexes.set(ifname, ifindex);

@@ -213,5 +213,5 @@ test("a configuration of its own means an agent of its own: sweep does not ask t
     sweep: (options) => (asked.push(options), Promise.resolve([])),
     connect: () => Promise.reject(new HawserError("INTERNAL", "asked an agent")),
   });
-  t.deepEqual(asked, [{ configPath: "lab.yaml", all: false }]);
+  t.deepEqual(asked, [{ configPath: "lab.yaml", all: false, force: false }]);
 });

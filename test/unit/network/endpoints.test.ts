@@ -64,7 +64,7 @@ test("what cannot be is refused with a sentence", (t) => {
     "BAD_REQUEST: Interface.AddressIPv6: network 540900000000 has no IPv6 subnet for fd50::2/64",
     'BAD_REQUEST: Interface.MacAddress: "01:00:5e:00:00:01" is not a unicast MAC address such as 02:42:0a:2c:00:02',
     'BAD_REQUEST: EndpointID: "not-hex" does not begin with 11 hex digits',
-    "BAD_OPTION: option hawser.rate is not known; what is known here: com.docker.network.endpoint.ifname",
+    "BAD_OPTION: option hawser.rate is not known; what is known here: com.docker.network.endpoint.sysctls, com.docker.network.endpoint.ifname",
     'BAD_OPTION: option com.docker.network.endpoint.ifname: "a/b" is not 1 to 15 letters, digits, dots, dashes or underscores, and not lo',
     "accepted",
     "ALREADY_EXISTS: address 10.50.0.2 is taken by endpoint 3eb100000000; choose another",
