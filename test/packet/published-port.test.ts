@@ -1,0 +1,49 @@
+// The walk of docs/walks/published-port.md, packet by packet: from the wire, from another container, and from the container itself.
+import anyTest from "ava";
+import type { TestFn } from "ava";
+import { a, b, c, hostMac, openBench } from "./bench.ts";
+import type { Bench } from "./bench.ts";
+import { ip, protocols, tcp, udp } from "./packets.ts";
+
+const test = anyTest as TestFn<{ bench: Bench }>;
+test.before(async (t) => {
+  t.context.bench = await openBench();
+  for (const proto of [protocols.tcp, protocols.udp]) {
+    await t.context.bench.publish("0.0.0.0", 8080, proto, "10.44.0.3", 80);
+    await t.context.bench.publish(null, 8080, proto, "fd44::3", 80);
+  }
+});
+test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+
+test.serial("from the wire, over IPv4: the container sees the client, the client sees the host", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromUplink(ip("192.0.2.9", "192.0.2.1", tcp(4000, 8080, "S"), { ttl: 60 })), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 192.0.2.9:4000 > 10.44.0.3:80 tcp S ttl 60` });
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "192.0.2.9", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${b.mac} > ${hostMac} 192.0.2.1:8080 > 192.0.2.9:4000 tcp SA ttl 63` });
+  t.deepEqual(await bench.fromUplink(ip("192.0.2.9", "192.0.2.1", udp(4000, 8080, "hello"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 192.0.2.9:4000 > 10.44.0.3:80 udp ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "192.0.2.9", udp(80, 4000, "hello"))), { verdict: "redirect", packet: `${b.mac} > ${hostMac} 192.0.2.1:8080 > 192.0.2.9:4000 udp ttl 63` });
+});
+
+test.serial("from the wire, over IPv6", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromUplink(ip("2001:db8::9", "2001:db8::1", tcp(4000, 8080, "S"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} [2001:db8::9]:4000 > [fd44::3]:80 tcp S ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("fd44::3", "2001:db8::9", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${b.mac} > ${hostMac} [2001:db8::1]:8080 > [2001:db8::9]:4000 tcp SA ttl 63` });
+});
+
+test.serial("from a container of another network, which keeps its address", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromContainer(c, ip("10.44.1.2", "192.0.2.1", tcp(4000, 8080, "S"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 10.44.1.2:4000 > 10.44.0.3:80 tcp S ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "10.44.1.2", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${hostMac} > ${c.mac} 192.0.2.1:8080 > 10.44.1.2:4000 tcp SA ttl 64` });
+});
+
+test.serial("from a container of the same network, by the gateway's address", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromContainer(a, ip("10.44.0.2", "10.44.0.1", tcp(4000, 8080, "S"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 10.44.0.2:4000 > 10.44.0.3:80 tcp S ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.2", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${hostMac} > ${a.mac} 10.44.0.1:8080 > 10.44.0.2:4000 tcp SA ttl 64` });
+});
+
+test.serial("from the container itself, to which the gateway is the client", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "192.0.2.1", tcp(4000, 8080, "S"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 10.44.0.1:4000 > 10.44.0.3:80 tcp S ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.1", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 192.0.2.1:8080 > 10.44.0.3:4000 tcp SA ttl 64` });
+  t.deepEqual(await bench.fromContainer(b, ip("fd44::3", "2001:db8::1", udp(4000, 8080, "hi"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} [fd44::1]:4000 > [fd44::3]:80 udp ttl 64` });
+});
