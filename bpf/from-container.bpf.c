@@ -20,8 +20,8 @@
 #include "lib/scratch.h"
 
 #define PROTO_IPIP 4
-#define PROTO_SIT 41
-#define PROTO_GRE 47
+#define PROTO_SIT  41
+#define PROTO_GRE  47
 
 static __always_inline int check_source(const struct packet *p, const struct hw_endpoint *ep)
 {
@@ -38,8 +38,8 @@ static __always_inline int check_kind(const struct packet *p)
 		return -HW_DROP_INVALID_OPTIONS;
 	if (p->kind != PACKET_OTHER)
 		return 0;
-	return proto == PROTO_IPIP || proto == PROTO_SIT || proto == PROTO_GRE ? -HW_DROP_ENCAP_PROHIBITED :
-										 -HW_DROP_UNKNOWN_PROTOCOL;
+	return proto == PROTO_IPIP || proto == PROTO_SIT || proto == PROTO_GRE ? -HW_DROP_ENCAP_PROHIBITED
+									       : -HW_DROP_UNKNOWN_PROTOCOL;
 }
 
 static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)

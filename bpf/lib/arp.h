@@ -51,8 +51,8 @@ static __always_inline int arp_answer(struct __sk_buff *skb, const struct hw_end
 	__builtin_memcpy(&sender, arp->sender, 4);
 	__builtin_memcpy(&target, arp->target, 4);
 	if (arp->hardware != bpf_htons(WIRE_ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
-	    arp->hardware_length != ETH_ALEN || arp->protocol_length != 4 ||
-	    arp->operation != bpf_htons(WIRE_ARP_REQUEST) || !eth_equal(arp->sender_mac, ep->mac) || sender == target)
+	    arp->hardware_length != ETH_ALEN || arp->protocol_length != 4 || arp->operation != bpf_htons(WIRE_ARP_REQUEST) ||
+	    !eth_equal(arp->sender_mac, ep->mac) || sender == target)
 		return -HW_DROP_INVALID_ARP;
 	sender_ip = ip_from4(sender);
 	if (sender && !ip_equal(&sender_ip, &ep->ipv4))

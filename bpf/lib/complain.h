@@ -18,7 +18,7 @@
 #include "lib/pure/checksum.h"
 #include "lib/route.h"
 
-#define COMPLAIN_LONG 128
+#define COMPLAIN_LONG	128
 #define COMPLAIN_SHORT4 (20 + 8)
 #define COMPLAIN_SHORT6 (40 + 8)
 
@@ -41,12 +41,10 @@ struct complain6 {
 };
 
 /* Trims the frame to the complaint and turns it round. */
-static __always_inline int complain_send(struct __sk_buff *skb, const struct hw_endpoint *ep, void *complaint,
-					 __u32 size)
+static __always_inline int complain_send(struct __sk_buff *skb, const struct hw_endpoint *ep, void *complaint, __u32 size)
 {
 	if (bpf_skb_change_tail(skb, ETH_HLEN + size, 0) < 0 ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, complaint, size, BPF_F_INVALIDATE_HASH) < 0 ||
-	    eth_address(skb, ep->mac) < 0)
+	    bpf_skb_store_bytes(skb, ETH_HLEN, complaint, size, BPF_F_INVALIDATE_HASH) < 0 || eth_address(skb, ep->mac) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	return bpf_redirect_peer(skb->ifindex, 0);
 }
@@ -99,8 +97,7 @@ static __noinline int complain_ipv6(struct __sk_buff *skb, const struct packet *
 }
 
 /* `mtu` 0: the hop limit. A verdict, or a negated drop reason where no complaint may be made. */
-static __always_inline int complain(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
-				    __u32 mtu)
+static __always_inline int complain(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep, __u32 mtu)
 {
 	const struct hw_network *network = networks_find(ep->network);
 	const struct hw_ip *gateway;

@@ -31,11 +31,11 @@
 #define CT_RST 0x04
 #define CT_ACK 0x10
 
-#define CT_SECONDS_TCP (2 * 3600 + 600)
-#define CT_SECONDS_OPENING 60
-#define CT_SECONDS_CLOSED 10
+#define CT_SECONDS_TCP	    (2 * 3600 + 600)
+#define CT_SECONDS_OPENING  60
+#define CT_SECONDS_CLOSED   10
 #define CT_SECONDS_ANSWERED 180
-#define CT_SECONDS_ONE_WAY 30
+#define CT_SECONDS_ONE_WAY  30
 
 #define CT_CANDIDATES 32
 
@@ -62,17 +62,19 @@ struct ct_state {
 };
 
 _Static_assert(__builtin_offsetof(struct hw_ct4, touched) - __builtin_offsetof(struct hw_ct4, expires) ==
-		       __builtin_offsetof(struct ct_state, touched), "struct hw_ct4 carries a struct ct_state");
+		       __builtin_offsetof(struct ct_state, touched),
+	       "struct hw_ct4 carries a struct ct_state");
 _Static_assert(__builtin_offsetof(struct hw_ct6, touched) - __builtin_offsetof(struct hw_ct6, expires) ==
-		       __builtin_offsetof(struct ct_state, touched), "struct hw_ct6 carries a struct ct_state");
+		       __builtin_offsetof(struct ct_state, touched),
+	       "struct hw_ct6 carries a struct ct_state");
 
 /* Where a packet goes. */
 struct ct_route {
 	struct hw_ct6_key to;
 	__u32 network;
 	__u16 flags;
-	__u16 answer_flags;	/* opening: of the partner */
-	__u32 translate;	/* opening: the source port must change */
+	__u16 answer_flags; /* opening: of the partner */
+	__u32 translate;    /* opening: the source port must change */
 };
 
 static __always_inline struct hw_ct4_key ct_narrow(const struct hw_ct6_key *wide)
@@ -129,8 +131,7 @@ static __always_inline struct hw_ct6_key ct_reverse(const struct hw_ct6_key *key
 
 static __always_inline bool ct_equal(const struct hw_ct6_key *a, const struct hw_ct6_key *b)
 {
-	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->saddr, &b->saddr) &&
-	       ip_equal(&a->daddr, &b->daddr);
+	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->saddr, &b->saddr) && ip_equal(&a->daddr, &b->daddr);
 }
 
 /* The state of the entry with this key, and its `to`; NULL: none. */
@@ -159,8 +160,7 @@ static __always_inline struct ct_state *ct_lookup(const struct hw_ct6_key *wide,
 static __always_inline __u32 ct_seconds(__u8 proto, __u16 flags, bool answered)
 {
 	if (proto != IPPROTO_TCP)
-		return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6 || !answered ? CT_SECONDS_ONE_WAY :
-										       CT_SECONDS_ANSWERED;
+		return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6 || !answered ? CT_SECONDS_ONE_WAY : CT_SECONDS_ANSWERED;
 	if (flags & HW_CT_CLOSED)
 		return CT_SECONDS_CLOSED;
 	return answered ? CT_SECONDS_TCP : CT_SECONDS_OPENING;
@@ -207,8 +207,7 @@ static __always_inline bool ct_find(const struct packet *p, __u16 from, struct c
 {
 	struct ct_state *state = ct_lookup(&p->flow, p->family, &route->to);
 
-	if (!state || clock_expired(state->expires, (__u32)bpf_jiffies64()) ||
-	    (state->flags & HW_CT_FROM_UPLINK) != from)
+	if (!state || clock_expired(state->expires, (__u32)bpf_jiffies64()) || (state->flags & HW_CT_FROM_UPLINK) != from)
 		return false;
 	if (p->kind != PACKET_ICMP_ERROR) {
 		/* A new connection on the ports of one that is closing is a new flow. */
@@ -236,8 +235,8 @@ static __always_inline __u32 ct_hash(const struct hw_ct6_key *key)
  * The entry of the flow seen as `seen` and going `to`, and its partner, which is claimed: -EEXIST when another
  * live flow holds that place. Not inline, for the stack.
  */
-static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to,
-				const struct ct_state *state, bool partner)
+static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
+				bool partner)
 {
 	struct hw_ct4_key key = partner ? ct_narrow_reverse(to) : ct_narrow(seen);
 	struct hw_ct4 value = {
@@ -254,15 +253,15 @@ static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_c
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct4, &key);
 		if (old && !clock_expired(old->expires, (__u32)bpf_jiffies64()) &&
-		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr &&
-		      old->to.sport == value.to.sport && old->to.dport == value.to.dport))
+		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
+		      old->to.dport == value.to.dport))
 			return -EEXIST;
 	}
 	return bpf_map_update_elem(&hw_ct4, &key, &value, BPF_ANY);
 }
 
-static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to,
-				const struct ct_state *state, bool partner)
+static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
+				bool partner)
 {
 	struct hw_ct6_key key = partner ? ct_reverse(to) : *seen;
 	struct hw_ct6 value = {
@@ -284,8 +283,7 @@ static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_c
 	return bpf_map_update_elem(&hw_ct6, &key, &value, BPF_ANY);
 }
 
-static __always_inline int ct_write(const struct packet *p, const struct hw_ct6_key *to,
-				    const struct ct_state *state, bool partner)
+static __always_inline int ct_write(const struct packet *p, const struct hw_ct6_key *to, const struct ct_state *state, bool partner)
 {
 	return p->family == 4 ? ct_write4(&p->flow, to, state, partner) : ct_write6(&p->flow, to, state, partner);
 }
@@ -308,8 +306,8 @@ static __noinline int ct_open(const struct packet *p, struct ct_route *route)
 {
 	__u32 now = (__u32)bpf_jiffies64(), start = ct_hash(&p->flow);
 	/* Without a port that may change (SCTP's checksum covers them) there is one candidate. */
-	bool fixed = p->flow.proto != IPPROTO_TCP && p->flow.proto != IPPROTO_UDP &&
-		     p->flow.proto != IPPROTO_ICMP && p->flow.proto != IPPROTO_ICMPV6;
+	bool fixed = p->flow.proto != IPPROTO_TCP && p->flow.proto != IPPROTO_UDP && p->flow.proto != IPPROTO_ICMP &&
+		     p->flow.proto != IPPROTO_ICMPV6;
 	struct ct_state state = {
 		.expires = now + ct_seconds(p->flow.proto, 0, false) * hw_config.hz,
 		.flags = route->answer_flags | HW_CT_REPLY,

@@ -15,8 +15,8 @@ struct {
 } hw_events SEC(".maps");
 
 /* False when the ring is full. */
-static __always_inline bool events_drop(const struct __sk_buff *skb, const struct packet *p, __u32 network,
-					__u8 direction, __u8 reason)
+static __always_inline bool events_drop(const struct __sk_buff *skb, const struct packet *p, __u32 network, __u8 direction,
+					__u8 reason)
 {
 	struct hw_event *event = bpf_ringbuf_reserve(&hw_events, sizeof(*event), 0);
 

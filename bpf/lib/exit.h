@@ -15,8 +15,8 @@
 #include "lib/events.h"
 #include "lib/metrics.h"
 
-static __always_inline int exit_with(const struct __sk_buff *skb, const struct packet *p, __u32 network,
-				     __u8 direction, bool quiet, int verdict)
+static __always_inline int exit_with(const struct __sk_buff *skb, const struct packet *p, __u32 network, __u8 direction, bool quiet,
+				     int verdict)
 {
 	__u32 reason = verdict < 0 ? -verdict & (HW_METRIC_REASONS - 1) : 0;
 

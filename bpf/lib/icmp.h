@@ -73,8 +73,8 @@ static __always_inline int icmp_store16(struct __sk_buff *skb, __u32 at, __u16 o
 }
 
 /* The carried packet's transport checksum, if the error carries that much of it and it has one. */
-static __always_inline int icmp_rewrite_checksum(struct __sk_buff *skb, const struct packet *p, __u64 addresses,
-						 __u64 ports, __u64 *outer)
+static __always_inline int icmp_rewrite_checksum(struct __sk_buff *skb, const struct packet *p, __u64 addresses, __u64 ports,
+						 __u64 *outer)
 {
 	__u8 proto = p->flow.proto;
 	__u32 at = p->inner + (proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 2);
@@ -92,8 +92,7 @@ static __always_inline int icmp_rewrite_checksum(struct __sk_buff *skb, const st
 }
 
 /* Turns the carried packet into what its sender sent: from `to` reversed. < 0: failed. */
-static __always_inline int icmp_rewrite_carried(struct __sk_buff *skb, const struct packet *p,
-						const struct hw_ct6_key *to)
+static __always_inline int icmp_rewrite_carried(struct __sk_buff *skb, const struct packet *p, const struct hw_ct6_key *to)
 {
 	__u32 header = p->l4 + ICMP_HEADER;
 	__u64 addresses = 0, ports = 0, outer = 0;

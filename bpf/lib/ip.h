@@ -20,8 +20,7 @@ static __always_inline struct hw_ip ip_from4(__be32 address)
 
 static __always_inline bool ip_equal(const struct hw_ip *a, const struct hw_ip *b)
 {
-	return a->words[3] == b->words[3] && a->words[2] == b->words[2] && a->words[1] == b->words[1] &&
-	       a->words[0] == b->words[0];
+	return a->words[3] == b->words[3] && a->words[2] == b->words[2] && a->words[1] == b->words[1] && a->words[0] == b->words[0];
 }
 
 static __always_inline bool ip_is_zero(const struct hw_ip *ip)

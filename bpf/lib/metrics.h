@@ -10,7 +10,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HW_DIRECTIONS * HW_METRIC_REASONS);
+	__uint(max_entries, HW_DIRECTIONS *HW_METRIC_REASONS);
 	__type(key, __u32);
 	__type(value, struct hw_counter);
 } hw_metrics SEC(".maps");

@@ -51,8 +51,7 @@ static __always_inline int nat_header(struct __sk_buff *skb, const struct packet
 }
 
 /* The transport checksum. `addresses` changed in the pseudo header, `ports` in what the sum covers. */
-static __always_inline int nat_checksum(struct __sk_buff *skb, const struct packet *p, __u64 addresses, __u64 ports,
-					bool moved)
+static __always_inline int nat_checksum(struct __sk_buff *skb, const struct packet *p, __u64 addresses, __u64 ports, bool moved)
 {
 	__u32 sum = checksum_fold32(addresses);
 	__u64 flags = 0;

@@ -43,8 +43,8 @@ static __always_inline __u16 nd_checksum(const struct nd_advert *na)
 }
 
 /* Not inline, for the stack. */
-static __noinline int nd_advertise(struct __sk_buff *skb, const struct hw_endpoint *ep,
-					const struct hw_ip *asker, const struct hw_ip *target)
+static __noinline int nd_advertise(struct __sk_buff *skb, const struct hw_endpoint *ep, const struct hw_ip *asker,
+				   const struct hw_ip *target)
 {
 	struct nd_advert na = { 0 };
 
@@ -55,15 +55,14 @@ static __noinline int nd_advertise(struct __sk_buff *skb, const struct hw_endpoi
 	na.saddr = *target;
 	na.daddr = *asker;
 	na.type = WIRE_ND_NA;
-	na.flags = bpf_htonl(0x60000000);	/* solicited, override */
+	na.flags = bpf_htonl(0x60000000); /* solicited, override */
 	na.target = *target;
-	na.option = 2;	/* target link-layer address, in units of 8 bytes: */
+	na.option = 2; /* target link-layer address, in units of 8 bytes: */
 	na.option_length = 1;
 	eth_host_mac(na.mac);
 	na.checksum = nd_checksum(&na);
 	if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(na), 0) < 0 ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, &na, sizeof(na), BPF_F_INVALIDATE_HASH) < 0 ||
-	    eth_address(skb, ep->mac) < 0)
+	    bpf_skb_store_bytes(skb, ETH_HLEN, &na, sizeof(na), BPF_F_INVALIDATE_HASH) < 0 || eth_address(skb, ep->mac) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 	return bpf_redirect_peer(skb->ifindex, 0);

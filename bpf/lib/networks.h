@@ -25,6 +25,5 @@ static __always_inline bool networks_is_gateway(__u32 number, const struct hw_ip
 {
 	const struct hw_network *network = networks_find(number);
 
-	return network && !ip_is_zero(addr) &&
-	       (ip_equal(addr, &network->gateway4) || ip_equal(addr, &network->gateway6));
+	return network && !ip_is_zero(addr) && (ip_equal(addr, &network->gateway4) || ip_equal(addr, &network->gateway6));
 }

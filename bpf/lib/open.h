@@ -19,8 +19,7 @@
 #include "lib/scratch.h"
 
 /* To a published port's backend; the client's address stays, but for a client that is the backend. */
-static __always_inline int open_published(const struct packet *p, const struct hw_backend *backend,
-					  struct ct_route *route)
+static __always_inline int open_published(const struct packet *p, const struct hw_backend *backend, struct ct_route *route)
 {
 	const struct hw_network *network;
 
@@ -58,8 +57,8 @@ static __always_inline bool open_is_tunnel(const struct packet *p)
 	       (p->flow.dport == bpf_htons(8472) || p->flow.dport == bpf_htons(4789) || p->flow.dport == bpf_htons(6081));
 }
 
-static __always_inline int open_to_host(const struct packet *p, const struct hw_endpoint *ep,
-					const struct hw_host_address *host, struct ct_route *route)
+static __always_inline int open_to_host(const struct packet *p, const struct hw_endpoint *ep, const struct hw_host_address *host,
+					struct ct_route *route)
 {
 	const struct hw_backend *backend;
 
@@ -118,8 +117,7 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 }
 
 /* 0: may be opened, by `route`. ROUTE_REFUSED: the container shall be told. < 0: a negated drop reason. */
-static __always_inline int open_from_container(struct __sk_buff *skb, struct scratch *scratch,
-					       const struct hw_endpoint *ep)
+static __always_inline int open_from_container(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
 {
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;

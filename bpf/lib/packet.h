@@ -14,11 +14,11 @@
 #define HW_PASS 0x100
 
 enum packet_kind {
-	PACKET_FLOW = 0,	/* has ports, or an echo request's id */
-	PACKET_ANSWER = 1,	/* an echo reply: belongs to a flow but opens none */
-	PACKET_ICMP_ERROR = 2,	/* speaks of another packet, which it carries */
-	PACKET_ND = 3,		/* neighbour discovery, and router messages */
-	PACKET_OTHER = 4,	/* a protocol that we do not carry */
+	PACKET_FLOW = 0,       /* has ports, or an echo request's id */
+	PACKET_ANSWER = 1,     /* an echo reply: belongs to a flow but opens none */
+	PACKET_ICMP_ERROR = 2, /* speaks of another packet, which it carries */
+	PACKET_ND = 3,	       /* neighbour discovery, and router messages */
+	PACKET_OTHER = 4,      /* a protocol that we do not carry */
 };
 
 enum packet_fragment {
@@ -28,13 +28,13 @@ enum packet_fragment {
 };
 
 struct packet {
-	struct hw_ct6_key flow;	/* for conntrack; of an ICMP error: the flow that it speaks of, in the error's direction */
+	struct hw_ct6_key flow; /* for conntrack; of an ICMP error: the flow that it speaks of, in the error's direction */
 	struct hw_ip source;	/* of an ICMP error: who sent it */
 	__u32 fragment_id;
-	__u16 l4;		/* offset of the transport header; of a later fragment: of its payload */
-	__u16 inner;		/* ICMP errors: offset of the transport header in the carried packet */
-	__u16 size;		/* bytes of the IP packet; of a GSO packet: of its largest segment */
-	__u8 family;		/* 4 or 6; 0: no IP packet, or not yet read */
+	__u16 l4;    /* offset of the transport header; of a later fragment: of its payload */
+	__u16 inner; /* ICMP errors: offset of the transport header in the carried packet */
+	__u16 size;  /* bytes of the IP packet; of a GSO packet: of its largest segment */
+	__u8 family; /* 4 or 6; 0: no IP packet, or not yet read */
 	__u8 kind;
 	__u8 fragment;
 	__u8 ttl;

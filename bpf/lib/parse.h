@@ -20,7 +20,7 @@
 #include "lib/packet.h"
 #include "lib/wire.h"
 
-#define PARSE_HEADERS 128	/* made linear before reading */
+#define PARSE_HEADERS	 128 /* made linear before reading */
 #define PARSE_EXTENSIONS 6
 
 /* The frame's protocol, or 0 for a frame too short or tagged. */
@@ -73,11 +73,13 @@ static __always_inline int parse_icmp(const struct __sk_buff *skb, struct packet
 	} else if (p->fragment != PACKET_WHOLE) {
 		p->kind = PACKET_OTHER;
 	} else if (p->family == 4) {
-		p->kind = type == WIRE_ICMP_UNREACHABLE || type == WIRE_ICMP_TIME_EXCEEDED || type == WIRE_ICMP_PARAMETER ?
-				  PACKET_ICMP_ERROR : PACKET_OTHER;
+		p->kind = type == WIRE_ICMP_UNREACHABLE || type == WIRE_ICMP_TIME_EXCEEDED || type == WIRE_ICMP_PARAMETER
+				  ? PACKET_ICMP_ERROR
+				  : PACKET_OTHER;
 	} else {
-		p->kind = type >= WIRE_ICMP6_UNREACHABLE && type <= WIRE_ICMP6_PARAMETER ? PACKET_ICMP_ERROR :
-			  type >= WIRE_ND_RS && type <= WIRE_ND_REDIRECT ? PACKET_ND : PACKET_OTHER;
+		p->kind = type >= WIRE_ICMP6_UNREACHABLE && type <= WIRE_ICMP6_PARAMETER ? PACKET_ICMP_ERROR
+			  : type >= WIRE_ND_RS && type <= WIRE_ND_REDIRECT		 ? PACKET_ND
+											 : PACKET_OTHER;
 	}
 	return 0;
 }
@@ -174,8 +176,7 @@ static __always_inline int parse_ipv6(const struct __sk_buff *skb, struct packet
 	next = ip->nexthdr;
 
 	for (i = 0; i < PARSE_EXTENSIONS; i++) {
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-		    next != IPPROTO_FRAGMENT)
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
 			break;
 		if (p->fragment == PACKET_LATER)
 			break;

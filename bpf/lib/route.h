@@ -19,7 +19,7 @@
 #include "lib/uplinks.h"
 #include "lib/wire.h"
 
-#define ROUTE_FOUND 0
+#define ROUTE_FOUND   0
 #define ROUTE_REFUSED 1
 
 /* What every IPv6 way carries (RFC 8200), and sensible enough for IPv4. */
@@ -28,7 +28,7 @@
 struct route_hop {
 	struct bpf_redir_neigh neighbour;
 	__u32 ifindex;
-	__u32 mtu;		/* of a refusal; 0: the hop limit was used up */
+	__u32 mtu; /* of a refusal; 0: the hop limit was used up */
 };
 
 /* ROUTE_*, or a negated drop reason. `saddr` matters to policy routing only. */

@@ -1,6 +1,6 @@
 // Builds frames for the datapath's programs and reads them back as one line of text each, checksums verified.
-import { familyOf, ipFromBytes, ipToBytes, macFromBytes, macToBytes, parseIp, parseMac } from "../../src/std/ip.ts";
-import type { Family, Ip } from "../../src/std/ip.ts";
+import { familyOf, ipFromBytes, ipToBytes, macFromBytes, macToBytes, parseIp } from "../../src/std/ip.ts";
+import type { Family, Ip, Mac } from "../../src/std/ip.ts";
 
 /** What an IP packet carries; checksums that need the addresses get them. */
 export interface Payload {
@@ -267,8 +267,8 @@ function join(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array
 }
 
 /** Any six bytes: multicast is no MAC of anybody's, but a frame may go there. */
-function mac(address: string): ReturnType<typeof parseMac> {
-  return address as ReturnType<typeof parseMac>;
+function mac(address: string): Mac {
+  return address as Mac;
 }
 
 function bracket(address: Ip): string {

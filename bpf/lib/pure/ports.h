@@ -12,7 +12,7 @@
 #endif
 
 #define PORTS_FIRST 1024
-#define PORTS_LAST 65535
+#define PORTS_LAST  65535
 
 static __always_inline __u32 ports_forbidden(__u16 low, __u16 high)
 {
