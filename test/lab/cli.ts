@@ -28,7 +28,7 @@ switch (command) {
     const name = option < 0 ? id : (args[option + 1] ?? id);
     const hosts = Number(args.find((text, index) => /^\d+$/.test(text) && (option < 0 || index !== option + 1)) ?? 1);
     const started = performance.now();
-    const world = await lab({ id: name, hosts, agent: !args.includes("--plain") });
+    const world = await lab({ id: name, hosts, agent: !args.includes("--plain"), owner: Number(process.env["HAWSER_LAB_OWNER"] ?? 0) });
     console.log(`lab ${name} is up after ${((performance.now() - started) / 1000).toFixed(1)} s`);
     describe(world);
     break;
@@ -65,7 +65,7 @@ switch (command) {
   }
   case "sweep":
     for (const each of labIds()) {
-      if (each === "lab" || ownerLives(each)) continue;
+      if (isWanted(each)) continue;
       await remove(each);
       console.log(`removed lab ${each}, whose maker is gone`);
     }
@@ -104,10 +104,11 @@ function enter(name: string | undefined, command: readonly string[]): void {
   process.exitCode = spawnSync(file, rest, { stdio: "inherit" }).status ?? 1;
 }
 
-function ownerLives(each: string): boolean {
+/** Its owner lives, or somebody means to keep it. A world without a file is a ruin. */
+function isWanted(each: string): boolean {
   try {
     const { owner } = JSON.parse(readFileSync(`${names(each).directory}/world.json`, "utf8")) as { readonly owner: number };
-    return existsSync(`/proc/${owner}`);
+    return owner === 0 || existsSync(`/proc/${owner}`);
   } catch {
     return false;
   }

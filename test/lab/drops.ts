@@ -24,7 +24,8 @@ export function decodeDrops(text: string): Drops {
     const reason = String(counter["reason"]).toUpperCase().replaceAll("-", "_").replace(/^HW_DROP_/, "");
     const packets = Number(counter["packets"]);
     const named = counter["direction"] === "from-host" && reason === "UNKNOWN_PROTOCOL" ? "FROM_HOST_UNKNOWN_PROTOCOL" : reason;
-    if (reason === "NONE" || reason === "FORWARDED" || packets === 0) continue;
+    // EVENT_LOST counts reports that nobody read, each of a drop that is counted by its own reason.
+    if (reason === "NONE" || reason === "FORWARDED" || reason === "EVENT_LOST" || packets === 0) continue;
     drops[named] = (drops[named] ?? 0) + packets;
   }
   return drops;

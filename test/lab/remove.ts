@@ -16,7 +16,7 @@ export async function remove(id: string): Promise<void> {
     }
   };
   for (const folder of cgroupFolders(id)) await attempt(() => endProcesses(folder));
-  for (const name of netnsNames(id)) await attempt(async () => void (await run(["ip", "netns", "delete", name])));
+  for (const name of netnsNames(id)) await attempt(() => removeNetns(name));
   for (const folder of cgroupFolders(id)) await attempt(() => removeCgroup(folder));
   await attempt(() => rm(names(id).directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   if (errors.length > 0) throw new AggregateError(errors, `lab ${id} could not be removed: ${errors.map(String).join("; ")}`);
@@ -45,6 +45,11 @@ function cgroupFolders(id: string): readonly string[] {
 function netnsNames(id: string): readonly string[] {
   if (!existsSync("/run/netns")) return [];
   return readdirSync("/run/netns").filter((name) => name.startsWith(`${names(id).prefix}-`));
+}
+
+async function removeNetns(name: string): Promise<void> {
+  const { code, stderr } = await run(["ip", "netns", "delete", name], { mayFail: true });
+  if (code !== 0 && existsSync(`/run/netns/${name}`)) throw new Error(`${name}: ${stderr.trim()}`);
 }
 
 /** Ends every process below the folder, whatever its parent, and waits until they are gone. */

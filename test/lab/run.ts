@@ -2,6 +2,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 
+/** How many times slower than usual this machine may be; the virtual machines of test/cluster set it. */
+export const patience = Number(process.env["HAWSER_LAB_PATIENCE"] ?? 1);
+
 export interface Output {
   readonly code: number;
   readonly stdout: string;
@@ -69,7 +72,7 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
   const timer = options.timeoutMs === 0 ? undefined : setTimeout(() => {
     late = true;
     child.kill("SIGKILL");
-  }, options.timeoutMs ?? 60_000);
+  }, (options.timeoutMs ?? 60_000) * patience);
   timer?.unref();
   const ended = new Promise<Output>((resolve, reject) => {
     child.once("error", reject);
@@ -117,7 +120,7 @@ export async function waitFor(
   fact: () => boolean | Promise<boolean>,
   options: WaitOptions = {},
 ): Promise<void> {
-  const end = performance.now() + (options.timeoutMs ?? 15_000);
+  const end = performance.now() + (options.timeoutMs ?? 15_000) * patience;
   while (!(await fact())) {
     if (performance.now() > end) throw new Error(`waited in vain for ${what}${explained(options)}`);
     await delay(options.everyMs ?? 50);

@@ -1,7 +1,7 @@
 // Ties one world to one test file: up before its tests, down after them, and nothing left behind.
 import type { TestFn } from "ava";
 import type { Host } from "./host.ts";
-import { waitFor } from "./run.ts";
+import { patience, waitFor } from "./run.ts";
 import { lab, type LabOptions, type World } from "./world.ts";
 
 /** What stays as long as the agent's state does. */
@@ -17,18 +17,18 @@ export interface Scene {
 export function scene(test: TestFn, options: LabOptions = {}): Scene {
   let world: World | undefined;
   test.before(`a world of ${options.hosts ?? 1} Docker host(s) comes up`, async (t) => {
-    t.timeout(120_000);
+    t.timeout(120_000 * patience);
     world = await lab(options);
   });
   test.afterEach.always("the test left no link of Hawser's", async (t) => {
-    t.timeout(60_000);
+    t.timeout(60_000 * patience);
     for (const host of world?.hosts ?? []) {
       await host.clear();
       await waitFor(`${host.name} to have no endpoint's link`, async () => (await host.links()).every((name) => ours.has(name)));
     }
   });
   test.after.always("the world goes and leaves nothing behind", async (t) => {
-    t.timeout(60_000);
+    t.timeout(60_000 * patience);
     await world?.down();
   });
   const standing = (): World => {

@@ -26,6 +26,8 @@ export interface LabOptions {
   readonly agent?: boolean;
   /** Up to 8 small letters and digits; default random. */
   readonly id?: string;
+  /** The process without which `scripts/lab sweep` removes the world; default this one, 0 for none. */
+  readonly owner?: number;
 }
 
 export interface World extends AsyncDisposable {
@@ -52,7 +54,7 @@ export async function lab(options: LabOptions = {}): Promise<World> {
   if (leaks(id).length > 0) throw new Error(`lab ${id} is there already; \`scripts/lab down ${id}\` removes it`);
   try {
     mkdirSync(names.directory, { recursive: true });
-    writeFileSync(`${names.directory}/world.json`, JSON.stringify({ hosts: count, owner: process.pid }));
+    writeFileSync(`${names.directory}/world.json`, JSON.stringify({ hosts: count, owner: options.owner ?? process.pid }));
     await makeLan(names, hostNames.slice(0, count));
     await Promise.all(hostNames.slice(0, count).map((name) => makeHost({ names, name })));
     const world = openLab(id);

@@ -3,17 +3,18 @@
 //   quick/a: quickstart-client ── quickstart-web (quickstart)
 import test from "ava";
 import { run } from "../lab/run.ts";
-import { root } from "../lab/names.ts";
+import { labIds, root } from "../lab/names.ts";
 import { leaks } from "../lab/remove.ts";
 
 test.serial("quickstart --lab shows two containers that talk, and leaves nothing on the machine", async (t) => {
   t.timeout(180_000);
+  const before = labIds();
   const { code, stdout, stderr } = await run(["scripts/quickstart", "--lab"], { timeoutMs: 170_000, mayFail: true });
   t.is(code, 0, stdout + stderr);
   t.regex(stdout, /2 packets transmitted, 2 packets received/);
   t.is([...stdout.matchAll(/hello from a container/g)].length, 3, "by name, by 127.0.0.1 and by the host's address");
-  t.regex(stdout, /80\/tcp -> 0\.0\.0\.0:8080/);
-  t.deepEqual(leaks("quick"), []);
+  t.regex(stdout, /quickstart-web +quickstart +80\/tcp +0\.0\.0\.0:8080/);
+  t.deepEqual(labIds().filter((id) => id.startsWith("q") && !before.includes(id)), []);
 });
 
 test.serial("quickstart twice on one host does the same, and --remove takes everything away", async (t) => {

@@ -1,0 +1,50 @@
+// Hawser on the kernels of Debian 12, each in a virtual machine of its own: one boot, one run of the inner suites, its verdict.
+//
+// A bare host on 6.1 always; with HAWSER_CLUSTER=full (test/cluster/all) every packet test and the lab's scenarios on 6.1 and 6.12.
+import test from "ava";
+import { readdirSync, readFileSync } from "node:fs";
+import { root } from "../lab/names.ts";
+import { run } from "../lab/run.ts";
+
+const bareHost = "test/cluster/inside/bare-host.test.ts";
+const scenarios = ["talk", "ports", "outside", "restart"].map((name) => `test/scenario/${name}.test.ts`);
+const full = process.env["HAWSER_CLUSTER"] === "full";
+
+/** Boots, runs the files there, and reads ava's verdict off the console. */
+async function boot(kernel: string, files: readonly string[]): Promise<{ readonly code: number; readonly passed: number; readonly report: string }> {
+  const { code, stdout, stderr } = await run([`${root}/test/cluster/vm`, kernel, ...files], { mayFail: true, timeoutMs: 0 });
+  const passed = Number(/^\s*(\d+) tests? passed/m.exec(stdout)?.[1] ?? 0);
+  return { code, passed, report: `${stderr.slice(-2_000)}\n${stdout.slice(-8_000)}` };
+}
+
+/** How many tests a file declares in its own words. */
+function declared(file: string): number {
+  return readFileSync(`${root}/${file}`, "utf8").match(/^test(\.serial)?\(/gm)?.length ?? 0;
+}
+
+test.serial("Linux 6.1: a bare Debian 12 goes through quickstart, and its containers, ports and world work", async (t) => {
+  t.timeout(20 * 60_000);
+  const { code, passed, report } = await boot("6.1", [bareHost]);
+  t.is(code, 0, report);
+  t.is(passed, declared(bareHost), report);
+});
+
+if (full) {
+  const packets = readdirSync(`${root}/test/packet`, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.ts")).map((name) => `test/packet/${name}`).toSorted();
+  for (const [kernel, title, files] of [
+    ["6.12", "a bare host", [bareHost]],
+    ["6.1", "every packet test", packets],
+    ["6.12", "every packet test", packets],
+    ["6.1", "the lab's scenarios", scenarios],
+    ["6.12", "the lab's scenarios", scenarios],
+  ] as const) {
+    test.serial(`Linux ${kernel}: ${title}`, async (t) => {
+      t.timeout(45 * 60_000);
+      const { code, passed, report } = await boot(kernel, files);
+      t.is(code, 0, report);
+      t.true(passed >= files.reduce((sum, file) => sum + declared(file), 0), report);
+      t.log(`${passed} tests passed`);
+    });
+  }
+}
