@@ -55,16 +55,19 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	/* It may complain of what it was sent, never of what others were. */
 	if (p->kind == PACKET_ICMP_ERROR && !ip_equal(&p->flow.saddr, &p->source))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	if (!ct_find(p, 0, route)) {
+	if (!ct_find(skb, p, 0, route)) {
 		error = open_from_container(skb, scratch, ep);
 		if (!error)
-			error = ct_open(p, route);
+			error = ct_open(skb, p, route);
 	} else {
 		error = deliver_find_way(skb, scratch);
 	}
 	if (error == ROUTE_REFUSED)
 		return complain(skb, p, ep, scratch->hop.mtu);
-	return error ? error : deliver(skb, scratch);
+	if (error)
+		return error;
+	fragments_carried(p);
+	return deliver(skb, scratch);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)

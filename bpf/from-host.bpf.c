@@ -2,7 +2,7 @@
 /*
  * What the host's stack routes to containers: hwhost, egress.
  *
- *   frame ▸ endpoint by destination address ▸ host end of its veth, where to-container looks at it
+ *   frame ▸ the host's own, not forwarded ▸ endpoint by destination address ▸ host end of its veth, where to-container looks at it
  *
  * Multicast and the like is the kernel's own chatter on the device: counted, not told.
  */
@@ -41,6 +41,12 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *p, __u32 
 	if (!ep)
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	*network = ep->network;
+	/*
+	 * R44: the host forwards nothing to containers. Its source address does not tell, because it may have been
+	 * masqueraded (what Docker does to its own bridges' containers) or forged; where the packet came in does.
+	 */
+	if (skb->ingress_ifindex)
+		return -HW_DROP_DIRECT_ACCESS;
 	return bpf_redirect(ep->ifindex, 0);
 }
 

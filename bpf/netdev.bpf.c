@@ -16,14 +16,28 @@
 #include "lib/parse.h"
 #include "lib/scratch.h"
 
+#define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
+
 /* Not ours; but no one outside reaches a container by its own address (R44). */
 static __always_inline int leave(const struct packet *p)
 {
 	return endpoints_by_address(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
 }
 
+/*
+ * Addresses that no client has: of containers and of the host, of groups, and any to which the way back is by no uplink,
+ * so that nobody passes for a neighbour whom containers trust (the kernel, which would ask this, never sees the packet).
+ */
+static __always_inline bool is_no_client(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct hw_ip *addr = &p->flow.saddr;
+
+	return ip_is_this_host(addr) || ip_is_multicast(addr) || endpoints_by_address(addr) || hostaddrs_find(addr) ||
+	       !route_leads_out(skb, p->family, &p->flow.daddr, addr);
+}
+
 /* A first packet: 0 to be opened by the route, HW_PASS, or a negated drop reason. */
-static __always_inline int open_from_uplink(struct scratch *scratch)
+static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;
 	const struct hw_host_address *host;
@@ -41,7 +55,7 @@ static __always_inline int open_from_uplink(struct scratch *scratch)
 	backend = open_find_published(p);
 	if (!backend)
 		return HW_PASS;
-	if (endpoints_by_address(&p->flow.saddr) || ip_is_this_host(&p->flow.saddr))
+	if (is_no_client(skb, p))
 		return -HW_DROP_MARTIAN;
 	ct_prepare(p, route, backend->network);
 	route->flags = HW_CT_FROM_UPLINK;
@@ -56,9 +70,15 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	__be16 ethertype = parse_ethertype(skb);
 	int error;
 
+	/* A broadcast, or heard by chance: the host makes of it what it would without us, and forwards none. */
+	if (skb->pkt_type != PACKET_TO_US)
+		return HW_PASS;
 	if (ethertype != bpf_htons(ETH_P_IP) && (ethertype != bpf_htons(ETH_P_IPV6) || !hw_config.ipv6))
 		return HW_PASS;
-	if (parse_ip(skb, p, ethertype))
+	error = parse_ip(skb, p, ethertype);
+	if (error == -HW_DROP_MARTIAN)
+		return error;
+	if (error)
 		return p->family ? leave(p) : HW_PASS;
 	/* R45: nobody else's packets bear the addresses that mean "this host". */
 	if (ip_is_loopback(&p->flow.saddr) || ip_is_loopback(&p->flow.daddr))
@@ -69,15 +89,18 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return leave(p);
 	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
 		return leave(p);
-	if (!ct_find(p, HW_CT_FROM_UPLINK, route)) {
-		error = open_from_uplink(scratch);
+	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
+		error = open_from_uplink(skb, scratch);
 		if (!error)
-			error = ct_open(p, route);
+			error = ct_open(skb, p, route);
 		if (error)
 			return error;
 	}
 	*network = route->network;
-	return p->source_routed ? -HW_DROP_INVALID_OPTIONS : deliver(skb, scratch);
+	if (p->source_routed)
+		return -HW_DROP_INVALID_OPTIONS;
+	fragments_carried(p);
+	return deliver(skb, scratch);
 }
 
 SEC("tc")

@@ -29,15 +29,16 @@ static __always_inline int check_ends(const struct packet *p, const struct hw_en
 }
 
 /* The flow that the packet belongs to, opened if need be. */
-static __always_inline int track(const struct packet *p, const struct hw_endpoint *ep, struct ct_route *route)
+static __always_inline int track(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
+				 struct ct_route *route)
 {
-	if (ct_find(p, 0, route))
+	if (ct_find(skb, p, 0, route))
 		return 0;
 	if (p->kind != PACKET_FLOW)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	ct_prepare(p, route, ep->network);
 	route->answer_flags = HW_CT_TO_HOST;
-	return ct_open(p, route);
+	return ct_open(skb, p, route);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
@@ -62,7 +63,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	 * flow. Later fragments need no ports: whatever the host says to a container is allowed.
 	 */
 	if (p->kind != PACKET_ICMP_ERROR && p->fragment != PACKET_LATER) {
-		error = track(p, ep, &scratch->route);
+		error = track(skb, p, ep, &scratch->route);
 		if (!error && scratch->route.flags & HW_CT_NAT)
 			error = nat_apply(skb, p, &scratch->route.to);
 		if (error)

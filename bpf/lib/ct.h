@@ -23,8 +23,9 @@
 #include "lib/ip.h"
 #include "lib/packet.h"
 #include "lib/pure/clock.h"
-#include "lib/pure/hash.h"
 #include "lib/pure/ports.h"
+#include "lib/shadow.h"
+#include "lib/tuple.h"
 
 #define CT_FIN 0x01
 #define CT_SYN 0x02
@@ -77,74 +78,17 @@ struct ct_route {
 	__u32 translate;    /* opening: the source port must change */
 };
 
-static __always_inline struct hw_ct4_key ct_narrow(const struct hw_ct6_key *wide)
-{
-	struct hw_ct4_key key = {
-		.saddr = wide->saddr.words[3],
-		.daddr = wide->daddr.words[3],
-		.sport = wide->sport,
-		.dport = wide->dport,
-		.proto = wide->proto,
-	};
-
-	return key;
-}
-
-static __always_inline struct hw_ct4_key ct_narrow_reverse(const struct hw_ct6_key *wide)
-{
-	struct hw_ct4_key key = {
-		.saddr = wide->daddr.words[3],
-		.daddr = wide->saddr.words[3],
-		.sport = wide->dport,
-		.dport = wide->sport,
-		.proto = wide->proto,
-	};
-
-	return key;
-}
-
-static __always_inline struct hw_ct6_key ct_widen(const struct hw_ct4_key *narrow)
-{
-	struct hw_ct6_key key = {
-		.saddr = ip_from4(narrow->saddr),
-		.daddr = ip_from4(narrow->daddr),
-		.sport = narrow->sport,
-		.dport = narrow->dport,
-		.proto = narrow->proto,
-	};
-
-	return key;
-}
-
-static __always_inline struct hw_ct6_key ct_reverse(const struct hw_ct6_key *key)
-{
-	struct hw_ct6_key reverse = {
-		.saddr = key->daddr,
-		.daddr = key->saddr,
-		.sport = key->dport,
-		.dport = key->sport,
-		.proto = key->proto,
-	};
-
-	return reverse;
-}
-
-static __always_inline bool ct_equal(const struct hw_ct6_key *a, const struct hw_ct6_key *b)
-{
-	return a->sport == b->sport && a->dport == b->dport && ip_equal(&a->saddr, &b->saddr) && ip_equal(&a->daddr, &b->daddr);
-}
-
 /* The state of the entry with this key, and its `to`; NULL: none. */
 static __always_inline struct ct_state *ct_lookup(const struct hw_ct6_key *wide, __u8 family, struct hw_ct6_key *to)
 {
 	if (family == 4) {
-		struct hw_ct4_key key = ct_narrow(wide);
+		struct hw_ct4_key key = tuple_narrow(wide);
 		struct hw_ct4 *entry = bpf_map_lookup_elem(&hw_ct4, &key);
 
 		if (!entry)
 			return NULL;
 		if (to)
-			*to = ct_widen(&entry->to);
+			*to = tuple_widen(&entry->to);
 		return (struct ct_state *)&entry->expires;
 	} else {
 		struct hw_ct6 *entry = bpf_map_lookup_elem(&hw_ct6, wide);
@@ -166,10 +110,30 @@ static __always_inline __u32 ct_seconds(__u8 proto, __u16 flags, bool answered)
 	return answered ? CT_SECONDS_TCP : CT_SECONDS_OPENING;
 }
 
+static __always_inline bool ct_is_dead(__u32 expires)
+{
+	return clock_dead(expires, (__u32)bpf_jiffies64(), CT_SECONDS_TCP * hw_config.hz);
+}
+
+/* Both entries of the packet's flow. */
+static __noinline int ct_forget(const struct packet *p, const struct hw_ct6_key *to)
+{
+	struct hw_ct6_key partner = tuple_reverse(to);
+
+	if (p->family == 4) {
+		struct hw_ct4_key narrow = tuple_narrow(&p->flow), narrow_partner = tuple_narrow(&partner);
+
+		bpf_map_delete_elem(&hw_ct4, &narrow);
+		return bpf_map_delete_elem(&hw_ct4, &narrow_partner);
+	}
+	bpf_map_delete_elem(&hw_ct6, &p->flow);
+	return bpf_map_delete_elem(&hw_ct6, &partner);
+}
+
 /* Moves the expiry of both directions, and closes both after FIN and FIN, or RST. Rare: not inline, for the stack. */
 static __noinline void ct_follow(const struct packet *p, struct ct_state *state, const struct hw_ct6_key *to)
 {
-	struct hw_ct6_key key = ct_reverse(to);
+	struct hw_ct6_key key = tuple_reverse(to);
 	struct ct_state *partner = ct_lookup(&key, p->family, NULL);
 	__u16 flags = state->flags | HW_CT_SEEN, partner_flags = partner ? partner->flags : 0;
 	bool was_closed = flags & HW_CT_CLOSED;
@@ -203,13 +167,24 @@ static __always_inline void ct_touch(const struct packet *p, struct ct_state *st
  * Finds the packet's live flow. `from` is what the entry must say about where its packets come from: a packet
  * off the wire may never ride on a flow between containers, however well its addresses are forged.
  */
-static __always_inline bool ct_find(const struct packet *p, __u16 from, struct ct_route *route)
+static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *p, __u16 from, struct ct_route *route)
 {
 	struct ct_state *state = ct_lookup(&p->flow, p->family, &route->to);
 
-	if (!state || clock_expired(state->expires, (__u32)bpf_jiffies64()) || (state->flags & HW_CT_FROM_UPLINK) != from)
+	if (!state || ct_is_dead(state->expires) || (state->flags & HW_CT_FROM_UPLINK) != from)
 		return false;
 	if (p->kind != PACKET_ICMP_ERROR) {
+		/* Who answers does not open: this is a connection of its own, and no flow that still waits may catch it. */
+		if ((p->tcp_flags & (CT_SYN | CT_ACK)) == CT_SYN && (state->flags & HW_CT_REPLY)) {
+			if (!(state->flags & HW_CT_SEEN))
+				ct_forget(p, &route->to);
+			return false;
+		}
+		if (from && (state->flags & (HW_CT_REPLY | HW_CT_SEEN)) == HW_CT_REPLY &&
+		    shadow_is_service(skb, p->family, &p->flow)) {
+			ct_forget(p, &route->to);
+			return false;
+		}
 		/* A new connection on the ports of one that is closing is a new flow. */
 		if ((p->tcp_flags & (CT_SYN | CT_ACK)) == CT_SYN && (state->flags & (HW_CT_FIN | HW_CT_CLOSED)))
 			return false;
@@ -220,17 +195,6 @@ static __always_inline bool ct_find(const struct packet *p, __u16 from, struct c
 	return true;
 }
 
-/* The field that tells apart flows between the same two ends and that we may change. */
-static __always_inline __u32 ct_hash(const struct hw_ct6_key *key)
-{
-	__u32 hash = hash_mix(key->proto, key->saddr.words[3]);
-
-	hash = hash_mix(hash, key->saddr.words[0] ^ key->saddr.words[1] ^ key->saddr.words[2]);
-	hash = hash_mix(hash, key->daddr.words[3]);
-	hash = hash_mix(hash, key->daddr.words[0] ^ key->daddr.words[1] ^ key->daddr.words[2]);
-	return hash_finish(hash_mix(hash, (__u32)key->sport << 16 | key->dport));
-}
-
 /*
  * The entry of the flow seen as `seen` and going `to`, and its partner, which is claimed: -EEXIST when another
  * live flow holds that place. Not inline, for the stack.
@@ -238,9 +202,9 @@ static __always_inline __u32 ct_hash(const struct hw_ct6_key *key)
 static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
 				bool partner)
 {
-	struct hw_ct4_key key = partner ? ct_narrow_reverse(to) : ct_narrow(seen);
+	struct hw_ct4_key key = partner ? tuple_narrow_reverse(to) : tuple_narrow(seen);
 	struct hw_ct4 value = {
-		.to = partner ? ct_narrow_reverse(seen) : ct_narrow(to),
+		.to = partner ? tuple_narrow_reverse(seen) : tuple_narrow(to),
 		.expires = state->expires,
 		.flags = state->flags,
 		.touched = state->touched,
@@ -252,7 +216,7 @@ static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_c
 		if (!bpf_map_update_elem(&hw_ct4, &key, &value, BPF_NOEXIST))
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct4, &key);
-		if (old && !clock_expired(old->expires, (__u32)bpf_jiffies64()) &&
+		if (old && !ct_is_dead(old->expires) &&
 		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
 		      old->to.dport == value.to.dport))
 			return -EEXIST;
@@ -263,9 +227,9 @@ static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_c
 static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
 				bool partner)
 {
-	struct hw_ct6_key key = partner ? ct_reverse(to) : *seen;
+	struct hw_ct6_key key = partner ? tuple_reverse(to) : *seen;
 	struct hw_ct6 value = {
-		.to = partner ? ct_reverse(seen) : *to,
+		.to = partner ? tuple_reverse(seen) : *to,
 		.expires = state->expires,
 		.flags = state->flags,
 		.touched = state->touched,
@@ -277,7 +241,7 @@ static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_c
 		if (!bpf_map_update_elem(&hw_ct6, &key, &value, BPF_NOEXIST))
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct6, &key);
-		if (old && !clock_expired(old->expires, (__u32)bpf_jiffies64()) && !ct_equal(&old->to, &value.to))
+		if (old && !ct_is_dead(old->expires) && !tuple_equal(&old->to, &value.to))
 			return -EEXIST;
 	}
 	return bpf_map_update_elem(&hw_ct6, &key, &value, BPF_ANY);
@@ -298,13 +262,21 @@ static __always_inline void ct_prepare(const struct packet *p, struct ct_route *
 	route->translate = 0;
 }
 
+/* Whether answers to the flow that leaves as `to` would shadow a service of the host's. Not inline, for the stack. */
+static __noinline bool ct_shadows(struct __sk_buff *skb, __u8 family, const struct hw_ct6_key *to)
+{
+	struct hw_ct6_key answer = tuple_reverse(to);
+
+	return shadow_is_service(skb, family, &answer);
+}
+
 /*
  * Opens the flow of a first packet. `route` says where it goes and which flags each direction carries; its
  * source port changes when it must: by its `translate`, and when another flow has it.
  */
-static __noinline int ct_open(const struct packet *p, struct ct_route *route)
+static __noinline int ct_open(struct __sk_buff *skb, const struct packet *p, struct ct_route *route)
 {
-	__u32 now = (__u32)bpf_jiffies64(), start = ct_hash(&p->flow);
+	__u32 now = (__u32)bpf_jiffies64(), start = tuple_hash(&p->flow);
 	/* Without a port that may change (SCTP's checksum covers them) there is one candidate. */
 	bool fixed = p->flow.proto != IPPROTO_TCP && p->flow.proto != IPPROTO_UDP && p->flow.proto != IPPROTO_ICMP &&
 		     p->flow.proto != IPPROTO_ICMPV6;
@@ -328,6 +300,8 @@ static __noinline int ct_open(const struct packet *p, struct ct_route *route)
 				break;
 			route->to.sport = bpf_htons(port);
 			state.flags |= HW_CT_NAT;
+			if ((route->answer_flags & HW_CT_FROM_UPLINK) && ct_shadows(skb, p->family, &route->to))
+				continue;
 		}
 		error = ct_write(p, &route->to, &state, true);
 		if (error != -EEXIST || fixed)

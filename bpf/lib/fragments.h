@@ -61,10 +61,15 @@ static __always_inline bool fragments_recall(struct packet *p)
 	return true;
 }
 
-/* Learns from a first fragment or recalls for a later one; false when that cannot be. */
+/* False: a later fragment whose first was not carried. */
 static __always_inline bool fragments_follow(struct packet *p)
+{
+	return p->fragment != PACKET_LATER || fragments_recall(p);
+}
+
+/* Once a first fragment's flow is known. One that is refused teaches nothing, so that nobody can put words in others' mouths. */
+static __always_inline void fragments_carried(const struct packet *p)
 {
 	if (p->fragment == PACKET_FIRST)
 		fragments_learn(p);
-	return p->fragment != PACKET_LATER || fragments_recall(p);
 }

@@ -50,7 +50,7 @@ static __always_inline const struct hw_backend *open_find_published(const struct
 	return backend && ip_is4(&backend->addr) == (p->family == 4) ? backend : NULL;
 }
 
-/* R41: tunnels end at the host, and no container may speak to them. */
+/* R41: tunnels end at hosts, which trust one another by address, and out there a container bears this host's. */
 static __always_inline bool open_is_tunnel(const struct packet *p)
 {
 	return p->flow.proto == IPPROTO_UDP &&
@@ -98,6 +98,8 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 
 	if (ep->flags & HW_NETWORK_INTERNAL)
 		return -HW_DROP_INTERNAL_NETWORK;
+	if (open_is_tunnel(p))
+		return -HW_DROP_ENCAP_PROHIBITED;
 	error = route_find(skb, p, &p->flow.saddr, &p->flow.daddr, hop, &uplink);
 	if (error)
 		return error;

@@ -37,9 +37,10 @@ static __always_inline int parse_ports(const struct __sk_buff *skb, struct packe
 {
 	struct tcphdr *tcp;
 	__be16 *ports = packet_at(skb, p->l4, 8);
-	__u32 header = sizeof(struct udphdr);
+	__u32 header = p->flow.proto == IPPROTO_TCP ? sizeof(*tcp) : sizeof(struct udphdr);
 
-	if (!ports)
+	/* Behind its end a packet has no ports, whatever the frame carries there. */
+	if (!ports || (p->l4 - ETH_HLEN + header > p->size && !skb->gso_size))
 		return -HW_DROP_MALFORMED;
 	p->flow.sport = ports[0];
 	p->flow.dport = ports[1];
@@ -61,7 +62,7 @@ static __always_inline int parse_icmp(const struct __sk_buff *skb, struct packet
 	struct wire_icmp *icmp = packet_at(skb, p->l4, sizeof(*icmp));
 	__u8 type;
 
-	if (!icmp)
+	if (!icmp || p->l4 - ETH_HLEN + sizeof(*icmp) > p->size)
 		return -HW_DROP_MALFORMED;
 	type = icmp->type;
 	p->icmp_type = type;
@@ -151,7 +152,8 @@ static __always_inline int parse_ipv4(const struct __sk_buff *skb, struct packet
 static __always_inline int parse_ipv6(const struct __sk_buff *skb, struct packet *p)
 {
 	struct ipv6hdr *ip = packet_at(skb, ETH_HLEN, sizeof(*ip));
-	__u32 at = ETH_HLEN + sizeof(*ip), offset;
+	__u32 at = ETH_HLEN + sizeof(*ip), offset, size;
+	bool fragmented = false;
 	struct {
 		__u8 next;
 		__u8 length;
@@ -164,15 +166,19 @@ static __always_inline int parse_ipv6(const struct __sk_buff *skb, struct packet
 
 	if (!ip || ip->version != 6)
 		return -HW_DROP_MALFORMED;
-	p->size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-	if (p->size > skb->len - ETH_HLEN && !skb->gso_size)
+	size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	if (size > skb->len - ETH_HLEN && !skb->gso_size)
 		return -HW_DROP_MALFORMED;
+	p->size = size;
 	p->family = 6;
 	p->ttl = ip->hop_limit;
 	p->dont_fragment = 1;
 	__builtin_memcpy(&p->flow.saddr, &ip->saddr, 16);
 	__builtin_memcpy(&p->flow.daddr, &ip->daddr, 16);
 	p->source = p->flow.saddr;
+	/* They stand for IPv4 addresses in our maps, and nowhere on a wire. */
+	if (ip_is4(&p->flow.saddr) || ip_is4(&p->flow.daddr))
+		return -HW_DROP_MARTIAN;
 	next = ip->nexthdr;
 
 	for (i = 0; i < PARSE_EXTENSIONS; i++) {
@@ -183,10 +189,15 @@ static __always_inline int parse_ipv6(const struct __sk_buff *skb, struct packet
 		if (bpf_skb_load_bytes(skb, at, &extension, sizeof(extension)) < 0)
 			return -HW_DROP_MALFORMED;
 		if (next == IPPROTO_FRAGMENT) {
+			if (fragmented)
+				return -HW_DROP_INVALID_OPTIONS;
+			fragmented = true;
 			offset = (__u32)extension.type << 8 | extension.left;
 			__builtin_memcpy(&p->fragment_id, extension.rest, 4);
 			p->fragment = offset & ~7U ? PACKET_LATER : offset & 1 ? PACKET_FIRST : PACKET_WHOLE;
 			at += 8;
+			if ((offset & ~7U) == 8 && extension.next == IPPROTO_TCP)
+				return -HW_DROP_MALFORMED;
 		} else {
 			if (next == IPPROTO_ROUTING && (extension.type == 0 || extension.left))
 				p->source_routed = 1;

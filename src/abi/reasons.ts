@@ -17,8 +17,8 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   NETWORK_ISOLATED: "The destination is a container on another network.",
   ICC_DISABLED: "The network keeps its containers from talking to one another (enable_icc=false).",
   INTERNAL_NETWORK: "The network is internal: nothing leaves it and nothing from outside enters it.",
-  DIRECT_ACCESS: "Something outside addressed a container directly instead of a published port.",
-  MARTIAN: "A loopback address came in from the wire.",
+  DIRECT_ACCESS: "Something outside, or forwarded by the host, addressed a container directly instead of a published port.",
+  MARTIAN: "A packet bears an address that nobody can have there: of loopback, of the host or a container from the wire, or IPv4-mapped in IPv6.",
   NO_SUCH_ADDRESS: "The address lies in a network's subnet, but no endpoint has it.",
   NO_ROUTE: "The host has no route to the destination.",
   NOT_AN_UPLINK: "The host's route to the destination leaves by a device that is no uplink of Hawser's.",
@@ -30,8 +30,8 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   MTU_EXCEEDED: "The packet is larger than the MTU of the container's device.",
   REWRITE_FAILED: "The packet's addresses or ports could not be rewritten.",
   INVALID_OPTIONS: "The packet has source-route options or too many extension headers.",
-  ENCAP_PROHIBITED: "The container sent tunnel traffic to a node's tunnel port.",
-  EVENT_LOST: "Not a packet: an event about a dropped packet that did not fit the ring any more.",
+  ENCAP_PROHIBITED: "The container sent tunnel traffic to the host or the world: what leaves in the host's name, other hosts would trust.",
+  EVENT_LOST: "Not a packet: an event about a dropped packet that did not fit the ring, or its device's share of it, any more.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

@@ -1,16 +1,23 @@
 // Runs in a network namespace of its own: makes the devices and routes that the programs ask for, loads them, and does what its parent says.
 import { execFileSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { configCodec, DropReason, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
 import type { Config } from "../../src/abi/generated.ts";
 import { createKernel } from "../../src/kernel/index.ts";
-import type { KernelMap, KernelProgram } from "../../src/kernel/types.ts";
+import type { KernelMap, KernelProgram, ProgramTestResult } from "../../src/kernel/types.ts";
 import { parseMac } from "../../src/std/ip.ts";
 
 export type Request =
   | { readonly op: "load"; readonly devices: readonly string[]; readonly config: Partial<Config> }
   | { readonly op: "run"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly gsoSize: number }
+  | { readonly op: "object"; readonly path: string }
+  | { readonly op: "time"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly runs: number }
+  | { readonly op: "flood"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly at: number; readonly first: number; readonly count: number }
+  | { readonly op: "lost" }
+  | { readonly op: "listen"; readonly proto: "tcp" | "udp"; readonly port: number }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "delete"; readonly map: string; readonly key: Uint8Array }
   | { readonly op: "entries"; readonly map: string };
@@ -43,6 +50,11 @@ async function answer(request: Request): Promise<unknown> {
   switch (request.op) {
     case "load": return load(request.devices, request.config);
     case "run": return run(request);
+    case "object": return addObject(request.path);
+    case "time": return time(request);
+    case "flood": return flood(request);
+    case "lost": return eventsLost();
+    case "listen": return listen(request.proto, request.port);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "delete": return mapOf(request.map).delete(request.key);
     case "entries": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
@@ -52,7 +64,10 @@ async function answer(request: Request): Promise<unknown> {
 /** hwhost and hwnet, an uplink wan0 with default routes, vpn0 that is none, and a veth for each container. */
 async function load(devices: readonly string[], config: Partial<Config>): Promise<ReadonlyMap<string, number>> {
   for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
-  for (const [name, peer] of [["hwhost", "hwnet"], ["wan0", "lan0"], ["vpn0", "vpn1"], ...devices.map((device) => [device, `${device}c`])]) {
+  // Frames to other machines are not ours, so the uplink has the MAC that the tests' frames go to.
+  ip("link", "add", "wan0", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "lan0");
+  for (const device of ["wan0", "lan0"]) ip("link", "set", device, "up");
+  for (const [name, peer] of [["hwhost", "hwnet"], ["vpn0", "vpn1"], ...devices.map((device) => [device, `${device}c`])]) {
     ip("link", "add", `${name}`, "type", "veth", "peer", "name", `${peer}`);
     for (const device of [`${name}`, `${peer}`]) ip("link", "set", device, "up");
   }
@@ -84,16 +99,49 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
 }
 
 function run({ program, device, data, gsoSize }: Request & { readonly op: "run" }): RunReply {
+  const before = counters();
+  const result = runOnce(program, device, data, gsoSize);
+  const after = counters();
+  const counted = [...after].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
+  return { verdict: result.verdict | 0, data: result.data, counted };
+}
+
+/** Another object's programs beside the datapath's. */
+async function addObject(path: string): Promise<void> {
+  for (const [name, program] of (await createKernel().loadObject(path, { rodata: {}, reuse: maps })).programs) programs.set(name, program);
+}
+
+/** Nanoseconds of each of so many runs, each with the packet as given: the programs rewrite it. */
+function time({ program, device, data, runs }: Request & { readonly op: "time" }): readonly number[] {
+  return Array.from({ length: runs }, () => runOnce(program, device, data, 0).duration);
+}
+
+/** So many packets, told apart by the 32-bit number at a place in them. */
+function flood({ program, device, data, at, first, count }: Request & { readonly op: "flood" }): void {
+  const bytes = data.slice();
+  const view = new DataView(bytes.buffer);
+  for (let number = first; number < first + count; number++) {
+    view.setUint32(at, number);
+    runOnce(program, device, bytes, 0);
+  }
+}
+
+/** A host program's socket, until this process ends. */
+function listen(proto: "tcp" | "udp", port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (proto === "tcp") createServer().unref().once("error", reject).listen(port, "0.0.0.0", resolve);
+    else createSocket("udp4").unref().once("error", reject).bind(port, "0.0.0.0", resolve);
+  });
+}
+
+function runOnce(program: string, device: string, data: Uint8Array, gsoSize: number): ProgramTestResult {
   const context = new Uint8Array(contextSize);
   const view = new DataView(context.buffer);
   view.setUint32(ifindexAt, ifindexes.get(device) ?? 0, true);
   view.setUint32(gsoSizeAt, gsoSize, true);
-  const before = counters();
   const result = programs.get(program)?.testRun({ data, context });
   if (!result) throw new Error(`no program ${program}`);
-  const after = counters();
-  const counted = [...after].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
-  return { verdict: result.verdict | 0, data: result.data, counted };
+  return result;
 }
 
 /** Packets over all CPUs, by direction and reason. */
@@ -110,6 +158,17 @@ function counters(): ReadonlyMap<string, bigint> {
     if (packets > 0n && reason !== DropReason.EVENT_LOST) sums.set(`${directionNames[direction]} ${what}`, packets);
   }
   return sums;
+}
+
+/** Drops that the ring does not tell of. */
+function eventsLost(): number {
+  let lost = 0n;
+  for (const [key, perCpu] of mapOf("hw_metrics").entries()) {
+    if (new DataView(key.buffer, key.byteOffset).getUint32(0, true) % MetricLayout.METRIC_REASONS !== DropReason.EVENT_LOST) continue;
+    const view = new DataView(perCpu.buffer, perCpu.byteOffset, perCpu.byteLength);
+    for (let at = 0; at < perCpu.byteLength; at += 16) lost += view.getBigUint64(at, true);
+  }
+  return Number(lost);
 }
 
 function mapOf(name: string): KernelMap {

@@ -63,16 +63,26 @@ export interface Bench extends AsyncDisposable {
   /** From the host's stack, out of hwhost. */
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
-  fromUplink(packet: Packet): Promise<Row>;
+  fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
   /** Any frame into any program. */
   send(program: string, device: string, bytes: Uint8Array, gsoSize?: number): Promise<Row>;
+  /** Loads the programs of another object. */
+  addObject(path: string): Promise<void>;
+  /** Nanoseconds of each of so many runs of a program. */
+  time(program: string, device: string, bytes: Uint8Array, runs: number): Promise<readonly number[]>;
+  /** So many packets out of a container, told apart by the 32-bit number, counted from `first`, at byte `at` of the frame. */
+  flood(from: Container, packet: Packet, place: { readonly at: number; readonly first: number; readonly count: number }): Promise<void>;
+  /** Drops that were counted but not told. */
+  lost(): Promise<number>;
+  /** Opens a socket of a host program, for good. */
+  listen(proto: "tcp" | "udp", port: number): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
-  /** Makes every IPv4 conntrack entry expired. */
-  age(): Promise<void>;
+  /** Makes every IPv4 conntrack entry expired: jiffies to go back, default 2^30. */
+  age(by?: number): Promise<void>;
   /** Forgets every flow and fragment. */
   forget(): Promise<void>;
   deleteFlow(key: Ct4Key): Promise<void>;
@@ -99,7 +109,12 @@ export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
       send("from_container", from.device, frame(source, destination, packet), gsoSize),
     toContainer: (to, packet) => send("to_container", to.device, frame(hostMac, hostMac, packet)),
     fromHost: (packet) => send("from_host", "hwhost", frame(hostMac, hostMac, packet)),
-    fromUplink: (packet) => send("netdev", "wan0", frame(wireMac, "02:00:00:00:00:01", packet)),
+    fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
+    addObject: async (path) => { await ask({ op: "object", path }); },
+    time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
+    flood: async (from, packet, place) => { await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place }); },
+    lost: async () => (await ask({ op: "lost" })) as number,
+    listen: async (proto, port) => { await ask({ op: "listen", proto, port }); },
     publish: async (addr, port, proto, to, toPort) => {
       await set(
         "hw_frontends",
@@ -109,10 +124,10 @@ export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),
-    age: async () => {
+    age: async (by = 2 ** 30) => {
       for (const [key, value] of await entries("hw_ct4")) {
         const entry = ct4Codec.decode(value);
-        await set("hw_ct4", key, ct4Codec.encode({ ...entry, expires: (entry.expires - 2 ** 30) >>> 0 }));
+        await set("hw_ct4", key, ct4Codec.encode({ ...entry, expires: (entry.expires - by) >>> 0 }));
       }
     },
     forget: async () => {

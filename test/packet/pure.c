@@ -98,6 +98,9 @@ int main(void)
 
 	CHECK(!clock_expired(100, 99) && clock_expired(100, 100) && clock_expired(100, 101), "around now");
 	CHECK(!clock_expired(5, 0xfffffff0) && clock_expired(0xfffffff0, 5), "around the wrap");
+	CHECK(!clock_dead(100, 99, 50) && clock_dead(100, 100, 50) && clock_dead(100, 101, 50) && clock_dead(100, 100 + 0x80000001u, 50),
+	      "dead at its time, and still when the clock is half round");
+	CHECK(!clock_dead(5, 0xfffffff0, 50) && clock_dead(0xfffffff0, 5, 50), "around the wrap");
 	CHECK(clock_epoch(255) == clock_epoch(0) && clock_epoch(256) == clock_epoch(0) + 1, "an epoch is 256 jiffies");
 	CHECK(hash_finish(hash_mix(1, 2)) != hash_finish(hash_mix(2, 1)), "the hash tells order");
 	return failures != 0;
