@@ -105,6 +105,8 @@ export function reconcileFromWire(message: wire.ReconcileResponse): ReconcileRep
     removedEndpoints: message.removedEndpoints as EndpointId[],
     removedNetworks: message.removedNetworks as NetworkId[],
     identified: message.identified,
+    restored: message.restored,
+    refused: message.refused,
   };
 }
 

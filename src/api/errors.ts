@@ -58,7 +58,7 @@ export function errorFromStatus(thrown: unknown, socket: string): HawserError {
 export function unreachable(socket: string, why: string): HawserError {
   return new HawserError(
     "AGENT_UNREACHABLE",
-    `the agent does not answer on ${socket} (${why}); start it with \`hawser agent\` or pick another with --socket`,
+    `the agent does not answer on ${socket} (${why}); start it (\`systemctl start hawser\`, or \`hawser agent\`) or pick another with --socket`,
   );
 }
 

@@ -11,7 +11,7 @@ export function resolveEndpoint(endpoints: readonly EndpointView[], ref: string)
     (endpoint) => isPrefix(ref, endpoint.id) || isPrefix(ref, endpoint.containerId),
   ]);
   const only = found[0];
-  if (only === undefined) throw notFound("endpoint", "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
+  if (only === undefined) throw notFound(`no endpoint "${ref}" exists`, "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
   if (found.length > 1) throw ambiguous("endpoints", ref, found.map(describeEndpoint));
   return only;
 }
@@ -23,7 +23,7 @@ export function resolveContainer(endpoints: readonly EndpointView[], ref: string
     (endpoint) => isPrefix(ref, endpoint.containerId),
   ]);
   if (found.length === 0) {
-    throw notFound("container on a Hawser network", "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
+    throw notFound(`no container "${ref}" is on a Hawser network`, "hawser endpoint list", ref, endpoints.map((endpoint) => endpoint.name));
   }
   const containers = new Map(found.map((endpoint) => [endpoint.containerId, endpoint]));
   if (containers.size > 1) {
@@ -40,7 +40,7 @@ export function resolveNetwork(networks: readonly NetworkView[], ref: string): N
     (network) => isPrefix(ref, network.id),
   ]);
   const only = found[0];
-  if (only === undefined) throw notFound("network", "hawser network list", ref, networks.map((network) => network.name));
+  if (only === undefined) throw notFound(`no network "${ref}" exists`, "hawser network list", ref, networks.map((network) => network.name));
   if (found.length > 1) throw ambiguous("networks", ref, found.map((network) => `${short(network.id)} (${network.name})`));
   return only;
 }
@@ -64,10 +64,10 @@ function describeEndpoint(endpoint: EndpointView): string {
   return `${short(endpoint.id)} (${container})`;
 }
 
-function notFound(noun: string, lister: string, ref: string, known: readonly string[]): HawserError {
+function notFound(what: string, lister: string, ref: string, known: readonly string[]): HawserError {
   const near = nearest(ref, known, slip);
-  const hint = near === undefined ? `\`${lister}\` shows what does` : `did you mean "${near}"?`;
-  return new HawserError("NOT_FOUND", `no ${noun} "${ref}" exists; ${hint}`);
+  const hint = near === undefined ? `\`${lister}\` shows what there is` : `did you mean "${near}"?`;
+  return new HawserError("NOT_FOUND", `${what}; ${hint}`);
 }
 
 function ambiguous(nouns: string, ref: string, candidates: readonly string[]): HawserError {

@@ -99,7 +99,7 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
     reconcile: answer(async (_request, signal) => {
       const report = await commands.reconcile(signal);
       return {
-        removedEndpoints: [...report.removedEndpoints], removedNetworks: [...report.removedNetworks], identified: report.identified,
+        removedEndpoints: [...report.removedEndpoints], removedNetworks: [...report.removedNetworks], identified: report.identified, restored: [...report.restored], refused: [...report.refused],
       };
     }),
     sweep: answer(async (_request, signal) => ({ swept: [...await commands.sweep(signal)] })),

@@ -50,7 +50,8 @@ export function createProgram(deps: CliDependencies): Command {
     .configureOutput({
       writeOut: (text) => void deps.stdout.write(text),
       writeErr: (text) => void deps.stderr.write(text),
-      outputError: (text, write) => write(text.replace(/^error: /, "hawser: ")),
+      // Commander's own word for an argument is one that no help page uses.
+      outputError: (text, write) => write(text.replace(/^error: /, "hawser: ").replace("command-argument value", "argument")),
       getOutHelpWidth: () => deps.columns ?? 100,
       getErrHelpWidth: () => deps.columns ?? 100,
       getOutHasColors: () => hasColours(deps),
@@ -67,7 +68,7 @@ export function createProgram(deps: CliDependencies): Command {
     program.commandsGroup(heading);
     for (const add of adders) add(program, deps);
   }
-  for (const command of program.commands) pointToHelp(command);
+  pointToHelp(program);
   return program;
 }
 

@@ -44,6 +44,8 @@ export interface AgentOptions {
 const roundPause = 30_000;
 /** How long the start waits for Docker, which may itself be waiting for our plugin socket. */
 const firstReconcile = 1000;
+/** How often it is looked whether somebody took programs or devices away (R25 asks for 5 s). */
+const guardPause = 3000;
 
 /** @throws HawserError when a part cannot be built; what was built is taken down again, pins stay. */
 export async function runAgent({ config, log, env, signal }: AgentOptions): Promise<void> {
@@ -80,7 +82,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
-    sayRemoved(log, "swept at start", await engine.start());
+    sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
 
     if (config.docker.enabled) {
@@ -102,6 +104,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     await Promise.all([
       docker?.run(signal),
       makeRounds(duties(engine, datapath, store, docker, log), roundPause, clock, log, signal),
+      makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
     ]);
     log.info("the agent stops; packets keep flowing", { reason: String(signal.reason) });
@@ -143,6 +146,17 @@ function duties(engine: Engine, datapath: Datapath, store: Store, docker: Docker
     { name: "forget dead flows", run: () => forgetDeadFlows(datapath) },
     { name: "back up the state", run: () => store.backup() },
   ];
+}
+
+function guard(engine: Engine, datapath: Datapath, log: Log): Duty {
+  return {
+    name: "guard what stands",
+    run: async () => {
+      if (datapath.intact()) return;
+      log.warn("somebody took programs, maps or a device of Hawser's away; making them again");
+      sayRemoved(log, "mended", await engine.heal());
+    },
+  };
 }
 
 /** In pieces, so that Docker's calls have their turns in between. */

@@ -19,7 +19,8 @@ export function lockFolder(folder: string): Disposable {
     if (((error as { readonly errcode?: number }).errcode ?? 0) === busy) {
       throw new HawserError("IN_USE", `another agent${holder(pidFile)} uses ${folder}; stop it, or give this one its own paths.run`, { cause: error });
     }
-    throw new HawserError("BAD_CONFIG", `paths.run: ${folder} cannot be used: ${messageOf(error)}`, { cause: error });
+    const mend = (error as NodeJS.ErrnoException).code === "EACCES" ? "; run this as root" : "";
+    throw new HawserError("BAD_CONFIG", `paths.run: ${folder} cannot be used: ${messageOf(error)}${mend}`, { cause: error });
   }
   const held = lock;
   return {

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import type { Swept } from "../api/types.ts";
 import type { Config } from "../config/schema.ts";
+import { isCableDevice } from "../datapath/host.ts";
 import { sweep } from "../datapath/sweep.ts";
 import type { SweepReport } from "../datapath/types.ts";
 import { stateOf } from "../engine/remember.ts";
@@ -15,7 +16,10 @@ import { openEmbedded } from "../store/embedded.ts";
 import { stateFile } from "./installation.ts";
 import { lockFolder } from "./lock.ts";
 
-/** @throws HawserError IN_USE when an agent runs, unless everything is to go and `force` says that it is meant. */
+/**
+ * @throws HawserError IN_USE when an agent runs, unless everything is to go and `force` says that it is meant; STORE when there is
+ * no state, so that nothing says what lives (R24).
+ */
 export async function sweepAlone(config: Config, { all, force }: { readonly all: boolean; readonly force: boolean }, log: Log): Promise<readonly Swept[]> {
   using stack = new DisposableStack();
   try {
@@ -23,8 +27,12 @@ export async function sweepAlone(config: Config, { all, force }: { readonly all:
   } catch (error) {
     if (!(all && force) || !(error instanceof HawserError) || error.code !== "IN_USE") throw error;
   }
-  const claimed = all ? [] : await rememberedSteps(config, log);
   const netlink = stack.use(await openNetlink());
+  const cables = (await netlink.links()).map((link) => link.name).filter(isCableDevice);
+  if (!all && cables.length > 0 && !existsSync(stateFile(config.paths.state))) {
+    throw new HawserError("STORE", `there is no state in ${config.paths.state}, so nothing says which of ${cables.length} devices live; start the agent, which asks Docker, or sweep with --all`);
+  }
+  const claimed = all ? [] : await rememberedSteps(config, log);
   return sweptOf(await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all }));
 }
 

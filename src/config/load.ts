@@ -21,7 +21,9 @@ export function loadConfig(path: string | undefined): Config {
     text = readFileSync(path ?? defaultPath, "utf8");
   } catch (error) {
     const absent = (error as NodeJS.ErrnoException).code === "ENOENT";
-    if (path !== undefined || !absent) throw new HawserError("BAD_CONFIG", `${path ?? defaultPath} cannot be read: ${(error as Error).message}`, { cause: error });
+    if (path === undefined && absent) return parseConfig("", defaultPath);
+    const why = absent ? "there is no such file" : (error as Error).message;
+    throw new HawserError("BAD_CONFIG", `the configuration ${path ?? defaultPath} cannot be read: ${why}`, { cause: error });
   }
   return parseConfig(text, path ?? defaultPath);
 }

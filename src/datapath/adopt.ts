@@ -9,7 +9,7 @@ import type { Host } from "./host.ts";
 import { hostDevice } from "./host-device.ts";
 import type { LinkPin } from "./pins.ts";
 import { sweepUnclaimed } from "./sweep.ts";
-import type { AdoptReport } from "./types.ts";
+import type { AdoptReport, SweepReport } from "./types.ts";
 
 export interface AdoptContext {
   readonly kernel: Kernel;
@@ -20,11 +20,13 @@ export interface AdoptContext {
   readonly uplinks: readonly string[];
 }
 
+const nothingSwept: SweepReport = { links: [], pins: [], routes: [], entries: {} };
+
 /**
  * Leftovers go first: an address or port may have a new owner. Programs of endpoints are swapped last, when the maps say all
  * that they ask. One step's failure keeps no other from being done.
  */
-export async function adopt(context: AdoptContext, steps: readonly Step[]): Promise<AdoptReport> {
+export async function adopt(context: AdoptContext, steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> {
   const { kernel, bpffs, host } = context;
   const links = await host.netlink.links();
   const existing = new Set(links.map((link) => link.name));
@@ -34,8 +36,12 @@ export async function adopt(context: AdoptContext, steps: readonly Step[]): Prom
   // What is to go must not be restored by the next look at the host.
   for (const number of [...host.networks.keys()]) if (!claims.networks.has(number)) host.networks.delete(number);
   const keeps = (pin: LinkPin): boolean => keepsPin(pin, claims.interfaces, existing, context);
-  const removed = await sweepUnclaimed({ kernel, bpffs, netlink: host.netlink, tables: host.tables, conntrack: host.conntrack }, claims, keeps);
-  if (host.attachments.mode === "clsact") sweepFilters(kernel, links, context.uplinks);
+  const removed = unclaimed === "keep"
+    ? nothingSwept
+    : await sweepUnclaimed({ kernel, bpffs, netlink: host.netlink, tables: host.tables, conntrack: host.conntrack }, claims, keeps);
+  if (unclaimed === "sweep" && host.attachments.mode === "clsact") sweepFilters(kernel, links, context.uplinks);
+  // A cable that went with its container took its links along, and their pins were swept above.
+  for (const pin of host.attachments.lost()) if (!keeps(pin)) host.attachments.forget(pin);
   const failed: { readonly step: Step; readonly error: Error }[] = [];
   for (const step of [...wanted.filter((one) => one.kind !== "attach"), ...wanted.filter((one) => one.kind === "attach")]) {
     try {

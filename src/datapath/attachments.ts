@@ -1,7 +1,7 @@
 // Which program sits where: pinned TCX links where the kernel has them, clsact filters where not, pinned links on cgroups.
 import type { CgroupHook, Kernel, KernelLink, KernelProgram, TcHook } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
-import { linkPath, listLinkPins, renamePin, unpin } from "./pins.ts";
+import { linkPath, listLinkPins, pinName, renamePin, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
 import { errnoOf } from "./sysctl.ts";
 import type { ProgramRow } from "./types.ts";
@@ -28,6 +28,10 @@ export interface Attachments {
   rename(program: string, from: string, to: string): void;
   attachCgroup(program: string, cgroup: string, hook: CgroupHook): void;
   rows(): readonly ProgramRow[];
+  /** Links that should be pinned and are not: somebody removed the pin, and with it the program. */
+  lost(): readonly LinkPin[];
+  /** The link was removed by other means: it is not missed. */
+  forget(pin: LinkPin): void;
 }
 
 export function createAttachments(
@@ -38,22 +42,29 @@ export function createAttachments(
 ): Attachments {
   const filters = new Map<string, ProgramRow>();
   const hooks = new Map<string, string>();
+  const placed = new Map<string, LinkPin>();
+  const put = (pin: LinkPin, program: KernelProgram, renamed: boolean, create: () => KernelLink): void => {
+    place(kernel, bpffs, pin, program, renamed, create);
+    placed.set(pinName(pin), pin);
+  };
 
   const attach: Attachments["attach"] = (name, device, ifindex, hook, renamed = false) => {
     const program = programNamed(programs, name);
     hooks.set(name, hook);
-    if (tcx) return place(kernel, bpffs, { program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
+    if (tcx) return put({ program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
     kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority);
     filters.set(`${name}@${device}`, { name, device, hook, mode: "clsact" });
   };
 
   const detach: Attachments["detach"] = (name, device, ifindex, hook) => {
+    placed.delete(pinName({ program: name, device }));
     if (tcx) return removePin(kernel, bpffs, { program: name, device });
     if (ifindex !== undefined) detachFilter(kernel, ifindex, hook);
     filters.delete(`${name}@${device}`);
   };
 
   const rename: Attachments["rename"] = (name, from, to) => {
+    placed.delete(pinName({ program: name, device: from }));
     if (tcx) renamePin(linkPath(bpffs, { program: name, device: from }), linkPath(bpffs, { program: name, device: to }));
     else filters.delete(`${name}@${from}`);
   };
@@ -61,7 +72,7 @@ export function createAttachments(
   const attachCgroup: Attachments["attachCgroup"] = (name, cgroup, hook) => {
     const program = programNamed(programs, name);
     hooks.set(name, hook);
-    place(kernel, bpffs, { program: name, device: cgroup }, program, false, () => kernel.attachCgroup(program, cgroup, hook));
+    put({ program: name, device: cgroup }, program, false, () => kernel.attachCgroup(program, cgroup, hook));
   };
 
   const rows = (): ProgramRow[] => {
@@ -74,7 +85,15 @@ export function createAttachments(
     return [...pinned, ...filters.values()];
   };
 
-  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, rows };
+  const lost = (): LinkPin[] => {
+    const pinned = new Set(listLinkPins(bpffs).map(pinName));
+    return [...placed].filter(([name]) => !pinned.has(name)).map(([, pin]) => pin);
+  };
+
+  /** A pin that a sweep took is none of ours any more. */
+  const forget = (pin: LinkPin): void => void placed.delete(pinName(pin));
+
+  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, rows, lost, forget };
 }
 
 /** Takes the program off its hook and the pin away. Succeeds when there is none. */

@@ -11,12 +11,13 @@ import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
 import { createHostSync } from "./host-sync.ts";
 import { ensureHostDevice, hostDevice } from "./host-device.ts";
-import { requireLink } from "./host.ts";
+import { isCableDevice, requireLink } from "./host.ts";
 import type { Host } from "./host.ts";
 import { dumpMap, inspectKernel, mapRows } from "./inspect.ts";
 import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kernel-facts.ts";
 import { mountPointOf } from "./pins.ts";
 import { loadPrograms } from "./programs.ts";
+import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
 import { watchHost } from "./watch.ts";
 import type { Datapath, DatapathOptions } from "./types.ts";
@@ -49,9 +50,12 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     link: (name) => requireLink(netlink, name),
   };
 
-  attachments.attach("from_host", hostDevice, hostLink.index, "egress");
   const cgroup = options.cgroup === "auto" ? cgroupRoot() : options.cgroup;
-  for (const program of loaded.cgroupPrograms) attachments.attachCgroup(program.name, cgroup, program.hook);
+  const attachFixed = (): void => {
+    attachments.attach("from_host", hostDevice, hostLink.index, "egress");
+    for (const program of loaded.cgroupPrograms) attachments.attachCgroup(program.name, cgroup, program.hook);
+  };
+  attachFixed();
 
   const sync = createHostSync(host, options.devices, log);
   await sync.run();
@@ -60,6 +64,15 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const events = ring === undefined ? undefined : stack.use(createEventSource(kernel, ring));
   const counters = loaded.maps.get("hw_metrics");
   log.info("datapath open", { kernel: features.release, mode: attachments.mode, uplinks: sync.facts.uplinks, programs: loaded.programs.size });
+
+  /** What no step makes is made again, where somebody took it away: the bpffs, the maps' pins, hwhost, the fixed programs (R25). */
+  const mend = async (): Promise<void> => {
+    kernel.mountBpffs(mountPointOf(bpffs));
+    loaded.pinAgain();
+    await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6, hostLink.index);
+    attachFixed();
+    await sync.runAfresh();
+  };
 
   const doers = createDoers(host);
   const kept = stack.move();
@@ -70,7 +83,12 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     },
     syncHost: sync.run,
     onHostChange: (listener) => watch.listen(listener),
-    adopt: (steps) => adopt({ kernel, bpffs, host, doers, cgroup, uplinks: sync.facts.uplinks }, steps),
+    adopt: async (steps, unclaimed) => {
+      await mend();
+      return adopt({ kernel, bpffs, host, doers, cgroup, uplinks: sync.facts.uplinks }, steps, unclaimed);
+    },
+    standing: () => standingOf(tables, sync.cables),
+    intact: () => sync.hasHostDevice && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
     events: (signal) => events?.listen(signal) ?? nothing(),

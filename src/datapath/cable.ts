@@ -17,6 +17,8 @@ export async function makeCable(host: Host, plan: CablePlan): Promise<void> {
   }
   const link = await host.link(plan.hostInterface);
   await netlink.setLink(link.index, { noLinkLocal: true, ...(link.mtu === plan.mtu ? {} : { mtu: plan.mtu }), ...(link.mac === host.mac ? {} : { mac: host.mac }) });
+  // Should somebody take our programs away, the host routes nothing from there: closed, not open (R25).
+  setSysctl("ipv4", plan.hostInterface, "forwarding", 0);
   setSysctl("ipv6", plan.hostInterface, "accept_ra", 0);
   setSysctl("ipv6", plan.hostInterface, "disable_ipv6", 1);
   if (!link.up) await netlink.setLink(link.index, { up: true });

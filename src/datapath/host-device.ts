@@ -8,11 +8,14 @@ export const hostDevice = "hwhost";
 /** The other end of hwhost's pair; nothing ever goes there. */
 export const hostPeer = "hwnet";
 
-/** Makes hwhost unless it is there, and sets what it needs either way. Returns it. */
-export async function ensureHostDevice(netlink: Netlink, mac: Mac, ipv6: boolean): Promise<LinkInfo> {
+/**
+ * Makes hwhost unless it is there, and sets what it needs either way. Returns it. `index`: the number that the loaded
+ * programs know it by, when it was there before.
+ */
+export async function ensureHostDevice(netlink: Netlink, mac: Mac, ipv6: boolean, index?: number): Promise<LinkInfo> {
   if ((await netlink.link(hostDevice)) === undefined) {
     await netlink.deleteLink(hostPeer);
-    await netlink.createVeth({ name: hostDevice, peer: hostPeer, mac });
+    await netlink.createVeth({ name: hostDevice, peer: hostPeer, mac, ...(index === undefined ? {} : { index }) });
   }
   const [host, peer] = [await existing(netlink, hostDevice), await existing(netlink, hostPeer)];
   await netlink.setLink(peer.index, { noLinkLocal: true });

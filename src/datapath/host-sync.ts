@@ -6,6 +6,7 @@ import { messageOf } from "../std/errors.ts";
 import { addressOf, networkOf } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
+import { isCableDevice } from "./host.ts";
 import type { Host } from "./host.ts";
 import { hostDevice } from "./host-device.ts";
 import { gatewayPrefix, removeNetwork, subnetsOf, writeNetwork } from "./network.ts";
@@ -17,26 +18,40 @@ export interface HostSync {
   readonly facts: HostFacts;
   /** One sentence each, as of the last run. */
   readonly problems: readonly string[];
+  /** Host ends of cables, as of the last run. */
+  readonly cables: ReadonlySet<string>;
+  /** Whether hwhost was there at the last run. */
+  readonly hasHostDevice: boolean;
   run(): Promise<HostFacts>;
+  /** The same, and the uplinks' programs are attached anew where somebody took them away (R25). */
+  runAfresh(): Promise<HostFacts>;
 }
 
 export function createHostSync(host: Host, devices: "auto" | readonly string[], log: Log): HostSync {
   let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
+  let cables: ReadonlySet<string> = new Set();
+  let hasHostDevice = true;
+  let afresh = false;
 
   const once = async (): Promise<HostFacts> => {
     const reading = await readHost(host.netlink);
     const uplinks = uplinksOf(reading, devices);
     const found: string[] = [];
-    attached = bringUp(host, uplinks, attached, log, found);
+    cables = new Set(reading.links.map((link) => link.name).filter(isCableDevice));
+    hasHostDevice = reading.links.some((link) => link.index === host.hostIndex && link.name === hostDevice);
+    const again = afresh;
+    afresh = false;
+    attached = bringUp(host, uplinks, attached, again, log, found);
     writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
-    await restoreNetworks(host, reading, log);
+    if (hasHostDevice) await restoreNetworks(host, reading, log);
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);
     return facts;
   };
 
+  const run = coalesced(once);
   return {
     get facts() {
       return facts;
@@ -44,7 +59,17 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     get problems() {
       return problems;
     },
-    run: coalesced(once),
+    get cables() {
+      return cables;
+    },
+    get hasHostDevice() {
+      return hasHostDevice;
+    },
+    run,
+    runAfresh: () => {
+      afresh = true;
+      return run();
+    },
   };
 }
 
@@ -75,6 +100,7 @@ function bringUp(
   host: Host,
   uplinks: readonly UplinkReading[],
   attached: ReadonlyMap<number, UplinkReading>,
+  again: boolean,
   log: Log,
   problems: string[],
 ): Map<number, UplinkReading> {
@@ -85,7 +111,7 @@ function bringUp(
     try {
       if (before !== undefined && before.name !== uplink.name) host.attachments.rename("netdev", before.name, uplink.name);
       const known = table.get(uplink.index);
-      if (before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
+      if (again || before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
       const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu };
       if (!sameUplink(known, entry)) table.set(uplink.index, entry);
       now.set(uplink.index, uplink);
@@ -138,7 +164,7 @@ async function restoreNetworks(host: Host, reading: HostReading, log: Log): Prom
 function missingParts(reading: HostReading, uplinks: readonly UplinkReading[], devices: "auto" | readonly string[]): string[] {
   const problems: string[] = [];
   if (!reading.links.some((link) => link.name === hostDevice)) {
-    problems.push(`device ${hostDevice} is gone: the host and its containers cannot reach each other; restart the agent`);
+    problems.push(`device ${hostDevice} is gone: the host and its containers cannot reach each other; it is made again in a few seconds`);
   }
   if (devices === "auto" && uplinks.length === 0) {
     problems.push("no uplink: no Ethernet device has a default route; containers cannot reach the world until one has, or `devices` names one");

@@ -14,6 +14,9 @@ export interface LoadedPrograms extends Disposable {
   readonly cgroupPrograms: readonly { readonly name: string; readonly hook: CgroupHook }[];
   /** Our maps, open through their pins. */
   readonly maps: ReadonlyMap<string, KernelMap>;
+  /** Pins again what somebody unpinned; the maps themselves live as long as we hold them. */
+  pinAgain(): void;
+  isPinned(): boolean;
 }
 
 /**
@@ -41,7 +44,15 @@ export async function loadPrograms(
     for (const [programName, program] of object.programs) programs.set(programName, program);
   }
   const kept = stack.move();
-  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, [Symbol.dispose]: () => kept.dispose() };
+  const unpinned = (): string[] => {
+    const pinned = new Set(listMapPins(where.bpffs));
+    return [...open.keys()].filter((name) => !pinned.has(name));
+  };
+  const pinAgain = (): void => {
+    makeFolders(where.bpffs);
+    for (const name of unpinned()) open.get(name)?.pin(mapPath(where.bpffs, name));
+  };
+  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, pinAgain, isPinned: () => unpinned().length === 0, [Symbol.dispose]: () => kept.dispose() };
 }
 
 /** What differs between an open map and the one that the objects declare; undefined when nothing does. */

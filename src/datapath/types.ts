@@ -1,6 +1,6 @@
 // What the datapath offers to the rest of Hawser: doers for steps, facts about the host, and looks into the kernel.
 import type { Kernel, Netlink } from "../kernel/types.ts";
-import type { Doers, Step } from "../network/types.ts";
+import type { Doers, Standing, Step } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Cidr, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
@@ -134,9 +134,13 @@ export interface Datapath extends AsyncDisposable {
   onHostChange(listener: (facts: HostFacts) => void): Disposable;
   /**
    * Makes exactly these steps so, touching what is already so as little as it can, and removes whatever else
-   * carries our name. `steps` are the doing kinds only (network, cable, attach, endpoint, port).
+   * carries our name, unless that is to be kept. `steps` are the doing kinds only (network, cable, attach, endpoint, port).
    */
-  adopt(steps: readonly Step[]): Promise<AdoptReport>;
+  adopt(steps: readonly Step[], unclaimed?: "sweep" | "keep"): Promise<AdoptReport>;
+  /** What the kernel knows of cables, networks and ports. */
+  standing(): Standing;
+  /** False when a pin of ours or hwhost is gone, which `adopt` mends; cheap enough for every few seconds (R25). */
+  intact(): boolean;
   /** Deletes expired conntrack entries; looks at no more than `budget` entries and goes on there at the next call. */
   gc(budget?: number): GcReport;
   /** Counters that are not zero. */

@@ -37,14 +37,22 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
     status = { part: "docker", state, detail };
   };
 
+  /** Each once: it stays refused at every look. */
+  const said = new Set<string>();
+  const sayRefused = (why: string): void => {
+    if (!said.has(why)) log.warn("Docker has what Hawser does not know and cannot take over", { why });
+    said.add(why);
+  };
+
   const read = async (reason: string, signal?: AbortSignal): Promise<ReconcileReport> => {
     try {
-      const truth = await readTruth(docker, signal);
+      const truth = await readTruth(docker, clock.now(), signal);
       if (status.state !== "ok") say("ok", await docker.version(signal));
       const report = await commands.reconcile(truth, signal);
-      if (report.removedEndpoints.length + report.removedNetworks.length + report.identified > 0) {
+      if (report.removedEndpoints.length + report.removedNetworks.length + report.identified + report.restored.length > 0) {
         log.info("reconciled with Docker", { reason, ...report });
       }
+      for (const why of report.refused) sayRefused(why);
       return report;
     } catch (error) {
       if (!(signal?.aborted ?? false)) say("degraded", messageOf(error));

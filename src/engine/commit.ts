@@ -3,6 +3,9 @@ import { HawserError, messageOf } from "../std/errors.ts";
 import type { Doer, Doers, Step } from "../network/types.ts";
 import { abortReason } from "./queue.ts";
 
+/** Milliseconds: a step takes one or two, so this is a kernel that hangs. Dockerd's handlers give up after 5 s. */
+const stepTime = 5000;
+
 /** Undoes what was performed, newest first, as far as it goes. Returns what could not be undone. */
 export type Undo = () => Promise<readonly Error[]>;
 
@@ -10,6 +13,8 @@ export type Undo = () => Promise<readonly Error[]>;
 export class StepFailure extends HawserError {
   readonly step: Step | null;
   readonly leftovers: readonly Error[];
+  /** Whether something of it may stand on the host: it could not be undone, or was left alone while it hung. */
+  readonly unclean: boolean;
 
   constructor(step: Step | null, reason: HawserError, leftovers: readonly Error[]) {
     const tail = leftovers.length === 0 ? "" : `; undoing it left something behind: ${leftovers.map(messageOf).join("; ")}`;
@@ -17,6 +22,7 @@ export class StepFailure extends HawserError {
     super(reason.code, reason.message + tail, { cause });
     this.step = step;
     this.leftovers = leftovers;
+    this.unclean = leftovers.length > 0 || (step !== null && reason.code === "DEADLINE");
   }
 }
 
@@ -24,15 +30,15 @@ export class StepFailure extends HawserError {
  * Resolves once every step is done, with the way back.
  * @throws StepFailure with the first failing step; `step` is null when the signal aborted between two steps.
  */
-export async function perform(steps: readonly Step[], doers: Doers, signal?: AbortSignal): Promise<Undo> {
+export async function perform(steps: readonly Step[], doers: Doers, signal?: AbortSignal, time = stepTime): Promise<Undo> {
   const begun: Step[] = [];
-  const undo = (): Promise<readonly Error[]> => undoAll(begun, doers);
+  const undo = (): Promise<readonly Error[]> => undoAll(begun, doers, time);
   for (const step of steps) {
     if (signal?.aborted) throw new StepFailure(null, abortReason(signal), await undo());
     // Begun before it is done: a step that fails half-way is undone too, which undoers must bear.
     begun.push(step);
     try {
-      await doerOf(doers, step).do(step);
+      await within(time, describe(step), doerOf(doers, step).do(step));
     } catch (error) {
       throw new StepFailure(step, explain(step, error), await undo());
     }
@@ -41,16 +47,29 @@ export async function perform(steps: readonly Step[], doers: Doers, signal?: Abo
   return undo;
 }
 
-async function undoAll(begun: Step[], doers: Doers): Promise<readonly Error[]> {
+async function undoAll(begun: Step[], doers: Doers, time: number): Promise<readonly Error[]> {
   const errors: Error[] = [];
   for (let step = begun.pop(); step !== undefined; step = begun.pop()) {
     try {
-      await doerOf(doers, step).undo(step);
+      await within(time, `undoing ${describe(step)}`, doerOf(doers, step).undo(step));
     } catch (error) {
       errors.push(explain(step, error));
     }
   }
   return errors;
+}
+
+/** One queue for all: a call of the kernel's or the disk's that never returns must not hold every later command. @throws HawserError DEADLINE */
+export async function within<T>(time: number, what: string, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new HawserError("DEADLINE", `${what} took longer than ${time} ms and is waited for no more`)), time);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The table's entry for a step's kind takes exactly that step; the compiler cannot follow the kind through the lookup. */

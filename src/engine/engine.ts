@@ -20,8 +20,8 @@ import { requestPool } from "../network/request-pool.ts";
 import { revokePorts } from "../network/revoke-ports.ts";
 import { emptyState } from "../network/types.ts";
 import type { Context, Decision, PoolConfig, State } from "../network/types.ts";
-import type { Store } from "../store/types.ts";
-import { StepFailure, describe, perform } from "./commit.ts";
+import type { Change, Store } from "../store/types.ts";
+import { StepFailure, describe, perform, within } from "./commit.ts";
 import { createQueue } from "./queue.ts";
 import { changesBetween, stateOf } from "./remember.ts";
 import { statusOf } from "./status.ts";
@@ -30,7 +30,7 @@ import { endpointViews, networkViews, portViews } from "./views.ts";
 
 export interface EngineOptions {
   readonly store: Store;
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "counters" | "maps" | "dumpMap" | "inspect">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect">;
   readonly node: string;
   readonly version: string;
   readonly pool: PoolConfig;
@@ -48,8 +48,12 @@ export interface EngineOptions {
 export interface Engine {
   readonly commands: Commands;
   readonly queries: Queries;
-  /** To be called first: reads the store and makes the host what it says. Commands asked for meanwhile wait. */
-  start(): Promise<AdoptReport>;
+  /**
+   * To be called first: reads the store and makes the host what it says. Commands asked for meanwhile wait.
+   * `keep`: what no state claims stays until `reconcile` has heard Docker once, because a lost or older state claims
+   * too little, and what lives must not be swept for that (R24).
+   */
+  start(unclaimed?: "sweep" | "keep"): Promise<AdoptReport>;
   /** Makes the host what the state says once more, and removes what nothing claims; takes its turn in the queue. */
   heal(signal?: AbortSignal): Promise<AdoptReport>;
   /** True when something could not be undone or removed, and `heal` should try. */
@@ -62,6 +66,11 @@ export interface Engine {
 
 /** How often an ephemeral port found taken by another program is exchanged for another before giving up. */
 const mostPortTries = 32;
+/** Milliseconds. */
+const storeTime = 10_000;
+const adoptTime = 60_000;
+/** How long removals are remembered, far longer than any reading of Docker's truth takes. Milliseconds. */
+const removalsKept = 600_000;
 
 export function createEngine(options: EngineOptions): Engine {
   return new Desk(options);
@@ -79,6 +88,8 @@ class Desk implements Engine {
   #state: State = emptyState;
   #started = false;
   #needsHealing = false;
+  #unclaimed: "sweep" | "keep" = "sweep";
+  readonly #removed = new Map<string, number>();
   #missing: readonly string[] = [];
 
   constructor(options: EngineOptions) {
@@ -92,8 +103,9 @@ class Desk implements Engine {
     return this.#needsHealing;
   }
 
-  start(): Promise<AdoptReport> {
+  start(unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> {
     return this.#queue.run(async () => {
+      this.#unclaimed = unclaimed;
       this.#state = stateOf(await this.#options.store.load());
       const report = await this.#adopt();
       this.#started = true;
@@ -117,22 +129,26 @@ class Desk implements Engine {
   #commands(): Commands {
     return {
       createNetwork: (command, signal) => this.#make((s, c) => createNetwork(s, this.#withDefaults(command), c), signal),
-      deleteNetwork: (id, signal) => this.#remove((s) => deleteNetwork(s, id), signal),
+      deleteNetwork: (id) => this.#remove((s) => deleteNetwork(s, id)),
       createEndpoint: (command, signal) => this.#make((s, c) => createEndpoint(s, command, c), signal),
-      deleteEndpoint: (ref, signal) => this.#remove((s) => deleteEndpoint(s, ref), signal),
+      deleteEndpoint: (ref) => this.#remove((s) => deleteEndpoint(s, ref)),
       join: async (command, signal) => {
         const reply = await this.#make((s) => join(s, command), signal);
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
         return reply;
       },
-      leave: (ref, signal) => this.#remove((s) => leave(s, ref), signal),
+      leave: (ref) => this.#remove((s) => leave(s, ref)),
       publishPorts: (command, signal) => this.#make((s, c) => publishPorts(s, command, c), signal),
-      revokePorts: (ref, signal) => this.#remove((s) => revokePorts(s, ref), signal),
+      revokePorts: (ref) => this.#remove((s) => revokePorts(s, ref)),
       requestPool: (command, signal) => this.#make((s, c) => requestPool(s, command, c), signal),
-      releasePool: (id, signal) => this.#remove((s) => releasePool(s, id), signal),
+      releasePool: (id) => this.#remove((s) => releasePool(s, id)),
       requestAddress: (command, signal) => this.#make((s, c) => requestAddress(s, command, c), signal),
-      releaseAddress: (command, signal) => this.#remove((s) => releaseAddress(s, command), signal),
-      reconcile: (truth, signal) => this.#remove((s, c) => reconcile(s, truth, c), signal),
+      releaseAddress: (command) => this.#remove((s) => releaseAddress(s, command)),
+      reconcile: (truth, signal) => this.#remove((s, c) => reconcile(s, truth, c), signal, async ({ restored }) => {
+        if (restored.length === 0 && this.#unclaimed === "sweep") return;
+        this.#unclaimed = "sweep";
+        await this.#adopt();
+      }),
     };
   }
 
@@ -170,9 +186,10 @@ class Desk implements Engine {
 
   /**
    * Takes something away. Docker only logs a failure here and forgets the thing, so the state forgets it too; what a failing
-   * step left on the host is then claimed by nothing, and swept.
+   * step left on the host is then claimed by nothing, and swept. For the same reason Docker's calls are given no signal: one
+   * whose caller has stopped waiting is done all the same when its turn comes.
    */
-  #remove<Reply>(decide: Decide<Reply>, signal?: AbortSignal): Promise<Reply> {
+  #remove<Reply>(decide: Decide<Reply>, signal?: AbortSignal, then?: (reply: Reply) => Promise<void>): Promise<Reply> {
     return this.#queue.run(async () => {
       const decision = this.#decide(decide, new Set());
       try {
@@ -183,6 +200,7 @@ class Desk implements Engine {
         await this.#save(decision.next);
         await this.#adopt();
       }
+      await then?.(decision.reply);
       return decision.reply;
     }, signal);
   }
@@ -192,7 +210,7 @@ class Desk implements Engine {
     try {
       undo = await perform(steps, this.#options.datapath.doers, signal);
     } catch (error) {
-      if (error instanceof StepFailure && error.leftovers.length > 0) this.#needsHealing = true;
+      if (error instanceof StepFailure && error.unclean) this.#needsHealing = true;
       throw error;
     }
     try {
@@ -205,12 +223,20 @@ class Desk implements Engine {
   }
 
   async #save(next: State): Promise<void> {
-    await this.#options.store.write(changesBetween(this.#state, next));
+    const changes = changesBetween(this.#state, next);
+    await within(storeTime, "the store's write", this.#options.store.write(changes));
+    this.#noteRemovals(changes);
     this.#state = next;
   }
 
+  #noteRemovals(changes: readonly Change[]): void {
+    const now = this.#options.clock.now();
+    for (const { key, value } of changes) if (value === undefined) this.#removed.set(key, now);
+    for (const [key, at] of this.#removed) if (now - at > removalsKept) this.#removed.delete(key);
+  }
+
   async #adopt(): Promise<AdoptReport> {
-    const report = await this.#options.datapath.adopt(desired(this.#state));
+    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(desired(this.#state), this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#missing = report.missing;
@@ -221,7 +247,7 @@ class Desk implements Engine {
     const { clock, random, datapath, pool, mtu } = this.#options;
     return decide(this.#state, {
       now: clock.now(), random, uplinkMtu: mtu ?? datapath.facts.uplinkMtu, hostPrefixes: datapath.facts.hostPrefixes,
-      ipv6: pool.ipv6 !== null, pool, takenPorts,
+      ipv6: pool.ipv6 !== null, pool, takenPorts, removed: this.#removed, standing: () => datapath.standing(),
     });
   }
 
@@ -239,6 +265,11 @@ class Desk implements Engine {
     }
   }
 
+  #keeping(): readonly PartStatus[] {
+    if (this.#unclaimed === "sweep") return [];
+    return [{ part: "sweep", state: "off", detail: "what no state claims is kept until Docker has answered once" }];
+  }
+
   #withDefaults<C extends { readonly options: Readonly<Record<string, string>> }>(command: C): C {
     const said = ["hawser.masquerade", "com.docker.network.bridge.enable_ip_masquerade"].some((key) => key in command.options);
     return this.#options.masquerade || said ? command : { ...command, options: { ...command.options, "hawser.masquerade": "false" } };
@@ -250,6 +281,7 @@ class Desk implements Engine {
     const missing = this.#missing.filter((name) => [...this.#state.endpoints.values()].some((endpoint) => endpoint.hostInterface === name));
     return [
       { part: "store", state, detail },
+      ...this.#keeping(),
       this.#needsHealing
         ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
         : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },

@@ -3,17 +3,23 @@ import type {
   CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
   ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply,
 } from "../network/commands.ts";
+import type { MapEntry, MapRow } from "../datapath/types.ts";
 import type { EndpointId, EndpointState, Network, NetworkId, PoolId, Protocol, PublishedPort } from "../network/types.ts";
 
 export type {
   CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
-  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply, SubnetRequest,
+  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply, SubnetRequest, EndpointTruth, NetworkTruth, PoolTruth,
 } from "../network/commands.ts";
 export type {
   ContainerIdentity, EndpointId, EndpointState, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort,
 } from "../network/types.ts";
 
-// ---- Commands. Each takes its turn in one queue. `signal` aborts it: before its turn it does nothing, after it undoes.
+export type MapView = MapRow;
+/** Decoded to plain JSON: addresses as text, bytes as hex. */
+export type MapEntryView = MapEntry;
+
+// ---- Commands. Each takes its turn in one queue. `signal` aborts it: before its turn it does nothing, after it undoes;
+//      but what takes something away is done all the same, because Docker forgets the thing whatever we answer.
 
 export interface Commands {
   createNetwork(command: CreateNetwork, signal?: AbortSignal): Promise<void>;
@@ -103,21 +109,6 @@ export interface Status {
   readonly counters: readonly { readonly direction: string; readonly reason: string; readonly packets: bigint; readonly bytes: bigint }[];
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
-}
-
-export interface MapView {
-  readonly name: string;
-  readonly type: string;
-  readonly keySize: number;
-  readonly valueSize: number;
-  readonly capacity: number;
-  readonly entries: number;
-}
-
-export interface MapEntryView {
-  /** Decoded to plain JSON: addresses as text, bytes as hex. */
-  readonly key: unknown;
-  readonly value: unknown;
 }
 
 export interface Queries {

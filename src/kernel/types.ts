@@ -156,6 +156,8 @@ export interface Netlink extends Disposable {
   createVeth(spec: {
     readonly name: string; readonly peer: string;
     readonly mac?: string; readonly peerMac?: string; readonly mtu?: number;
+    /** The number that `name` shall have; refused when another device has it. */
+    readonly index?: number;
   }): Promise<void>;
   setLink(index: number, change: {
     readonly up?: boolean; readonly mtu?: number; readonly mac?: string; readonly noArp?: boolean; readonly name?: string;

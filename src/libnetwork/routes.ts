@@ -24,6 +24,8 @@ export function errorKeyOf(path: string): "Err" | "Error" {
 }
 
 const second = 1000;
+/** A hundred containers that stop at once wait for each other, and Docker does not ask again for what we refuse to take away. */
+const removal = 30 * second;
 
 /** No handler here may ask Docker anything: dockerd holds locks while it waits for us (R92). */
 export function createRoutes(commands: Commands, queries: Pick<Queries, "endpoints">): ReadonlyMap<string, Route> {
@@ -49,23 +51,23 @@ export function createRoutes(commands: Commands, queries: Pick<Queries, "endpoin
   constant("NetworkDriver.DiscoverNew", {});
   constant("NetworkDriver.DiscoverDelete", {});
   route("NetworkDriver.CreateNetwork", 5 * second, decodeCreateNetwork, (command, signal) => commands.createNetwork(command, signal));
-  route("NetworkDriver.DeleteNetwork", 10 * second, decodeNetwork, (id, signal) => commands.deleteNetwork(id, signal));
+  route("NetworkDriver.DeleteNetwork", removal, decodeNetwork, (id, signal) => commands.deleteNetwork(id, signal));
   route(
     "NetworkDriver.CreateEndpoint", 5 * second, decodeCreateEndpoint, (command, signal) => commands.createEndpoint(command, signal),
     encodeCreateEndpoint,
   );
-  route("NetworkDriver.DeleteEndpoint", 5 * second, decodeEndpoint, (ref, signal) => commands.deleteEndpoint(ref, signal));
+  route("NetworkDriver.DeleteEndpoint", removal, decodeEndpoint, (ref, signal) => commands.deleteEndpoint(ref, signal));
   route("NetworkDriver.EndpointOperInfo", second, decodeEndpoint, async (ref) => queries.endpoints().find(({ id }) => id === ref.id), encodeOperInfo);
   route("NetworkDriver.Join", 5 * second, decodeJoin, (command, signal) => commands.join(command, signal), encodeJoin);
-  route("NetworkDriver.Leave", 5 * second, decodeEndpoint, (ref, signal) => commands.leave(ref, signal));
+  route("NetworkDriver.Leave", removal, decodeEndpoint, (ref, signal) => commands.leave(ref, signal));
   route("NetworkDriver.ProgramExternalConnectivity", 5 * second, decodePublishPorts, (command, signal) => commands.publishPorts(command, signal));
-  route("NetworkDriver.RevokeExternalConnectivity", 5 * second, decodeEndpoint, (ref, signal) => commands.revokePorts(ref, signal));
+  route("NetworkDriver.RevokeExternalConnectivity", removal, decodeEndpoint, (ref, signal) => commands.revokePorts(ref, signal));
 
   constant("IpamDriver.GetCapabilities", { RequiresMACAddress: false, RequiresRequestReplay: false });
   constant("IpamDriver.GetDefaultAddressSpaces", { LocalDefaultAddressSpace: "hawserlocal", GlobalDefaultAddressSpace: "hawserglobal" });
   route("IpamDriver.RequestPool", 3 * second, decodeRequestPool, (command, signal) => commands.requestPool(command, signal), encodePool);
-  route("IpamDriver.ReleasePool", 3 * second, decodePool, (id, signal) => commands.releasePool(id, signal));
+  route("IpamDriver.ReleasePool", removal, decodePool, (id, signal) => commands.releasePool(id, signal));
   route("IpamDriver.RequestAddress", 3 * second, decodeRequestAddress, (command, signal) => commands.requestAddress(command, signal), encodeAddress);
-  route("IpamDriver.ReleaseAddress", 3 * second, decodeReleaseAddress, (command, signal) => commands.releaseAddress(command, signal));
+  route("IpamDriver.ReleaseAddress", removal, decodeReleaseAddress, (command, signal) => commands.releaseAddress(command, signal));
   return routes;
 }

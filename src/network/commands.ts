@@ -94,20 +94,48 @@ export interface ReleaseAddress {
 
 /** What Docker's API says exists, for reconciliation. */
 export interface DockerTruth {
-  readonly networks: readonly {
-    readonly id: NetworkId;
-    readonly name: string;
-    readonly endpoints: readonly { readonly id: EndpointId; readonly container: ContainerIdentity | null }[];
-  }[];
+  /** When the reading began, in milliseconds since the epoch: what was removed after that is not taken back. */
+  readonly askedAt?: number;
+  readonly networks: readonly NetworkTruth[];
   /**
-   * CIDR text of every subnet of every Docker network, of whatever driver, whose addresses our IPAM driver hands out.
+   * Every subnet of every Docker network, of whatever driver, whose addresses our IPAM driver hands out.
    * Left out: not known, and then a pool that no network of ours claims is kept.
    */
-  readonly pools?: readonly string[];
+  readonly pools?: readonly PoolTruth[];
+}
+
+export interface NetworkTruth {
+  readonly id: NetworkId;
+  readonly name: string;
+  readonly endpoints: readonly EndpointTruth[];
+  /** The request by which Docker made it; left out: not told, and then an unknown network stays unknown. */
+  readonly made?: CreateNetwork;
+}
+
+export interface EndpointTruth {
+  readonly id: EndpointId;
+  readonly container: ContainerIdentity | null;
+  /** CIDR text and MAC of a container that runs; left out while it starts. */
+  readonly running?: { readonly ipv4: string | null; readonly ipv6: string | null; readonly mac: string };
+}
+
+export interface PoolTruth {
+  /** CIDR text. */
+  readonly prefix: string;
+  /** `--ip-range`, CIDR text. */
+  readonly range: string | null;
+  readonly gateway: string | null;
+  readonly aux: readonly string[];
+  /** CIDR text of every address that a container has. */
+  readonly addresses: readonly string[];
 }
 
 export interface ReconcileReport {
   readonly removedEndpoints: readonly EndpointId[];
   readonly removedNetworks: readonly NetworkId[];
   readonly identified: number;
+  /** What Docker has, Hawser had forgotten, and is known again: ids of networks and endpoints, prefixes of pools. */
+  readonly restored: readonly string[];
+  /** What could not be taken back, with the reason. */
+  readonly refused: readonly string[];
 }

@@ -3,9 +3,10 @@ import { HawserError } from "../std/errors.ts";
 import type { Cidr, Family, Ip, Mac } from "../std/ip.ts";
 import { addressOf, contains, familyOf, ipToBytes, macFromBytes, parseCidr, parseMac } from "../std/ip.ts";
 import type { CreateEndpoint, CreateEndpointReply } from "./commands.ts";
+import { isDead } from "./dead.ts";
 import { parseEndpointOptions } from "./options.ts";
-import { cablePlan } from "./plan.ts";
-import { addressesOf, nameOfEndpoint, nameOfNetwork, needNetwork, shortId, withEndpoint } from "./state.ts";
+import { cablePlan, removalOf } from "./plan.ts";
+import { addressesOf, nameOfEndpoint, nameOfNetwork, needNetwork, shortId, withEndpoint, withoutEndpoint } from "./state.ts";
 import { isUsable } from "./subnet.ts";
 import type { Context, Decision, Endpoint, Network, State, Subnet } from "./types.ts";
 
@@ -25,7 +26,9 @@ export function createEndpoint(state: State, command: CreateEndpoint, context: C
     throw new HawserError("ALREADY_EXISTS", `endpoint ${shortId(command.id)} exists already with other settings`);
   }
 
-  const others = [...state.endpoints.values()];
+  const heirless = [...state.endpoints.values()].filter((other) => gaveWay(other, network, [ipv4, ipv6], context));
+  const cleared = heirless.reduce((next, other) => withoutEndpoint(next, other.id), state);
+  const others = [...cleared.endpoints.values()];
   refuseTaken(others, [ipv4, ipv6]);
   const mac = asked ?? deriveMac(ipv4, others, context);
   const twin = others.find((other) => other.network === network.id && other.mac === mac);
@@ -52,8 +55,8 @@ export function createEndpoint(state: State, command: CreateEndpoint, context: C
   };
   const cable = cablePlan(endpoint);
   return {
-    next: withEndpoint(state, endpoint),
-    steps: [{ kind: "cable", cable }, { kind: "attach", cable }],
+    next: withEndpoint(cleared, endpoint),
+    steps: [...heirless.flatMap((other) => removalOf(other, needNetwork(state, other.network))), { kind: "cable", cable }, { kind: "attach", cable }],
     // Docker refuses an answer that names what it named itself.
     reply: { mac: asked ? null : mac },
   };
@@ -72,6 +75,15 @@ function addressIn(network: Network, subnet: Subnet | null, text: string | null,
   }
   if (ip === subnet.gateway) throw new HawserError("ALREADY_EXISTS", `${what}: ${ip} is the gateway of network ${nameOfNetwork(network)}`);
   return cidr;
+}
+
+/**
+ * An earlier owner of the address that Docker has forgotten: it is dead, or it never joined, because the answer to its
+ * CreateEndpoint was lost. Docker's address management never gives one address of a network to two that live.
+ */
+function gaveWay(other: Endpoint, network: Network, wanted: readonly (Cidr | null)[], context: Context): boolean {
+  const addresses = wanted.filter((cidr) => cidr !== null).map(addressOf);
+  return addressesOf(other).some((ip) => addresses.includes(ip)) && (isDead(other, context) || (other.network === network.id && other.state === "init"));
 }
 
 function refuseTaken(others: readonly Endpoint[], wanted: readonly (Cidr | null)[]): void {

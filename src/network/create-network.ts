@@ -119,7 +119,7 @@ function reserveAux(state: State, asked: SubnetRequest, context: Context): State
  * A number for the BPF maps: 24 bits of the id, so that one that has just been freed does not come again while
  * conntrack entries or events may still carry it. On a clash the next free one.
  */
-function numberFor(state: State, id: string): number {
+export function numberFor(state: State, id: string): number {
   const held = new Set([...state.networks.values()].map((network) => network.number));
   const parsed = Number.parseInt(id.slice(0, 6), 16);
   let number = Number.isNaN(parsed) ? 1 : parsed;

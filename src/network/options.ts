@@ -49,8 +49,8 @@ const others: Readonly<Record<string, Check>> = {
   [`${docker}internal`]: refuse("use --internal instead of -o"),
 };
 
-const networkKeys: readonly string[] = [...Object.values(meanings).flat(), ...Object.keys(others)];
-const endpointKeys: readonly string[] = [`${docker}endpoint.sysctls`, `${docker}endpoint.ifname`];
+export const networkKeys: readonly string[] = [...Object.values(meanings).flat(), ...Object.keys(others)];
+export const endpointKeys: readonly string[] = [`${docker}endpoint.sysctls`, `${docker}endpoint.ifname`];
 
 /**
  * Reads a network's `-o` options. Keys outside `com.docker.network.` and `hawser.` are nobody's and pass.
@@ -101,8 +101,13 @@ function readOne<T>(options: Options, keys: readonly string[], parse: (key: stri
 
 function refuseUnknown(key: string, known: readonly string[]): void {
   if (known.includes(key) || !(key.startsWith(docker) || key.startsWith("hawser."))) return;
-  const near = nearest(key, known, slip);
-  const mend = near === undefined ? `what is known here: ${known.join(", ")}` : `the nearest known one is ${near}`;
+  // The prefix is long and shared by all: how many letters may be wrong depends on what follows it.
+  const tail = (of: string): string => of.slice(of.lastIndexOf(".") + 1);
+  const near = known.find((each) => tail(each) === tail(key)) ?? nearest(key, known, () => Math.max(2, slip(tail(key).length)));
+  const family = known.filter((each) => each.startsWith(key.startsWith(docker) ? docker : "hawser."));
+  const mend = near === undefined
+    ? `what is known here: ${(family.length > 0 ? family : known).join(", ")}`
+    : `the nearest known one is ${near}`;
   throw new HawserError("BAD_OPTION", `option ${key} is not known; ${mend}`);
 }
 

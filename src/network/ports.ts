@@ -2,6 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
 import { addressOf, familyOf } from "../std/ip.ts";
+import { isDead } from "./dead.ts";
 import { gatewaysOf, nameOfEndpoint } from "./state.ts";
 import type { Context, Endpoint, Network, PortRequest, PublishedPort, State } from "./types.ts";
 
@@ -26,7 +27,7 @@ export function surroundingsOf(state: State, endpoint: Endpoint, context: Contex
   for (const other of state.endpoints.values()) {
     if (other.id === endpoint.id) continue;
     if (isSameContainer(other, endpoint)) before.push(...other.ports);
-    else for (const port of other.ports) held.push({ owner: other, port });
+    else if (!isDead(other, context)) for (const port of other.ports) held.push({ owner: other, port });
   }
   const hostAddresses = new Set<Ip>([...context.hostPrefixes.map(addressOf), ...gatewaysOf(state)]);
   return { held, before, hostAddresses, context };
@@ -34,7 +35,7 @@ export function surroundingsOf(state: State, endpoint: Endpoint, context: Contex
 
 /** Docker publishes on a container's next network before it revokes on the last one, so the same sandbox takes its own ports over. */
 export function isSameContainer(a: Endpoint, b: Endpoint): boolean {
-  return a.sandboxKey !== null && a.sandboxKey === b.sandboxKey;
+  return (a.sandboxKey !== null && a.sandboxKey === b.sandboxKey) || (a.container !== null && a.container.id === b.container?.id);
 }
 
 /** Every row that the requests become. @throws HawserError BAD_REQUEST, BAD_OPTION, UNSUPPORTED, PORT_IN_USE, NO_FREE_PORT */

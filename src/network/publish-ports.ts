@@ -1,5 +1,6 @@
 // ProgramExternalConnectivity: publishes what is asked for, takes back what is no longer, and leaves the rest alone.
 import type { PublishPorts } from "./commands.ts";
+import { isDead } from "./dead.ts";
 import { portPlan } from "./plan.ts";
 import { collides, isSameContainer, isSamePort, resolvePorts, surroundingsOf } from "./ports.ts";
 import { needEndpoint, needNetwork, withEndpoint } from "./state.ts";
@@ -25,7 +26,7 @@ export function publishPorts(state: State, command: PublishPorts, context: Conte
   let next = withEndpoint(state, { ...endpoint, portRequests, ports });
   const ours: PublishedPort[] = [...gone];
   for (const sibling of state.endpoints.values()) {
-    if (sibling.id === endpoint.id || !isSameContainer(sibling, endpoint)) continue;
+    if (sibling.id === endpoint.id || !(isSameContainer(sibling, endpoint) || isDead(sibling, context))) continue;
     const moved = sibling.ports.filter((old) => ports.some((port) => collides(old, port)));
     if (moved.length === 0) continue;
     removals.push(...moved.map((port): Step => ({ kind: "removePort", port: portPlan(sibling, needNetwork(state, sibling.network), port) })));

@@ -1,10 +1,12 @@
-// Reconciliation: what Docker no longer has goes, what it has gets its name and labels.
+// Reconciliation: what Docker no longer has goes, what it has gets its name and labels, what Hawser forgot is known again.
 import type { Cidr, Ip } from "../std/ip.ts";
 import { networkOf, parseCidr } from "../std/ip.ts";
 import type { DockerTruth, ReconcileReport } from "./commands.ts";
+import { isDead } from "./dead.ts";
 import { deleteNetwork } from "./delete-network.ts";
 import { removalOf } from "./plan.ts";
 import { released } from "./release-address.ts";
+import { restore } from "./restore.ts";
 import { addressesOf, endpointsOf, withEndpoint, withNetwork, withoutEndpoint, withoutPool, withPool } from "./state.ts";
 import type {
   ContainerIdentity, Context, Decision, Endpoint, EndpointId, Network, NetworkId, Pool, PoolId, State, Step, Subnet,
@@ -14,7 +16,8 @@ import type {
 export const grace = 60_000;
 
 export function reconcile(state: State, truth: DockerTruth, context: Context): Decision<ReconcileReport> {
-  const isOld = (made: number): boolean => context.now - made >= grace;
+  // A clock that was set back (R23) must not keep what is gone until it has caught up.
+  const isOld = (made: number): boolean => Math.abs(context.now - made) >= grace;
   const listed = new Map(truth.networks.map((network) => [network.id, network]));
   const steps: Step[] = [];
   const removedEndpoints: EndpointId[] = [];
@@ -38,7 +41,7 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
     for (const endpoint of endpointsOf(next, network.id)) {
       const container = containers.get(endpoint.id);
       if (container === undefined) {
-        if (!isOld(endpoint.createdAt)) continue;
+        if (!isOld(endpoint.createdAt) && !isDead(endpoint, context)) continue;
         steps.push(...removalOf(endpoint, network));
         removedEndpoints.push(endpoint.id);
         next = withoutEndpoint(next, endpoint.id);
@@ -48,8 +51,8 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
       }
     }
   }
-  next = withoutForgottenAddresses(next, truth, isOld);
-  return { next, steps, reply: { removedEndpoints, removedNetworks, identified } };
+  const { next: known, restored, refused } = restore(withoutForgottenAddresses(next, truth, isOld), truth, context);
+  return { next: known, steps, reply: { removedEndpoints, removedNetworks, identified, restored, refused } };
 }
 
 function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boolean {
@@ -66,7 +69,7 @@ function withoutPoolsOf(state: State, network: Network): State {
 /** Docker only logs a failed release and forgets the address, so what nobody claims any more is freed here. */
 function withoutForgottenAddresses(state: State, truth: DockerTruth, isOld: (made: number) => boolean): State {
   const claims = claimsByPool(state);
-  const elsewhere = truth.pools && new Set<Cidr>(truth.pools.map((text) => networkOf(parseCidr(text, "pool"))));
+  const elsewhere = truth.pools && new Set<Cidr>(truth.pools.map(({ prefix }) => networkOf(parseCidr(prefix, "pool"))));
   let next = state;
   for (const pool of state.pools.values()) {
     const claimed = claims.get(pool.prefix);

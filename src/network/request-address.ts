@@ -3,7 +3,8 @@ import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
 import { contains, familyOf, formatIp, ipToBigInt, lengthOf, parseIp } from "../std/ip.ts";
 import type { RequestAddress } from "./commands.ts";
-import { withPool } from "./state.ts";
+import { isDead } from "./dead.ts";
+import { addressesOf, withPool } from "./state.ts";
 import type { Span } from "./subnet.ts";
 import { isUsable, usableIn } from "./subnet.ts";
 import type { Context, Decision, Pool, State } from "./types.ts";
@@ -11,16 +12,16 @@ import type { Context, Decision, Pool, State } from "./types.ts";
 /** Answers `address/length`. @throws HawserError NOT_FOUND, BAD_REQUEST, IN_USE, NO_FREE_ADDRESS */
 export function requestAddress(state: State, command: RequestAddress, context: Context): Decision<string> {
   const pool = state.pools.get(command.pool);
-  if (!pool) throw new HawserError("NOT_FOUND", `address pool ${command.pool} is not known to Hawser; remove the network and create it again`);
+  if (!pool) throw new HawserError("NOT_FOUND", `address pool ${command.pool} is not known to Hawser; it is taken over from Docker within 30 seconds, try again`);
   const named = command.address !== "";
-  const address = named ? exactly(pool, command.address) : anyOf(pool, command.purpose);
+  const address = named ? exactly(state, pool, command.address, context) : anyOf(pool, command.purpose);
   const allocated = { ...pool.allocated, [address]: { purpose: command.purpose, at: context.now } };
   // A gateway is not taken from the round, so that a network's first container gets the address after it.
   const next = named || command.purpose === "gateway" ? pool.next : formatIp(ipToBigInt(address) + 1n, pool.family);
   return { next: withPool(state, { ...pool, allocated, next }), steps: [], reply: `${address}/${lengthOf(pool.prefix)}` };
 }
 
-function exactly(pool: Pool, text: string): Ip {
+function exactly(state: State, pool: Pool, text: string, context: Context): Ip {
   const address = parseIp(text.split("/", 1)[0] ?? "", "Address");
   if (familyOf(address) !== pool.family || !contains(pool.prefix, address)) {
     throw new HawserError("BAD_REQUEST", `Address: ${address} does not lie in the subnet ${pool.prefix}`);
@@ -29,7 +30,8 @@ function exactly(pool: Pool, text: string): Ip {
     throw new HawserError("BAD_REQUEST", `Address: ${address} is the network's own or broadcast address in ${pool.prefix}; choose another`);
   }
   const held = pool.allocated[address];
-  if (held) throw new HawserError("IN_USE", `address ${address} of ${pool.prefix} is in use already (${held.purpose}); choose another`);
+  const holder = [...state.endpoints.values()].find((endpoint) => addressesOf(endpoint).includes(address));
+  if (held && !(held.purpose === "endpoint" && holder && isDead(holder, context))) throw new HawserError("IN_USE", `address ${address} of ${pool.prefix} is in use already (${held.purpose}); choose another`);
   return address;
 }
 

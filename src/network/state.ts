@@ -52,7 +52,7 @@ export function needNetwork(state: State, id: NetworkId): Network {
   if (network) return network;
   throw new HawserError(
     "NOT_FOUND",
-    `network ${shortId(id)} is not known to Hawser; remove it and create it again (docker network rm, docker network create)`,
+    `network ${shortId(id)} is not known to Hawser; it is taken over from Docker within 30 seconds, see hawser network list`,
   );
 }
 

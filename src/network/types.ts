@@ -139,6 +139,19 @@ export interface Context {
   readonly pool: PoolConfig;
   /** Host ports found taken by other programs while this command was tried before, as `tcp 0.0.0.0 8080`. */
   readonly takenPorts: ReadonlySet<string>;
+  /** When each network, endpoint or pool was last removed, by id, in milliseconds since the epoch; the old ones are forgotten. */
+  readonly removed: ReadonlyMap<string, number>;
+  /** What stands on the host, read when asked for. */
+  readonly standing: () => Standing;
+}
+
+/** What the kernel still knows when the state has forgotten it. */
+export interface Standing {
+  /** Host ends of cables. */
+  readonly cables: ReadonlySet<string>;
+  /** By the networks' numbers. */
+  readonly gateways: ReadonlyMap<number, { readonly ipv4: Ip | null; readonly ipv6: Ip | null }>;
+  readonly ports: readonly PortPlan[];
 }
 
 export interface PoolConfig {

@@ -18,7 +18,7 @@ export const errorCodes = {
   DEADLINE: "The work took longer than its deadline and was undone; look at `hawser status`.",
   KERNEL: "The kernel refused a call; the message names the call and the errno.",
   STORE: "The state could not be read or written; the message names the file.",
-  AGENT_UNREACHABLE: "The agent does not answer on its socket; start it with `hawser agent` or pick another with --socket.",
+  AGENT_UNREACHABLE: "The agent does not answer on its socket; start it (`systemctl start hawser`, or `hawser agent`) or pick another with --socket.",
   INTERNAL: "Hawser is wrong here; please report it with the message.",
 } as const;
 

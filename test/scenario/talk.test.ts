@@ -4,17 +4,24 @@
 //    └ the host itself: gateway address, container addresses
 import test from "ava";
 import { expectDrops } from "../lab/drops.ts";
+import type { Place } from "../lab/place.ts";
 import { scene } from "../lab/scenario.ts";
 
 const stage = scene(test);
-const web = ["httpd", "-f", "-p", "80", "-h", "/www"];
-
-test.serial("containers on one network talk over TCP, UDP and ICMP, IPv4 and IPv6", async (t) => {
+/** c1 and c2 on a dual-stack network. */
+async function twoOnShop(): Promise<readonly [Place, Place]> {
   const { host } = stage;
   await host.network("shop", "--ipv6");
   await host.container("c1", ["--network", "shop"]);
   await host.container("c2", ["--network", "shop"]);
-  const [c1, c2] = [await host.inside("c1"), await host.inside("c2")];
+  return [await host.inside("c1"), await host.inside("c2")];
+}
+
+const web = ["httpd", "-f", "-p", "80", "-h", "/www"];
+
+test.serial("containers on one network talk over TCP, UDP and ICMP, IPv4 and IPv6", async (t) => {
+  const { host } = stage;
+  const [c1, c2] = await twoOnShop();
   const before = await host.drops();
   await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
   for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
@@ -69,10 +76,7 @@ test.serial("the host reaches containers by address, and they reach it by the ga
 
 test.serial("a datagram and a ping larger than the MTU arrive in both directions", async (t) => {
   const { host } = stage;
-  await host.network("shop", "--ipv6");
-  await host.container("c1", ["--network", "shop"]);
-  await host.container("c2", ["--network", "shop"]);
-  const [c1, c2] = [await host.inside("c1"), await host.inside("c2")];
+  const [c1, c2] = await twoOnShop();
   const before = await host.drops();
   await using _server = await c2.serve({ udp: [7000] });
   for (const address of [c2.ipv4, c2.ipv6]) {

@@ -33,7 +33,7 @@ export async function createVeth(socket: NetlinkSocket, spec: Parameters<Netlink
   ];
   const peer = nested(vethInfoPeer, [ifinfomsg(0), ...end(spec.peer, spec.peerMac)]);
   await socket.change(`create veth ${spec.name}`, rtm.newLink, nlmFlags.create | nlmFlags.exclusive, [
-    ifinfomsg(0),
+    ifinfomsg(spec.index ?? 0),
     ...end(spec.name, spec.mac),
     nested(ifla.linkinfo, [textAttribute(iflaInfo.kind, "veth"), nested(iflaInfo.data, [peer])]),
   ]);

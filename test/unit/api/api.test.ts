@@ -40,7 +40,7 @@ test("what the engine knows arrives unchanged, 64-bit counters included", async 
   t.deepEqual(await client.maps(), maps);
   t.deepEqual(await client.endpoint("db"), endpoints[3]);
   t.deepEqual(await client.network("back"), networks[1]);
-  t.deepEqual(await client.reconcile(), { removedEndpoints: [endpoints[0]?.id], removedNetworks: [], identified: 2 });
+  t.deepEqual(await client.reconcile(), { removedEndpoints: [endpoints[0]?.id], removedNetworks: [], identified: 2, restored: [], refused: [] });
   t.deepEqual(await client.sweep(), [{ kind: "link", name: "hwdeadbeef000" }]);
 });
 

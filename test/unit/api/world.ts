@@ -101,7 +101,7 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
 }
 
 export const commands: ApiCommands = {
-  reconcile: () => Promise.resolve({ removedEndpoints: [web.id], removedNetworks: [], identified: 2 }),
+  reconcile: () => Promise.resolve({ removedEndpoints: [web.id], removedNetworks: [], identified: 2, restored: [], refused: [] }),
   sweep: () => Promise.resolve([{ kind: "link", name: "hwdeadbeef000" }]),
 };
 

@@ -21,12 +21,17 @@ const world = {
     { Id: "c".repeat(64), Name: "odd", Driver: "macvlan", IPAM: { Driver: "hawser", Config: [{ Subnet: "10.44.0.64/26" }] } },
   ],
   [`/networks/${shop}`]: {
-    Id: shop, Name: "shop", Driver: "hawser",
+    Id: shop, Name: "shop", Driver: "hawser", EnableIPv6: false, Internal: true, Options: { "hawser.icc": "false" },
+    IPAM: { Driver: "hawser", Config: [{ Subnet: "10.44.0.0/26", Gateway: "10.44.0.1", IPRange: "10.44.0.32/27", AuxiliaryAddresses: { a: "10.44.0.5" } }] },
     Containers: {
-      [running]: { Name: "db", EndpointID: endpoint1 },
+      [running]: { Name: "db", EndpointID: endpoint1, MacAddress: "02:42:0a:2c:00:02", IPv4Address: "10.44.0.2/26", IPv6Address: "" },
       [`ep-${endpoint2}`]: { Name: "web", EndpointID: endpoint2 },
       [`ep-${endpoint3}`]: { Name: "nobody", EndpointID: endpoint3 },
     },
+  },
+  [`/networks/${"c".repeat(64)}`]: {
+    Id: "c".repeat(64), Name: "odd", Driver: "macvlan", IPAM: { Driver: "hawser", Config: [{ Subnet: "10.44.0.64/26" }] },
+    Containers: { [running]: { Name: "db", EndpointID: "e4".repeat(32), MacAddress: "02:42:0a:2c:00:42", IPv4Address: "10.44.0.66/26", IPv6Address: "" } },
   },
   "/containers/json": [
     { Id: running, Names: ["/web/db", "/db"], Labels: { tier: "db" } },
@@ -36,7 +41,7 @@ const world = {
 
 function door(socket: string) {
   const truths: DockerTruth[] = [];
-  const report: ReconcileReport = { removedEndpoints: [], removedNetworks: [], identified: 0 };
+  const report: ReconcileReport = { removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] };
   const reconcile = async (truth: DockerTruth): Promise<ReconcileReport> => {
     truths.push(truth);
     return report;
@@ -45,28 +50,39 @@ function door(socket: string) {
   return { truths, ...createDockerDoor({ docker: openDocker(socket), commands: { reconcile }, clock: systemClock, log }) };
 }
 
-test("the truth names our networks, their endpoints by container id or, while it starts, by name, and our pools", async (t) => {
+test("the truth names our networks and how they were made, their endpoints by container id or, while it starts, by name, and our pools", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world);
-  const truth = await readTruth(openDocker(docker.socket));
+  const truth = await readTruth(openDocker(docker.socket), 0);
   t.deepEqual(truth, {
+    askedAt: 0,
     networks: [{
       id: shop, name: "shop",
+      made: {
+        id: shop, ipv4: [{ pool: "10.44.0.0/26", gateway: "10.44.0.1", aux: { a: "10.44.0.5" } }], ipv6: [], internal: true, enableIpv4: true, enableIpv6: false,
+        options: { "hawser.icc": "false" },
+      },
       endpoints: [
-        { id: endpoint1, container: { id: running, name: "db", labels: { tier: "db" } } },
+        {
+          id: endpoint1, container: { id: running, name: "db", labels: { tier: "db" } },
+          running: { ipv4: "10.44.0.2/26", ipv6: null, mac: "02:42:0a:2c:00:02" },
+        },
         { id: endpoint2, container: { id: starting, name: "web", labels: {} } },
         { id: endpoint3, container: null },
       ],
     }],
-    pools: ["10.44.0.0/26", "10.44.0.64/26"],
+    pools: [
+      { prefix: "10.44.0.0/26", range: "10.44.0.32/27", gateway: "10.44.0.1", aux: ["10.44.0.5"], addresses: ["10.44.0.2/26"] },
+      { prefix: "10.44.0.64/26", range: null, gateway: null, aux: [], addresses: ["10.44.0.66/26"] },
+    ],
   } as never);
 });
 
 test("R92: only lists and networks are read, never a container", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world);
-  await readTruth(openDocker(docker.socket));
-  t.deepEqual(docker.asked, ["GET /networks", `GET /networks/${shop}`, "GET /containers/json"]);
+  await readTruth(openDocker(docker.socket), 0);
+  t.deepEqual(docker.asked, ["GET /networks", `GET /networks/${shop}`, `GET /networks/${"c".repeat(64)}`, "GET /containers/json"]);
   const folder = new URL("../../../src/docker/", import.meta.url);
   for (const file of readdirSync(folder)) t.notRegex(readFileSync(new URL(file, folder), "utf8"), /getContainer\s*\(/, file);
   const handlers = new URL("../../../src/libnetwork/", import.meta.url);
@@ -76,7 +92,7 @@ test("R92: only lists and networks are read, never a container", async (t) => {
 test("a network that goes while it is read is gone, not an error", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world, { [`/networks/${shop}`]: undefined });
-  const truth = await readTruth(openDocker(docker.socket));
+  const truth = await readTruth(openDocker(docker.socket), 0);
   t.deepEqual(truth.networks, []);
 });
 

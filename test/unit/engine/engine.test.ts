@@ -3,7 +3,7 @@ import test from "ava";
 import { StepFailure } from "../../../src/engine/commit.ts";
 import type { Json } from "../../../src/store/types.ts";
 import { HawserError } from "../../../src/std/errors.ts";
-import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network, networkCommand } from "./fake.ts";
+import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network, networkCommand, shop } from "./fake.ts";
 
 const port = { protocol: "tcp" as const, containerPort: 80, hostIp: null };
 
@@ -62,10 +62,7 @@ test("whichever step fails, everything before it is undone in reverse and nothin
 });
 
 test("errors while undoing do not stop it, are all reported, and ask for healing", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
+  const { host, engine } = await shop();
   host.before = (call) => {
     if (call.startsWith("do attach")) throw new HawserError("KERNEL", "no program");
     if (call.startsWith("undo attach")) throw new HawserError("KERNEL", "no link");
@@ -154,10 +151,7 @@ test("R11: a restart remembers networks, endpoints and ports, and claims what th
 });
 
 test("aborted between two steps, a command is undone and says so", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
+  const { host, engine } = await shop();
   const things = host.things();
   const controller = new AbortController();
   host.before = (call) => {
@@ -169,10 +163,7 @@ test("aborted between two steps, a command is undone and says so", async (t) => 
 });
 
 test("a removal whose step fails is a removal all the same: the state forgets it and the sweep takes the rest", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
+  const { host, engine } = await shop();
   const things = host.things();
   await engine.commands.createEndpoint(endpointCommand(1));
   await engine.commands.join(joinCommand(1));
@@ -186,12 +177,7 @@ test("a removal whose step fails is a removal all the same: the state forgets it
 });
 
 test("an ephemeral port that another program holds is exchanged for a free one", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
-  await engine.commands.createEndpoint(endpointCommand(1));
-  await engine.commands.join(joinCommand(1));
+  const { host, engine } = await shop(1);
   const refused = new Set<string>();
   host.before = (call) => {
     if (!call.startsWith("do claimPort tcp 0.0.0.0") || refused.size >= 3) return;
@@ -205,12 +191,7 @@ test("an ephemeral port that another program holds is exchanged for a free one",
 });
 
 test("a fixed port that another program holds is refused at once, with the doer's words", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
-  await engine.commands.createEndpoint(endpointCommand(1));
-  await engine.commands.join(joinCommand(1));
+  const { host, engine } = await shop(1);
   const things = host.things();
   host.before = (call) => {
     if (call.startsWith("do claimPort")) throw new HawserError("PORT_IN_USE", "tcp port 8080 is held by another program");
@@ -225,12 +206,7 @@ test("a fixed port that another program holds is refused at once, with the doer'
 });
 
 test("when every ephemeral port tried is taken, it gives up after a bounded number", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
-  await engine.commands.createEndpoint(endpointCommand(1));
-  await engine.commands.join(joinCommand(1));
+  const { host, engine } = await shop(1);
   host.before = (call) => {
     if (call.startsWith("do claimPort")) throw new HawserError("PORT_IN_USE", "taken");
   };
@@ -242,10 +218,7 @@ test("when every ephemeral port tried is taken, it gives up after a bounded numb
 });
 
 test("whoever wants to know of a join hears of it after the answer, and no longer once it left", async (t) => {
-  const host = fakeHost();
-  const engine = desk(host, memoryStore());
-  await engine.start();
-  await engine.commands.createNetwork(networkCommand());
+  const { engine } = await shop();
   await engine.commands.createEndpoint(endpointCommand(1));
   await engine.commands.createEndpoint(endpointCommand(2));
   const heard: string[] = [];
@@ -273,7 +246,7 @@ test("R16, R17: reconciling removes what Docker forgot and names what it has", a
   now = 120_000;
   const container = { id: "c".repeat(64), name: "db", labels: { tier: "db" } };
   const report = await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [{ id: endpointId(1), container }] }] });
-  t.deepEqual(report, { removedEndpoints: [endpointId(2)], removedNetworks: [], identified: 1 });
+  t.deepEqual(report, { removedEndpoints: [endpointId(2)], removedNetworks: [], identified: 1, restored: [], refused: [] });
   t.deepEqual(engine.queries.endpoints().map(({ name, network: on, labels }) => ({ name, on, labels })), [{ name: "db", on: "shop", labels: { tier: "db" } }]);
   t.false(host.things().some((thing) => thing.includes("hw00000000002")));
 });

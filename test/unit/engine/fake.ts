@@ -10,7 +10,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "counters" | "maps" | "dumpMap" | "inspect">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What is there now. */
@@ -41,10 +41,10 @@ export function fakeHost(): FakeHost {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
     claimPort: doer, port: doer, removePort: doer,
   };
-  const adopt = async (steps: readonly Step[]): Promise<AdoptReport> => {
+  const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
     const wanted = new Set(steps.map(describe));
-    const links = [...there].filter((thing) => !wanted.has(thing));
-    there.clear();
+    const links = unclaimed === "keep" ? [] : [...there].filter((thing) => !wanted.has(thing));
+    for (const thing of links) there.delete(thing);
     for (const thing of wanted) there.add(thing);
     return { removed: { links, pins: [], routes: [], entries: {} }, missing: [], failed: [] };
   };
@@ -55,6 +55,10 @@ export function fakeHost(): FakeHost {
     datapath: {
       doers,
       adopt,
+      standing: () => ({
+        cables: new Set([...there].filter((thing) => thing.startsWith("cable ")).map((thing) => thing.slice("cable ".length))),
+        gateways: new Map(), ports: [],
+      }),
       facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"] },
       counters: () => [],
       maps: () => [],
@@ -124,4 +128,17 @@ export function endpointCommand(n: number, on: NetworkId = network): CreateEndpo
 
 export function joinCommand(n: number, on: NetworkId = network): Join {
   return { id: endpointId(n), network: on, sandboxKey: `/run/docker/netns/${n}`, ports: [] };
+}
+
+/** A started desk with one network and these endpoints joined to it. */
+export async function shop(...joined: readonly number[]): Promise<{ readonly host: FakeHost; readonly engine: ReturnType<typeof desk> }> {
+  const host = fakeHost();
+  const engine = desk(host, memoryStore());
+  await engine.start();
+  await engine.commands.createNetwork(networkCommand());
+  for (const n of joined) {
+    await engine.commands.createEndpoint(endpointCommand(n));
+    await engine.commands.join(joinCommand(n));
+  }
+  return { host, engine };
 }

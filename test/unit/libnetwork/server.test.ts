@@ -48,7 +48,7 @@ const malformed: readonly (readonly [string, unknown, string])[] = [
   ["IpamDriver.RequestPool", "", "the request has no body; Docker lost it on a retry, so please try again"],
   ["IpamDriver.RequestPool", { V6: 1 }, "V6: 1 is not true or false"],
   ["IpamDriver.RequestAddress", { Address: "" }, "PoolID is missing; it must be a string"],
-  ["IpamDriver.RequestAddress", { PoolID: "10.50.0.0/24", Address: "10.50.0.999" }, "address pool 10.50.0.0/24 is not known to Hawser; remove the network and create it again"],
+  ["IpamDriver.RequestAddress", { PoolID: "10.50.0.0/24", Address: "10.50.0.999" }, "address pool 10.50.0.0/24 is not known to Hawser; it is taken over from Docker within 30 seconds, try again"],
   ["IpamDriver.ReleaseAddress", { PoolID: "x", Address: "banana" }, 'Address: "banana" is not an IPv4 or IPv6 address'],
 ];
 

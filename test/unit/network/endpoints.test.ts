@@ -37,7 +37,7 @@ test("the network's MTU, else the uplink's, is on the cable", (t) => {
 });
 
 test("what cannot be is refused with a sentence", (t) => {
-  const taken = after(made(network()), plugged(endpoint({ id: web, mac: "02:11:22:33:44:55" })));
+  const taken = after(made(network()), plugged(endpoint({ id: web, mac: "02:11:22:33:44:55" })), joined(joining({ id: web })));
   t.deepEqual([
     refused({ network: networkId("dead") }),
     refused({ ipv4: "10.51.0.2/24" }),
@@ -55,7 +55,7 @@ test("what cannot be is refused with a sentence", (t) => {
     refused({ ipv4: "10.50.0.3/24", mac: "02:11:22:33:44:55" }, taken),
     refused({ id: endpointId("3eb100000001"), ipv4: "10.50.0.3/24" }, taken),
   ], [
-    "NOT_FOUND: network dead00000000 is not known to Hawser; remove it and create it again (docker network rm, docker network create)",
+    "NOT_FOUND: network dead00000000 is not known to Hawser; it is taken over from Docker within 30 seconds, see hawser network list",
     "BAD_REQUEST: Interface.Address: 10.51.0.2 is no host's address in the subnet 10.50.0.0/24",
     "BAD_REQUEST: Interface.Address: 10.50.0.0 is no host's address in the subnet 10.50.0.0/24",
     "ALREADY_EXISTS: Interface.Address: 10.50.0.1 is the gateway of network 540900000000",

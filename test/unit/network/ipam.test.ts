@@ -136,7 +136,7 @@ test("a full pool, a held address and one outside are refused with a sentence", 
     "BAD_REQUEST: Address: 10.50.0.8 does not lie in the subnet 10.50.0.0/29",
     "BAD_REQUEST: Address: 10.50.0.7 is the network's own or broadcast address in 10.50.0.0/29; choose another",
     "BAD_REQUEST: Address: fd50::1 does not lie in the subnet 10.50.0.0/29",
-    "NOT_FOUND: address pool 10.99.0.0/24 is not known to Hawser; remove the network and create it again",
+    "NOT_FOUND: address pool 10.99.0.0/24 is not known to Hawser; it is taken over from Docker within 30 seconds, try again",
   ]);
 });
 

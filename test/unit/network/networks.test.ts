@@ -44,6 +44,8 @@ const wrongOptions: readonly (readonly [string, string, string])[] = [
   ["com.docker.network.bridge.gateway_mode_ipv4", "routed", "UNSUPPORTED: option com.docker.network.bridge.gateway_mode_ipv4=routed is not supported; Hawser does nat only"],
   ["com.docker.network.bridge.gateway_mode_ipv6", "Nat", 'BAD_OPTION: option com.docker.network.bridge.gateway_mode_ipv6: "Nat" is not nat'],
   ["com.docker.network.driver.mut", "1400", "BAD_OPTION: option com.docker.network.driver.mut is not known; the nearest known one is com.docker.network.driver.mtu"],
+  ["com.docker.network.mtu", "1400", "BAD_OPTION: option com.docker.network.mtu is not known; the nearest known one is com.docker.network.driver.mtu"],
+  ["hawser.bogus", "1", "BAD_OPTION: option hawser.bogus is not known; what is known here: hawser.mtu, hawser.masquerade, hawser.icc, hawser.host_binding_ipv4, hawser.host_binding_ipv6, hawser.host_ipv4, hawser.host_ipv6, hawser.container_iface_prefix"],
   ["hawser.masqerade", "true", "BAD_OPTION: option hawser.masqerade is not known; the nearest known one is hawser.masquerade"],
   ["com.docker.network.enable_ipv6", "true", "UNSUPPORTED: option com.docker.network.enable_ipv6 is not supported: use --ipv6 instead of -o"],
 ];

@@ -15,7 +15,7 @@ const minute = laterBy(60_000);
 
 test("names and labels are learnt once (R17)", (t) => {
   const first = reconcile(full, truth({ id: db, container }, { id: web, container: null }), context);
-  t.deepEqual([first.steps, first.reply], [[], { removedEndpoints: [], removedNetworks: [], identified: 1 }]);
+  t.deepEqual([first.steps, first.reply], [[], { removedEndpoints: [], removedNetworks: [], identified: 1, restored: [], refused: [] }]);
   t.is(first.next.networks.get(shop)?.name, "shop");
   t.deepEqual(first.next.endpoints.get(db)?.container, container);
   const again = reconcile(first.next, truth({ id: db, container }, { id: web, container: null }), context);
@@ -36,13 +36,18 @@ test("an endpoint that Docker no longer lists goes, unless it is younger than a 
   t.deepEqual([late.reply.removedEndpoints, [...late.next.endpoints.keys()]], [[db], [web]]);
 });
 
+test("a clock that is set back an hour keeps nothing that is gone, and one that slews takes nothing that starts (R23)", (t) => {
+  t.deepEqual(reconcile(full, truth({ id: web, container: null }), laterBy(-3_600_000)).reply.removedEndpoints, [db]);
+  t.deepEqual(reconcile(full, truth({ id: web, container: null }), laterBy(-500)).reply.removedEndpoints, []);
+});
+
 test("a network that Docker no longer has goes with its endpoints and its pool, unless it is younger than a minute (R16)", (t) => {
   t.is(reconcile(full, nothing, laterBy(59_999)).next, full);
   const held = requestPool(emptyState, pool({ pool: "10.50.0.0/24" }), context).next;
   const state = plugged(endpoint())(made(network())(held).next).next;
   const late = reconcile(state, nothing, minute);
   t.deepEqual(printSteps(late.steps), ["detach hwdb010000000", "removeCable hwdb010000000 hwdb010000000c 02:42:0a:32:00:02 1500", "removeNetwork 540900 10.50.0.0/24 10.50.0.1 masquerade"]);
-  t.deepEqual([late.next, late.reply], [emptyState, { removedEndpoints: [db], removedNetworks: [shop], identified: 0 }]);
+  t.deepEqual([late.next, late.reply], [emptyState, { removedEndpoints: [db], removedNetworks: [shop], identified: 0, restored: [], refused: [] }]);
 });
 
 test("addresses that no endpoint holds are freed after a minute; gateway, aux and live ones stay (R94)", (t) => {
@@ -62,7 +67,7 @@ test("addresses that no endpoint holds are freed after a minute; gateway, aux an
 test("a pool that no network of ours claims goes only when Docker is known to have none on it", (t) => {
   const state = requestPool(emptyState, pool({ pool: "10.50.0.0/24" }), context).next;
   t.is(reconcile(state, nothing, minute).next, state);
-  t.is(reconcile(state, { ...nothing, pools: ["10.50.0.0/24"] }, minute).next, state);
+  t.is(reconcile(state, { ...nothing, pools: [{ prefix: "10.50.0.0/24", range: null, gateway: null, aux: [], addresses: [] }] }, minute).next, state);
   t.is(reconcile(state, { ...nothing, pools: [] }, laterBy(59_999)).next, state);
   t.deepEqual(reconcile(state, { ...nothing, pools: [] }, minute).next, emptyState);
 });

@@ -15,6 +15,9 @@ import { parseCidr, parseIp } from "../../../src/std/ip.ts";
 
 export const noon = Date.UTC(2026, 0, 1, 12);
 
+/** A host on which no cable has gone. */
+const everyCable: ReadonlySet<string> = Object.assign(new Set<string>(), { has: () => true });
+
 export const context: Context = {
   now: noon,
   random: () => 0.25,
@@ -23,6 +26,8 @@ export const context: Context = {
   ipv6: true,
   pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
   takenPorts: new Set(),
+  removed: new Map(),
+  standing: () => ({ cables: everyCable, gateways: new Map(), ports: [] }),
 };
 
 export const laterBy = (ms: number): Context => ({ ...context, now: noon + ms });

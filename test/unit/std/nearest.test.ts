@@ -1,3 +1,4 @@
+// Which known word a mistyped one meant, and when none is near enough.
 import test from "ava";
 import { nearest, slip } from "../../../src/std/nearest.ts";
 

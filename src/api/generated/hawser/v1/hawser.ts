@@ -217,6 +217,10 @@ export interface ReconcileResponse {
   removedEndpoints: string[];
   removedNetworks: string[];
   identified: number;
+  /** What Docker has and Hawser had forgotten: ids of networks and endpoints, prefixes of pools. */
+  restored: string[];
+  /** What could not be taken back, with the reason. */
+  refused: string[];
 }
 
 export interface SweepRequest {
@@ -2269,7 +2273,7 @@ export const ReconcileRequest: MessageFns<ReconcileRequest> = {
 };
 
 function createBaseReconcileResponse(): ReconcileResponse {
-  return { removedEndpoints: [], removedNetworks: [], identified: 0 };
+  return { removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] };
 }
 
 export const ReconcileResponse: MessageFns<ReconcileResponse> = {
@@ -2282,6 +2286,12 @@ export const ReconcileResponse: MessageFns<ReconcileResponse> = {
     }
     if (message.identified !== 0) {
       writer.uint32(24).uint32(message.identified);
+    }
+    for (const v of message.restored) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.refused) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -2321,6 +2331,22 @@ export const ReconcileResponse: MessageFns<ReconcileResponse> = {
             }
 
             message.identified = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.restored.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.refused.push(reader.string());
             continue;
           }
         }
