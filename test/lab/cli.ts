@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { labIds, names } from "./names.ts";
 import { leaks, remove } from "./remove.ts";
+import { messageOf } from "../../src/std/errors.ts";
 import { lab, openLab, type World } from "./world.ts";
 
 const usage = `Usage: scripts/lab COMMAND
@@ -22,62 +23,73 @@ The world is called "lab" unless --id says otherwise; HAWSER_LAB picks another f
 const [command, ...args] = process.argv.slice(2);
 const id = process.env["HAWSER_LAB"] ?? "lab";
 
-switch (command) {
-  case "up": {
-    const option = args.indexOf("--id");
-    const name = option < 0 ? id : (args[option + 1] ?? id);
-    const hosts = Number(args.find((text, index) => /^\d+$/.test(text) && (option < 0 || index !== option + 1)) ?? 1);
-    const started = performance.now();
-    const world = await lab({ id: name, hosts, agent: !args.includes("--plain"), owner: Number(process.env["HAWSER_LAB_OWNER"] ?? 0) });
-    console.log(`lab ${name} is up after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    describe(world);
-    break;
-  }
-  case "status": {
-    const ids = labIds();
-    if (ids.length === 0) console.log("no lab stands");
-    for (const each of ids) {
-      if (existsSync(`${names(each).directory}/world.json`)) {
-        console.log(`lab ${each}`);
-        describe(openLab(each));
-      } else {
-        console.log(`lab ${each} is broken:\n${leaks(each).join("\n")}`);
+try {
+  await run();
+} catch (error) {
+  process.stderr.write(`lab: ${process.env["HAWSER_DEBUG"] === undefined ? messageOf(error) : String((error as Error).stack)}\n`);
+  process.exitCode = 1;
+}
+
+async function run(): Promise<void> {
+  switch (command) {
+    case "up": {
+      const option = args.indexOf("--id");
+      const name = option < 0 ? id : (args[option + 1] ?? id);
+      const count = args.find((text, index) => !text.startsWith("--") && (option < 0 || index !== option + 1)) ?? "1";
+      if (!/^[1-9]$/.test(count)) throw new Error(`${JSON.stringify(count)} is no number of hosts; 1 to 9 are`);
+      const hosts = Number(count);
+      const started = performance.now();
+      const world = await lab({ id: name, hosts, agent: !args.includes("--plain"), owner: Number(process.env["HAWSER_LAB_OWNER"] ?? 0) });
+      console.log(`lab ${name} is up after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      describe(world);
+      break;
+    }
+    case "status": {
+      const ids = labIds();
+      if (ids.length === 0) console.log("no lab stands");
+      for (const each of ids) {
+        if (existsSync(`${names(each).directory}/world.json`)) {
+          console.log(`lab ${each}`);
+          describe(openLab(each));
+        } else {
+          console.log(`lab ${each} is broken:\n${leaks(each).join("\n")}`);
+        }
       }
+      break;
     }
-    break;
-  }
-  case "exec":
-    enter(args[0], args.slice(1));
-    break;
-  case "docker":
-    enter(args[0], ["docker", "-H", "unix:///run/docker.sock", ...args.slice(1)]);
-    break;
-  case "hawser":
-    enter(args[0], [`${import.meta.dirname}/../../bin/hawser`, ...args.slice(1)]);
-    break;
-  case "down": {
-    const name = args[0] ?? id;
-    await remove(name);
-    const left = leaks(name);
-    if (left.length > 0) throw new Error(`left behind:\n${left.join("\n")}`);
-    console.log(`lab ${name} is gone`);
-    break;
-  }
-  case "sweep":
-    for (const each of labIds()) {
-      if (isWanted(each)) continue;
-      await remove(each);
-      console.log(`removed lab ${each}, whose maker is gone`);
+    case "exec":
+      enter(args[0], args.slice(1));
+      break;
+    case "docker":
+      enter(args[0], ["docker", "-H", "unix:///run/docker.sock", ...args.slice(1)]);
+      break;
+    case "hawser":
+      enter(args[0], [`${import.meta.dirname}/../../bin/hawser`, ...args.slice(1)]);
+      break;
+    case "down": {
+      const name = args[0] ?? id;
+      await remove(name);
+      const left = leaks(name);
+      if (left.length > 0) throw new Error(`left behind:\n${left.join("\n")}`);
+      console.log(`lab ${name} is gone`);
+      break;
     }
-    break;
-  case undefined:
-  case "help":
-  case "--help":
-    process.stdout.write(usage);
-    break;
-  default:
-    process.stderr.write(`there is no command ${JSON.stringify(command)}\n\n${usage}`);
-    process.exitCode = 2;
+    case "sweep":
+      for (const each of labIds()) {
+        if (isWanted(each)) continue;
+        await remove(each);
+        console.log(`removed lab ${each}, whose maker is gone`);
+      }
+      break;
+    case undefined:
+    case "help":
+    case "--help":
+      process.stdout.write(usage);
+      break;
+    default:
+      process.stderr.write(`there is no command ${JSON.stringify(command)}\n\n${usage}`);
+      process.exitCode = 2;
+  }
 }
 
 function describe(world: World): void {
@@ -96,7 +108,8 @@ function enter(name: string | undefined, command: readonly string[]): void {
   const world = openLab(id);
   const place = [...world.hosts, world.neighbour, world.router, world.outside].find((each) => each.name === name);
   if (place === undefined || command.length === 0) {
-    process.stderr.write(usage);
+    const places = [...world.hosts.map((host) => host.name), "nb", "rt", "out"].join(", ");
+    process.stderr.write(`${place === undefined ? `there is no place ${JSON.stringify(name ?? "")}; there are ${places}` : `what shall run on ${place.name}?`}\n\n${usage}`);
     process.exitCode = 2;
     return;
   }

@@ -151,6 +151,8 @@ mount --make-rprivate /
 hostname ${name}
 mount -t tmpfs tmpfs /run
 mkdir -p /run/docker/plugins /run/containerd /run/lock
+# Not the machine's below it: a test that takes the bpffs away would leave its pins there.
+while umount /sys/fs/bpf 2>/dev/null; do :; done
 mount -t bpf bpf /sys/fs/bpf
 mount --bind ${directory}/resolv.conf /etc/resolv.conf
 echo $$ > ${directory}/holder.pid.new

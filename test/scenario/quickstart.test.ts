@@ -12,7 +12,7 @@ test.serial("quickstart --lab shows two containers that talk, and leaves nothing
   const { code, stdout, stderr } = await run(["scripts/quickstart", "--lab"], { timeoutMs: 170_000, mayFail: true });
   t.is(code, 0, stdout + stderr);
   t.regex(stdout, /2 packets transmitted, 2 packets received/);
-  t.is([...stdout.matchAll(/hello from a container/g)].length, 3, "by name, by 127.0.0.1 and by the host's address");
+  t.is([...stdout.matchAll(/hello from a container/g)].length, 4, "by name, by 127.0.0.1, by the host's address, and from beyond the router");
   t.regex(stdout, /quickstart-web +quickstart +80\/tcp +0\.0\.0\.0:8080/);
   t.deepEqual(labIds().filter((id) => id.startsWith("q") && !before.includes(id)), []);
 });
