@@ -15,17 +15,24 @@ export async function publishEndpoint(host: Host, plan: EndpointPlan): Promise<v
   const known = endpoints.get(link.index);
   const entry = entryOf(plan, link.index, known !== undefined && isOf(plan, known) ? known.identity : 0);
   const stale = addressesOf(plan).filter((address) => !sameEndpoint(addresses.get(address), entry));
-  if (stale.length === 0 && sameEndpoint(known, entry)) return;
-  for (const address of stale) {
-    if (addresses.get(address)?.ifindex !== entry.ifindex) host.conntrack.flushAddress(address);
+  if (stale.length > 0 || !sameEndpoint(known, entry)) {
+    for (const address of stale) {
+      if (addresses.get(address)?.ifindex !== entry.ifindex) host.conntrack.flushAddress(address);
+    }
+    endpoints.set(link.index, entry);
+    for (const address of addressesOf(plan)) addresses.set(address, entry);
   }
-  endpoints.set(link.index, entry);
-  for (const address of addressesOf(plan)) addresses.set(address, entry);
+  if (!link.up) await host.netlink.setLink(link.index, { up: true });
 }
 
-/** Entries that meanwhile belong to another endpoint stay. */
+/**
+ * Entries that meanwhile belong to another endpoint stay. The host end goes down first: what a namespace in its last
+ * breath still sends is then no packet of an unknown endpoint.
+ */
 export async function withdrawEndpoint(host: Host, plan: EndpointPlan): Promise<void> {
   const { endpoints, addresses } = host.tables;
+  const link = await host.netlink.link(plan.hostInterface);
+  if (link?.up === true) await host.netlink.setLink(link.index, { up: false });
   for (const address of addressesOf(plan).toReversed()) {
     const entry = addresses.get(address);
     if (entry === undefined || isOf(plan, entry)) {
@@ -33,7 +40,6 @@ export async function withdrawEndpoint(host: Host, plan: EndpointPlan): Promise<
       host.conntrack.flushAddress(address);
     }
   }
-  const link = await host.netlink.link(plan.hostInterface);
   if (link !== undefined) {
     endpoints.delete(link.index);
     return;
