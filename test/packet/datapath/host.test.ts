@@ -1,6 +1,7 @@
 // The host changes under a running datapath: devices, addresses and routes come and go.
 import assert from "node:assert/strict";
 import type { HostFacts } from "../../../src/datapath/types.ts";
+import { sits, tcx } from "./abilities.ts";
 import { inOwnHost } from "./namespace.ts";
 import { shop } from "./plans.ts";
 
@@ -46,7 +47,7 @@ await inOwnHost(import.meta.url, {
       using link = kernel.openPinnedLink(`${bpffs}/links/netdev@${name}`);
       return link.id;
     };
-    const first = idOf("wan0");
+    const first = tcx ? idOf("wan0") : undefined;
     ip("link set wan0 down");
     ip("link set wan0 name old0");
     ip("link set old0 up");
@@ -57,8 +58,8 @@ await inOwnHost(import.meta.url, {
     ip("route add default via 198.51.100.1 metric 50");
     ip("route add default via 192.0.2.1 metric 70");
     await until("both are uplinks", () => datapath.facts.uplinks.join() === "old0,wan0");
-    assert.notEqual(idOf("wan0"), first);
-    assert.ok(idOf("old0") > 0);
+    if (tcx) assert.notEqual(idOf("wan0"), first);
+    assert.ok(sits(bpffs, "netdev", "wan0", "ingress") && sits(bpffs, "netdev", "old0", "ingress"));
   },
 
   "the host's addresses are told to the programs as they come and go (R102)": async ({ open, ip, until }) => {

@@ -12,6 +12,7 @@ import type { Kernel, Netlink } from "../../../src/kernel/types.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { parseMac } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
+import { patience } from "../../lab/run.ts";
 
 /** One host with one uplink, `wan0` 192.0.2.10/24 and 2001:db8:1::10/64, whose far end `lan0` is in the namespace too. */
 export interface World {
@@ -24,7 +25,7 @@ export interface World {
   open(changes?: Partial<DatapathOptions>): Promise<Datapath>;
   /** Runs `ip` with these words; returns what it prints. */
   ip(words: string): string;
-  /** Waits until the claim holds. @throws after 5 s, naming it */
+  /** Waits until the claim holds. @throws after a while, naming it */
   until(claim: string, holds: () => boolean | Promise<boolean>): Promise<void>;
 }
 
@@ -98,7 +99,7 @@ async function runCase(run: Case | undefined): Promise<void> {
 }
 
 async function until(claim: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 5000;
+  const end = Date.now() + 5000 * patience;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`never true: ${claim}`);
     await systemClock.sleep(10);

@@ -8,6 +8,7 @@ import type { Datapath, DropEvent } from "../../../src/datapath/types.ts";
 import { parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { inOwnHost } from "./namespace.ts";
 import type { World } from "./namespace.ts";
+import { patience } from "../../lab/run.ts";
 import { doAll } from "./perform.ts";
 import { cable, cableA, cableB, desired, endpoint, port, shop } from "./plans.ts";
 
@@ -112,7 +113,7 @@ function plug({ ip }: World, namespace: string, device: string, host: number, su
 
 /** `nsenter`, because `ip netns exec` mounts a /sys that hides our pins from what it runs. */
 function inside(namespace: string, command: readonly string[]): string {
-  return execFileSync("nsenter", [`--net=/run/netns/${namespace}`, ...command], { encoding: "utf8", timeout: 4000, stdio: ["ignore", "pipe", "pipe"] });
+  return execFileSync("nsenter", [`--net=/run/netns/${namespace}`, ...command], { encoding: "utf8", timeout: 4000 * patience, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 function ping(namespace: string, target: string): void {

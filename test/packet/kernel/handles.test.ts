@@ -25,11 +25,12 @@ function methodsOf(handle: object): [string, Call][] {
 test("every method of the addon's handles throws EBADF once closed, whatever its arguments", async () => {
   const native = addon();
   const ringMap = native.createMap(27, "hwt_ring", 0, 0, 4096, 0);
-  const program = native.loadInstructions(3, "hwt", "GPL", Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0));
+  // XDP: the links on devices that every kernel has.
+  const program = native.loadInstructions(6, "hwt", "GPL", Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0));
   const handles = {
     map: native.createMap(1, "hwt_map", 4, 4, 1, 0),
     program,
-    link: native.attachDevice(program, 1, 46, 0),
+    link: native.attachDevice(program, 1, 37, 2),
     ring: new native.RingReader(ringMap, 1, () => {}),
     netlink: new native.NetlinkSocket(undefined, 0, () => {}),
   };
@@ -48,9 +49,9 @@ test("every method of the addon's handles throws EBADF once closed, whatever its
 
 test("every method of the kernel's handles throws once closed", async () => {
   const object = await kernel.loadObject(await objectOf("counters"));
-  const [program, map] = [object.programs.get("first"), object.maps.get("counts")];
-  assert.ok(program && map);
-  const link = kernel.attachTcx(program, 1, "ingress");
+  const [program, passes, map] = [object.programs.get("first"), object.programs.get("passes"), object.maps.get("counts")];
+  assert.ok(program && passes && map);
+  const link = kernel.attachXdp(passes, 1, "generic");
   link.close();
   object.close();
   object[Symbol.dispose]();

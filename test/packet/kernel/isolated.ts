@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createKernel } from "../../../src/kernel/index.ts";
+import { patience } from "../../lab/run.ts";
 
 const run = promisify(execFile);
 const chosen = process.env["HAWSER_ISOLATED"];
@@ -23,11 +24,11 @@ export function isolatedTests(url: string): (title: string, body: () => Promise<
       const command = ["--net", "--mount", "--propagation", "private", "--", process.execPath, fileURLToPath(url)];
       const folder = mkdtempSync(join(tmpdir(), "hwt-kernel-"));
       try {
-        await run("unshare", command, { env: { ...process.env, HAWSER_ISOLATED: title, HAWSER_SCRATCH: folder }, timeout: 30_000 });
+        await run("unshare", command, { env: { ...process.env, HAWSER_ISOLATED: title, HAWSER_SCRATCH: folder }, timeout: 30_000 * patience });
         t.pass();
       } catch (error) {
         const { stderr, message, killed } = error as Error & { stderr?: string; killed?: boolean };
-        t.fail(killed ? `it did not end in 30 s: a handle keeps the process alive\n${stderr ?? ""}` : stderr || message);
+        t.fail(killed ? `it did not end in time: a handle keeps the process alive\n${stderr ?? ""}` : stderr || message);
       } finally {
         rmSync(folder, { recursive: true }); // what was mounted in it went with the mount namespace
       }
@@ -75,7 +76,7 @@ export function privateBpffs(): string {
 
 /** Waits until a fact holds. */
 export async function until(what: string | (() => string), holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 5000; Date.now() < end; ) {
+  for (const end = Date.now() + 5000 * patience; Date.now() < end; ) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

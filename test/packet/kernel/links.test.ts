@@ -52,9 +52,17 @@ async function counters(): Promise<{ object: KernelObject; first: KernelProgram;
   return { object, first, second, seen: (who) => numberOf(counts.get(u32(who))) };
 }
 
+/** Linux before 6.6: says so with EINVAL, and nothing is attached. @returns whether that is the case here */
+function refusesTcx(program: KernelProgram, ifindex: number): boolean {
+  if (kernel.probeTcx()) return false;
+  assert.throws(() => kernel.attachTcx(program, ifindex, "ingress"), { errno: 22, syscall: "BPF_LINK_CREATE" });
+  return true;
+}
+
 test("R14: a TCX link swaps its program without missing a packet", async () => {
   await using wire = await layWire();
   const { object, first, second, seen } = await counters();
+  if (refusesTcx(first, wire.to)) return object.close();
   using link = kernel.attachTcx(first, wire.to, "ingress");
   assert.ok(link.id > 0);
   await wire.send(3);
@@ -76,6 +84,7 @@ test("R11: a pinned link carries on without its handle; reopened it updates, det
   await using wire = await layWire();
   const { object, first, second, seen } = await counters();
   using _object = object;
+  if (refusesTcx(first, wire.to)) return;
   const path = join(privateBpffs(), "first@vb");
   {
     using link = kernel.attachTcx(first, wire.to, "ingress");
@@ -97,6 +106,7 @@ test("an unpinned link ends with its handle", async () => {
   await using wire = await layWire();
   const { object, first, seen } = await counters();
   using _object = object;
+  if (refusesTcx(first, wire.to)) return;
   const link = kernel.attachTcx(first, wire.to, "ingress");
   link.close();
   await wire.send(2);
@@ -140,7 +150,9 @@ test("a clsact filter lives without us, on egress as well", async () => {
 test("attaching to a device that is not there says ENODEV and names it", async () => {
   const { object, first } = await counters();
   using _object = object;
-  assert.throws(() => kernel.attachTcx(first, 4321, "ingress"), { errno: 19, syscall: "BPF_LINK_CREATE", detail: "device 4321" });
+  if (!refusesTcx(first, 4321)) {
+    assert.throws(() => kernel.attachTcx(first, 4321, "ingress"), { errno: 19, syscall: "BPF_LINK_CREATE", detail: "device 4321" });
+  }
   assert.throws(() => kernel.attachClsact(first, 4321, "ingress", 1, 1), { name: "KernelError" });
 });
 
