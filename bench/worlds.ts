@@ -6,7 +6,9 @@
 import { join } from "node:path";
 import { openDatapath } from "../src/datapath/bootstrap.ts";
 import { cgroupRoot } from "../src/datapath/kernel-facts.ts";
-import type { Doers, Step } from "../src/network/types.ts";
+import { mapPath } from "../src/datapath/pins.ts";
+import type { Doers, NetworkPlan, Step } from "../src/network/types.ts";
+import type { PolicyTables } from "../src/policy/types.ts";
 import { createKernel, openNetlink } from "../src/kernel/index.ts";
 import { systemClock } from "../src/std/clock.ts";
 import { parseCidr, parseIp, parseMac } from "../src/std/ip.ts";
@@ -37,22 +39,42 @@ function layout(name: string, prefix: string, wire: string, subnet: string): Lay
   };
 }
 
+export interface HawserWorld extends World {
+  /** Puts a policy in force. */
+  install(tables: PolicyTables): Promise<void>;
+  forgetFlows(): void;
+}
+
+export interface HawserOptions {
+  /** Of a and of b; 0: as if no policy were for them. */
+  readonly identities?: readonly [number, number];
+  readonly masquerade?: boolean;
+}
+
 /** Endpoints made by the very doers that the agent uses. */
-export async function hawserWorld(stack: AsyncDisposableStack): Promise<World> {
+export async function hawserWorld(stack: AsyncDisposableStack, { identities: [ofA, ofB] = [0, 0], masquerade = true }: HawserOptions = {}): Promise<HawserWorld> {
   const world = layout("hawser", "hw-", "192.0.2", "10.44.0");
   makeWire(world);
   const netlink = stack.use(await openNetlink());
+  const kernel = createKernel();
+  const network = { ...networkPlan, masquerade };
   const datapath = stack.use(await openDatapath({
-    bpffs: "/run/hawser/bpf", objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: [world.uplink], ipv6: false, betweenNetworks: false,
-    kernel: createKernel(), netlink, log: createLog((line) => console.error(line), Date.now, "warn"), clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
+    bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: [world.uplink], ipv6: false, betweenNetworks: false,
+    published: true, untilIdentified: true,
+    kernel, netlink, log: createLog((line) => console.error(line), Date.now, "warn"), clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
   }));
-  await perform(datapath.doers, networkSteps());
-  for (const [namespace, id, host] of [[world.a, "aaaaaaaaaaa", 2], [world.b, "bbbbbbbbbbb", 3]] as const) {
-    await perform(datapath.doers, endpointSteps(id, host));
+  await perform(datapath.doers, [{ kind: "policy", tables: openTables, before: null }, { kind: "network", network }]);
+  for (const [namespace, id, host, identity] of [[world.a, "aaaaaaaaaaa", 2, ofA], [world.b, "bbbbbbbbbbb", 3, ofB]] as const) {
+    await perform(datapath.doers, endpointSteps(network, id, host, identity));
     plug(world, namespace, `hw${id}c`, host);
   }
   await perform(datapath.doers, portSteps(world));
-  return world;
+  const flows = stack.use(kernel.openPinnedMap(mapPath(bpffs, "hw_ct4")));
+  return {
+    ...world,
+    install: (tables) => perform(datapath.doers, [{ kind: "policy", tables, before: null }]),
+    forgetFlows: () => void flows.deleteBatch([...flows.entries()].map(([key]) => key)),
+  };
 }
 
 /** What Docker's bridge driver sets up, without its daemon: bridge, MASQUERADE, DNAT and the FORWARD rules that its packets meet. */
@@ -102,20 +124,17 @@ function plug(world: Layout, namespace: string, device: string, host: number): v
   runIn(namespace, `ip route add default via ${world.subnet}.1`);
 }
 
-const network = {
+export const bpffs = "/run/hawser/bpf";
+const openTables: PolicyTables = { classes: new Map(), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: [] };
+const networkPlan: NetworkPlan = {
   number: 1, ipv4: { prefix: parseCidr("10.44.0.0/24"), gateway: parseIp("10.44.0.1") }, ipv6: null,
   internal: false, icc: true, masquerade: true, snat4: null, snat6: null,
 };
 
-function networkSteps(): Step[] {
-  return [{ kind: "network", network }];
-}
-
-function endpointSteps(id: string, host: number): Step[] {
+function endpointSteps({ internal, icc, masquerade }: NetworkPlan, id: string, host: number, identity: number): Step[] {
   const cable = { hostInterface: `hw${id}`, containerInterface: `hw${id}c`, mac: parseMac(`02:42:0a:2c:00:0${host}`), mtu: 1500 };
-  const { internal, icc, masquerade } = network;
   const { hostInterface, mac, mtu } = cable;
-  const endpoint = { hostInterface, network: 1, ipv4: parseIp(`10.44.0.${host}`), ipv6: null, mac, mtu, internal, icc, masquerade };
+  const endpoint = { hostInterface, network: 1, ipv4: parseIp(`10.44.0.${host}`), ipv6: null, mac, mtu, internal, icc, masquerade, identity };
   return [{ kind: "cable", cable }, { kind: "attach", cable }, { kind: "endpoint", endpoint }];
 }
 

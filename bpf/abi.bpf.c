@@ -24,6 +24,16 @@ struct words {
 	struct hw_fragment fragment;
 	struct hw_sock_key sock_key;
 	struct hw_sock_origin sock_origin;
+	struct hw_policy_state policy_state;
+	struct hw_policy_class policy_class;
+	struct hw_policy_prefix policy_prefix;
+	struct hw_policy_pair policy_pair;
+	struct hw_policy_port policy_port;
+	struct hw_policy_entry policy_entry;
+	enum hw_event_verdict event_verdict;
+	enum hw_policy_class_flags policy_class_flags;
+	enum hw_policy_direction policy_direction;
+	enum hw_policy_verdict policy_verdict;
 	enum hw_drop_reason drop_reason;
 	enum hw_network_flags network_flags;
 	enum hw_host_address_flags host_address_flags;

@@ -4,16 +4,18 @@
  *
  *   frame ▸ endpoint by device ▸ MAC ▸ ARP answered
  *         ▸ parse ▸ source address ▸ ND answered ▸ fragments
- *         ▸ conntrack ─ known ──────────────────────────────┐
- *              └ first packet: published │ isolation │ route ▸ rewrite ▸ container │ host │ world
+ *         ▸ conntrack ─ known, and judged by the policy in force ─┐
+ *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ world
  */
 #include "lib/arp.h"
 #include "lib/complain.h"
+#include "lib/ctopen.h"
 #include "lib/deliver.h"
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
 #include "lib/icmp.h"
+#include "lib/judge.h"
 #include "lib/nd.h"
 #include "lib/open.h"
 #include "lib/parse.h"
@@ -58,12 +60,16 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	if (!ct_find(skb, p, 0, route)) {
 		error = open_from_container(skb, scratch, ep);
 		if (!error)
-			error = ct_open(skb, p, route);
+			error = ctopen(skb);
 	} else {
-		error = deliver_find_way(skb, scratch);
+		error = judge_known(skb, scratch, JUDGE_SENDER);
+		if (!error)
+			error = deliver_find_way(skb, scratch);
 	}
-	if (error == ROUTE_REFUSED)
+	if (error == ROUTE_REFUSED) {
+		scratch->judgement.verdict = 0; /* goes no further: nothing to tell of */
 		return complain(skb, p, ep, scratch->hop.mtu);
+	}
 	if (error)
 		return error;
 	fragments_carried(p);
@@ -107,7 +113,10 @@ int from_container(struct __sk_buff *skb)
 	if (!scratch)
 		return TC_ACT_SHOT;
 	verdict = ep ? judge(skb, scratch, ep) : -HW_DROP_UNKNOWN_ENDPOINT;
-	return exit_with(skb, &scratch->packet, ep ? ep->network : 0, HW_DIRECTION_FROM_CONTAINER, false, verdict);
+	if (verdict < 0 && ep && !scratch->judgement.revision)
+		scratch->judgement.source_identity = ep->identity;
+	return exit_with(skb, &scratch->packet, &scratch->judgement, ep ? ep->network : 0, HW_DIRECTION_FROM_CONTAINER, false,
+			 verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -38,7 +38,8 @@ static __always_inline int judge(struct __sk_buff *skb, struct packet *p, __u32 
 	if (ip_is_multicast(&p->flow.daddr))
 		return -HW_DROP_MULTICAST;
 	ep = endpoints_by_address(&p->flow.daddr);
-	if (!ep)
+	/* A guest's way is its own network's: by hwhost it is reached by mistake. */
+	if (!ep || ep->flags & HW_NETWORK_GUEST)
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	*network = ep->network;
 	/*
@@ -58,7 +59,7 @@ int from_host(struct __sk_buff *skb)
 	int verdict = judge(skb, &p, &network);
 	bool chatter = verdict == -HW_DROP_MULTICAST || verdict == -HW_DROP_UNKNOWN_PROTOCOL;
 
-	return exit_with(skb, &p, network, HW_DIRECTION_FROM_HOST, chatter, verdict);
+	return exit_with(skb, &p, NULL, network, HW_DIRECTION_FROM_HOST, chatter, verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

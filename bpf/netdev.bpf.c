@@ -2,26 +2,36 @@
 /*
  * What arrives from the world: an uplink, ingress.
  *
- *   frame ▸ parse ▸ martians ▸ fragments ▸ conntrack ─ known ────────────┐
- *                                  └ published port ▸ opened             ▸ rewrite ▸ container
+ *   frame ▸ parse ▸ martians ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
+ *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped
  *                                  └ anything else: the host's own, untouched
  */
+#include "lib/ctopen.h"
 #include "lib/deliver.h"
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
 #include "lib/icmp.h"
+#include "lib/judge.h"
 #include "lib/open.h"
 #include "lib/parse.h"
 #include "lib/scratch.h"
 
 #define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
 
+/* A container that we carry for; the way to and from a guest is its own network's. */
+static __always_inline bool is_ours(const struct hw_ip *addr)
+{
+	const struct hw_endpoint *ep = endpoints_by_address(addr);
+
+	return ep && !(ep->flags & HW_NETWORK_GUEST);
+}
+
 /* Not ours; but no one outside reaches a container by its own address (R44). */
 static __always_inline int leave(const struct packet *p)
 {
-	return endpoints_by_address(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
+	return is_ours(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
 }
 
 /*
@@ -32,7 +42,7 @@ static __always_inline bool is_no_client(struct __sk_buff *skb, const struct pac
 {
 	const struct hw_ip *addr = &p->flow.saddr;
 
-	return ip_is_this_host(addr) || ip_is_multicast(addr) || endpoints_by_address(addr) || hostaddrs_find(addr) ||
+	return ip_is_this_host(addr) || ip_is_multicast(addr) || is_ours(addr) || hostaddrs_find(addr) ||
 	       !route_leads_out(skb, p->family, &p->flow.daddr, addr);
 }
 
@@ -43,6 +53,7 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	const struct hw_host_address *host;
 	const struct hw_backend *backend;
 	struct ct_route *route = &scratch->route;
+	int error;
 
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
@@ -60,7 +71,8 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	ct_prepare(p, route, backend->network);
 	route->flags = HW_CT_FROM_UPLINK;
 	route->answer_flags = HW_CT_TO_UPLINK;
-	return open_published(p, backend, route);
+	error = open_published(p, backend, route);
+	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, __u32 *network)
@@ -92,10 +104,12 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
 		error = open_from_uplink(skb, scratch);
 		if (!error)
-			error = ct_open(skb, p, route);
-		if (error)
-			return error;
+			error = ctopen(skb);
+	} else {
+		error = judge_known(skb, scratch, JUDGE_NEITHER);
 	}
+	if (error)
+		return error;
 	*network = route->network;
 	if (p->source_routed)
 		return -HW_DROP_INVALID_OPTIONS;
@@ -115,7 +129,7 @@ int netdev(struct __sk_buff *skb)
 	verdict = judge(skb, scratch, &network);
 	if (verdict == HW_PASS)
 		return exit_untouched();
-	return exit_with(skb, &scratch->packet, network, HW_DIRECTION_FROM_UPLINK, false, verdict);
+	return exit_with(skb, &scratch->packet, &scratch->judgement, network, HW_DIRECTION_FROM_UPLINK, false, verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

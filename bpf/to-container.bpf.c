@@ -3,15 +3,16 @@
  * What the host's own stack sends to a container: host end of its veth, egress.
  *
  *   frame ▸ endpoint by device ▸ parse ▸ from a host address, to the endpoint's
- *         ▸ conntrack, known or opened ▸ rewrite ▸ MACs ▸ on into the veth
+ *         ▸ conntrack, known or opened, and policy ▸ rewrite ▸ MACs ▸ on into the veth
  *
  * Packets of other containers and of the world do not come here: they enter the container by redirect_peer.
  */
-#include "lib/ct.h"
+#include "lib/ctopen.h"
 #include "lib/endpoints.h"
 #include "lib/eth.h"
 #include "lib/exit.h"
 #include "lib/hostaddrs.h"
+#include "lib/judge.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/scratch.h"
@@ -28,17 +29,21 @@ static __always_inline int check_ends(const struct packet *p, const struct hw_en
 	return p->kind == PACKET_OTHER || p->kind == PACKET_ND ? -HW_DROP_UNKNOWN_PROTOCOL : 0;
 }
 
-/* The flow that the packet belongs to, opened if need be. */
-static __always_inline int track(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
-				 struct ct_route *route)
+/* The flow that the packet belongs to, opened if need be and allowed. */
+static __always_inline int track(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
 {
+	const struct packet *p = &scratch->packet;
+	struct ct_route *route = &scratch->route;
+	int error;
+
 	if (ct_find(skb, p, 0, route))
-		return 0;
+		return judge_known(skb, scratch, JUDGE_RECEIVER);
 	if (p->kind != PACKET_FLOW)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	ct_prepare(p, route, ep->network);
 	route->answer_flags = HW_CT_TO_HOST;
-	return ct_open(skb, p, route);
+	error = judge_flow(skb, JUDGE_RECEIVER);
+	return error ? error : ctopen(skb);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
@@ -60,15 +65,17 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return -HW_DROP_MTU_EXCEEDED;
 	/*
 	 * The host's own complaints carry the packet as the container sent it, and may be of one that opened no
-	 * flow. Later fragments need no ports: whatever the host says to a container is allowed.
+	 * flow. Later fragments need no ports: a datagram whose first fragment was refused is never whole.
 	 */
-	if (p->kind != PACKET_ICMP_ERROR && p->fragment != PACKET_LATER) {
-		error = track(skb, p, ep, &scratch->route);
+	if (p->kind == PACKET_ICMP_ERROR) {
+		error = judge_icmp_error(skb, JUDGE_RECEIVER);
+	} else if (p->fragment != PACKET_LATER) {
+		error = track(skb, scratch, ep);
 		if (!error && scratch->route.flags & HW_CT_NAT)
 			error = nat_apply(skb, p, &scratch->route.to);
-		if (error)
-			return error;
 	}
+	if (error)
+		return error;
 	error = eth_address(skb, ep->mac);
 	return error ? error : HW_PASS;
 }
@@ -83,7 +90,10 @@ int to_container(struct __sk_buff *skb)
 	if (!scratch)
 		return TC_ACT_SHOT;
 	verdict = ep ? judge(skb, scratch, ep) : -HW_DROP_UNKNOWN_ENDPOINT;
-	return exit_with(skb, &scratch->packet, ep ? ep->network : 0, HW_DIRECTION_TO_CONTAINER, false, verdict);
+	if (verdict < 0 && ep && !scratch->judgement.revision)
+		scratch->judgement.destination_identity = ep->identity;
+	return exit_with(skb, &scratch->packet, &scratch->judgement, ep ? ep->network : 0, HW_DIRECTION_TO_CONTAINER, false,
+			 verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -55,6 +55,7 @@ Napi::Function BpfMap::define(Napi::Env env)
 			InstanceMethod<&BpfMap::info>("info"),
 			InstanceMethod<&BpfMap::get>("get"),
 			InstanceMethod<&BpfMap::set>("set"),
+			InstanceMethod<&BpfMap::set_inner>("setInner"),
 			InstanceMethod<&BpfMap::remove>("delete"),
 			InstanceMethod<&BpfMap::lookup_batch>("lookupBatch"),
 			InstanceMethod<&BpfMap::update_batch>("updateBatch"),
@@ -125,6 +126,18 @@ void BpfMap::set(const Napi::CallbackInfo &info)
 		throw make_error(info.Env(), error, "BPF_MAP_UPDATE_ELEM", info_.name);
 }
 
+// setInner(key, map): the entry of a map of maps; reading it back gives the map's id.
+void BpfMap::set_inner(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	int fd = open_fd(env, "setInner");
+	const uint8_t *at = key(info[0]);
+	int inner = from(info[1], tag, "inner map")->open_fd(env, "setInner");
+	int error = bpf_map_update_elem(fd, at, &inner, BPF_ANY);
+	if (error)
+		throw make_error(env, error, "BPF_MAP_UPDATE_ELEM", info_.name);
+}
+
 Napi::Value BpfMap::remove(const Napi::CallbackInfo &info)
 {
 	int fd = open_fd(info.Env(), "delete");
@@ -156,6 +169,19 @@ Napi::Value BpfMap::lookup_batch(const Napi::CallbackInfo &info)
 	return result;
 }
 
+// ENOTSUPP, the kernel's own number: this kind of map has no batches in this kernel.
+static const int no_batches = -524;
+
+static int update_each(
+	int fd, const Bytes &keys, size_t key_size, const Bytes &values, size_t value_size, uint32_t *count, uint64_t flags)
+{
+	uint32_t wanted = *count;
+	int error = 0;
+	for (*count = 0; *count < wanted && !error; *count += error ? 0 : 1)
+		error = bpf_map_update_elem(fd, keys.data + *count * key_size, values.data + *count * value_size, flags);
+	return error;
+}
+
 // updateBatch(keys, values, flags): how many were written. The map is left with those when the kernel refuses one.
 Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 {
@@ -166,7 +192,12 @@ Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 	Bytes values = sized(info[1], "values", count * value_bytes_);
 	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
 	options.elem_flags = number_of(info[2], "flags");
+	uint32_t wanted = count;
 	int error = count == 0 ? 0 : bpf_map_update_batch(fd, keys.data, values.data, &count, &options);
+	if (error == no_batches || error == -EOPNOTSUPP) {
+		count = wanted;
+		error = update_each(fd, keys, info_.key_size, values, value_bytes_, &count, options.elem_flags);
+	}
 	if (error)
 		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH",
 			std::string(info_.name) + " after " + std::to_string(count) + " entries");
@@ -204,12 +235,25 @@ static Napi::Value open_map(const Napi::CallbackInfo &info)
 	return BpfMap::make(info.Env(), Fd(fd));
 }
 
-// createMap(type, name, keySize, valueSize, maxEntries, flags)
+// openMapById(id)
+static Napi::Value open_map_by_id(const Napi::CallbackInfo &info)
+{
+	uint32_t id = number_of(info[0], "id");
+	int fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		throw make_error(info.Env(), fd, "BPF_MAP_GET_FD_BY_ID", std::to_string(id));
+	return BpfMap::make(info.Env(), Fd(fd));
+}
+
+// createMap(type, name, keySize, valueSize, maxEntries, flags, inner | undefined): inner is what a map of maps is to hold
 static Napi::Value create_map(const Napi::CallbackInfo &info)
 {
 	std::string name = text_of(info[1], "name");
 	DECLARE_LIBBPF_OPTS(bpf_map_create_opts, options);
 	options.map_flags = number_of(info[5], "flags");
+	if (!info[6].IsUndefined())
+		options.inner_map_fd = static_cast<uint32_t>(
+			Handle<BpfMap>::from(info[6], BpfMap::tag, "inner map")->open_fd(info.Env(), "createMap"));
 	int fd = bpf_map_create(static_cast<bpf_map_type>(number_of(info[0], "type")), name.c_str(), number_of(info[2], "keySize"),
 		number_of(info[3], "valueSize"), number_of(info[4], "maxEntries"), &options);
 	if (fd < 0)
@@ -223,5 +267,6 @@ void export_maps(Napi::Env env, Napi::Object exports)
 	env.GetInstanceData<Constructors>()->map = Napi::Persistent(constructor);
 	exports.Set("BpfMap", constructor);
 	exports.Set("openMap", Napi::Function::New(env, open_map));
+	exports.Set("openMapById", Napi::Function::New(env, open_map_by_id));
 	exports.Set("createMap", Napi::Function::New(env, create_map));
 }

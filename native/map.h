@@ -29,6 +29,7 @@ private:
 	Napi::Value info(const Napi::CallbackInfo &info);
 	Napi::Value get(const Napi::CallbackInfo &info);
 	void set(const Napi::CallbackInfo &info);
+	void set_inner(const Napi::CallbackInfo &info);
 	Napi::Value remove(const Napi::CallbackInfo &info);
 	Napi::Value lookup_batch(const Napi::CallbackInfo &info);
 	Napi::Value update_batch(const Napi::CallbackInfo &info);

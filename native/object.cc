@@ -2,6 +2,7 @@
 #include "map.h"
 #include "program.h"
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
@@ -102,6 +103,31 @@ void set_maps(bpf_object *object, const Request &request)
 	}
 }
 
+// Maps of maps ask of what is put in that it be like the map they were made with. Linux 5.15 to 6.1 count it as a difference when
+// only one of the two came with types (timer_off in bpf_map_meta_equal), so they are made with one that has none.
+std::vector<Fd> set_inner_maps(bpf_object *object, const Request &request)
+{
+	std::vector<Fd> made;
+	bpf_map *map;
+	bpf_object__for_each_map(map, object)
+	{
+		bpf_map *inner = bpf_map__inner_map(map);
+		if (!inner || request.reuse.count(bpf_map__name(map)))
+			continue;
+		DECLARE_LIBBPF_OPTS(bpf_map_create_opts, options);
+		options.map_flags = bpf_map__map_flags(inner);
+		int fd = bpf_map_create(bpf_map__type(inner), "hw_inner", bpf_map__key_size(inner), bpf_map__value_size(inner),
+			bpf_map__max_entries(inner), &options);
+		if (fd < 0)
+			throw Failure{-fd, "BPF_MAP_CREATE", std::string("inner map of ") + bpf_map__name(map)};
+		made.emplace_back(fd);
+		int error = bpf_map__set_inner_map_fd(map, fd);
+		if (error)
+			throw Failure{-error, "set_inner_map_fd", std::string("map ") + bpf_map__name(map)};
+	}
+	return made;
+}
+
 void set_program_types(bpf_object *object, const Request &request)
 {
 	bpf_program *program;
@@ -170,6 +196,8 @@ private:
 		set_program_types(object.get(), request_);
 		set_maps(object.get(), request_);
 		set_rodata(object.get(), request_);
+		// Open until the maps that were made like them are there.
+		std::vector<Fd> inner = set_inner_maps(object.get(), request_);
 		int error = bpf_object__load(object.get());
 		if (error)
 			throw Failure{-error, "bpf_object__load", request_.path};

@@ -21,7 +21,7 @@ const doorBecause = "a door speaks to the engine's commands and queries; it neve
 export const rooms: Readonly<Record<string, Room>> = {
   std: { values: [], node: "all", because: "it is the ground" },
   network: { values: ["std"], types: ["policy", "lb"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
-  policy: { values: ["std"], types: ["network", "lb"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
+  policy: { values: ["std"], types: ["network", "lb"], node: [], packages: ["yaml"], because: "a model is pure: no node:*, no clock but the one passed in" },
   lb: { values: ["std"], types: ["network", "policy"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
   abi: { values: ["std"], node: [], because: "it speaks bytes, not policy" },
   kernel: { values: ["abi", "std", "native"], node: "all", because: "it does not know what an endpoint is" },
@@ -44,7 +44,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   health: { values: door, types: doorTypes, node: "all", because: doorBecause },
   compose: { values: "all", node: "all", because: "it is main in several files: builds everything and hands it around" },
   cli: {
-    values: ["std", "api/client", "api/generated"], node: "all", packages: ["commander", "yaml", "@grpc/grpc-js", "@bufbuild/protobuf"],
+    values: ["std", "policy", "api/client", "api/generated"], node: "all", packages: ["commander", "yaml", "@grpc/grpc-js", "@bufbuild/protobuf"],
     because: "it is a client of the API like any other",
   },
 };

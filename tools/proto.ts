@@ -1,4 +1,4 @@
-// Generates src/api/generated/ from the API's .proto files with protoc and ts-proto; `--check` only compares.
+// Generates generated/ beside each proto/ of these rooms with protoc and ts-proto; `--check` only compares.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -6,31 +6,35 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
-const source = join(root, "src/api/proto");
-const target = join(root, "src/api/generated");
+/** The agent's own API, and containerd's as far as it is called. */
+const rooms = ["api", "containerd"];
 const digestFile = "source.sha256";
 
 // Erasable syntax only, so that Node runs the output as it is: enums become plain objects.
 const options = [
   "outputServices=grpc-js", "esModuleInterop=true", "env=node", "forceLong=bigint", "importSuffix=.ts", "useExactTypes=false",
-  "enumsAsLiterals=true", "outputJsonMethods=false", "outputPartialMethods=false", "annotateFilesWithVersion=false",
+  "enumsAsLiterals=true", "useDate=false", "outputJsonMethods=false", "outputPartialMethods=false", "annotateFilesWithVersion=false",
 ].join(",");
 
-const inputs = filesBelow(source, ".proto");
-const digest = `${inputs.reduce((hash, file) => hash.update(readFileSync(join(source, file))), createHash("sha256").update(options)).digest("hex")}\n`;
+for (const room of rooms) keep(join(root, "src", room, "proto"), join(root, "src", room, "generated"), `src/${room}/generated`);
 
-if (!process.argv.includes("--check")) {
-  for (const [file, text] of generate()) write(file, text);
-  write(digestFile, digest);
-} else if (spawnSync("protoc", ["--version"]).status === 0) {
-  refuse(generate().filter(([file, text]) => text !== readOrEmpty(file)).map(([file]) => file));
-} else {
-  // The digest tells as much about the .proto files; only a hand-edited output escapes it.
-  process.stdout.write("protoc is not installed (protobuf-compiler): comparing the digest of the .proto files only\n");
-  refuse(readOrEmpty(digestFile) === digest ? [] : [digestFile]);
+function keep(source: string, target: string, shown: string): void {
+  const inputs = filesBelow(source, ".proto");
+  const digest = `${inputs.reduce((hash, file) => hash.update(readFileSync(join(source, file))), createHash("sha256").update(options)).digest("hex")}\n`;
+  const standing = (file: string): string => readOrEmpty(join(target, file));
+  if (!process.argv.includes("--check")) {
+    for (const [file, text] of generate(source, inputs)) write(join(target, file), text);
+    write(join(target, digestFile), digest);
+  } else if (spawnSync("protoc", ["--version"]).status === 0) {
+    refuse(shown, generate(source, inputs).filter(([file, text]) => text !== standing(file)).map(([file]) => file));
+  } else {
+    // The digest tells as much about the .proto files; only a hand-edited output escapes it.
+    process.stdout.write("protoc is not installed (protobuf-compiler): comparing the digest of the .proto files only\n");
+    refuse(shown, standing(digestFile) === digest ? [] : [digestFile]);
+  }
 }
 
-function generate(): readonly (readonly [file: string, text: string])[] {
+function generate(source: string, inputs: readonly string[]): readonly (readonly [file: string, text: string])[] {
   const scratch = mkdtempSync(join(tmpdir(), "hawser-proto-"));
   try {
     execFileSync("protoc", [
@@ -43,20 +47,20 @@ function generate(): readonly (readonly [file: string, text: string])[] {
   }
 }
 
-function refuse(stale: readonly string[]): void {
+function refuse(shown: string, stale: readonly string[]): void {
   if (stale.length === 0) return;
-  process.stderr.write(`stale: ${stale.map((file) => `src/api/generated/${file}`).join(", ")}; run: npm run proto\n`);
+  process.stderr.write(`stale: ${stale.map((file) => `${shown}/${file}`).join(", ")}; run: npm run proto\n`);
   process.exitCode = 1;
 }
 
 function write(file: string, text: string): void {
-  mkdirSync(dirname(join(target, file)), { recursive: true });
-  writeFileSync(join(target, file), text);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
 }
 
 function readOrEmpty(file: string): string {
   try {
-    return readFileSync(join(target, file), "utf8");
+    return readFileSync(file, "utf8");
   } catch {
     return "";
   }

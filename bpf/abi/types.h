@@ -26,13 +26,14 @@ enum hw_network_flags {
 	HW_NETWORK_NO_ICC = 2,		/* endpoints of the network may not open flows to one another */
 	HW_NETWORK_MASQUERADE = 4,	/* flows to the world take the uplink's address */
 	HW_NETWORK_IPV6 = 8,		/* endpoints may speak IPv6 at all */
+	HW_NETWORK_GUEST = 16,		/* of an endpoint: somebody else's veth, which we judge but do not carry for */
 };
 
 /* One container's attachment to one network. Key in hw_endpoints: ifindex; in hw_addresses: its address. */
 struct hw_endpoint {
 	__u32 ifindex;		/* host end of its veth, in the host's namespace */
 	__u32 network;		/* number of its network, 1… */
-	__u32 identity;		/* 0: not known yet */
+	__u32 identity;		/* 0: its labels are not known yet */
 	__u32 mtu;
 	struct hw_ip ipv4;	/* ::ffff:a.b.c.d, all zero: none */
 	struct hw_ip ipv6;	/* all zero: none */
@@ -124,7 +125,7 @@ struct hw_ct4 {
 	__u16 flags;		/* enum hw_ct_flags */
 	__u16 touched;		/* jiffies / 256 when expires was last moved */
 	__u32 network;		/* network of the endpoint that opened or accepted the flow */
-	__u32 pad2;
+	__u32 policy;		/* revision of the policy that last judged the flow */
 };
 
 struct hw_ct6 {
@@ -133,6 +134,7 @@ struct hw_ct6 {
 	__u16 flags;
 	__u16 touched;
 	__u32 network;
+	__u32 policy;
 };
 
 /* Ports of a fragmented datagram, learnt from its first fragment. */
@@ -184,21 +186,98 @@ struct hw_counter {
 	__u64 bytes;
 };
 
-/* One dropped packet, in the ring hw_events. Lost events are counted in hw_metrics under REASON_EVENT_LOST. */
+enum hw_event_verdict {
+	HW_EVENT_DROPPED = 0,
+	HW_EVENT_FORWARDED = 1,	/* the first packet of a flow, or the first after a change of policy */
+	HW_EVENT_AUDIT = 2,	/* as FORWARDED, but an audit rule would have it dropped */
+};
+
+/* One packet in the ring hw_events. Lost events are counted in hw_metrics under HW_DROP_EVENT_LOST. */
 struct hw_event {
 	__u64 time;		/* ns since boot, CLOCK_MONOTONIC */
 	__u32 ifindex;		/* device the packet was seen on */
 	__u32 network;		/* 0: not known */
-	struct hw_ip saddr;
+	struct hw_ip saddr;	/* as seen, before any rewrite */
 	struct hw_ip daddr;
+	struct hw_ip backend;	/* where a published port's packet goes; all zero: as daddr */
 	__be16 sport;
 	__be16 dport;
+	__be16 backend_port;
 	__u8 proto;
 	__u8 reason;		/* enum hw_drop_reason */
 	__u8 direction;		/* enum hw_direction */
-	__u8 pad;
+	__u8 verdict;		/* enum hw_event_verdict */
+	__u8 end;		/* enum hw_policy_direction plus 1: which end decided; 0: no policy did */
+	__u8 tcp_flags;
 	__u32 length;
+	__u32 rule;		/* number of the deciding rule in `revision`; 0: none */
+	__u32 revision;		/* of the policy that judged; 0: none did */
+	__u32 source_identity;	/* 0: no container, or its labels are not known */
+	__u32 destination_identity;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u8 family;		/* 4 or 6; 0: no IP packet */
+	__u8 pad;
 	__u32 pad2;
+};
+
+/*
+ * Policy. Every table is there twice; the revision's lowest bit says which is in force, so that one write of
+ * four bytes changes all of them at once. The agent fills the other and never one that is in force, but for
+ * adding what no packet can ask for yet (DESIGN.md, Policy).
+ */
+struct hw_policy_state {
+	__u32 revision;		/* 0: none yet */
+};
+
+enum hw_policy_class_flags {
+	HW_POLICY_DENY_IN = 1,	/* what no rule speaks of may not come in */
+	HW_POLICY_DENY_OUT = 2,
+	HW_POLICY_COVERED = 4,	/* some policy is for it */
+};
+
+/* Key: an identity. Identities that every rule treats alike are one class. */
+struct hw_policy_class {
+	__u32 class;		/* 1… */
+	__u32 flags;		/* enum hw_policy_class_flags */
+};
+
+/* Key of the longest-prefix table: an address that is no container's. Value: its class. */
+struct hw_policy_prefix {
+	__u32 length;		/* bits, 0…128; IPv4 as ::ffff:a.b.c.d, so 96 more */
+	struct hw_ip addr;
+};
+
+enum hw_policy_direction {
+	HW_POLICY_OUT = 0,	/* the subject sends */
+	HW_POLICY_IN = 1,
+};
+
+/* The rules between a container and a peer. Value: number of a ruleset; 0: none speaks of them. */
+struct hw_policy_pair {
+	__u32 subject;		/* class */
+	__u32 peer;		/* class; 0: every one without an entry of its own */
+	__u32 direction;	/* enum hw_policy_direction */
+};
+
+/* A ruleset's verdict for a port: the longest prefix that matches decides. */
+struct hw_policy_port {
+	__u32 length;		/* bits: 32 every protocol, 48 every port of one, 49…64 ports */
+	__u32 ruleset;
+	__be16 proto;		/* IPPROTO_*; two bytes, so that no padding lies between the bits */
+	__be16 port;		/* ICMP: type × 256 + code */
+};
+
+enum hw_policy_verdict {
+	HW_POLICY_NONE = 0,	/* the defaults decide */
+	HW_POLICY_ALLOW = 1,
+	HW_POLICY_DENY = 2,
+	HW_POLICY_AUDIT = 3,	/* passes, and is told as if denied */
+};
+
+struct hw_policy_entry {
+	__u32 rule;		/* number of the deciding rule in its revision, 1… */
+	__u32 verdict;		/* enum hw_policy_verdict */
 };
 
 /* Set once before a program is loaded; the verifier deletes what it turns off. */
@@ -214,5 +293,7 @@ struct hw_config {
 	__u8 pad[3];
 	__u64 host_netns_cookie;	/* sock-lb acts only on sockets of this namespace; 0: on every one */
 	__u32 agent_pid;		/* may bind published ports, to ask whether a host program holds them; 0: nobody */
-	__u32 pad2;
+	__u8 published_deny;		/* 1: nobody reaches the published ports of a container that no policy covers */
+	__u8 unidentified_allow;	/* 1: a container whose labels are not known yet is treated as one that no policy covers */
+	__u8 pad2[2];
 };

@@ -4,7 +4,8 @@
  *
  *   ct_find    the packet's flow ▸ where it goes, or "no flow"
  *   ct_touch   keeps a flow alive and follows TCP; costs a second lookup once an epoch at most
- *   ct_open    a first packet: both entries, with a source port that nobody holds
+ *   ct_judged  remembers which policy judged it
+ *   ct_prepare a first packet: lib/ctopen.h makes both entries
  *
  * Flows are spoken of as struct hw_ct6_key for both families; only here are IPv4 ones made narrow.
  * A first TCP packet need not be a SYN: a flow whose entries were evicted is picked up where it is.
@@ -13,7 +14,6 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
-#include <linux/errno.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <bpf/bpf_helpers.h>
@@ -23,7 +23,6 @@
 #include "lib/ip.h"
 #include "lib/packet.h"
 #include "lib/pure/clock.h"
-#include "lib/pure/ports.h"
 #include "lib/shadow.h"
 #include "lib/tuple.h"
 
@@ -37,8 +36,6 @@
 #define CT_SECONDS_CLOSED   10
 #define CT_SECONDS_ANSWERED 180
 #define CT_SECONDS_ONE_WAY  30
-
-#define CT_CANDIDATES 32
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -60,22 +57,31 @@ struct ct_state {
 	__u16 flags;
 	__u16 touched;
 	__u32 network;
+	__u32 policy;
 };
 
-_Static_assert(__builtin_offsetof(struct hw_ct4, touched) - __builtin_offsetof(struct hw_ct4, expires) ==
-		       __builtin_offsetof(struct ct_state, touched),
+_Static_assert(__builtin_offsetof(struct hw_ct4, policy) - __builtin_offsetof(struct hw_ct4, expires) ==
+		       __builtin_offsetof(struct ct_state, policy),
 	       "struct hw_ct4 carries a struct ct_state");
-_Static_assert(__builtin_offsetof(struct hw_ct6, touched) - __builtin_offsetof(struct hw_ct6, expires) ==
-		       __builtin_offsetof(struct ct_state, touched),
+_Static_assert(__builtin_offsetof(struct hw_ct6, policy) - __builtin_offsetof(struct hw_ct6, expires) ==
+		       __builtin_offsetof(struct ct_state, policy),
 	       "struct hw_ct6 carries a struct ct_state");
+
+/* The source port of a flow that is opened. */
+enum ct_port {
+	CT_PORT_FREE = 0,   /* may change */
+	CT_PORT_CHANGE = 1, /* must */
+	CT_PORT_KEEP = 2,   /* must not */
+};
 
 /* Where a packet goes. */
 struct ct_route {
 	struct hw_ct6_key to;
 	__u32 network;
+	__u32 policy; /* revision that judged the flow */
 	__u16 flags;
 	__u16 answer_flags; /* opening: of the partner */
-	__u32 translate;    /* opening: the source port must change */
+	__u32 port;	    /* opening: enum ct_port */
 };
 
 /* The state of the entry with this key, and its `to`; NULL: none. */
@@ -192,64 +198,22 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 	}
 	route->flags = state->flags;
 	route->network = state->network;
+	route->policy = state->policy;
 	return true;
 }
 
-/*
- * The entry of the flow seen as `seen` and going `to`, and its partner, which is claimed: -EEXIST when another
- * live flow holds that place. Not inline, for the stack.
- */
-static __noinline int ct_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
-				bool partner)
+/* Both entries of a known flow remember which policy judged it. */
+static __noinline int ct_judged(const struct packet *p, const struct ct_route *route)
 {
-	struct hw_ct4_key key = partner ? tuple_narrow_reverse(to) : tuple_narrow(seen);
-	struct hw_ct4 value = {
-		.to = partner ? tuple_narrow_reverse(seen) : tuple_narrow(to),
-		.expires = state->expires,
-		.flags = state->flags,
-		.touched = state->touched,
-		.network = state->network,
-	};
-	const struct hw_ct4 *old;
+	struct hw_ct6_key partner = tuple_reverse(&route->to);
+	struct ct_state *state = ct_lookup(&p->flow, p->family, NULL);
 
-	if (partner) {
-		if (!bpf_map_update_elem(&hw_ct4, &key, &value, BPF_NOEXIST))
-			return 0;
-		old = bpf_map_lookup_elem(&hw_ct4, &key);
-		if (old && !ct_is_dead(old->expires) &&
-		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
-		      old->to.dport == value.to.dport))
-			return -EEXIST;
-	}
-	return bpf_map_update_elem(&hw_ct4, &key, &value, BPF_ANY);
-}
-
-static __noinline int ct_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
-				bool partner)
-{
-	struct hw_ct6_key key = partner ? tuple_reverse(to) : *seen;
-	struct hw_ct6 value = {
-		.to = partner ? tuple_reverse(seen) : *to,
-		.expires = state->expires,
-		.flags = state->flags,
-		.touched = state->touched,
-		.network = state->network,
-	};
-	const struct hw_ct6 *old;
-
-	if (partner) {
-		if (!bpf_map_update_elem(&hw_ct6, &key, &value, BPF_NOEXIST))
-			return 0;
-		old = bpf_map_lookup_elem(&hw_ct6, &key);
-		if (old && !ct_is_dead(old->expires) && !tuple_equal(&old->to, &value.to))
-			return -EEXIST;
-	}
-	return bpf_map_update_elem(&hw_ct6, &key, &value, BPF_ANY);
-}
-
-static __always_inline int ct_write(const struct packet *p, const struct hw_ct6_key *to, const struct ct_state *state, bool partner)
-{
-	return p->family == 4 ? ct_write4(&p->flow, to, state, partner) : ct_write6(&p->flow, to, state, partner);
+	if (state)
+		state->policy = route->policy;
+	state = ct_lookup(&partner, p->family, NULL);
+	if (state)
+		state->policy = route->policy;
+	return 0;
 }
 
 /* A first packet that goes on as it is; the caller changes what differs, then opens. */
@@ -259,59 +223,5 @@ static __always_inline void ct_prepare(const struct packet *p, struct ct_route *
 	route->network = network;
 	route->flags = 0;
 	route->answer_flags = 0;
-	route->translate = 0;
-}
-
-/* Whether answers to the flow that leaves as `to` would shadow a service of the host's. Not inline, for the stack. */
-static __noinline bool ct_shadows(struct __sk_buff *skb, __u8 family, const struct hw_ct6_key *to)
-{
-	struct hw_ct6_key answer = tuple_reverse(to);
-
-	return shadow_is_service(skb, family, &answer);
-}
-
-/*
- * Opens the flow of a first packet. `route` says where it goes and which flags each direction carries; its
- * source port changes when it must: by its `translate`, and when another flow has it.
- */
-static __noinline int ct_open(struct __sk_buff *skb, const struct packet *p, struct ct_route *route)
-{
-	__u32 now = (__u32)bpf_jiffies64(), start = tuple_hash(&p->flow);
-	/* Without a port that may change (SCTP's checksum covers them) there is one candidate. */
-	bool fixed = p->flow.proto != IPPROTO_TCP && p->flow.proto != IPPROTO_UDP && p->flow.proto != IPPROTO_ICMP &&
-		     p->flow.proto != IPPROTO_ICMPV6;
-	struct ct_state state = {
-		.expires = now + ct_seconds(p->flow.proto, 0, false) * hw_config.hz,
-		.flags = route->answer_flags | HW_CT_REPLY,
-		.touched = clock_epoch(now),
-		.network = route->network,
-	};
-	int error = -EEXIST, i;
-
-	if (!ip_equal(&p->flow.saddr, &route->to.saddr) || !ip_equal(&p->flow.daddr, &route->to.daddr) ||
-	    p->flow.dport != route->to.dport)
-		state.flags |= HW_CT_NAT;
-	for (i = 0; i < CT_CANDIDATES; i++) {
-		if ((route->translate || i) && !fixed) {
-			/* A large odd stride: neighbours in the hash do not walk the same ports. */
-			__u16 port = ports_pick(start + i * 7919, hw_config.ephemeral_low, hw_config.ephemeral_high);
-
-			if (!port)
-				break;
-			route->to.sport = bpf_htons(port);
-			state.flags |= HW_CT_NAT;
-			if ((route->answer_flags & HW_CT_FROM_UPLINK) && ct_shadows(skb, p->family, &route->to))
-				continue;
-		}
-		error = ct_write(p, &route->to, &state, true);
-		if (error != -EEXIST || fixed)
-			break;
-	}
-	if (error)
-		return error == -EEXIST ? -HW_DROP_NAT_PORTS_EXHAUSTED : -HW_DROP_CT_INSERT_FAILED;
-
-	state.flags = route->flags | HW_CT_SEEN | (state.flags & HW_CT_NAT);
-	route->flags = state.flags;
-	error = ct_write(p, &route->to, &state, false);
-	return error ? -HW_DROP_CT_INSERT_FAILED : 0;
+	route->port = CT_PORT_FREE;
 }

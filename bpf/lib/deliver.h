@@ -54,7 +54,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 
 	if (!(route->flags & (HW_CT_TO_UPLINK | HW_CT_TO_HOST))) {
 		ep = endpoints_by_address(&route->to.daddr);
-		if (!ep)
+		/* Somebody else's veth is not ours to write to. */
+		if (!ep || ep->flags & HW_NETWORK_GUEST)
 			return -HW_DROP_NO_SUCH_ADDRESS;
 		if (p->size > ep->mtu)
 			return -HW_DROP_MTU_EXCEEDED;

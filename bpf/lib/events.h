@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * One record in the ring for each dropped packet, so that people can be told which and why.
+ * One record in the ring for each dropped packet, and for each flow that is opened or judged again, so that people
+ * can be told who talks to whom, and what is stopped by what.
  *
- * Of each device so many in a second: one container that sends what is dropped neither silences the others nor
- * keeps the agent busy. What is not told is still counted, by its reason and as EVENT_LOST.
+ * Of each device so many of both in a second: one container that sends what is dropped, or opens flow after flow, neither
+ * silences the others nor keeps the agent busy. What is not told is still counted, by its reason and as EVENT_LOST.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi/types.h"
 #include "lib/config.h"
+#include "lib/judgement.h"
 #include "lib/packet.h"
 
-#define EVENTS_A_SECOND 256
+#define EVENTS_DROPS_A_SECOND 256
+#define EVENTS_FLOWS_A_SECOND 512
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -24,7 +29,8 @@ struct {
 
 struct events_budget {
 	__u32 second;
-	__u32 told;
+	__u32 drops;
+	__u32 flows;
 };
 
 /* Of this object alone, which nobody else reads (no hw_ name). */
@@ -36,30 +42,65 @@ struct {
 } events_budgets SEC(".maps");
 
 /* Two CPUs may count as one now and then: it is a bound, not a measure. */
-static __always_inline bool events_may_tell(__u32 ifindex)
+static __always_inline bool events_may_tell(__u32 ifindex, bool dropped)
 {
 	__u32 second = (__u32)bpf_jiffies64() / hw_config.hz;
 	struct events_budget *budget = bpf_map_lookup_elem(&events_budgets, &ifindex);
 
 	if (!budget || budget->second != second) {
-		struct events_budget fresh = { .second = second, .told = 1 };
+		struct events_budget fresh = { .second = second, .drops = dropped, .flows = !dropped };
 
 		bpf_map_update_elem(&events_budgets, &ifindex, &fresh, BPF_ANY);
 		return true;
 	}
-	if (budget->told >= EVENTS_A_SECOND)
+	if (dropped ? budget->drops >= EVENTS_DROPS_A_SECOND : budget->flows >= EVENTS_FLOWS_A_SECOND)
 		return false;
-	budget->told++;
+	if (dropped)
+		budget->drops++;
+	else
+		budget->flows++;
 	return true;
 }
 
-/* False when the device has told enough, or the ring is full. */
-static __always_inline bool events_drop(const struct __sk_buff *skb, const struct packet *p, __u32 network, __u8 direction,
-					__u8 reason)
+/* As the packet was seen: an ICMP error is told as its own, not as the flow that it speaks of. */
+static __always_inline void events_ends(struct hw_event *event, const struct packet *p)
+{
+	bool error = p->kind == PACKET_ICMP_ERROR;
+
+	event->saddr = error ? p->source : p->flow.saddr;
+	event->daddr = p->flow.daddr;
+	event->sport = error ? 0 : p->flow.sport;
+	event->dport = error ? 0 : p->flow.dport;
+	event->proto = !error ? p->flow.proto : p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	event->tcp_flags = p->tcp_flags;
+	event->icmp_type = p->icmp_type;
+	event->icmp_code = p->icmp_code;
+	event->family = p->family;
+}
+
+static __always_inline void events_judgement(struct hw_event *event, const struct judgement *judgement)
+{
+	event->rule = judgement ? judgement->rule : 0;
+	event->revision = judgement ? judgement->revision : 0;
+	event->end = judgement ? judgement->end : 0;
+	event->source_identity = judgement ? judgement->source_identity : 0;
+	event->destination_identity = judgement ? judgement->destination_identity : 0;
+	if (judgement && judgement->published) {
+		event->backend = judgement->backend;
+		event->backend_port = judgement->backend_port;
+	} else {
+		__builtin_memset(&event->backend, 0, sizeof(event->backend));
+		event->backend_port = 0;
+	}
+}
+
+/* `reason` 0: the packet passes. False when the device has told enough, or the ring is full. */
+static __always_inline bool events_tell(const struct __sk_buff *skb, const struct packet *p, const struct judgement *judgement,
+					__u32 network, __u8 direction, __u8 reason)
 {
 	struct hw_event *event;
 
-	if (!events_may_tell(skb->ifindex))
+	if (!events_may_tell(skb->ifindex, reason != 0))
 		return false;
 	event = bpf_ringbuf_reserve(&hw_events, sizeof(*event), 0);
 	if (!event)
@@ -67,15 +108,13 @@ static __always_inline bool events_drop(const struct __sk_buff *skb, const struc
 	event->time = bpf_ktime_get_ns();
 	event->ifindex = skb->ifindex;
 	event->network = network;
-	event->saddr = p->flow.saddr;
-	event->daddr = p->flow.daddr;
-	event->sport = p->flow.sport;
-	event->dport = p->flow.dport;
-	event->proto = p->flow.proto;
 	event->reason = reason;
 	event->direction = direction;
-	event->pad = 0;
+	event->verdict = reason || !judgement ? HW_EVENT_DROPPED : judgement->verdict;
 	event->length = skb->len;
+	events_ends(event, p);
+	events_judgement(event, judgement);
+	event->pad = 0;
 	event->pad2 = 0;
 	bpf_ringbuf_submit(event, 0);
 	return true;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * First packets of flows: what is allowed, and where they go. Each function only decides; one ct_open follows.
+ * First packets of flows: where they may go at all, what policy says (lib/judge.h), and by which way. Each function only
+ * decides; one ctopen follows.
  *
  *   from a container   ▸ host address: published port, or the host itself
- *                      ▸ container here: isolation
+ *                      ▸ container here: walls of internal networks
  *                      ▸ world: route, masquerade
  *   from an uplink     ▸ published port
  *   from the host      ▸ the container
@@ -15,6 +16,7 @@
 #include "lib/endpoints.h"
 #include "lib/frontends.h"
 #include "lib/hostaddrs.h"
+#include "lib/judge.h"
 #include "lib/networks.h"
 #include "lib/scratch.h"
 
@@ -76,17 +78,24 @@ static __always_inline int open_to_host(const struct packet *p, const struct hw_
 	return 0;
 }
 
+/* What stands between containers whatever the rules say. */
 static __always_inline int open_to_peer(const struct hw_endpoint *ep, const struct hw_endpoint *peer)
 {
-	if (peer->network != ep->network) {
-		if ((peer->flags | ep->flags) & HW_NETWORK_INTERNAL)
-			return -HW_DROP_INTERNAL_NETWORK;
-		if (!hw_config.between_networks)
-			return -HW_DROP_NETWORK_ISOLATED;
-	} else if (ep->flags & HW_NETWORK_NO_ICC && peer->ifindex != ep->ifindex) {
-		return -HW_DROP_ICC_DISABLED;
-	}
-	return 0;
+	/* The way to somebody else's containers is not ours to know. */
+	if (peer->flags & HW_NETWORK_GUEST)
+		return -HW_DROP_NOT_AN_UPLINK;
+	return peer->network != ep->network && (peer->flags | ep->flags) & HW_NETWORK_INTERNAL ? -HW_DROP_INTERNAL_NETWORK : 0;
+}
+
+static __always_inline int open_leave(const struct packet *p, const struct hw_endpoint *ep, struct ct_route *route)
+{
+	route->flags = HW_CT_TO_UPLINK;
+	route->answer_flags = HW_CT_FROM_UPLINK;
+	if (p->family == 6 && ip_is_link_local6(&p->flow.daddr))
+		return -HW_DROP_NO_SUCH_ADDRESS;
+	if (ep->flags & HW_NETWORK_INTERNAL)
+		return -HW_DROP_INTERNAL_NETWORK;
+	return open_is_tunnel(p) ? -HW_DROP_ENCAP_PROHIBITED : 0;
 }
 
 static __always_inline int open_to_world(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
@@ -94,17 +103,10 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 {
 	const struct hw_network *network;
 	const struct hw_uplink *uplink;
-	int error;
+	int error = route_find(skb, p, &p->flow.saddr, &p->flow.daddr, hop, &uplink);
 
-	if (ep->flags & HW_NETWORK_INTERNAL)
-		return -HW_DROP_INTERNAL_NETWORK;
-	if (open_is_tunnel(p))
-		return -HW_DROP_ENCAP_PROHIBITED;
-	error = route_find(skb, p, &p->flow.saddr, &p->flow.daddr, hop, &uplink);
 	if (error)
 		return error;
-	route->flags = HW_CT_TO_UPLINK;
-	route->answer_flags = HW_CT_FROM_UPLINK;
 	if (!(ep->flags & HW_NETWORK_MASQUERADE))
 		return 0;
 	network = networks_find(ep->network);
@@ -114,7 +116,7 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 		route->to.saddr = p->family == 4 ? uplink->ipv4 : uplink->ipv6;
 	if (ip_is_zero(&route->to.saddr))
 		return -HW_DROP_NO_SNAT_ADDRESS;
-	route->translate = 1;
+	route->port = CT_PORT_CHANGE;
 	return 0;
 }
 
@@ -123,8 +125,9 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 {
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
-	const struct hw_host_address *host;
+	const struct hw_host_address *host = NULL;
 	const struct hw_endpoint *peer;
+	int error;
 
 	if (p->kind != PACKET_FLOW)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
@@ -132,12 +135,12 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 		return -HW_DROP_MARTIAN;
 	ct_prepare(p, route, ep->network);
 	peer = endpoints_by_address(&p->flow.daddr);
-	if (peer)
-		return open_to_peer(ep, peer);
-	host = hostaddrs_find(&p->flow.daddr);
-	if (host)
-		return open_to_host(p, ep, host, route);
-	if (p->family == 6 && ip_is_link_local6(&p->flow.daddr))
-		return -HW_DROP_NO_SUCH_ADDRESS;
+	if (!peer)
+		host = hostaddrs_find(&p->flow.daddr);
+	error = peer ? open_to_peer(ep, peer) : host ? open_to_host(p, ep, host, route) : open_leave(p, ep, route);
+	if (!error)
+		error = judge_flow(skb, JUDGE_SENDER);
+	if (error || peer || host)
+		return error;
 	return open_to_world(skb, p, ep, route, &scratch->hop);
 }

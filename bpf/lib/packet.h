@@ -42,9 +42,11 @@ struct packet {
 	__u8 icmp_type;
 	__u8 dont_fragment;
 	__u8 source_routed;
-};
+	__u8 icmp_code;
+	__u8 pad[3];
+} __attribute__((aligned(8))); /* blanked in long words */
 
-_Static_assert(sizeof(struct packet) == 76, "struct packet lies on a stack of 512 bytes");
+_Static_assert(sizeof(struct packet) == 80, "struct packet lies on a stack of 512 bytes");
 
 #define PACKET_L4_MAX 255
 

@@ -66,6 +66,7 @@ static __always_inline int parse_icmp(const struct __sk_buff *skb, struct packet
 		return -HW_DROP_MALFORMED;
 	type = icmp->type;
 	p->icmp_type = type;
+	p->icmp_code = icmp->code;
 	if (type == (p->family == 4 ? WIRE_ICMP_ECHO : WIRE_ICMP6_ECHO)) {
 		p->flow.sport = icmp->id;
 	} else if (type == (p->family == 4 ? WIRE_ICMP_ECHO_REPLY : WIRE_ICMP6_ECHO_REPLY)) {

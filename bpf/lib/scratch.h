@@ -6,13 +6,16 @@
 #pragma once
 
 #include "lib/ct.h"
+#include "lib/judgement.h"
 #include "lib/packet.h"
 #include "lib/route.h"
 
 struct scratch {
 	struct packet packet;
+	struct judgement judgement;
 	struct ct_route route;
 	struct route_hop hop;
+	struct ct_state opening; /* lib/ctopen.h */
 };
 
 struct {
@@ -22,13 +25,20 @@ struct {
 	__type(value, struct scratch);
 } scratch_map SEC(".maps");
 
-/* The packet is blank, the rest as the last packet left it. */
-static __always_inline struct scratch *scratch_take(void)
+/* As the program's caller left it; for functions that are verified on their own, and take nothing but the packet. */
+static __always_inline struct scratch *scratch_same(void)
 {
 	__u32 key = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratch_map, &key);
+
+	return bpf_map_lookup_elem(&scratch_map, &key);
+}
+
+/* Packet and judgement are blank, the rest as the last packet left it. */
+static __always_inline struct scratch *scratch_take(void)
+{
+	struct scratch *scratch = scratch_same();
 
 	if (scratch)
-		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
+		__builtin_memset(scratch, 0, __builtin_offsetof(struct scratch, judgement) + JUDGEMENT_BLANK);
 	return scratch;
 }

@@ -44,6 +44,15 @@ export interface MapShape<K, V> {
   readonly flags: number;
 }
 
+/** Its entries are maps, by number; a program looks one up and then in it. */
+export interface MapOfMapsShape<K, V> {
+  readonly name: string;
+  readonly kind: "array_of_maps";
+  readonly maxEntries: number;
+  /** As declared; the maps put in may have more or fewer entries. */
+  readonly inner: MapShape<K, V>;
+}
+
 /** A ring has no keys and no values: its records are hw_event. */
 export interface RingShape {
   readonly name: string;
@@ -68,11 +77,32 @@ export const ip: Codec<Ip | null> = make(
   "struct hw_ip",
   16,
   (view, at) => {
-    const raw = slice(view, at, 16);
-    return raw.every((byte) => byte === 0) ? null : ipFromBytes16(raw);
+    const [high, middle] = [view.getBigUint64(at), view.getUint32(at + 8)];
+    if (high === 0n && middle === 0xffff) return ipv4Text(view, at + 12);
+    return high === 0n && middle === 0 && view.getUint32(at + 12) === 0 ? null : ipFromBytes16(slice(view, at, 16));
   },
-  (view, at, value) => slice(view, at, 16).set(value === null ? new Uint8Array(16) : ipToBytes16(value)),
+  (view, at, value) => {
+    if (value === null || value.includes(":")) return slice(view, at, 16).set(value === null ? new Uint8Array(16) : ipToBytes16(value));
+    view.setBigUint64(at, 0n);
+    view.setUint32(at + 8, 0xffff);
+    writeIpv4(view, at + 12, value);
+  },
 );
+
+/** Addresses are the most of what is read and written, so those of IPv4 take no way through large numbers. */
+function ipv4Text(view: DataView, at: number): Ip {
+  return `${view.getUint8(at)}.${view.getUint8(at + 1)}.${view.getUint8(at + 2)}.${view.getUint8(at + 3)}` as Ip;
+}
+
+function writeIpv4(view: DataView, at: number, text: Ip): void {
+  let [part, place] = [0, at];
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit >= 0) part = part * 10 + digit;
+    else [part, place] = [(view.setUint8(place, part), 0), place + 1];
+  }
+  view.setUint8(place, part);
+}
 
 export const mac: Codec<Mac> = make(
   "__u8[6]",

@@ -32,6 +32,12 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   INVALID_OPTIONS: "The packet has source-route options or too many extension headers.",
   ENCAP_PROHIBITED: "The container sent tunnel traffic to the host or the world: what leaves in the host's name, other hosts would trust.",
   EVENT_LOST: "Not a packet: an event about a dropped packet that did not fit the ring, or its device's share of it, any more.",
+  POLICY_DENIED: "A deny rule of the policy forbids it; the record names the rule.",
+  POLICY_DEFAULT_OUT: "No rule allows it, and the sender's default.out is deny.",
+  POLICY_DEFAULT_IN: "No rule allows it, and the receiver's default.in is deny.",
+  POLICY_PUBLISHED: "No policy covers the container whose published port was asked for, and policy.published is deny.",
+  POLICY_MISSING: "The policy's tables are not in the kernel, or do not know the container: what is not known is not allowed.",
+  NOT_IDENTIFIED: "The container's labels are not known yet (policy.untilIdentified is deny).",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

@@ -6,7 +6,8 @@ import {
 } from "./codec.ts";
 import { errorFromStatus, unreachable } from "./errors.ts";
 import { HawserClient, type MapEntry } from "./generated/hawser/v1/hawser.ts";
-import type { ApiClient } from "./types.ts";
+import { identityFromWire, policyFromWire, policyTextFromWire, traceFromWire } from "./policy-codec.ts";
+import type { ApiClient, GetFlowsResponse } from "./types.ts";
 
 export type * from "./types.ts";
 
@@ -26,12 +27,13 @@ const largestAnswer = 32 * 1024 * 1024;
 /** @throws HawserError AGENT_UNREACHABLE when nothing accepts on the socket. */
 export async function connect(socket: string, options: ConnectOptions = {}): Promise<ApiClient> {
   await knock(socket);
-  const client = new HawserClient(`unix:${socket}`, credentials.createInsecure(), {
+  const channel = {
     "grpc.max_receive_message_length": largestAnswer,
     "grpc.enable_http_proxy": 0,
     "grpc.enable_retries": 0,
     "grpc.service_config_disable_resolution": 1,
-  });
+  };
+  const client = new HawserClient(`unix:${socket}`, credentials.createInsecure(), channel);
   const patience = options.deadline ?? 5000;
 
   const none = new Metadata();
@@ -63,6 +65,29 @@ export async function connect(socket: string, options: ConnectOptions = {}): Pro
         call.cancel();
       }
     },
+    applyPolicy: async ({ documents, strict }) => ask(client.applyPolicy, { documents: [...documents], strict }, 12),
+    deletePolicy: async (name) => void (await ask(client.deletePolicy, { name }, 12)),
+    policies: async () => (await ask(client.listPolicies, {})).policies.map(policyFromWire),
+    policy: async (name) => policyTextFromWire(await ask(client.getPolicy, { name })),
+    trace: async (from, to) => traceFromWire(await ask(client.tracePolicy, { from, to })),
+    identities: async () => (await ask(client.listIdentities, {})).identities.map(identityFromWire),
+    flows: async function* (request) {
+      // Code that no other call needs.
+      const { GetFlowsRequest, ObserverClient } = await import("./generated/observer/observer.ts");
+      const observer = new ObserverClient(`unix:${socket}`, credentials.createInsecure(), channel);
+      const call = observer.getFlows(
+        { ...GetFlowsRequest.decode(new Uint8Array()), ...request }, none, request.follow === true ? {} : { deadline: Date.now() + 12 * patience },
+      );
+      try {
+        for await (const response of call) yield response as GetFlowsResponse;
+      } catch (error) {
+        throw errorFromStatus(error, socket);
+      } finally {
+        call.cancel();
+        observer.close();
+      }
+    },
+    metrics: async () => (await ask(client.getMetrics, {}, 12)).text,
     reconcile: async () => reconcileFromWire(await ask(client.reconcile, {}, 12)),
     sweep: async () => (await ask(client.sweep, {}, 12)).swept,
     [Symbol.dispose]: () => client.close(),

@@ -41,10 +41,11 @@ export function statusFromWire(message: wire.Status): Status {
 }
 
 export function endpointToWire(endpoint: EndpointView): wire.Endpoint {
-  const { default: byDefault, labels, ports, ...plain } = endpoint;
+  const { default: byDefault, labels, notes, ports, ...plain } = endpoint;
   return {
     ...plain,
     labels: { ...labels },
+    notes: [...notes],
     defaultIn: byDefault.in,
     defaultOut: byDefault.out,
     ports: [...ports],
@@ -72,6 +73,7 @@ export function endpointFromWire(message: wire.Endpoint): EndpointView {
     },
     mtu: message.mtu,
     ports: message.ports.map(publishedPortFromWire),
+    notes: message.notes,
   };
 }
 
@@ -124,7 +126,8 @@ const endpointStates: readonly EndpointState[] = ["init", "ready", "quarantined"
 const verdicts: readonly ("allow" | "deny")[] = ["allow", "deny"];
 const protocols: readonly Protocol[] = ["tcp", "udp", "sctp"];
 
-function oneOf<T extends string>(text: string, allowed: readonly T[], where: string): T {
+/** @throws HawserError INTERNAL when the agent speaks a word that this build does not know. */
+export function oneOf<T extends string>(text: string, allowed: readonly T[], where: string): T {
   const found = allowed.find((each) => each === text);
   if (found === undefined) {
     throw new HawserError("INTERNAL", `${where}: the agent sent "${text}", this command line knows ${allowed.join(", ")}; are both of one version?`);

@@ -8,6 +8,8 @@ const codeKey = "hawser-code";
 const statuses: Readonly<Record<ErrorCode, status>> = {
   BAD_REQUEST: status.INVALID_ARGUMENT,
   BAD_OPTION: status.INVALID_ARGUMENT,
+  BAD_POLICY: status.INVALID_ARGUMENT,
+  TABLE_FULL: status.RESOURCE_EXHAUSTED,
   BAD_CONFIG: status.INVALID_ARGUMENT,
   NOT_FOUND: status.NOT_FOUND,
   ALREADY_EXISTS: status.ALREADY_EXISTS,
@@ -35,7 +37,19 @@ export function errorToStatus(thrown: unknown): StatusObject {
   const error = asHawserError(thrown);
   const metadata = new Metadata();
   metadata.set(codeKey, error.code);
-  return { code: statuses[error.code] ?? status.INTERNAL, details: error.message, metadata };
+  return { code: statuses[error.code] ?? status.INTERNAL, details: bounded(error.message), metadata };
+}
+
+/** Bytes. A message travels in a header, percent-encoded, and HTTP/2 peers refuse headers beyond 64 KiB. */
+const longestMessage = 16_384;
+
+function bounded(message: string): string {
+  if (Buffer.byteLength(message) <= longestMessage) return message;
+  const lines = message.split("\n");
+  let [length, kept] = [0, 0];
+  while (kept < lines.length && (length += Buffer.byteLength(lines[kept] ?? "") + 1) < longestMessage - 100) kept++;
+  if (kept === 0) return `${Buffer.from(message).subarray(0, longestMessage - 100).toString().replace(/\ufffd$/, "")}…`;
+  return [...lines.slice(0, kept), `… and ${lines.length - kept} more lines`].join("\n");
 }
 
 /** What gRPC itself reports (a lost socket, a deadline that passed) carries no code of ours: the agent cannot be reached. */

@@ -11,7 +11,10 @@ import { nearest, slip } from "../std/nearest.ts";
 import type { Log } from "../std/log.ts";
 import { endpointToWire, entryToWire, networkToWire, statusToWire } from "./codec.ts";
 import { errorToStatus } from "./errors.ts";
+import { observerDefinition, observerHandlers } from "./flows/service.ts";
 import { HawserService, type DumpMapRequest, type HawserServer, type MapEntry } from "./generated/hawser/v1/hawser.ts";
+import { metricsText } from "./metrics.ts";
+import { identityToWire, policyTextToWire, policyToWire, traceToWire } from "./policy-codec.ts";
 import { resolveContainer, resolveEndpoint, resolveNetwork } from "./resolve.ts";
 import type { ApiCommands, ApiQueries } from "./types.ts";
 
@@ -35,7 +38,8 @@ export interface Api extends AsyncDisposable {
 
 /** One dump holds all its entries in memory: this many are some tens of MiB for a moment. */
 const mostEntries = 200_000;
-const largestRequest = 64 * 1024;
+/** A policy with sets of 100 000 addresses, and the files beside it. */
+const largestRequest = 24 * 1024 * 1024;
 
 /** @throws HawserError IN_USE when another agent answers on the socket. */
 export async function startApi(options: ApiOptions): Promise<Api> {
@@ -51,6 +55,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     "grpc.max_concurrent_streams": 64,
   });
   server.addService(HawserService, handlers(options));
+  server.addService(observerDefinition, observerHandlers(options.queries, log));
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
   await listen(server, socket, options.group, log);
   log.info("the API listens", { socket });
@@ -90,6 +95,19 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
       const wanted = new Set<string>(resolveContainer(queries.endpoints(), container).map((endpoint) => endpoint.id));
       return { ports: queries.ports().filter((port) => wanted.has(port.endpoint)) };
     }),
+    applyPolicy: answer(async (request, signal) => {
+      const { applied, warnings, revision } = await commands.applyPolicy(request, signal);
+      return { applied: [...applied], warnings: [...warnings], revision };
+    }),
+    deletePolicy: answer(async ({ name }, signal) => {
+      await commands.deletePolicy(name, signal);
+      return {};
+    }),
+    listPolicies: answer(() => ({ policies: queries.policies().map(policyToWire) })),
+    getPolicy: answer(({ name }) => policyTextToWire(queries.policy(name))),
+    tracePolicy: answer(({ from, to }) => traceToWire(queries.trace(from, to))),
+    listIdentities: answer(() => ({ identities: queries.identities().map(identityToWire) })),
+    getMetrics: answer(async () => ({ text: await metricsText(queries) })),
     listMaps: answer(async () => ({ maps: [...await queries.maps()] })),
     dumpMap: (call) => {
       dump(call, queries).catch((error: unknown) => {

@@ -1,11 +1,16 @@
 // What the API offers besides the engine's queries, and what its clients get back.
 import type {
-  EndpointView, MapEntryView, MapView, NetworkView, PortView, Queries, ReconcileReport, Status,
+  ApplyPolicy, Commands, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, PolicyReport, PolicyText, PolicyView, PortView, Queries,
+  ReconcileReport, Status, TraceView,
 } from "../engine/types.ts";
+import type { GetFlowsRequest, GetFlowsResponse } from "./generated/observer/observer.ts";
 
 export type {
-  EndpointView, MapEntryView, MapView, NetworkView, PartStatus, PortView, ReconcileReport, Status,
+  ApplyPolicy, DecidedBy, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, PartStatus, PolicyDocument, PolicyReport, PolicyText, PolicyView,
+  PortView, ReconcileReport, Status, TraceEnd, TraceView,
 } from "../engine/types.ts";
+export type { Flow, FlowFilter } from "./generated/flow/flow.ts";
+export type { GetFlowsRequest, GetFlowsResponse } from "./generated/observer/observer.ts";
 
 /** One thing taken off the host by a sweep. */
 export interface Swept {
@@ -18,7 +23,7 @@ export interface Swept {
 export type ApiQueries = Omit<Queries, "network">;
 
 /** The changes that the API may ask for; each takes its turn in the engine's queue. */
-export interface ApiCommands {
+export interface ApiCommands extends Pick<Commands, "applyPolicy" | "deletePolicy"> {
   /** Reads what Docker has and brings the state in line with it. */
   reconcile(signal?: AbortSignal): Promise<ReconcileReport>;
   /** Removes what carries our name and no state claims. */
@@ -39,6 +44,17 @@ export interface ApiClient extends Disposable {
   maps(): Promise<readonly MapView[]>;
   /** At most `limit` entries; 0: as many as the agent gives out at once. */
   dumpMap(name: string, limit: number): AsyncIterable<MapEntryView>;
+  /** All documents or none. */
+  applyPolicy(command: ApplyPolicy): Promise<PolicyReport>;
+  deletePolicy(name: string): Promise<void>;
+  policies(): Promise<readonly PolicyView[]>;
+  policy(name: string): Promise<PolicyText>;
+  trace(from: string, to: string): Promise<TraceView>;
+  identities(): Promise<readonly IdentityView[]>;
+  /** In Hubble's words. With `follow` until the caller stops reading. */
+  flows(request: Partial<GetFlowsRequest>): AsyncIterable<GetFlowsResponse>;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
   reconcile(): Promise<ReconcileReport>;
   sweep(): Promise<readonly Swept[]>;
 }

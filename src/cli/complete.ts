@@ -128,6 +128,13 @@ async function candidatesFor(
     case "containers":
       return ask(deps, socket, async (agent) => (await agent.endpoints()).map((endpoint) => (
         { value: endpoint.name || endpoint.containerId.slice(0, 12), says: endpoint.network })));
+    case "peers":
+      return ask(deps, socket, async (agent) => [
+        ...(await agent.endpoints()).filter(({ name }) => name !== "").map(({ name, network, ipv4 }) => ({ value: name, says: `${network} ${ipv4}` })),
+        { value: "host", says: "this node" }, { value: "world", says: "everything that is not ours" },
+      ]);
+    case "policies":
+      return ask(deps, socket, async (agent) => (await agent.policies()).map((policy) => ({ value: policy.name, says: policy.source })));
     case "networks":
       return ask(deps, socket, async (agent) => (await agent.networks()).map((network) => ({ value: network.name || network.id.slice(0, 12), says: network.ipv4 })));
     case "maps":

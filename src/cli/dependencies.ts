@@ -25,7 +25,7 @@ export interface DoctorOptions {
 }
 
 /** What `processIo` (process.ts) fills in for the real process. */
-export type CliIo = Pick<CliDependencies, "stdout" | "stderr" | "now" | "env" | "isTTY" | "columns">;
+export type CliIo = Pick<CliDependencies, "stdout" | "stderr" | "readInput" | "now" | "env" | "isTTY" | "columns">;
 
 /**
  * The functions should import what they need when called, not before: `hawser --version` and completion
@@ -43,6 +43,8 @@ export interface CliDependencies {
   connect(socket: string): Promise<ApiClient>;
   readonly stdout: Output;
   readonly stderr: Output;
+  /** All of standard input, as text. */
+  readInput(): Promise<string>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

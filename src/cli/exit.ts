@@ -30,7 +30,9 @@ export function report(error: unknown, deps: CliDependencies): ExitCode {
   }
   const code = error instanceof HawserError ? error.code : "INTERNAL";
   const debug = (deps.env["HAWSER_DEBUG"] ?? "") !== "";
-  deps.stderr.write(`hawser: ${debug ? messageOf(error) : shortened(messageOf(error))} [${code}]\n`);
+  // Every problem of a policy is for the reader, and there are fifty at most.
+  const whole = debug || code === "BAD_POLICY";
+  deps.stderr.write(`hawser: ${whole ? messageOf(error) : shortened(messageOf(error))} [${code}]\n`);
   if (debug && error instanceof Error) deps.stderr.write(`${error.stack}\n`);
   return code === "AGENT_UNREACHABLE" ? 3 : 1;
 }

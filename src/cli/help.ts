@@ -5,6 +5,7 @@ import type { Style } from "./style.ts";
 
 export const groups = {
   look: "See what is there:",
+  decide: "Decide who may talk:",
   run: "Run and mend:",
   shell: "Your shell:",
 } as const;
@@ -23,6 +24,8 @@ export function rootFooter(): string {
       ["docker network create -d hawser --ipam-driver hawser shop", "a network"],
       ["hawser endpoint list", "who is on it"],
       ["hawser port web", "where is it published?"],
+      ["hawser policy apply shop.yaml", "who may talk to whom"],
+      ["hawser observe --follow --verdict dropped", "what is refused, as it happens"],
     ]),
     "",
     "Environment:",

@@ -1,4 +1,5 @@
 // The real process as the command line wants to see it.
+import { text } from "node:stream/consumers";
 import type { CliIo } from "./dependencies.ts";
 
 export function processIo(): CliIo {
@@ -10,10 +11,12 @@ export function processIo(): CliIo {
   return {
     stdout: process.stdout,
     stderr: process.stderr,
+    readInput: () => text(process.stdin),
     now: () => Date.now(),
     env: process.env,
     isTTY: process.stdout.isTTY === true,
-    columns: process.stdout.columns,
+    // A terminal that nobody told its size says 0.
+    columns: process.stdout.columns === 0 ? undefined : process.stdout.columns,
   };
 }
 

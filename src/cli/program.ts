@@ -6,8 +6,12 @@ import { addCompletion } from "./commands/completion.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addEndpoint } from "./commands/endpoint.ts";
 import { addHelp } from "./commands/help.ts";
+import { addIdentity } from "./commands/identity.ts";
 import { addMap } from "./commands/map.ts";
+import { addMetrics } from "./commands/metrics.ts";
 import { addNetwork } from "./commands/network.ts";
+import { addObserve } from "./commands/observe.ts";
+import { addPolicy } from "./commands/policy.ts";
 import { addPort } from "./commands/port.ts";
 import { addStatus } from "./commands/status.ts";
 import { addSweep } from "./commands/sweep.ts";
@@ -60,7 +64,8 @@ export function createProgram(deps: CliDependencies): Command {
     .addHelpText("after", rootFooter());
 
   const grouped: readonly (readonly [string, readonly ((program: Command, deps: CliDependencies) => void)[]])[] = [
-    [groups.look, [addStatus, addEndpoint, addPort, addNetwork, addMap]],
+    [groups.look, [addStatus, addEndpoint, addPort, addNetwork, addIdentity, addObserve, addMap, addMetrics]],
+    [groups.decide, [addPolicy]],
     [groups.run, [addAgent, addDoctor, addSweep]],
     [groups.shell, [addCompletion, addHelp]],
   ];

@@ -12,7 +12,7 @@ export function referenceOf(): string {
     "Generated from the command tree by `npm run docs`; do not edit.",
     "",
     "Lists print a table, or JSON with `-o json`; JSON is alone on stdout, everything else goes to stderr. The fields of the JSON are in",
-    "`src/engine/types.ts` (`…View`, `Status`).",
+    "`src/engine/types.ts` (`…View`, `Status`); those of `observe` are Hubble's, in `src/api/proto/flow/flow.proto`.",
     "",
     ...sections(program),
   ].join("\n");
@@ -35,7 +35,7 @@ function helpOf(command: Command): string {
 const nothing: CliDependencies = {
   version: "",
   runAgent: refuse, sweep: refuse, doctor: refuse, connect: refuse,
-  stdout: { write: () => true }, stderr: { write: () => true },
+  stdout: { write: () => true }, stderr: { write: () => true }, readInput: refuse,
   now: () => 0, env: {}, isTTY: false, columns: undefined,
 };
 

@@ -45,3 +45,8 @@ export function wrap(text: string, width: number): readonly string[] {
   }
   return [...lines, line];
 }
+
+/** `1 rule`, `2 rules`, `2 policies`. */
+export function many(count: number, noun: string): string {
+  return `${count} ${count === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
+}

@@ -1,24 +1,28 @@
 // The agent: builds every part, hands them to each other, runs until told to stop, and leaves the packets flowing.
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { serveMetrics } from "../api/metrics-server.ts";
 import { startApi } from "../api/server.ts";
 import type { ApiCommands } from "../api/server.ts";
 import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import { openContainerd } from "../containerd/client.ts";
+import { createContainerdDoor } from "../containerd/door.ts";
+import type { ContainerdDoor } from "../containerd/door.ts";
 import { openDocker } from "../docker/client.ts";
 import { createDockerDoor } from "../docker/door.ts";
 import type { DockerDoor } from "../docker/door.ts";
 import { createEngine } from "../engine/engine.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Commands, PartStatus, Queries } from "../engine/types.ts";
-import { createKernel, openNetlink } from "../kernel/index.ts";
+import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts";
 import type { Kernel } from "../kernel/index.ts";
 import { serveLibnetwork } from "../libnetwork/server.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { systemClock } from "../std/clock.ts";
-import { HawserError } from "../std/errors.ts";
+import { HawserError, messageOf } from "../std/errors.ts";
 import { networkOf, parseCidr } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
@@ -27,6 +31,9 @@ import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { lockFolder } from "./lock.ts";
 import { configuredParts } from "./parts.ts";
+import { hostServices } from "./policy-settings.ts";
+import { openPolicyDirectory } from "./policy-directory.ts";
+import type { PolicyDirectory } from "./policy-directory.ts";
 import { makeRounds } from "./rounds.ts";
 import type { Duty } from "./rounds.ts";
 import { sweptOf } from "./sweep.ts";
@@ -74,36 +81,55 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const kernel = createKernel();
     const datapath = await buildDatapath(config, store, kernel, log, ground);
     let docker: DockerDoor | undefined;
+    let containerd: ContainerdDoor | undefined;
     const standing = configuredParts(config);
+    const metrics: PartStatus[] = [];
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu,
-      parts: (): readonly PartStatus[] => (docker === undefined ? standing : [docker.status(), ...standing]),
+      policy: { ...config.policy, hostServices: hostServices(config), nodes: [] },
+      whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
+      parts: (): readonly PartStatus[] => [...[docker, containerd].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
+    doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
+    const policies = openPolicyDirectory(config.policy.directory, engine.commands, log.with({ part: "policy" }));
+    // Before anything is answered: what a file forbids is forbidden from a container's first packet on.
+    await policies.read();
 
     if (config.docker.enabled) {
       docker = openDoor(config, engine, log);
       // R16, R17: what changed while nobody looked is known before anything is answered.
       await docker.sync("start", AbortSignal.timeout(firstReconcile)).catch((error: unknown) => log.warn("Docker could not be asked at start", { error }));
     }
+    if (config.containerd.enabled) {
+      containerd = doors.use(openContainerdDoor(config, engine, log));
+      await containerd.sync("start", AbortSignal.timeout(firstReconcile)).catch((error: unknown) => log.info("containerd could not be asked at start", { error }));
+    } else {
+      await engine.commands.syncGuests({ guests: [] });
+    }
     ready.resolve();
 
     doors.use(await startApi({
       queries: engine.queries, commands: apiCommands(engine, docker), socket: config.api.socket, group: config.api.group, log: log.with({ part: "api" }),
     }));
+    metrics.push(await openMetrics(config, engine, log, doors));
     doors.use(tellSystemd(kernel, env, process.pid));
     log.info("the agent is ready", { node: nameOf(config), version: version(), startedInMs: clock.now() - started });
     if (docker !== undefined) {
       const door = docker;
       doors.use(engine.onJoined(() => door.nudge("a container joined")));
+      // The second witness: a container that ended is seen even when Docker's events are not.
+      if (containerd !== undefined) doors.use(containerd.onDockerTask(({ what }) => door.nudge(`containerd: a container ${what}`)));
     }
     await Promise.all([
       docker?.run(signal),
-      makeRounds(duties(engine, datapath, store, docker, log), roundPause, clock, log, signal),
+      containerd?.run(signal),
+      policies.follow(signal),
+      makeRounds(duties({ engine, datapath, store, docker, containerd, policies, log }), roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
     ]);
@@ -120,8 +146,30 @@ async function buildDatapath(config: Config, store: Store, kernel: Kernel, log: 
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
     bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, ipv6: config.pool.ipv6 !== null,
-    betweenNetworks: config.policy.betweenNetworks === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
+    betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
+    untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
+}
+
+function openContainerdDoor({ containerd, docker }: Config, engine: Engine, log: Log): ContainerdDoor & Disposable {
+  const client = openContainerd(containerd.socket);
+  const door = createContainerdDoor({
+    containerd: client, namespaces: containerd.namespaces, docker: docker.enabled, inspect: inspectNamespaces, commands: engine.commands, clock: systemClock,
+    log: log.with({ part: "containerd" }),
+  });
+  return { ...door, [Symbol.dispose]: () => client[Symbol.dispose]() };
+}
+
+/** A port that somebody else has is a problem to be seen, and no reason to leave containers without an agent. */
+async function openMetrics({ metrics: { listen } }: Config, { queries }: Engine, log: Log, doors: AsyncDisposableStack): Promise<PartStatus> {
+  if (listen === null) return { part: "metrics", state: "off", detail: "metrics.listen is null" };
+  try {
+    const { address, port } = doors.use(await serveMetrics({ listen, queries, log: log.with({ part: "metrics" }) }));
+    return { part: "metrics", state: "ok", detail: `on ${address.includes(":") ? `[${address}]` : address}:${port}` };
+  } catch (error) {
+    log.warn("the metrics are not served", { error });
+    return { part: "metrics", state: "degraded", detail: messageOf(error) };
+  }
 }
 
 function openDoor(config: Config, engine: Engine, log: Log): DockerDoor {
@@ -135,12 +183,26 @@ function apiCommands(engine: Engine, docker: DockerDoor | undefined): ApiCommand
       return docker.sync("asked for", signal);
     },
     sweep: async (signal) => sweptOf((await engine.heal(signal)).removed),
+    applyPolicy: (command, signal) => engine.commands.applyPolicy(command, signal),
+    deletePolicy: (name, signal) => engine.commands.deletePolicy(name, signal),
   };
 }
 
-function duties(engine: Engine, datapath: Datapath, store: Store, docker: DockerDoor | undefined, log: Log): readonly Duty[] {
+interface Parts {
+  readonly engine: Engine;
+  readonly datapath: Datapath;
+  readonly store: Store;
+  readonly docker: DockerDoor | undefined;
+  readonly containerd: ContainerdDoor | undefined;
+  readonly policies: PolicyDirectory;
+  readonly log: Log;
+}
+
+function duties({ engine, datapath, store, docker, containerd, policies, log }: Parts): readonly Duty[] {
   return [
+    { name: "read the policy directory", run: () => policies.read() },
     { name: "ask Docker", run: async () => void (await docker?.sync("every 30 s", AbortSignal.timeout(roundPause / 2))) },
+    { name: "ask containerd", run: async () => void (await containerd?.sync("every 30 s", AbortSignal.timeout(roundPause / 2))) },
     { name: "read the host", run: async () => void (await datapath.syncHost()) },
     { name: "sweep", run: async () => sayRemoved(log, "swept", await engine.heal()) },
     { name: "forget dead flows", run: () => forgetDeadFlows(datapath) },

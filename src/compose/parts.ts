@@ -4,14 +4,12 @@ import type { Config } from "../config/schema.ts";
 import type { PartStatus } from "../engine/types.ts";
 
 export function configuredParts(config: Config): readonly PartStatus[] {
-  const { policy, services, routing, containerd, metrics, docker } = config;
+  const { services, routing, containerd, docker } = config;
   const parts: PartStatus[] = [
     { part: "routing", state: "ok", detail: `${routing.mode}; with one host there is nothing to route between nodes` },
-    directory("policy", policy.directory, "policies"),
     directory("services", services.directory, "services"),
-    { part: "containerd", state: "off", detail: containerd.enabled ? "this build does not watch containerd" : "containerd.enabled is false" },
-    { part: "metrics", state: "off", detail: metrics.listen === null ? "metrics.listen is null" : "this build serves no metrics" },
   ];
+  if (!containerd.enabled) parts.push({ part: "containerd", state: "off", detail: "containerd.enabled is false" });
   if (!docker.enabled) parts.push({ part: "docker", state: "off", detail: "docker.enabled is false" });
   return parts;
 }

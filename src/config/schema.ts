@@ -70,10 +70,11 @@ export const schema = group("", {
     ipv6: key(orNull(anyText), null, "Its slice of `pool.ipv6`."),
   }),
   policy: group("What containers may do.", {
-    directory: key(path, "/etc/hawser/policy.d", "Policy files, `*.yaml`. This build has no policy yet: files there are a problem in `hawser status`."),
+    directory: key(path, "/etc/hawser/policy.d", "Policy files, `*.yaml` and `*.yml`, watched; one that is wrong is a problem in `hawser status` and leaves in force what it said before."),
     betweenNetworks: key(oneOf("deny", "allow"), "deny", "Whether containers on different networks reach each other."),
     published: key(oneOf("allow", "deny"), "allow", "Who reaches the published ports of a container that no policy covers."),
-    untilIdentified: key(oneOf("deny", "allow"), "deny", "For a container whose labels are not known yet; without effect until there is policy."),
+    untilIdentified: key(oneOf("deny", "allow"), "deny", "For a container whose labels are not known yet: closed, or as if no policy covered it."),
+    unenforced: key(oneOf("allow", "quarantine"), "allow", "For a container that can escape what is enforced (privileged, NET_ADMIN, a second network of another driver) or whose namespace another container shares: let be and noted in `hawser endpoint list`, or closed both ways."),
   }),
   services: group("Load-balanced services.", {
     directory: key(path, "/etc/hawser/service.d", "Service files, `*.yaml`. This build has no services yet: files there are a problem in `hawser status`."),
@@ -91,16 +92,16 @@ export const schema = group("", {
     pluginDirectory: key(path, "/run/docker/plugins", "Where Docker looks for plugins' sockets."),
   }),
   containerd: group("containerd without Docker.", {
-    enabled: key(flag, true, "Whether to watch containerd. This build does not yet."),
+    enabled: key(flag, true, "Whether to watch containerd for containers that Docker does not know, and judge their packets."),
     socket: key(path, "/run/containerd/containerd.sock", "containerd's API."),
-    namespaces: key(listOf(anyText), [], "The namespaces watched; none means all."),
+    namespaces: key(listOf(anyText), [], "The namespaces watched; none means all but `k8s.io`."),
   }),
   api: group("The agent's own API.", {
     socket: key(path, "/run/hawser/hawser.sock", "Its unix socket."),
     group: key(groupName, "hawser", "Whose members may use it."),
   }),
   metrics: group("Prometheus metrics.", {
-    listen: key(orNull(listen), "127.0.0.1:9964", "Address and port; null turns them off. This build serves none yet."),
+    listen: key(orNull(listen), "127.0.0.1:9964", "Address and port; null turns them off."),
   }),
   paths: group("Where things lie.", {
     state: key(path, "/var/lib/hawser", "The state file."),

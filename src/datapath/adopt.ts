@@ -4,11 +4,12 @@ import type { Doers, Step } from "../network/types.ts";
 import { asHawserError } from "../std/errors.ts";
 import { detachFilter } from "./attachments.ts";
 import { claimsOf } from "./claims.ts";
+import type { Claims } from "./claims.ts";
 import { isOurDevice } from "./host.ts";
 import type { Host } from "./host.ts";
 import { hostDevice } from "./host-device.ts";
 import type { LinkPin } from "./pins.ts";
-import { sweepUnclaimed } from "./sweep.ts";
+import { isGuestPin, sweepUnclaimed } from "./sweep.ts";
 import type { AdoptReport, SweepReport } from "./types.ts";
 
 export interface AdoptContext {
@@ -30,20 +31,20 @@ export async function adopt(context: AdoptContext, steps: readonly Step[], uncla
   const { kernel, bpffs, host } = context;
   const links = await host.netlink.links();
   const existing = new Set(links.map((link) => link.name));
-  const missing = [...claimsOf(steps).interfaces].filter((name) => !existing.has(name));
+  const missing = missingOf(steps, new Map(links.map((link) => [link.name, link.index])));
   const wanted = withoutMissing(steps, new Set(missing));
   const claims = claimsOf(wanted);
   // What is to go must not be restored by the next look at the host.
   for (const number of [...host.networks.keys()]) if (!claims.networks.has(number)) host.networks.delete(number);
-  const keeps = (pin: LinkPin): boolean => keepsPin(pin, claims.interfaces, existing, context);
+  const keeps = (pin: LinkPin): boolean => keepsPin(pin, claims, existing, context);
   const removed = unclaimed === "keep"
     ? nothingSwept
     : await sweepUnclaimed({ kernel, bpffs, netlink: host.netlink, tables: host.tables, conntrack: host.conntrack }, claims, keeps);
-  if (unclaimed === "sweep" && host.attachments.mode === "clsact") sweepFilters(kernel, links, context.uplinks);
+  if (unclaimed === "sweep" && host.attachments.mode === "clsact") sweepFilters(kernel, links, context.uplinks, claims);
   // A cable that went with its container took its links along, and their pins were swept above.
   for (const pin of host.attachments.lost()) if (!keeps(pin)) host.attachments.forget(pin);
   const failed: { readonly step: Step; readonly error: Error }[] = [];
-  for (const step of [...wanted.filter((one) => one.kind !== "attach"), ...wanted.filter((one) => one.kind === "attach")]) {
+  for (const step of inOrder(wanted)) {
     try {
       await perform(context.doers, step);
     } catch (error) {
@@ -51,6 +52,19 @@ export async function adopt(context: AdoptContext, steps: readonly Step[], uncla
     }
   }
   return { removed, missing, failed };
+}
+
+/** Whoever is known is judged, so the policy goes first. */
+function inOrder(steps: readonly Step[]): Step[] {
+  const rank = (step: Step): number => (step.kind === "policy" ? 0 : step.kind === "attach" ? 2 : 1);
+  return steps.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** Names of cables and guests' devices; a guest's device that was made anew is another's. */
+function missingOf(steps: readonly Step[], devices: ReadonlyMap<string, number>): string[] {
+  const claims = claimsOf(steps);
+  const guests = [...claims.guests.values()].filter((guest) => devices.get(guest.device) !== guest.ifindex).map((guest) => guest.device);
+  return [...[...claims.interfaces].filter((name) => !devices.has(name)), ...guests];
 }
 
 /** A cable that is gone took its container's end with it: a new one would lead nowhere, and what hangs on it is dead. */
@@ -65,21 +79,23 @@ function withoutMissing(steps: readonly Step[], missing: ReadonlySet<string>): S
   return steps.filter((step) => {
     if (step.kind === "cable" || step.kind === "attach") return !missing.has(step.cable.hostInterface);
     if (step.kind === "endpoint") return !missing.has(step.endpoint.hostInterface);
+    if (step.kind === "guest") return !missing.has(step.guest.device);
     return step.kind !== "port" || !dead.has(step.port.address);
   });
 }
 
-function keepsPin(pin: LinkPin, interfaces: ReadonlySet<string>, existing: ReadonlySet<string>, context: AdoptContext): boolean {
+function keepsPin(pin: LinkPin, claims: Claims, existing: ReadonlySet<string>, context: AdoptContext): boolean {
   if (pin.device.startsWith("/")) return pin.device === context.cgroup;
   if (pin.device === hostDevice) return existing.has(hostDevice);
   if (pin.program === "netdev") return context.uplinks.includes(pin.device);
-  return interfaces.has(pin.device);
+  return isGuestPin(pin) ? claims.guests.has(pin.device) : claims.interfaces.has(pin.device);
 }
 
-/** Filters have no pins to be found by: whatever device is no uplink has none of ours. */
-function sweepFilters(kernel: Kernel, links: readonly LinkInfo[], uplinks: readonly string[]): void {
+/** Filters have no pins to be found by: whatever device is no uplink and no guest's has none of ours. */
+function sweepFilters(kernel: Kernel, links: readonly LinkInfo[], uplinks: readonly string[], claims: Claims): void {
   for (const link of links) {
-    if (!isOurDevice(link.name) && !uplinks.includes(link.name)) detachFilter(kernel, link.index, "ingress");
+    if (isOurDevice(link.name) || uplinks.includes(link.name) || claims.guests.has(link.name)) continue;
+    for (const hook of ["ingress", "egress"] as const) detachFilter(kernel, link.index, hook);
   }
 }
 

@@ -6,7 +6,7 @@ import { createAttachments } from "./attachments.ts";
 import { createConntrack } from "./conntrack.ts";
 import { readCounters } from "./counters.ts";
 import { createDoers } from "./doers.ts";
-import { createEventSource } from "./events.ts";
+import { createEventSource, decodeEvent } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
 import { createHostSync } from "./host-sync.ts";
@@ -16,6 +16,7 @@ import type { Host } from "./host.ts";
 import { dumpMap, inspectKernel, mapRows } from "./inspect.ts";
 import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kernel-facts.ts";
 import { mountPointOf } from "./pins.ts";
+import { createPolicy } from "./policy.ts";
 import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
@@ -42,8 +43,9 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const attachments = createAttachments(kernel, bpffs, features.tcx, loaded.programs);
   const tables = openTables(loaded.maps);
   const conntrack = createConntrack(tables, config.hz, jiffiesClock(config.hz));
+  const policy = stack.use(createPolicy(kernel, loaded.maps));
   const host: Host = {
-    netlink, tables, attachments, conntrack,
+    netlink, tables, attachments, conntrack, policy,
     mac: options.nodeMac,
     hostIndex: hostLink.index,
     networks: new Map(),
@@ -92,8 +94,12 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     gc: (budget = gcBudget) => conntrack.gc(budget),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
     events: (signal) => events?.listen(signal) ?? nothing(),
-    maps: () => mapRows(loaded.maps),
-    dumpMap: (name, limit) => dumpMap(loaded.maps, name, limit),
+    rawEvents: (onRecord) => events?.tap(onRecord) ?? { [Symbol.dispose]: () => {} },
+    decodeEvent,
+    deviceName: (ifindex) => sync.deviceNames.get(ifindex) ?? "",
+    policy: () => policy.standing(),
+    maps: () => mapRows(kernel, loaded.maps, policy.standing().tables),
+    dumpMap: (name, limit) => dumpMap(kernel, loaded.maps, name, limit),
     inspect: () => inspectKernel(features, attachments, sync),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -112,6 +118,8 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     setRetval: features.setRetval ? 1 : 0,
     hostNetnsCookie: options.kernel.netnsCookie() ?? 0n,
     agentPid: process.pid,
+    publishedDeny: options.published ? 0 : 1,
+    unidentifiedAllow: options.untilIdentified ? 1 : 0,
   };
 }
 

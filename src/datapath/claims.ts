@@ -1,6 +1,6 @@
 // What a set of steps lays claim to: the measure by which everything else of ours on the host is a leftover. Pure.
 import type { Endpoint } from "../abi/generated.ts";
-import type { EndpointPlan, PortPlan, Step } from "../network/types.ts";
+import type { EndpointPlan, GuestPlan, PortPlan, Step } from "../network/types.ts";
 import { networkOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import { gatewayPrefix, subnetsOf } from "./network.ts";
@@ -9,8 +9,9 @@ import { frontendOf } from "./port.ts";
 export interface Claims {
   /** Host ends of cables. */
   readonly interfaces: ReadonlySet<string>;
-  readonly endpoints: readonly EndpointPlan[];
-  readonly addresses: ReadonlyMap<Ip, EndpointPlan>;
+  /** By device. */
+  readonly guests: ReadonlyMap<string, GuestPlan>;
+  readonly addresses: ReadonlyMap<Ip, Owner>;
   /** By `frontendText`. */
   readonly ports: ReadonlyMap<string, PortPlan>;
   /** Numbers. */
@@ -22,15 +23,20 @@ export interface Claims {
   readonly subnets: ReadonlySet<Cidr>;
 }
 
+/** Guests are of network 0. */
+type Owner = Pick<EndpointPlan, "network" | "mac">;
+
 export function claimsOf(steps: readonly Step[]): Claims {
   const networks = steps.filter((step) => step.kind === "network").map((step) => step.network);
   const subnets = networks.flatMap((network) => subnetsOf(network).map((subnet) => ({ ...subnet, network: network.number })));
   const endpoints = steps.filter((step) => step.kind === "endpoint").map((step) => step.endpoint);
+  const guests = steps.filter((step) => step.kind === "guest").map((step) => step.guest);
+  const owners = [...endpoints, ...guests.map((guest) => ({ ...guest, network: 0 }))];
   const ports = steps.filter((step) => step.kind === "port").map((step) => step.port);
   return {
     interfaces: new Set(steps.filter((step) => step.kind === "cable").map((step) => step.cable.hostInterface)),
-    endpoints,
-    addresses: new Map(endpoints.flatMap((plan) => [plan.ipv4, plan.ipv6].filter((ip) => ip !== null).map((ip) => [ip, plan] as const))),
+    guests: new Map(guests.map((guest) => [guest.device, guest])),
+    addresses: new Map(owners.flatMap((plan) => [plan.ipv4, plan.ipv6].filter((ip) => ip !== null).map((ip) => [ip, plan] as const))),
     ports: new Map(ports.map((plan) => [frontendText(frontendOf(plan)), plan])),
     networks: new Set(networks.map((network) => network.number)),
     gateways: new Map(subnets.map((subnet) => [subnet.gateway, subnet.network])),
@@ -43,7 +49,7 @@ export function frontendText(key: { readonly addr: Ip | null; readonly port: num
   return `${key.proto} ${key.addr ?? "::"} ${key.port}`;
 }
 
-/** Whether an entry in the maps is this endpoint's and nobody else's. */
-export function claimsEntry(plan: EndpointPlan | undefined, entry: Endpoint): boolean {
+/** Whether an entry in the maps is this endpoint's or guest's and nobody else's. */
+export function claimsEntry(plan: Owner | undefined, entry: Endpoint): boolean {
   return plan !== undefined && plan.network === entry.network && plan.mac === entry.mac;
 }

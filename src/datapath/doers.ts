@@ -4,6 +4,7 @@ import { attachCable, detachCable } from "./attach.ts";
 import { makeCable, removeCable } from "./cable.ts";
 import { claimPort } from "./claim-port.ts";
 import { publishEndpoint, withdrawEndpoint } from "./endpoint.ts";
+import { publishGuest, removeGuest } from "./guest.ts";
 import type { Host } from "./host.ts";
 import { makeNetwork, removeNetwork } from "./network.ts";
 import { publishPort, withdrawPort } from "./port.ts";
@@ -16,7 +17,20 @@ export function createDoers(host: Host): Doers {
     removeCable: { do: (step) => removeCable(host, step.cable), undo: (step) => makeCable(host, step.cable) },
     attach: { do: (step) => attachCable(host, step.cable), undo: (step) => detachCable(host, step.cable) },
     detach: { do: (step) => detachCable(host, step.cable), undo: (step) => attachCable(host, step.cable) },
-    endpoint: { do: (step) => publishEndpoint(host, step.endpoint), undo: (step) => withdrawEndpoint(host, step.endpoint) },
+    policy: {
+      do: async (step) => host.policy.install(step.tables),
+      // What an earlier agent wrote cannot be had back; the new tables then stay.
+      undo: async ({ before }) => (before === null ? undefined : host.policy.install(before)),
+    },
+    guest: {
+      do: (step) => publishGuest(host, step.guest),
+      undo: (step) => (step.before === undefined ? removeGuest(host, step.guest) : publishGuest(host, step.before)),
+    },
+    removeGuest: { do: (step) => removeGuest(host, step.guest), undo: (step) => publishGuest(host, step.guest) },
+    endpoint: {
+      do: (step) => publishEndpoint(host, step.endpoint),
+      undo: (step) => (step.before === undefined ? withdrawEndpoint(host, step.endpoint) : publishEndpoint(host, step.before)),
+    },
     removeEndpoint: { do: (step) => withdrawEndpoint(host, step.endpoint), undo: (step) => publishEndpoint(host, step.endpoint) },
     claimPort: { do: (step) => claimPort(host, step.port), undo: async () => {} },
     port: { do: (step) => publishPort(host, step.port), undo: (step) => withdrawPort(host, step.port) },

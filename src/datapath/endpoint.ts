@@ -13,14 +13,17 @@ export async function publishEndpoint(host: Host, plan: EndpointPlan): Promise<v
   const { endpoints, addresses } = host.tables;
   const link = await host.link(plan.hostInterface);
   const known = endpoints.get(link.index);
-  const entry = entryOf(plan, link.index, known !== undefined && isOf(plan, known) ? known.identity : 0);
+  const entry = entryOf(plan, link.index);
   const stale = addressesOf(plan).filter((address) => !sameEndpoint(addresses.get(address), entry));
   if (stale.length > 0 || !sameEndpoint(known, entry)) {
     for (const address of stale) {
       if (addresses.get(address)?.ifindex !== entry.ifindex) host.conntrack.flushAddress(address);
     }
+    const other = [known, ...addressesOf(plan).map((address) => addresses.get(address))]
+      .some((one) => one !== undefined && isOf(plan, one) && one.identity !== plan.identity);
     endpoints.set(link.index, entry);
     for (const address of addressesOf(plan)) addresses.set(address, entry);
+    if (other) host.policy.touch(); // its flows were judged as another's
   }
   if (!link.up) await host.netlink.setLink(link.index, { up: true });
 }
@@ -54,11 +57,11 @@ function addressesOf(plan: EndpointPlan): Ip[] {
   return [plan.ipv4, plan.ipv6].filter((address) => address !== null);
 }
 
-function entryOf(plan: EndpointPlan, ifindex: number, identity: number): Endpoint {
+function entryOf(plan: EndpointPlan, ifindex: number): Endpoint {
   return {
     ifindex,
     network: plan.network,
-    identity,
+    identity: plan.identity,
     mtu: plan.mtu,
     ipv4: plan.ipv4,
     ipv6: plan.ipv6,

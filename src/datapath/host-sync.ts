@@ -20,6 +20,8 @@ export interface HostSync {
   readonly problems: readonly string[];
   /** Host ends of cables, as of the last run. */
   readonly cables: ReadonlySet<string>;
+  /** Names of the host's devices by their numbers, as of the last run. */
+  readonly deviceNames: ReadonlyMap<number, string>;
   /** Whether hwhost was there at the last run. */
   readonly hasHostDevice: boolean;
   run(): Promise<HostFacts>;
@@ -28,10 +30,11 @@ export interface HostSync {
 }
 
 export function createHostSync(host: Host, devices: "auto" | readonly string[], log: Log): HostSync {
-  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [] };
+  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
   let cables: ReadonlySet<string> = new Set();
+  let deviceNames: ReadonlyMap<number, string> = new Map();
   let hasHostDevice = true;
   let afresh = false;
 
@@ -40,6 +43,7 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     const uplinks = uplinksOf(reading, devices);
     const found: string[] = [];
     cables = new Set(reading.links.map((link) => link.name).filter(isCableDevice));
+    deviceNames = new Map(reading.links.map((link) => [link.index, link.name]));
     hasHostDevice = reading.links.some((link) => link.index === host.hostIndex && link.name === hostDevice);
     const again = afresh;
     afresh = false;
@@ -61,6 +65,9 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     },
     get cables() {
       return cables;
+    },
+    get deviceNames() {
+      return deviceNames;
     },
     get hasHostDevice() {
       return hasHostDevice;

@@ -5,6 +5,7 @@ import { HawserError } from "../std/errors.ts";
 import type { Mac } from "../std/ip.ts";
 import type { Attachments } from "./attachments.ts";
 import type { Conntrack } from "./conntrack.ts";
+import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
 
 export interface Host {
@@ -12,6 +13,7 @@ export interface Host {
   readonly tables: Tables;
   readonly attachments: Attachments;
   readonly conntrack: Conntrack;
+  readonly policy: Policy;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;
   /** ifindex of hwhost. */

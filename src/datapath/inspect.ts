@@ -1,36 +1,45 @@
 // Looks into the kernel for people: maps, their entries in words, programs and features.
 import { decodePerCpu } from "../abi/codec.ts";
-import type { MapShape, RingShape } from "../abi/codec.ts";
+import { u32 } from "../abi/codec.ts";
+import type { MapOfMapsShape, MapShape, RingShape } from "../abi/codec.ts";
 import { maps as shapes } from "../abi/generated.ts";
-import type { KernelMap } from "../kernel/types.ts";
+import type { Kernel, KernelMap } from "../kernel/types.ts";
+import type { PolicyTables } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Attachments } from "./attachments.ts";
 import type { Features } from "./features.ts";
 import type { HostSync } from "./host-sync.ts";
+import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
-/** By name. Arrays count as full, rings as empty: neither has entries that come and go. */
-export function mapRows(maps: ReadonlyMap<string, KernelMap>): MapRow[] {
+/** By name. Arrays count as full, rings as empty: neither has entries that come and go. A table of policy shows the one in force. */
+export function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): MapRow[] {
   return [...maps]
-    .map(([name, map]) => ({
-      name,
-      type: map.info.kind,
-      keySize: map.info.keySize,
-      valueSize: map.info.valueSize,
-      capacity: map.info.maxEntries,
-      entries: countEntries(map),
-    }))
+    .map(([name, map]) => {
+      using inner = innerInForce(kernel, maps, map);
+      const { keySize, valueSize, maxEntries } = (inner ?? map).info;
+      const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : countEntries(inner))) : countEntries(map);
+      return { name, type: map.info.kind, keySize, valueSize, capacity: maxEntries, entries };
+    })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** @throws HawserError NOT_FOUND with the known names */
-export function dumpMap(maps: ReadonlyMap<string, KernelMap>, name: string, limit: number): MapEntry[] {
+export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, name: string, limit: number): MapEntry[] {
   const map = maps.get(name);
-  const shape: MapShape<unknown, unknown> | RingShape = shapes[name as keyof typeof shapes];
+  const shape: MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | RingShape = shapes[name as keyof typeof shapes];
   if (map === undefined) {
     throw new HawserError("NOT_FOUND", `no map "${name}"; there are ${[...maps.keys()].toSorted().join(", ")}`);
   }
   if (shape.kind === "ringbuf") return [];
+  if (shape.kind === "array_of_maps") {
+    using inner = innerInForce(kernel, maps, map);
+    return inner === undefined ? [] : entriesOf(shape.inner, inner, limit);
+  }
+  return entriesOf(shape, map, limit);
+}
+
+function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: number): MapEntry[] {
   const found: MapEntry[] = [];
   for (const [key, value] of map.entries()) {
     if (found.length >= limit) break;
@@ -43,6 +52,21 @@ export function dumpMap(maps: ReadonlyMap<string, KernelMap>, name: string, limi
 export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync): KernelView {
   const { release, ...can } = features;
   return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: sync.problems };
+}
+
+/** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */
+function sizeOf(policy: PolicyTables | null, name: string): number | undefined {
+  const part = [classes, prefixes, pairs, ports].find((one) => one.map === name);
+  return policy === null || part === undefined ? undefined : part.of(policy).size;
+}
+
+/** Of a map of tables: the one that the programs ask now. */
+function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map: KernelMap): KernelMap | undefined {
+  if (map.info.kind !== "array_of_maps") return undefined;
+  const state = maps.get("hw_policy_state")?.get(u32.encode(0));
+  const revision = state === undefined ? 0 : shapes.hw_policy_state.value.decode(state).revision;
+  const id = map.get(u32.encode(revision & 1));
+  return id === undefined ? undefined : kernel.openMapById(u32.decode(id));
 }
 
 function countEntries(map: KernelMap): number {

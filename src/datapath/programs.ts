@@ -1,12 +1,13 @@
 // The compiled objects in the kernel: loaded against the pinned maps, so that a new agent goes on with the old one's flows.
-import type { MapShape, RingShape } from "../abi/codec.ts";
+import type { MapOfMapsShape, MapShape, RingShape } from "../abi/codec.ts";
+import { u32 } from "../abi/codec.ts";
 import { configCodec, maps } from "../abi/generated.ts";
 import type { Config } from "../abi/generated.ts";
 import type { CgroupHook, Kernel, KernelMap, KernelProgram, MapInfo } from "../kernel/types.ts";
 import type { Log } from "../std/log.ts";
 import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
 
-export const objectNames = ["from-container", "to-container", "from-host", "netdev", "sock-lb"] as const;
+export const objectNames = ["from-container", "to-container", "from-guest", "to-guest", "from-host", "netdev", "sock-lb"] as const;
 
 export interface LoadedPrograms extends Disposable {
   /** By function name. */
@@ -56,10 +57,36 @@ export async function loadPrograms(
 }
 
 /** What differs between an open map and the one that the objects declare; undefined when nothing does. */
-export function shapeDifference(info: MapInfo): string | undefined {
-  const shape: MapShape<unknown, unknown> | RingShape = maps[info.name as keyof typeof maps];
-  const [keySize, valueSize] = shape.kind === "ringbuf" ? [0, 0] : [shape.key.size, shape.value.size];
-  const wanted = { kind: shape.kind, keySize, valueSize, maxEntries: shape.maxEntries };
+export function shapeDifference(name: string, info: MapInfo): string | undefined {
+  const shape: AnyShape = maps[name as keyof typeof maps];
+  const [keySize, valueSize] = shape.kind === "ringbuf" ? [0, 0] : shape.kind === "array_of_maps" ? [4, 4] : [shape.key.size, shape.value.size];
+  return difference(info, { kind: shape.kind, keySize, valueSize, maxEntries: shape.maxEntries });
+}
+
+type AnyShape = MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | RingShape;
+
+/** A map of maps takes only those like one that it was made with, which it does not tell: an empty slot is tried. */
+function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string | undefined {
+  const shape: AnyShape = maps[name as keyof typeof maps];
+  if (shape.kind !== "array_of_maps") return undefined;
+  const { kind, key, value, flags } = shape.inner;
+  const slot = u32.encode(0);
+  const id = outer.get(slot);
+  if (id !== undefined) {
+    using inner = kernel.openMapById(u32.decode(id));
+    return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
+  }
+  using trial = kernel.createMap(kind, name, key.size, value.size, 1, { flags });
+  try {
+    outer.setInner(slot, trial);
+    outer.delete(slot);
+    return undefined;
+  } catch {
+    return "its maps have another shape";
+  }
+}
+
+function difference(info: MapInfo, wanted: Partial<MapInfo>): string | undefined {
   const differing = (Object.keys(wanted) as (keyof typeof wanted)[]).filter((field) => info[field] !== wanted[field]);
   return differing.length === 0 ? undefined : differing.map((field) => `${field} ${info[field]} → ${wanted[field]}`).join(", ");
 }
@@ -69,12 +96,12 @@ function openPinnedMaps(kernel: Kernel, bpffs: string, stack: DisposableStack, l
   for (const name of listMapPins(bpffs)) {
     if (!(name in maps)) continue;
     const map = stack.use(kernel.openPinnedMap(mapPath(bpffs, name)));
-    const difference = shapeDifference(map.info);
-    if (difference === undefined) {
+    const unlike = shapeDifference(name, map.info) ?? innerDifference(kernel, name, map);
+    if (unlike === undefined) {
       open.set(name, map);
       continue;
     }
-    log.warn("a pinned map has another shape than this version's and is replaced; what it held is written again or learnt again", { map: name, difference });
+    log.warn("a pinned map has another shape than this version's and is replaced; what it held is written again or learnt again", { map: name, difference: unlike });
     unpin(mapPath(bpffs, name));
   }
   return open;

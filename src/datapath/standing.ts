@@ -1,4 +1,4 @@
-// What the kernel still knows of our networks, cables and published ports; the maps are read only when asked for.
+// What the kernel still knows of our networks, cables, published ports and identities; the maps are read only when asked for.
 import type { PortPlan, Protocol, Standing } from "../network/types.ts";
 import type { Ip } from "../std/ip.ts";
 import { protocolNumbers } from "./port.ts";
@@ -12,6 +12,9 @@ export function standingOf(tables: Tables, cables: ReadonlySet<string>): Standin
     },
     get ports() {
       return portsIn(tables);
+    },
+    get identities() {
+      return new Set([...tables.endpoints.entries()].map(([, { identity }]) => identity));
     },
   };
 }

@@ -8,6 +8,7 @@ import { claimsEntry, claimsOf, frontendText } from "./claims.ts";
 import type { Claims } from "./claims.ts";
 import { createConntrack } from "./conntrack.ts";
 import type { Conntrack } from "./conntrack.ts";
+import { guestPrograms, isGuest } from "./guest.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
@@ -40,17 +41,25 @@ export async function sweep(context: SweepContext & { readonly claimed: readonly
   if (context.all) return await sweepEverything(leftovers);
   const existing = new Set((await context.netlink.links()).map((link) => link.name));
   const claims = claimsOf(context.claimed);
-  const keeps = (pin: LinkPin): boolean =>
-    pin.device.startsWith("/") || (isCableDevice(pin.device) ? claims.interfaces.has(pin.device) : existing.has(pin.device));
+  const keeps = (pin: LinkPin): boolean => {
+    if (pin.device.startsWith("/")) return true;
+    if (isGuestPin(pin)) return claims.guests.has(pin.device);
+    return isCableDevice(pin.device) ? claims.interfaces.has(pin.device) : existing.has(pin.device);
+  };
   return await sweepUnclaimed(leftovers, claims, keeps);
+}
+
+export function isGuestPin(pin: LinkPin): boolean {
+  return guestPrograms.some(({ program }) => program === pin.program);
 }
 
 /** Unpublishes first: ports, addresses, then what lies below them. */
 export async function sweepUnclaimed(context: Leftovers, claims: Claims, keeps: (pin: LinkPin) => boolean): Promise<SweepReport> {
   const links = await context.netlink.links();
   const devices = new Map(links.map((link) => [link.name, link.index]));
-  const indices = new Set([...claims.interfaces].map((name) => devices.get(name)).filter((index) => index !== undefined));
-  const entries = context.tables === undefined ? {} : sweepReachable(context.tables, context.conntrack, claims, indices);
+  const guests = [...claims.guests.values()].filter((guest) => devices.get(guest.device) === guest.ifindex).map((guest) => guest.ifindex);
+  const indices = new Set([...[...claims.interfaces].map((name) => devices.get(name)).filter((index) => index !== undefined), ...guests]);
+  const entries = context.tables === undefined ? {} : sweepReachable(context, context.tables, claims, indices);
   const pins = sweepPins(context, keeps);
   const gone = links.filter((link) => isCableDevice(link.name) && link.kind === "veth" && !claims.interfaces.has(link.name));
   const removed = await removeDevices(context.netlink, gone.map((link) => link.name));
@@ -62,7 +71,9 @@ export async function sweepUnclaimed(context: Leftovers, claims: Claims, keeps: 
 async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   const links = await context.netlink.links();
   const pins = sweepPins(context, () => false);
-  for (const link of links.filter((one) => !isOurDevice(one.name))) detachFilter(context.kernel, link.index, "ingress");
+  for (const link of links.filter((one) => !isOurDevice(one.name))) {
+    for (const hook of ["ingress", "egress"] as const) detachFilter(context.kernel, link.index, hook);
+  }
   const ours = links.filter((link) => link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice));
   const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
   const entries: Record<string, number> = {};
@@ -74,7 +85,7 @@ async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   return { links: removed, pins, routes: [], entries };
 }
 
-function sweepReachable(tables: Tables, conntrack: Conntrack | undefined, claims: Claims, indices: ReadonlySet<number>): Record<string, number> {
+function sweepReachable({ kernel, conntrack }: Leftovers, tables: Tables, claims: Claims, indices: ReadonlySet<number>): Record<string, number> {
   const ports = [...tables.frontends.entries()].filter(([key, backend]) => {
     const plan = claims.ports.get(frontendText(key));
     return plan === undefined || !sameBackend(backendOf(plan), backend);
@@ -89,7 +100,11 @@ function sweepReachable(tables: Tables, conntrack: Conntrack | undefined, claims
     conntrack?.flushAddress(address);
   }
   const endpoints = [...tables.endpoints.entries()].filter(([index]) => !indices.has(index));
-  for (const [index] of endpoints) tables.endpoints.delete(index);
+  for (const [index, entry] of endpoints) {
+    // A guest's device stays, and with it a filter of ours, which no pin tells of.
+    if (isGuest(entry) && tables.uplinks.get(index) === undefined) for (const { hook } of guestPrograms) detachFilter(kernel, index, hook);
+    tables.endpoints.delete(index);
+  }
   return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length });
 }
 
@@ -143,7 +158,7 @@ function openPinnedTables(context: SweepContext): Disposable & { readonly tables
   const open = new Map<string, KernelMap>();
   for (const name of listMapPins(context.bpffs).filter((pinned) => tableNames.includes(pinned))) {
     const map = stack.use(context.kernel.openPinnedMap(mapPath(context.bpffs, name)));
-    if (shapeDifference(map.info) === undefined) open.set(name, map);
+    if (shapeDifference(name, map.info) === undefined) open.set(name, map);
   }
   const tables = open.size === tableNames.length ? openTables(open) : undefined;
   const kept = stack.move();

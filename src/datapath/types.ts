@@ -1,6 +1,7 @@
 // What the datapath offers to the rest of Hawser: doers for steps, facts about the host, and looks into the kernel.
 import type { Kernel, Netlink } from "../kernel/types.ts";
 import type { Doers, Standing, Step } from "../network/types.ts";
+import type { PolicyTables, Rule } from "../policy/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Cidr, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
@@ -16,6 +17,10 @@ export interface DatapathOptions {
   readonly devices: "auto" | readonly string[];
   readonly ipv6: boolean;
   readonly betweenNetworks: boolean;
+  /** Whether the published ports of a container that no policy covers are open. */
+  readonly published: boolean;
+  /** Whether a container may talk before its labels are known. */
+  readonly untilIdentified: boolean;
   readonly kernel: Kernel;
   readonly netlink: Netlink;
   readonly log: Log;
@@ -32,6 +37,8 @@ export interface HostFacts {
   readonly hostPrefixes: readonly Cidr[];
   /** Names, sorted. */
   readonly uplinks: readonly string[];
+  /** The uplinks' own subnets, sorted. */
+  readonly lan: readonly Cidr[];
 }
 
 /** What was found on the host that nothing claims, and is gone now. */
@@ -66,20 +73,47 @@ export interface CounterRow {
   readonly bytes: bigint;
 }
 
-/** One dropped packet. */
-export interface DropEvent {
+/** One packet that a program told of: dropped, or the first of its flow. Field by field struct hw_event. */
+export interface PacketEvent {
   /** Nanoseconds since boot, CLOCK_MONOTONIC. */
   readonly time: bigint;
   readonly ifindex: number;
   readonly network: number;
+  /** Empty: no IP packet. */
   readonly source: string;
   readonly destination: string;
   readonly sourcePort: number;
   readonly destinationPort: number;
+  /** Of a published port: where it goes; empty: as destination. */
+  readonly backend: string;
+  readonly backendPort: number;
   readonly protocol: number;
+  readonly family: number;
+  readonly verdict: "dropped" | "forwarded" | "audit";
+  /** `invalid-source-ip`; `forwarded` when it was not dropped. */
   readonly reason: string;
   readonly direction: string;
+  /** Which end's policy decided. */
+  readonly end: "in" | "out" | null;
+  readonly tcpFlags: number;
+  readonly icmpType: number;
+  readonly icmpCode: number;
   readonly length: number;
+  /** 0: none. */
+  readonly rule: number;
+  readonly revision: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+}
+
+/** Policy as it stands in the kernel. */
+export interface PolicyStanding {
+  /** 0: none was ever written. */
+  readonly revision: number;
+  /** The tables that this agent wrote last; null: none yet, what an earlier agent wrote is in force. */
+  readonly tables: PolicyTables | null;
+  /** What the numbers of rules meant at a revision of this agent's; undefined: too old, or not of this agent's. */
+  rulesOf(revision: number): readonly Rule[] | undefined;
 }
 
 export interface MapRow {
@@ -134,7 +168,8 @@ export interface Datapath extends AsyncDisposable {
   onHostChange(listener: (facts: HostFacts) => void): Disposable;
   /**
    * Makes exactly these steps so, touching what is already so as little as it can, and removes whatever else
-   * carries our name, unless that is to be kept. `steps` are the doing kinds only (network, cable, attach, endpoint, port).
+   * carries our name, unless that is to be kept. `steps` are the doing kinds only (policy, network, cable, attach, endpoint, guest, port).
+   * Policy goes first, so that whoever is known is judged.
    */
   adopt(steps: readonly Step[], unclaimed?: "sweep" | "keep"): Promise<AdoptReport>;
   /** What the kernel knows of cables, networks and ports. */
@@ -145,8 +180,14 @@ export interface Datapath extends AsyncDisposable {
   gc(budget?: number): GcReport;
   /** Counters that are not zero. */
   counters(): readonly CounterRow[];
-  /** Drops as they happen, until the signal aborts. A slow reader loses the oldest beyond 4096; the counters do not. */
-  events(signal?: AbortSignal): AsyncIterable<DropEvent>;
+  /** Packets as they are told, until the signal aborts. A slow reader loses the oldest beyond 4096; the counters do not. */
+  events(signal?: AbortSignal): AsyncIterable<PacketEvent>;
+  /** Every record of the ring as it comes, at once, as long as the handle is not disposed: valid during the call only. */
+  rawEvents(onRecord: (record: Uint8Array) => void): Disposable;
+  decodeEvent(record: Uint8Array): PacketEvent;
+  /** A device's name by its number; empty when it is not known. Cheap. */
+  deviceName(ifindex: number): string;
+  policy(): PolicyStanding;
   maps(): readonly MapRow[];
   /** @throws HawserError NOT_FOUND with the known names. */
   dumpMap(name: string, limit: number): readonly MapEntry[];

@@ -1,6 +1,6 @@
 // The host as the kernel shows it: which devices lead to the world and which addresses are the host's own. Pure.
 import type { AddressInfo, LinkInfo, RouteInfo } from "../kernel/types.ts";
-import { addressOf, contains, familyOf, parseCidr } from "../std/ip.ts";
+import { addressOf, contains, familyOf, networkOf, parseCidr } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
 import { hostDevice } from "./host-device.ts";
 import { isOurDevice } from "./host.ts";
@@ -61,7 +61,13 @@ export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[])
     uplinkMtu: uplinks.length === 0 ? fallbackMtu : Math.min(...uplinks.map((uplink) => uplink.mtu)),
     hostPrefixes: hostAddressesOf(reading),
     uplinks: uplinks.map((uplink) => uplink.name),
+    lan: subnetsOn(reading, new Set(uplinks.map((uplink) => uplink.index))),
   };
+}
+
+function subnetsOn(reading: HostReading, devices: ReadonlySet<number>): readonly Cidr[] {
+  const prefixes = reading.addresses.filter((address) => devices.has(address.index) && address.scope === "global").map((address) => networkOf(parseCidr(address.prefix)));
+  return [...new Set(prefixes)].toSorted();
 }
 
 /** What masqueraded flows take: the first that lasts, one the world can answer before a unique local one. */

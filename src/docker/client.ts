@@ -1,11 +1,21 @@
-// The few calls of Docker's API that Hawser makes. A container is never inspected: that waits for the lock that a start holds (R92).
+// The few calls of Docker's API that Hawser makes. Inspecting a container waits for the lock that its start holds (R92); the others never do.
 import type Dockerode from "dockerode";
-import type { NetworkInspectInfo, ContainerInfo } from "dockerode";
+import type { ContainerInfo, ContainerInspectInfo, ImageInspectInfo, NetworkInspectInfo } from "dockerode";
 import { messageOf } from "../std/errors.ts";
 
 /** Milliseconds. */
 const smallCall = 300;
+const singleCall = 1000;
 const listCall = 5000;
+
+/** Docker from 28 on tells which of an image's platforms a container runs; dockerode's type knows less of it. */
+export type ListedContainer = ContainerInfo & { readonly ImageManifestDescriptor?: { readonly platform?: { readonly os?: string; readonly architecture?: string } } };
+
+/** Docker's own filters: a container is listed when each key has a value that it meets. Names are regular expressions. */
+export interface ContainerFilter {
+  readonly name?: readonly string[];
+  readonly id?: readonly string[];
+}
 
 export interface DockerClient {
   version(signal?: AbortSignal): Promise<string>;
@@ -13,7 +23,11 @@ export interface DockerClient {
   /** With its endpoints; undefined when it is gone. */
   network(id: string, signal?: AbortSignal): Promise<NetworkInspectInfo | undefined>;
   /** Running or not. */
-  containers(signal?: AbortSignal): Promise<readonly ContainerInfo[]>;
+  containers(filter?: ContainerFilter, signal?: AbortSignal): Promise<readonly ListedContainer[]>;
+  /** Undefined when it is gone. */
+  image(id: string, signal?: AbortSignal): Promise<ImageInspectInfo | undefined>;
+  /** For what no list tells. Waits for the container's lock, so nothing that Docker itself waits for may ask this. */
+  inspectContainer(id: string, signal?: AbortSignal): Promise<ContainerInspectInfo | undefined>;
   /** Newline-separated JSON, from now on, until the signal aborts or Docker ends. */
   events(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
 }
@@ -27,9 +41,11 @@ export class DockerAbsent extends Error {
 }
 
 export function openDocker(socket: string): DockerClient {
-  // dockerode costs a third of a second and some memory: loaded when first needed.
+  // dockerode costs a third of a second: loaded at once, so that the first container's start does not wait for it.
+  const library = import("./library.ts").then(({ loadDockerode }) => loadDockerode());
+  library.catch(() => undefined);
   const load = async (options: Dockerode.DockerOptions): Promise<Dockerode> => {
-    const { default: Docker } = await import("dockerode");
+    const Docker = await library;
     return new Docker({ socketPath: socket, ...options });
   };
   let forCalls: Promise<Dockerode> | undefined;
@@ -53,15 +69,10 @@ export function openDocker(socket: string): DockerClient {
       return `Docker ${Version} (API ${ApiVersion})`;
     }),
     networks: (signal) => call(listCall, signal, (api) => api.listNetworks()),
-    network: (id, signal) => call(listCall, signal, async (api) => {
-      try {
-        return await api.getNetwork(id).inspect();
-      } catch (error) {
-        if (statusOf(error) === 404) return undefined;
-        throw error;
-      }
-    }),
-    containers: (signal) => call(listCall, signal, (api) => api.listContainers({ all: true })),
+    network: (id, signal) => call(listCall, signal, (api) => unlessGone(api.getNetwork(id).inspect())),
+    containers: (filter = {}, signal) => call(listCall, signal, (api) => api.listContainers({ all: true, filters: plainFilter(filter) })),
+    image: (id, signal) => call(singleCall, signal, (api) => unlessGone(api.getImage(id).inspect())),
+    inspectContainer: (id, signal) => call(singleCall, signal, (api) => unlessGone(api.getContainer(id).inspect())),
     events: async (signal) => {
       forEvents ??= load({});
       const api = await forEvents;
@@ -87,6 +98,18 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   }
 }
 
+async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (statusOf(error) === 404) return undefined;
+    throw error;
+  }
+}
+
+function plainFilter({ name, id }: ContainerFilter): Record<string, string[]> {
+  return { ...(name && { name: [...name] }), ...(id && { id: [...id] }) };
+}
 
 function statusOf(error: unknown): number | undefined {
   const status = (error as { readonly statusCode?: unknown }).statusCode;

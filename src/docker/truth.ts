@@ -1,33 +1,57 @@
 // What Docker says exists: our networks, their endpoints and whose they are, and the subnets that our IPAM driver feeds.
-import type { ContainerInfo, NetworkInspectInfo } from "dockerode";
+import type { NetworkInspectInfo } from "dockerode";
 import type { ContainerIdentity, CreateNetwork, DockerTruth, EndpointId, EndpointTruth, NetworkId, NetworkTruth, PoolTruth } from "../engine/types.ts";
-import type { DockerClient } from "./client.ts";
+import { DockerAbsent } from "./client.ts";
+import type { DockerClient, ListedContainer } from "./client.ts";
+import { identityOf, isStarting, isTheirs } from "./identity.ts";
+import type { Images } from "./images.ts";
+import { inLanes } from "./lanes.ts";
+import { notesIn, unenforcedIn } from "./limits.ts";
 
 const driver = "hawser";
+const atOnce = 4;
+
+export interface TruthOptions {
+  /** Without what inspects a container. */
+  readonly docker: Pick<DockerClient, "networks" | "network" | "containers">;
+  readonly images: Images;
+  /** What else is known already, by the container's id. */
+  readonly notesOf: (id: string) => readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
 
 /**
  * Networks are read before containers: a container that starts in between is in neither list's way, while the other order
  * would show an endpoint whose container is not listed yet.
  */
-export async function readTruth(docker: DockerClient, askedAt: number, signal?: AbortSignal): Promise<DockerTruth> {
+export async function readTruth({ docker, images, notesOf, now }: TruthOptions, signal?: AbortSignal): Promise<DockerTruth> {
+  const askedAt = now();
   const listed = await docker.networks(signal);
   const ours = listed.filter((network) => (isOurs(network.Driver) || isFedByUs(network)) && !network.ConfigOnly);
-  const detailed: NetworkInspectInfo[] = [];
-  for (const { Id } of ours) {
-    const network = await docker.network(Id, signal);
-    if (network !== undefined) detailed.push(network);
-  }
-  const containers = detailed.some((network) => Object.keys(network.Containers ?? {}).length > 0) ? await docker.containers(signal) : [];
+  const detailed = (await inLanes(ours, atOnce, ({ Id }) => docker.network(Id, signal))).filter((network) => network !== undefined);
+  const containers = await docker.containers({}, signal);
+  const limits = notesIn(containers, listed.map(({ Id, Name, Driver }) => ({ id: Id, name: Name, driver: Driver, ours: isOurs(Driver) })));
+  // null, where Docker is too slow to tell its image, keeps what is known of the container: one image must not stop the reading.
+  const known = (container: ListedContainer): Promise<ContainerIdentity | null> =>
+    identityOf(container, images, [...(limits.get(container.Id) ?? []), ...notesOf(container.Id)], signal).catch((error: unknown) => {
+      if (error instanceof DockerAbsent) return null;
+      throw error;
+    });
   return {
     askedAt,
-    networks: detailed.filter((network) => isOurs(network.Driver)).map((network) => networkOf(network, containers)),
+    networks: await Promise.all(detailed.filter((network) => isOurs(network.Driver)).map((network) => networkOf(network, containers, known))),
     pools: detailed.filter(isFedByUs).flatMap(poolsOf),
+    unenforced: unenforcedIn(containers),
   };
 }
 
-function networkOf(network: NetworkInspectInfo, containers: readonly ContainerInfo[]): NetworkTruth {
-  const endpoints = Object.entries(network.Containers ?? {}).map(([key, { EndpointID, Name, ...has }]): EndpointTruth => {
-    const endpoint = { id: EndpointID as EndpointId, container: identityOf(key, Name, containers) };
+async function networkOf(
+  network: NetworkInspectInfo, containers: readonly ListedContainer[], known: (container: ListedContainer) => Promise<ContainerIdentity | null>,
+): Promise<NetworkTruth> {
+  const endpoints = await inLanes(Object.entries(network.Containers ?? {}), atOnce, async ([key, { EndpointID, Name, ...has }]): Promise<EndpointTruth> => {
+    const container = containers.find((each) => isTheirs(each, key, Name));
+    const endpoint = { id: EndpointID as EndpointId, container: container ? await known(container) : null };
     if (isStarting(key) || !has.MacAddress) return endpoint;
     return { ...endpoint, running: { ipv4: has.IPv4Address || null, ipv6: has.IPv6Address || null, mac: has.MacAddress } };
   });
@@ -57,22 +81,6 @@ interface SubnetConfig {
 
 function configsOf(network: NetworkInspectInfo): readonly SubnetConfig[] {
   return (network.IPAM?.Config ?? []) as readonly SubnetConfig[];
-}
-
-function isStarting(key: string): boolean {
-  return key.startsWith("ep-");
-}
-
-/** While a container starts, the key is `ep-` and the endpoint's id, and only the name tells whose it is (facts 0.1). */
-function identityOf(key: string, name: string, containers: readonly ContainerInfo[]): ContainerIdentity | null {
-  const container = containers.find((candidate) => (isStarting(key) ? candidate.Names.includes(`/${name}`) : candidate.Id === key));
-  if (container === undefined) return null;
-  return { id: container.Id, name: nameOf(container) ?? name, labels: container.Labels ?? {} };
-}
-
-/** Links add names such as `/web/db`; the container's own has one slash. */
-function nameOf({ Names }: ContainerInfo): string | undefined {
-  return Names.find((name) => name.lastIndexOf("/") === 0)?.slice(1);
 }
 
 function poolsOf(network: NetworkInspectInfo): readonly PoolTruth[] {

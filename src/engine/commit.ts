@@ -99,6 +99,11 @@ export function describe(step: Step): string {
     case "endpoint":
     case "removeEndpoint":
       return `${step.kind} ${step.endpoint.hostInterface}`;
+    case "policy":
+      return `policy of ${step.tables.rules.length} rules`;
+    case "guest":
+    case "removeGuest":
+      return `${step.kind} ${step.guest.device}`;
     case "claimPort":
     case "port":
     case "removePort":

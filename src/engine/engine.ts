@@ -8,6 +8,7 @@ import { createEndpoint } from "../network/create-endpoint.ts";
 import { createNetwork } from "../network/create-network.ts";
 import { deleteEndpoint } from "../network/delete-endpoint.ts";
 import { deleteNetwork } from "../network/delete-network.ts";
+import { identify } from "../network/identify.ts";
 import { join } from "../network/join.ts";
 import { leave } from "../network/leave.ts";
 import { desired } from "../network/plan.ts";
@@ -19,18 +20,30 @@ import { requestAddress } from "../network/request-address.ts";
 import { requestPool } from "../network/request-pool.ts";
 import { revokePorts } from "../network/revoke-ports.ts";
 import { emptyState } from "../network/types.ts";
-import type { Context, Decision, PoolConfig, State } from "../network/types.ts";
+import type { ContainerIdentity, Context, Decision, PoolConfig, State } from "../network/types.ts";
 import type { Change, Store } from "../store/types.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
+import { takeGuests } from "./guests.ts";
+import { sameTables } from "./enforce.ts";
+import { PolicyDesk } from "./policy-desk.ts";
+import type { PolicySettings } from "./policy-book.ts";
 import { createQueue } from "./queue.ts";
 import { changesBetween, stateOf } from "./remember.ts";
 import { statusOf } from "./status.ts";
 import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
-import { endpointViews, networkViews, portViews } from "./views.ts";
+import { endpointViews, guestViews, networkViews, portViews } from "./views.ts";
 
 export interface EngineOptions {
   readonly store: Store;
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect">;
+  readonly datapath: Pick<
+    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName"
+  >;
+  readonly policy: PolicySettings;
+  /**
+   * Whose an endpoint is that just joined, asked of Docker outside of the queue while Docker waits for our answer; it must give up by
+   * itself in well under a second. Left out: whoever reconciles tells later.
+   */
+  readonly whose?: (ref: EndpointRef, signal?: AbortSignal) => Promise<ContainerIdentity | null>;
   readonly node: string;
   readonly version: string;
   readonly pool: PoolConfig;
@@ -58,6 +71,8 @@ export interface Engine {
   heal(signal?: AbortSignal): Promise<AdoptReport>;
   /** True when something could not be undone or removed, and `heal` should try. */
   readonly needsHealing: boolean;
+  /** Writes the policy anew after the host's addresses changed. */
+  hostChanged(): Promise<void>;
   /** Calls back after a container joined a network, outside of the command. */
   onJoined(listener: (ref: EndpointRef) => void): Disposable;
   /** Resolves when every command asked for so far is answered. */
@@ -85,6 +100,7 @@ class Desk implements Engine {
   readonly #queue = createQueue();
   readonly #events = new EventEmitter<{ joined: [EndpointRef] }>();
   readonly #startedAt: number;
+  readonly #policy: PolicyDesk;
   #state: State = emptyState;
   #started = false;
   #needsHealing = false;
@@ -95,6 +111,7 @@ class Desk implements Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#startedAt = options.clock.now();
+    this.#policy = new PolicyDesk(options, () => this.#state);
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -107,6 +124,7 @@ class Desk implements Engine {
     return this.#queue.run(async () => {
       this.#unclaimed = unclaimed;
       this.#state = stateOf(await this.#options.store.load());
+      this.#policy.recall(this.#state);
       const report = await this.#adopt();
       this.#started = true;
       return report;
@@ -115,6 +133,14 @@ class Desk implements Engine {
 
   heal(signal?: AbortSignal): Promise<AdoptReport> {
     return this.#queue.run(() => this.#adopt(), signal);
+  }
+
+  hostChanged(): Promise<void> {
+    return this.#queue.run(async () => {
+      if (!this.#started) return;
+      const step = this.#policy.step();
+      if (!sameTables(step.tables, step.before)) await perform([step], this.#options.datapath.doers);
+    });
   }
 
   onJoined(listener: (ref: EndpointRef) => void): Disposable {
@@ -134,6 +160,7 @@ class Desk implements Engine {
       deleteEndpoint: (ref) => this.#remove((s) => deleteEndpoint(s, ref)),
       join: async (command, signal) => {
         const reply = await this.#make((s) => join(s, command), signal);
+        await this.#askWhose(command, signal);
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
         return reply;
       },
@@ -149,6 +176,13 @@ class Desk implements Engine {
         this.#unclaimed = "sweep";
         await this.#adopt();
       }),
+      applyPolicy: async (command, signal) => {
+        const reply = await this.#make((state, { now }) => this.#policy.apply(state, command, now), signal);
+        return { ...reply, revision: this.#options.datapath.policy().revision };
+      },
+      deletePolicy: (name, signal) => this.#make((state) => this.#policy.remove(state, name), signal),
+      syncPolicyDirectory: (reading, signal) => this.#policy.syncDirectory(reading, (decide) => this.#make((state, { now }) => decide(state, now), signal)),
+      syncGuests: (truth, signal) => takeGuests(truth.guests, (decide) => this.#make(decide, signal)),
     };
   }
 
@@ -159,12 +193,13 @@ class Desk implements Engine {
         ...this.#options, state: this.#state, started: this.#started, startedAt: this.#startedAt,
         kernel: datapath.inspect(), counters: datapath.counters(), parts: this.#parts(),
       }),
-      endpoints: () => endpointViews(this.#state, node),
+      endpoints: () => [...endpointViews(this.#state, node, datapath.policy().tables), ...guestViews(this.#state, node, datapath.policy().tables)],
       networks: () => networkViews(this.#state),
       ports: () => portViews(this.#state),
       network: (id) => this.#state.networks.get(id),
       maps: async () => datapath.maps(),
       dumpMap: async (name, limit) => datapath.dumpMap(name, limit),
+      ...this.#policy.queries(),
     };
   }
 
@@ -173,7 +208,7 @@ class Desk implements Engine {
     return this.#queue.run(async () => {
       const takenPorts = new Set<string>();
       for (;;) {
-        const decision = this.#decide(decide, takenPorts);
+        const decision = this.#policy.enforced(this.#decide(decide, takenPorts));
         try {
           await this.#apply(decision, signal);
           return decision.reply;
@@ -191,7 +226,7 @@ class Desk implements Engine {
    */
   #remove<Reply>(decide: Decide<Reply>, signal?: AbortSignal, then?: (reply: Reply) => Promise<void>): Promise<Reply> {
     return this.#queue.run(async () => {
-      const decision = this.#decide(decide, new Set());
+      const decision = this.#policy.enforced(this.#decide(decide, new Set()));
       try {
         await this.#apply(decision);
       } catch (error) {
@@ -236,11 +271,25 @@ class Desk implements Engine {
   }
 
   async #adopt(): Promise<AdoptReport> {
-    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(desired(this.#state), this.#unclaimed));
+    const steps = [this.#policy.step(), ...desired(this.#state)];
+    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#missing = report.missing;
     return report;
+  }
+
+  /** Before Docker hears that the container may start, so that its first packet is judged as its own (R3, R4). */
+  async #askWhose(ref: EndpointRef, signal?: AbortSignal): Promise<void> {
+    const { whose, log } = this.#options;
+    if (whose === undefined || this.#state.endpoints.get(ref.id)?.identity !== 0) return;
+    try {
+      const container = await whose(ref, signal);
+      if (container !== null) await this.#make((state) => identify(state, ref, container), signal);
+      else log.warn("Docker did not say in time whose an endpoint is; it stays as policy.untilIdentified says until it does", { endpoint: ref.id });
+    } catch (error) {
+      log.warn("an endpoint could not be told whose it is yet", { endpoint: ref.id, error });
+    }
   }
 
   #decide<Reply>(decide: Decide<Reply>, takenPorts: ReadonlySet<string>): Decision<Reply> {
@@ -282,6 +331,7 @@ class Desk implements Engine {
     return [
       { part: "store", state, detail },
       ...this.#keeping(),
+      this.#policy.part(),
       this.#needsHealing
         ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
         : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },

@@ -1,9 +1,10 @@
 // Between the state and the store's tables: what changed goes out, what was kept comes in.
 import { HawserError } from "../std/errors.ts";
-import type { Endpoint, EndpointId, Network, NetworkId, Pool, PoolId, State } from "../network/types.ts";
+import type { StoredPolicy } from "../policy/types.ts";
+import type { Endpoint, EndpointId, GuestRecord, Network, NetworkId, Pool, PoolId, State } from "../network/types.ts";
 import type { Change, Json, Tables } from "../store/types.ts";
 
-const tables = ["networks", "endpoints", "pools"] as const;
+const tables = ["networks", "endpoints", "pools", "policies", "guests"] as const;
 
 /** The rows that differ. Values are immutable, so two that are the same object are the same row. */
 export function changesBetween(before: State, after: State): readonly Change[] {
@@ -22,11 +23,18 @@ function rowsBetween(table: string, before: ReadonlyMap<string, unknown>, after:
 export function stateOf(stored: Tables): State {
   return {
     networks: rowsOf<NetworkId, Network>(stored, "networks", { id: "string", number: "number", options: "object", internal: "boolean", createdAt: "number" }),
-    endpoints: rowsOf<EndpointId, Endpoint>(stored, "endpoints", {
+    // An earlier version knew no identities.
+    endpoints: mapped(rowsOf<EndpointId, Endpoint>(stored, "endpoints", {
       id: "string", network: "string", mac: "string", hostInterface: "string", containerInterface: "string", joined: "boolean", ports: "object", createdAt: "number",
-    }),
+    }), (endpoint) => ({ ...endpoint, identity: typeof endpoint.identity === "number" ? endpoint.identity : 0 })),
     pools: rowsOf<PoolId, Pool>(stored, "pools", { id: "string", prefix: "string", allocated: "object", createdAt: "number" }),
+    policies: rowsOf<string, StoredPolicy>(stored, "policies", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
+    guests: rowsOf<string, GuestRecord>(stored, "guests", { id: "string", device: "string", ifindex: "number", mac: "string", own: "object", identity: "number" }),
   };
+}
+
+function mapped<Key, Value>(rows: ReadonlyMap<Key, Value>, change: (value: Value) => Value): ReadonlyMap<Key, Value> {
+  return new Map([...rows].map(([key, value]) => [key, change(value)]));
 }
 
 /** Rows are ours and carry checksums; what is checked here is that a build of the same layout wrote them. */

@@ -4,11 +4,12 @@ import type {
   ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply,
 } from "../network/commands.ts";
 import type { MapEntry, MapRow } from "../datapath/types.ts";
+import type { Decider, Direction, Protocol as PolicyProtocol, Verdict } from "../policy/types.ts";
 import type { EndpointId, EndpointState, Network, NetworkId, PoolId, Protocol, PublishedPort } from "../network/types.ts";
 
 export type {
   CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
-  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply, SubnetRequest, EndpointTruth, NetworkTruth, PoolTruth,
+  ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply, SubnetRequest, EndpointTruth, NetworkTruth, PoolTruth, Unenforced,
 } from "../network/commands.ts";
 export type {
   ContainerIdentity, EndpointId, EndpointState, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort,
@@ -21,7 +22,8 @@ export type MapEntryView = MapEntry;
 // ---- Commands. Each takes its turn in one queue. `signal` aborts it: before its turn it does nothing, after it undoes;
 //      but what takes something away is done all the same, because Docker forgets the thing whatever we answer.
 
-export interface Commands {
+/** What Docker's calls come to. */
+export interface DockerCommands {
   createNetwork(command: CreateNetwork, signal?: AbortSignal): Promise<void>;
   deleteNetwork(id: NetworkId, signal?: AbortSignal): Promise<void>;
   createEndpoint(command: CreateEndpoint, signal?: AbortSignal): Promise<CreateEndpointReply>;
@@ -37,6 +39,78 @@ export interface Commands {
   releaseAddress(command: ReleaseAddress, signal?: AbortSignal): Promise<void>;
   /** Removes what Docker no longer has, names and labels what it has. */
   reconcile(truth: DockerTruth, signal?: AbortSignal): Promise<ReconcileReport>;
+}
+
+export interface Commands extends DockerCommands {
+  /** All documents or none. @throws HawserError BAD_POLICY with every problem, each with file, line and column; TABLE_FULL (R32). */
+  applyPolicy(command: ApplyPolicy, signal?: AbortSignal): Promise<PolicyReport>;
+  /** @throws HawserError NOT_FOUND with the known names, IN_USE for a policy whose file stands in the watched directory. */
+  deletePolicy(name: string, signal?: AbortSignal): Promise<void>;
+  /** What the watched directory holds now. What cannot be in force is a problem in the status; what was stays (R7). */
+  syncPolicyDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void>;
+  /** The containers that somebody else wired, as they are now: those not named go. */
+  syncGuests(truth: GuestTruth, signal?: AbortSignal): Promise<GuestReport>;
+}
+
+/** One file, or what came in its stead: YAML, or a Compose file with `x-hawser:`. */
+export interface PolicyDocument {
+  /** As it is to be called in messages: a path. */
+  readonly file: string;
+  readonly text: string;
+}
+
+export interface ApplyPolicy {
+  readonly documents: readonly PolicyDocument[];
+  /** Names that nothing carries are errors, not warnings. */
+  readonly strict: boolean;
+}
+
+export interface DirectoryReading {
+  /** Absolute path. */
+  readonly directory: string;
+  /** Every `*.yaml` in it; null: it cannot be read. */
+  readonly documents: readonly PolicyDocument[] | null;
+  /** Why it, or a file in it, cannot be read: by path. */
+  readonly unreadable: Readonly<Record<string, string>>;
+}
+
+export interface PolicyReport {
+  readonly applied: readonly string[];
+  /** One line each: `shop.yaml:7:5: …`. */
+  readonly warnings: readonly string[];
+  readonly revision: number;
+}
+
+/** A container that somebody else wired: the host end of its veth, and who it is. */
+export interface Guest {
+  /** The runtime's: container id with its namespace, `default/web`. */
+  readonly id: string;
+  readonly name: string;
+  readonly containerId: string;
+  /** Of the network it is said to be on; empty: not known. */
+  readonly network: string;
+  readonly device: string;
+  readonly ifindex: number;
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  readonly mac: string;
+  /** Everything, for display. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Without those of its image. */
+  readonly own: Readonly<Record<string, string>>;
+  /** As `EndpointView.notes`. */
+  readonly notes?: readonly string[];
+}
+
+export interface GuestTruth {
+  readonly guests: readonly Guest[];
+}
+
+export interface GuestReport {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** What could not be taken up, with the reason. */
+  readonly refused: readonly string[];
 }
 
 // ---- Queries. They read the last saved state and never wait for the queue.
@@ -58,6 +132,113 @@ export interface EndpointView {
   readonly default: { readonly in: "allow" | "deny"; readonly out: "allow" | "deny" };
   readonly mtu: number;
   readonly ports: readonly PublishedPort[];
+  /** What of it Hawser cannot enforce, or who else speaks with its identity (R50): one sentence each. */
+  readonly notes: readonly string[];
+}
+
+export interface IdentityView {
+  readonly id: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** How many endpoints carry it. */
+  readonly endpoints: number;
+}
+
+export interface PolicyView {
+  readonly name: string;
+  /** `directory PATH`, `apply PATH`, `label of CONTAINER`. */
+  readonly source: string;
+  readonly revision: number;
+  readonly rules: number;
+  /** How many containers it covers. */
+  readonly endpoints: number;
+  readonly state: "enforced" | "pending" | "rejected";
+  readonly error: string | null;
+}
+
+/** A policy with its text. */
+export interface PolicyText extends PolicyView {
+  readonly text: string;
+}
+
+export interface DecidedBy {
+  readonly policy: string;
+  readonly rule: string;
+  readonly file: string;
+  readonly line: number;
+}
+
+export interface TraceEnd {
+  /** As it was asked for. */
+  readonly name: string;
+  readonly address: string;
+  readonly identity: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface TraceView {
+  readonly verdict: Verdict;
+  /** The rule, or `default:out` and the like. */
+  readonly decidedBy: DecidedBy | string;
+  readonly end: Direction;
+  readonly from: TraceEnd;
+  readonly to: TraceEnd;
+  readonly protocol: PolicyProtocol | null;
+  readonly port: number | null;
+  /** Others that the words may mean and that fare differently; what is denied comes first of all. */
+  readonly others: readonly TraceView[];
+}
+
+export interface FlowEnd {
+  readonly address: string;
+  /** 0: has none. */
+  readonly port: number;
+  readonly identity: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Container's name; empty: none of ours. */
+  readonly name: string;
+  readonly containerId: string;
+  readonly network: string;
+}
+
+/** One packet that was told: dropped, audited, or the first of its flow. */
+export interface FlowView {
+  /** Nanoseconds since the epoch. */
+  readonly time: bigint;
+  readonly verdict: "FORWARDED" | "DROPPED" | "AUDIT";
+  /** Drop reason, `POLICY_DENIED`; empty: not dropped. */
+  readonly reason: string;
+  readonly source: FlowEnd;
+  readonly destination: FlowEnd;
+  /** IANA number. */
+  readonly protocol: number;
+  readonly tcpFlags: number;
+  readonly icmpType: number;
+  readonly icmpCode: number;
+  /** 4, 6 or 0: no IP packet. */
+  readonly family: number;
+  /** Where it was seen: from-container, to-container, from-uplink, from-host. */
+  readonly direction: string;
+  readonly device: string;
+  readonly length: number;
+  /** Which end's policy decided; null: none did. */
+  readonly end: Direction | null;
+  readonly decidedBy: DecidedBy | string | null;
+  readonly node: string;
+}
+
+export interface FlowQuery {
+  /** So many of the newest that match come first; 0: none. */
+  readonly last: number;
+  /** Whether those that come later follow. */
+  readonly follow: boolean;
+  readonly verdicts: readonly FlowView["verdict"][];
+  /** Container name or id, `network/name`, address, CIDR, `label(k=v)`, `host`, `world`; empty: any. */
+  readonly from: string;
+  readonly to: string;
+  /** Either end. */
+  readonly with: string;
+  /** Milliseconds since the epoch; 0: from the beginning. */
+  readonly since: number;
 }
 
 export interface NetworkView {
@@ -120,4 +301,16 @@ export interface Queries {
   maps(): Promise<readonly MapView[]>;
   /** @throws HawserError NOT_FOUND with the known names. At most `limit` entries. */
   dumpMap(name: string, limit: number): Promise<readonly MapEntryView[]>;
+  identities(): readonly IdentityView[];
+  policies(): readonly PolicyView[];
+  /** @throws HawserError NOT_FOUND with the known names. */
+  policy(name: string): PolicyText;
+  /** `to` may end in `:PORT` or `:PORT/PROTOCOL`. @throws HawserError NOT_FOUND with the nearest name, BAD_REQUEST. */
+  trace(from: string, to: string): TraceView;
+  /** Ends when the signal aborts, or after `last` when nothing is to follow. A slow reader loses the oldest. */
+  flows(query: FlowQuery, signal?: AbortSignal): AsyncIterable<FlowView>;
+  /** How many packets were told since the agent's start, by verdict. */
+  flowCounts(): Readonly<Record<FlowView["verdict"], number>>;
 }
+
+export type { Decider };

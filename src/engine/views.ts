@@ -1,9 +1,10 @@
 // The state as users read it: endpoints, networks and published ports, in the contract's words.
 import type { Endpoint, Network, NetworkId, State } from "../network/types.ts";
+import type { PolicyTables } from "../policy/types.ts";
 import { addressOf } from "../std/ip.ts";
 import type { EndpointView, NetworkView, PortView } from "./types.ts";
 
-export function endpointViews(state: State, node: string): readonly EndpointView[] {
+export function endpointViews(state: State, node: string, tables: PolicyTables | null): readonly EndpointView[] {
   return [...state.endpoints.values()].map((endpoint) => {
     const network = state.networks.get(endpoint.network);
     return {
@@ -16,16 +17,47 @@ export function endpointViews(state: State, node: string): readonly EndpointView
       ipv4: endpoint.ipv4 === null ? "" : addressOf(endpoint.ipv4),
       ipv6: endpoint.ipv6 === null ? "" : addressOf(endpoint.ipv6),
       mac: endpoint.mac,
-      // Identities come with policy; until then there are none.
-      identity: 0,
+      identity: endpoint.identity,
       labels: endpoint.container?.labels ?? {},
       state: endpoint.state,
       hostInterface: endpoint.hostInterface,
-      default: { in: network?.icc === false ? "deny" : "allow", out: network?.internal === true ? "deny" : "allow" },
+      default: defaultsOf(tables, endpoint.identity, network),
       mtu: endpoint.mtu,
       ports: endpoint.ports,
+      notes: endpoint.container?.notes ?? [],
     };
   });
+}
+
+/** Containers that somebody else wired, in the same words. */
+export function guestViews(state: State, node: string, tables: PolicyTables | null): readonly EndpointView[] {
+  return [...state.guests.values()].map((guest) => ({
+    id: guest.id as EndpointView["id"],
+    name: guest.name,
+    containerId: guest.containerId,
+    network: guest.network,
+    networkId: "" as EndpointView["networkId"],
+    node,
+    ipv4: guest.ipv4 ?? "",
+    ipv6: guest.ipv6 ?? "",
+    mac: guest.mac,
+    identity: guest.identity,
+    labels: guest.labels,
+    state: "ready",
+    hostInterface: guest.device,
+    default: defaultsOf(tables, guest.identity, undefined),
+    mtu: 0,
+    ports: [],
+    notes: ["wired by somebody else: Hawser judges its packets and does not carry them"],
+  }));
+}
+
+function defaultsOf(tables: PolicyTables | null, identity: number, network: Network | undefined): EndpointView["default"] {
+  const row = tables?.classes.get(identity);
+  return {
+    in: row?.denyIn === true || network?.icc === false ? "deny" : "allow",
+    out: row?.denyOut === true || network?.internal === true ? "deny" : "allow",
+  };
 }
 
 export function networkViews(state: State): readonly NetworkView[] {

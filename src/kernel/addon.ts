@@ -20,6 +20,7 @@ export interface NativeMap {
   info(): NativeMapInfo;
   get(key: Uint8Array): Uint8Array | undefined;
   set(key: Uint8Array, value: Uint8Array, flags: number): void;
+  setInner(key: Uint8Array, inner: NativeMap): void;
   delete(key: Uint8Array): boolean;
   lookupBatch(cursor: Uint8Array | undefined, count: number): { keys: Uint8Array; values: Uint8Array; cursor: Uint8Array | undefined };
   updateBatch(keys: Uint8Array, values: Uint8Array, flags: number): number;
@@ -76,7 +77,10 @@ export interface Addon {
   }>;
   loadInstructions(type: number, name: string, license: string, instructions: Uint8Array): NativeProgram;
   openMap(path: string): NativeMap;
-  createMap(type: number, name: string, keySize: number, valueSize: number, maxEntries: number, flags: number): NativeMap;
+  openMapById(id: number): NativeMap;
+  createMap(
+    type: number, name: string, keySize: number, valueSize: number, maxEntries: number, flags: number, inner?: NativeMap,
+  ): NativeMap;
   openLink(path: string): NativeLink;
   attachDevice(program: NativeProgram, ifindex: number, attachType: number, flags: number): NativeLink;
   attachCgroup(program: NativeProgram, path: string, attachType: number, flags: number): NativeLink;

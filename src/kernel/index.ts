@@ -3,15 +3,17 @@ import { mkdirSync, statfsSync } from "node:fs";
 import { addon } from "./addon.ts";
 import { asKernelError, errno, kernelCall, refusedWith } from "./errors.ts";
 import { LinkHandle } from "./link.ts";
-import { MapHandle } from "./map.ts";
+import { MapHandle, nativeMap } from "./map.ts";
 import { nativeOf, ObjectHandle, ProgramHandle } from "./program.ts";
-import type { Kernel, KernelMap, LoadOptions } from "./types.ts";
+import type { Kernel, LoadOptions } from "./types.ts";
 import {
   cgroupAttachTypes, mapTypes, noPreallocation, programTypes, tcAttachPoints, tcReplace, tcxAttachTypes, xdpAttachType, xdpFlags,
 } from "./uapi.ts";
 
 export { errno, KernelError, refusedWith } from "./errors.ts";
 export { openNetlink } from "./netlink/index.ts";
+export { inspectNamespaces } from "./netlink/namespace.ts";
+export type { NamespaceDevice, NamespaceView } from "./netlink/namespace.ts";
 export type * from "./types.ts";
 
 const bpffsMagic = 0xcafe4a11;
@@ -25,10 +27,13 @@ export function createKernel(): Kernel {
     openPinnedMap: (path) => kernelCall(() => new MapHandle(addon().openMap(path))),
     openPinnedLink: (path) => kernelCall(() => new LinkHandle(addon().openLink(path))),
 
-    createMap: (kind, name, keySize, valueSize, maxEntries) => {
+    openMapById: (id) => kernelCall(() => new MapHandle(addon().openMapById(id))),
+
+    createMap: (kind, name, keySize, valueSize, maxEntries, more = {}) => {
       if (kind === "other") throw new TypeError(`map ${name}: "other" is no kind that can be made`);
-      const flags = kind === "lpm_trie" ? noPreallocation : 0;
-      return kernelCall(() => new MapHandle(addon().createMap(mapTypes[kind], name, keySize, valueSize, maxEntries, flags)));
+      const flags = (more.flags ?? 0) | (kind === "lpm_trie" ? noPreallocation : 0);
+      const inner = more.inner === undefined ? [] : [nativeMap(more.inner)] as const;
+      return kernelCall(() => new MapHandle(addon().createMap(mapTypes[kind], name, keySize, valueSize, maxEntries, flags, ...inner)));
     },
 
     attachTcx: (program, ifindex, hook) =>
@@ -91,11 +96,6 @@ async function loadObject(path: string, options: LoadOptions): Promise<ObjectHan
   } catch (error) {
     throw asKernelError(error);
   }
-}
-
-function nativeMap(map: KernelMap): MapHandle["native"] {
-  if (!(map instanceof MapHandle)) throw new TypeError(`map ${map.info.name} was not opened by this kernel`);
-  return map.native;
 }
 
 /** Asks for an attachment to a device that cannot be: a kernel that knows TCX misses the device, another the attach type. */

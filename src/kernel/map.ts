@@ -40,6 +40,13 @@ export class MapHandle implements KernelMap {
     return { [Symbol.iterator]: () => this.#walk() };
   }
 
+  setInner(key: Uint8Array, inner: KernelMap): void {
+    kernelCall(() => {
+      this.native.info(); // a closed map is refused before its argument is looked at
+      this.native.setInner(key, nativeMap(inner));
+    });
+  }
+
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void {
     const { keySize } = this.#info;
     for (const [key, value] of entries) this.#check(key, value);
@@ -49,6 +56,10 @@ export class MapHandle implements KernelMap {
       keys.set(key, i * keySize);
       values.set(value, i * this.#valueBytes);
     });
+    this.setPacked(keys, values);
+  }
+
+  setPacked(keys: Uint8Array, values: Uint8Array): void {
     kernelCall(() => this.native.updateBatch(keys, values, updateFlags.any));
   }
 
@@ -109,4 +120,10 @@ export class MapHandle implements KernelMap {
       }
     } while (cursor);
   }
+}
+
+/** The addon's handle of a map that this room opened. */
+export function nativeMap(map: KernelMap): NativeMap {
+  if (!(map instanceof MapHandle)) throw new TypeError(`map ${map.info.name} was not opened by this kernel`);
+  return map.native;
 }

@@ -7,7 +7,8 @@ export interface KernelErrorShape {
   readonly detail: string;
 }
 
-export type MapKind = "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "ringbuf" | "prog_array" | "other";
+export type MapKind =
+  | "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "ringbuf" | "prog_array" | "array_of_maps" | "hash_of_maps" | "other";
 
 export interface MapInfo {
   readonly id: number;
@@ -30,6 +31,10 @@ export interface KernelMap extends Disposable {
   /** Every entry, read in batches; entries changed meanwhile may be missed or seen once. Works for per-CPU maps (value: all CPUs concatenated). */
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  /** As setBatch, with the keys and the values each one after the other: how to write very many. */
+  setPacked(keys: Uint8Array, values: Uint8Array): void;
+  /** Of a map of maps: what `get` gives then is the inner map's id, four bytes. Only maps of the declared shape fit; their size may differ. */
+  setInner(key: Uint8Array, inner: KernelMap): void;
   /** How many were there. */
   deleteBatch(keys: readonly Uint8Array[]): number;
   pin(path: string): void;
@@ -96,7 +101,13 @@ export interface Kernel {
   loadObject(path: string, options?: LoadOptions): Promise<KernelObject>;
   openPinnedMap(path: string): KernelMap;
   openPinnedLink(path: string): KernelLink;
-  createMap(kind: MapKind, name: string, keySize: number, valueSize: number, maxEntries: number): KernelMap;
+  /** @throws KernelError ENOENT when there is no such map any more */
+  openMapById(id: number): KernelMap;
+  /** `flags`: BPF_F_* beside what the kind must have. `inner`: like which the maps of a map of maps are to be. */
+  createMap(
+    kind: MapKind, name: string, keySize: number, valueSize: number, maxEntries: number,
+    more?: { readonly flags?: number; readonly inner?: KernelMap },
+  ): KernelMap;
   attachTcx(program: KernelProgram, ifindex: number, hook: TcHook): KernelLink;
   /** clsact, direct action, fixed handle and priority; replaces what is there under that handle. Lives until detached. */
   attachClsact(program: KernelProgram, ifindex: number, hook: TcHook, handle: number, priority: number): void;

@@ -1,5 +1,5 @@
 // Every call of Docker's NetworkDriver and IpamDriver: what it asks of the engine, and for how long.
-import type { Commands, Queries } from "../engine/types.ts";
+import type { DockerCommands, Queries } from "../engine/types.ts";
 import {
   decodeCreateEndpoint, decodeCreateNetwork, decodeEndpoint, decodeJoin, decodeNetwork, decodePool, decodePublishPorts, decodeReleaseAddress,
   decodeRequestAddress, decodeRequestPool, encodeAddress, encodeCreateEndpoint, encodeJoin, encodeOperInfo, encodePool,
@@ -28,7 +28,7 @@ const second = 1000;
 const removal = 30 * second;
 
 /** No handler here may ask Docker anything: dockerd holds locks while it waits for us (R92). */
-export function createRoutes(commands: Commands, queries: Pick<Queries, "endpoints">): ReadonlyMap<string, Route> {
+export function createRoutes(commands: DockerCommands, queries: Pick<Queries, "endpoints">): ReadonlyMap<string, Route> {
   const routes = new Map<string, Route>();
   const constant = (name: string, answer: unknown): void => {
     routes.set(`/${name}`, { deadline: second, errorKey: errorKeyOf(`/${name}`), waits: false, handle: () => Promise.resolve(answer) });

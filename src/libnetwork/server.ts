@@ -1,16 +1,16 @@
 // The socket that dockerd speaks to: bytes in, one route each, one JSON answer out, always in time.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:http";
 import { join } from "node:path";
-import type { Commands, Queries } from "../engine/types.ts";
+import type { DockerCommands, Queries } from "../engine/types.ts";
 import { asHawserError, HawserError } from "../std/errors.ts";
+import { createServer } from "../std/http.ts";
 import type { Log } from "../std/log.ts";
 import { listenOnDescriptor, listenOnPath } from "./listen.ts";
 import type { Route } from "./routes.ts";
 import { createRoutes, errorKeyOf } from "./routes.ts";
 
 export interface LibnetworkOptions {
-  readonly commands: Commands;
+  readonly commands: DockerCommands;
   readonly queries: Pick<Queries, "endpoints">;
   readonly log: Log;
   /** Where dockerd looks for sockets, `/run/docker/plugins`; ours is `hawser.sock` in it. */

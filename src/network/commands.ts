@@ -102,6 +102,14 @@ export interface DockerTruth {
    * Left out: not known, and then a pool that no network of ours claims is kept.
    */
   readonly pools?: readonly PoolTruth[];
+  /** Running containers that no policy reaches (R50), for the status. Left out: not told. */
+  readonly unenforced?: readonly Unenforced[];
+}
+
+export interface Unenforced {
+  /** The container's. */
+  readonly name: string;
+  readonly why: string;
 }
 
 export interface NetworkTruth {

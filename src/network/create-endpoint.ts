@@ -49,6 +49,7 @@ export function createEndpoint(state: State, command: CreateEndpoint, context: C
     interfaceName,
     sandboxKey: null,
     container: null,
+    identity: 0,
     portRequests: command.ports,
     ports: [],
     createdAt: context.now,
@@ -83,7 +84,7 @@ function addressIn(network: Network, subnet: Subnet | null, text: string | null,
  */
 function gaveWay(other: Endpoint, network: Network, wanted: readonly (Cidr | null)[], context: Context): boolean {
   const addresses = wanted.filter((cidr) => cidr !== null).map(addressOf);
-  return addressesOf(other).some((ip) => addresses.includes(ip)) && (isDead(other, context) || (other.network === network.id && other.state === "init"));
+  return addressesOf(other).some((ip) => addresses.includes(ip)) && (isDead(other, context) || (other.network === network.id && !other.joined));
 }
 
 function refuseTaken(others: readonly Endpoint[], wanted: readonly (Cidr | null)[]): void {

@@ -13,9 +13,10 @@ export function join(state: State, command: Join): Decision<JoinReply> {
     if (endpoint.sandboxKey === command.sandboxKey) return { next: state, steps: [], reply: answer(endpoint, network) };
     throw new HawserError("IN_USE", `endpoint ${shortId(endpoint.id)} is joined to sandbox ${endpoint.sandboxKey ?? "?"} already`);
   }
+  // Ready is who is known: until then it stays closed, or open to what no policy forbids (policy.untilIdentified).
   const joined: Endpoint = {
     ...endpoint,
-    state: "ready",
+    state: endpoint.identity === 0 ? "init" : "ready",
     joined: true,
     sandboxKey: command.sandboxKey,
     portRequests: command.ports.length > 0 ? command.ports : endpoint.portRequests,

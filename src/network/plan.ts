@@ -1,7 +1,7 @@
 // What the state means on the host: the plans that steps carry, and the steps that build the whole datapath.
 import type { Cidr, Ip } from "../std/ip.ts";
 import { addressOf, familyOf } from "../std/ip.ts";
-import type { CablePlan, Endpoint, EndpointPlan, Network, NetworkPlan, PortPlan, PublishedPort, State, Step } from "./types.ts";
+import type { CablePlan, Endpoint, EndpointPlan, GuestPlan, GuestRecord, Network, NetworkPlan, PortPlan, PublishedPort, State, Step } from "./types.ts";
 
 /**
  * All steps that build the datapath of a state, in order; what makes a thing reachable comes after what it needs.
@@ -17,6 +17,7 @@ export function desired(state: State): readonly Step[] {
   for (const [endpoint, network] of pairs(state)) {
     if (endpoint.joined) steps.push({ kind: "endpoint", endpoint: endpointPlan(endpoint, network) });
   }
+  for (const guest of state.guests.values()) steps.push({ kind: "guest", guest: guestPlan(guest) });
   for (const [endpoint, network] of pairs(state)) {
     for (const port of endpoint.ports) steps.push({ kind: "port", port: portPlan(endpoint, network, port) });
   }
@@ -34,11 +35,15 @@ export function cablePlan(endpoint: Endpoint): CablePlan {
 }
 
 export function endpointPlan(endpoint: Endpoint, network: Network): EndpointPlan {
-  const { hostInterface, mac, mtu } = endpoint;
+  const { hostInterface, mac, mtu, identity } = endpoint;
   const { number, internal, icc, masquerade } = network;
   return {
-    hostInterface, network: number, ipv4: bare(endpoint.ipv4), ipv6: bare(endpoint.ipv6), mac, mtu, internal, icc, masquerade,
+    hostInterface, network: number, ipv4: bare(endpoint.ipv4), ipv6: bare(endpoint.ipv6), mac, mtu, internal, icc, masquerade, identity,
   };
+}
+
+export function guestPlan({ device, ifindex, ipv4, ipv6, mac, identity }: GuestRecord): GuestPlan {
+  return { device, ifindex, ipv4, ipv6, mac, identity };
 }
 
 /** The backend is of the host address's family where the endpoint has one; else the sock-lb translates from ::1 to IPv4. */

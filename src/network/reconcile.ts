@@ -58,8 +58,13 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
 function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boolean {
   const known = endpoint.container;
   if (!known || known.id !== container.id || known.name !== container.name) return false;
-  const keys = Object.keys(container.labels);
-  return keys.length === Object.keys(known.labels).length && keys.every((key) => known.labels[key] === container.labels[key]);
+  return sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
+    (known.notes ?? []).join("\n") === (container.notes ?? []).join("\n");
+}
+
+function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }
 
 function withoutPoolsOf(state: State, network: Network): State {

@@ -83,7 +83,7 @@ function withEndpointAgain(state: State, network: NetworkId, { id, container, ru
   if (!endpoint) throw new HawserError("INTERNAL", `endpoint ${shortId(id)} was made and is not there`);
   const ports = portsOf(endpoint, next, context);
   const whole: Endpoint = {
-    ...endpoint, container, joined: true, state: "ready", ports,
+    ...endpoint, container, joined: true, state: "init", ports,
     portRequests: ports.map((port) => ({ ...port, hostPortEnd: port.hostPort })),
   };
   return [whole.ipv4, whole.ipv6].reduce(

@@ -1,4 +1,5 @@
 // What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
+import type { PolicyTables, StoredPolicy } from "../policy/types.ts";
 import type { Cidr, Family, Ip, Mac } from "../std/ip.ts";
 
 declare const brand: unique symbol;
@@ -80,6 +81,8 @@ export interface Endpoint {
   readonly sandboxKey: string | null;
   /** Known once Docker's API has told it. */
   readonly container: ContainerIdentity | null;
+  /** Number of its labels' set; 0: they are not known. */
+  readonly identity: number;
   /** Requests, kept so that a later ProgramExternalConnectivity without options can be answered. */
   readonly portRequests: readonly PortRequest[];
   readonly ports: readonly PublishedPort[];
@@ -90,7 +93,29 @@ export interface Endpoint {
 export interface ContainerIdentity {
   readonly id: string;
   readonly name: string;
+  /** Everything that Docker shows, its image's among them. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Without those that come from its image: only these count for policy (R88). Left out by an earlier version: none is known. */
+  readonly own?: Readonly<Record<string, string>>;
+  /** What of it cannot be enforced, or who else speaks with its identity (R50). */
+  readonly notes?: readonly string[];
+}
+
+/** A container that somebody else wired, and whose veth we judge. */
+export interface GuestRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly containerId: string;
+  /** Empty: not known. */
+  readonly network: string;
+  readonly device: string;
+  readonly ifindex: number;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  readonly mac: Mac;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly own: Readonly<Record<string, string>>;
+  readonly identity: number;
 }
 
 /** One subnet that our IPAM driver has handed out. */
@@ -120,9 +145,13 @@ export interface State {
   readonly networks: ReadonlyMap<NetworkId, Network>;
   readonly endpoints: ReadonlyMap<EndpointId, Endpoint>;
   readonly pools: ReadonlyMap<PoolId, Pool>;
+  /** By name. */
+  readonly policies: ReadonlyMap<string, StoredPolicy>;
+  /** By the runtime's id, `default/web`. */
+  readonly guests: ReadonlyMap<string, GuestRecord>;
 }
 
-export const emptyState: State = { networks: new Map(), endpoints: new Map(), pools: new Map() };
+export const emptyState: State = { networks: new Map(), endpoints: new Map(), pools: new Map(), policies: new Map(), guests: new Map() };
 
 /** What a decision may know about the world besides the state. Facts come in as data; nothing here does I/O. */
 export interface Context {
@@ -152,6 +181,8 @@ export interface Standing {
   /** By the networks' numbers. */
   readonly gateways: ReadonlyMap<number, { readonly ipv4: Ip | null; readonly ipv6: Ip | null }>;
   readonly ports: readonly PortPlan[];
+  /** Numbers that endpoints in the kernel carry, whoever gave them. Left out: not known. */
+  readonly identities?: ReadonlySet<number>;
 }
 
 export interface PoolConfig {
@@ -197,6 +228,18 @@ export interface EndpointPlan {
   readonly internal: boolean;
   readonly icc: boolean;
   readonly masquerade: boolean;
+  /** 0: not known, and then closed or as if no policy covered it. */
+  readonly identity: number;
+}
+
+/** A veth that somebody else made, which we judge at its host end but do not carry for. */
+export interface GuestPlan {
+  readonly device: string;
+  readonly ifindex: number;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  readonly mac: Mac;
+  readonly identity: number;
 }
 
 /** One published port; `address` and `hostIp` may differ in family only when no IPv6 backend exists and the host address is a loopback or any address. */
@@ -220,7 +263,11 @@ export type Step =
   | { readonly kind: "removeCable"; readonly cable: CablePlan }
   | { readonly kind: "attach"; readonly cable: CablePlan }
   | { readonly kind: "detach"; readonly cable: CablePlan }
-  | { readonly kind: "endpoint"; readonly endpoint: EndpointPlan }
+  | { readonly kind: "policy"; readonly tables: PolicyTables; /** What stood before; null: nothing. */ readonly before: PolicyTables | null }
+  /** `before`: what it goes back to when the step is undone; left out: it was not there. */
+  | { readonly kind: "guest"; readonly guest: GuestPlan; readonly before?: GuestPlan }
+  | { readonly kind: "removeGuest"; readonly guest: GuestPlan }
+  | { readonly kind: "endpoint"; readonly endpoint: EndpointPlan; readonly before?: EndpointPlan }
   | { readonly kind: "removeEndpoint"; readonly endpoint: EndpointPlan }
   | { readonly kind: "claimPort"; readonly port: PortPlan }
   | { readonly kind: "port"; readonly port: PortPlan }

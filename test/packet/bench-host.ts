@@ -4,10 +4,14 @@ import { createSocket } from "node:dgram";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { configCodec, DropReason, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
-import type { Config } from "../../src/abi/generated.ts";
+import { setTimeout } from "node:timers/promises";
+import { configCodec, DropReason, eventCodec, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
+import type { Config, Event } from "../../src/abi/generated.ts";
+import { createPolicy } from "../../src/datapath/policy.ts";
+import type { Policy } from "../../src/datapath/policy.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import type { KernelMap, KernelProgram, ProgramTestResult } from "../../src/kernel/types.ts";
+import type { PolicyTables } from "../../src/policy/types.ts";
 import { parseMac } from "../../src/std/ip.ts";
 
 export type Request =
@@ -17,6 +21,9 @@ export type Request =
   | { readonly op: "time"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly runs: number }
   | { readonly op: "flood"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly at: number; readonly first: number; readonly count: number }
   | { readonly op: "lost" }
+  | { readonly op: "policy"; readonly tables: PolicyTables }
+  | { readonly op: "touch" }
+  | { readonly op: "events"; readonly count: number }
   | { readonly op: "listen"; readonly proto: "tcp" | "udp"; readonly port: number }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "delete"; readonly map: string; readonly key: Uint8Array }
@@ -36,8 +43,13 @@ const [contextSize, ifindexAt, gsoSizeAt] = [192, 40, 176];
 const maps = new Map<string, KernelMap>();
 const programs = new Map<string, KernelProgram>();
 const ifindexes = new Map<string, number>();
+const told: Event[] = [];
+let policy: Policy | undefined;
+let ring: Disposable | undefined;
 
 if (process.send) {
+  // What is read keeps the process alive.
+  process.once("disconnect", () => ring?.[Symbol.dispose]());
   process.on("message", (request: Request) => {
     void answer(request).then(
       (value) => process.send?.({ value }),
@@ -54,6 +66,9 @@ async function answer(request: Request): Promise<unknown> {
     case "time": return time(request);
     case "flood": return flood(request);
     case "lost": return eventsLost();
+    case "policy": return policyNow().install(request.tables);
+    case "touch": return policyNow().touch();
+    case "events": return nextEvents(request.count);
     case "listen": return listen(request.proto, request.port);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "delete": return mapOf(request.map).delete(request.key);
@@ -86,11 +101,11 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
   const rodata = {
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1,
-      ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, ...config,
+      ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, ...config,
     }),
   };
   const kernel = createKernel();
-  for (const object of ["from-container", "to-container", "from-host", "netdev"]) {
+  for (const object of ["from-container", "to-container", "from-host", "netdev", "from-guest", "to-guest"]) {
     const loaded = await kernel.loadObject(join(objects, `${object}.bpf.o`), { rodata, reuse: maps });
     for (const [name, map] of loaded.maps) if (name.startsWith("hw_")) maps.set(name, map);
     for (const [name, program] of loaded.programs) programs.set(name, program);
@@ -106,6 +121,22 @@ function run({ program, device, data, gsoSize }: Request & { readonly op: "run" 
   return { verdict: result.verdict | 0, data: result.data, counted };
 }
 
+function policyNow(): Policy {
+  policy ??= createPolicy(createKernel(), maps);
+  return policy;
+}
+
+/** Waits for them, because the ring is read by the event loop. */
+async function nextEvents(count: number): Promise<readonly Event[]> {
+  ring ??= createKernel().openRing(mapOf("hw_events"), (record) => { told.push(eventCodec.decode(record)); });
+  const late = Date.now() + 5000;
+  while (told.length < count) {
+    if (Date.now() > late) throw new Error(`${told.length} packets were told of, not ${count}`);
+    await setTimeout(5);
+  }
+  return told.splice(0, count);
+}
+
 /** Another object's programs beside the datapath's. */
 async function addObject(path: string): Promise<void> {
   for (const [name, program] of (await createKernel().loadObject(path, { rodata: {}, reuse: maps })).programs) programs.set(name, program);
@@ -116,14 +147,14 @@ function time({ program, device, data, runs }: Request & { readonly op: "time" }
   return Array.from({ length: runs }, () => runOnce(program, device, data, 0).duration);
 }
 
-/** So many packets, told apart by the 32-bit number at a place in them. */
-function flood({ program, device, data, at, first, count }: Request & { readonly op: "flood" }): void {
+/** So many packets, told apart by the 32-bit number at a place in them: nanoseconds of each. */
+function flood({ program, device, data, at, first, count }: Request & { readonly op: "flood" }): readonly number[] {
   const bytes = data.slice();
   const view = new DataView(bytes.buffer);
-  for (let number = first; number < first + count; number++) {
-    view.setUint32(at, number);
-    runOnce(program, device, bytes, 0);
-  }
+  return Array.from({ length: count }, (_, i) => {
+    view.setUint32(at, first + i);
+    return runOnce(program, device, bytes, 0).duration;
+  });
 }
 
 /** A host program's socket, until this process ends. */

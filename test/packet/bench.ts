@@ -4,6 +4,7 @@
 //   network 2 (10.44.1.0/24, IPv4 only)   c .2          gateway .1     masqueraded
 //   network 3 (10.44.2.0/24)              d .2          gateway .1     internal
 //   network 4 (10.44.3.0/24)              e .2   f .3   gateway .1     no ICC, not masqueraded
+//   guests    (10.88.0.0/24, fd88::/64)   g .2   h .3                  of somebody else's bridge
 //   host      192.0.2.1, 2001:db8::1 on the uplink wan0; 203.0.113.0/24 by vpn0, which is no uplink
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -12,24 +13,28 @@ import { ip, u32 } from "../../src/abi/codec.ts";
 import {
   backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, networkCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
-import type { Config, Ct4, Ct4Key } from "../../src/abi/generated.ts";
+import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
+import type { PolicyTables } from "../../src/policy/types.ts";
 import { parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
 import type { Request, RunReply } from "./bench-host.ts";
 import { describe, frame } from "./packets.ts";
+import { tablesOf } from "./policy-tables.ts";
 import type { Packet } from "./packets.ts";
 
 export interface Container {
   readonly device: string;
+  /** 0: a guest's. */
   readonly network: number;
+  readonly identity: number;
   readonly ipv4: Ip;
   readonly ipv6: Ip | null;
   readonly mac: Mac;
 }
 
 function container(device: string, network: number, host: number, ipv6: string | null): Container {
-  const ipv4 = parseIp(`10.44.${network - 1}.${host}`);
-  return { device, network, ipv4, ipv6: ipv6 === null ? null : parseIp(ipv6), mac: parseMac(`02:42:0a:2c:0${network - 1}:0${host}`) };
+  const ipv4 = parseIp(network === 0 ? `10.88.0.${host}` : `10.44.${network - 1}.${host}`);
+  return { device, network, identity: 10 * network + host, ipv4, ipv6: ipv6 === null ? null : parseIp(ipv6), mac: parseMac(`02:42:0a:2c:0${network}:0${host}`) };
 }
 
 export const hostMac = "02:48:57:00:00:01";
@@ -40,7 +45,9 @@ export const c = container("hwc", 2, 2, null);
 export const d = container("hwd", 3, 2, null);
 export const e = container("hwe", 4, 2, null);
 export const f = container("hwf", 4, 3, null);
-const containers = [a, b, c, d, e, f];
+export const g = container("guest1", 0, 2, "fd88::2");
+export const h = container("guest2", 0, 3, "fd88::3");
+export const containers = [a, b, c, d, e, f, g, h];
 
 const networks = [
   { number: 1, gateway6: "fd44::1", flags: NetworkFlags.MASQUERADE | NetworkFlags.IPV6 },
@@ -64,14 +71,25 @@ export interface Bench extends AsyncDisposable {
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
   fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
+  /** From a guest, out of its veth, and into it. */
+  fromGuest(from: Container, packet: Packet): Promise<Row>;
+  toGuest(to: Container, packet: Packet): Promise<Row>;
+  /** What is in force from now on; at first nothing is refused, and nobody covered. */
+  policy(tables: PolicyTables): Promise<void>;
+  /** Every flow is judged again. */
+  touchPolicy(): Promise<void>;
+  /** 0: its labels are not known. */
+  setIdentity(of: Container, identity: number): Promise<void>;
+  /** The next so many packets that were told of. */
+  events(count: number): Promise<readonly Event[]>;
   /** Any frame into any program. */
   send(program: string, device: string, bytes: Uint8Array, gsoSize?: number): Promise<Row>;
   /** Loads the programs of another object. */
   addObject(path: string): Promise<void>;
   /** Nanoseconds of each of so many runs of a program. */
   time(program: string, device: string, bytes: Uint8Array, runs: number): Promise<readonly number[]>;
-  /** So many packets out of a container, told apart by the 32-bit number, counted from `first`, at byte `at` of the frame. */
-  flood(from: Container, packet: Packet, place: { readonly at: number; readonly first: number; readonly count: number }): Promise<void>;
+  /** So many packets out of a container, told apart by the 32-bit number, counted from `first`, at byte `at` of the frame: nanoseconds of each. */
+  flood(from: Container, packet: Packet, place: { readonly at: number; readonly first: number; readonly count: number }): Promise<readonly number[]>;
   /** Drops that were counted but not told. */
   lost(): Promise<number>;
   /** Opens a socket of a host program, for good. */
@@ -88,7 +106,8 @@ export interface Bench extends AsyncDisposable {
   deleteFlow(key: Ct4Key): Promise<void>;
 }
 
-export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
+/** `policy` "none": no tables were ever written. */
+export async function openBench(config: Partial<Config> = {}, { policy = "open" }: { readonly policy?: "open" | "none" } = {}): Promise<Bench> {
   const host = spawn("unshare", ["--net", process.execPath, fileURLToPath(new URL("bench-host.ts", import.meta.url))], {
     stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced",
   });
@@ -98,6 +117,7 @@ export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
   const entries = async (map: string): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> =>
     (await ask({ op: "entries", map })) as readonly (readonly [Uint8Array, Uint8Array])[];
   await fill(set, ifindexes);
+  if (policy === "open") await ask({ op: "policy", tables: tablesOf(containers) });
 
   const send = async (program: string, device: string, data: Uint8Array, gsoSize = 0): Promise<Row> => {
     const reply = (await ask({ op: "run", program, device, data, gsoSize })) as RunReply;
@@ -109,10 +129,16 @@ export async function openBench(config: Partial<Config> = {}): Promise<Bench> {
       send("from_container", from.device, frame(source, destination, packet), gsoSize),
     toContainer: (to, packet) => send("to_container", to.device, frame(hostMac, hostMac, packet)),
     fromHost: (packet) => send("from_host", "hwhost", frame(hostMac, hostMac, packet)),
+    fromGuest: (from, packet) => send("from_guest", from.device, frame(from.mac, wireMac, packet)),
+    toGuest: (to, packet) => send("to_guest", to.device, frame(wireMac, to.mac, packet)),
+    policy: async (tables) => { await ask({ op: "policy", tables }); },
+    touchPolicy: async () => { await ask({ op: "touch" }); },
+    setIdentity: (of, identity) => writeEndpoint(set, ifindexes, { ...of, identity }, 1500),
+    events: async (count) => (await ask({ op: "events", count })) as readonly Event[],
     fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
     addObject: async (path) => { await ask({ op: "object", path }); },
     time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
-    flood: async (from, packet, place) => { await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place }); },
+    flood: async (from, packet, place) => (await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place })) as readonly number[],
     lost: async () => (await ask({ op: "lost" })) as number,
     listen: async (proto, port) => { await ask({ op: "listen", proto, port }); },
     publish: async (addr, port, proto, to, toPort) => {
@@ -193,10 +219,10 @@ async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<v
   await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500 }));
 }
 
-async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, { device, network, ipv4, ipv6, mac }: Container, mtu: number): Promise<void> {
+async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, { device, network, identity, ipv4, ipv6, mac }: Container, mtu: number): Promise<void> {
   const ifindex = ifindexes.get(device) ?? 0;
-  const flags = networks.find(({ number }) => number === network)?.flags ?? 0;
-  const value = endpointCodec.encode({ ifindex, network, identity: 0, mtu, ipv4, ipv6, mac, flags });
+  const flags = networks.find(({ number }) => number === network)?.flags ?? NetworkFlags.GUEST;
+  const value = endpointCodec.encode({ ifindex, network, identity, mtu, ipv4, ipv6, mac, flags });
   await set("hw_endpoints", u32.encode(ifindex), value);
   for (const address of [ipv4, ipv6]) if (address !== null) await set("hw_addresses", ip.encode(address), value);
 }

@@ -19,6 +19,8 @@ export type BtfType =
   | { readonly kind: "pointer" | "typedef" | "qualifier"; readonly name: string; readonly type: number }
   | { readonly kind: "variable"; readonly name: string; readonly type: number }
   | { readonly kind: "datasec"; readonly name: string; readonly variables: readonly number[] }
+  /** A structure named in a pointer only, whose fields this object does not hold. */
+  | { readonly kind: "forward"; readonly name: string }
   | { readonly kind: "other"; readonly name: string };
 
 /** Index = BTF type id; 0 is void. */
@@ -105,6 +107,8 @@ export function parseBtf(raw: Uint8Array): Btf {
         types.push({ kind: "other", name });
         break;
       case "forward":
+        types.push({ kind, name });
+        break;
       case "function":
       case "float":
         types.push({ kind: "other", name });

@@ -37,6 +37,8 @@ export interface MapShape {
   readonly value: Shape | null;
   readonly maxEntries: number;
   readonly flags: number;
+  /** Of a map of maps: what its maps are like. */
+  readonly inner: MapShape | null;
 }
 
 export interface Abi {
@@ -52,12 +54,14 @@ export function collect(btf: Btf): Abi {
   const structs = new Map<string, StructShape>();
   const enums = new Map<string, EnumShape>();
   const maps = new Map<string, MapShape>();
+  const declarations = new Set(mapsOf(btf).map(({ type }) => innerOf(btf, type)));
   for (const id of shared(btf)) {
     const type = btf[id];
+    if (declarations.has(id)) continue; // a structure that says what an inner map is like is no word of ours
     if (type?.kind === "struct" && ours.test(type.name) && type.name !== "hw_ip") structs.set(type.name, structOf(btf, type));
     if (type?.kind === "enum" && ours.test(type.name)) enums.set(type.name, { name: type.name, values: type.values });
   }
-  for (const variable of variablesOf(btf, (section) => section === ".maps")) {
+  for (const variable of mapsOf(btf)) {
     if (ours.test(variable.name)) maps.set(variable.name, mapOf(btf, variable.name, variable.type)); // others are one object's own
   }
   return { structs, enums, maps };
@@ -74,9 +78,14 @@ function shared(btf: Btf): ReadonlySet<number> {
     if (type.kind === "typedef" || type.kind === "qualifier" || type.kind === "array") visit(type.type, throughPointers);
     if (type.kind === "pointer" && throughPointers) visit(type.type, false);
   };
-  for (const variable of variablesOf(btf, (section) => section === ".maps")) visit(variable.type, true);
+  for (const { type } of mapsOf(btf)) visit(innerOf(btf, type) ?? 0, true);
+  for (const { type } of mapsOf(btf)) visit(type, true);
   for (const variable of variablesOf(btf, (section) => section !== ".maps")) visit(variable.type, false);
   return seen;
+}
+
+function mapsOf(btf: Btf): readonly (BtfType & { readonly kind: "variable" })[] {
+  return variablesOf(btf, (section) => section === ".maps");
 }
 
 function variablesOf(btf: Btf, wanted: (section: string) => boolean): readonly (BtfType & { readonly kind: "variable" })[] {
@@ -130,6 +139,7 @@ function shapeOf(btf: Btf, id: number, name: string, where: string): Shape {
       return type.length === 6 && /(^|_)mac$/.test(name) ? { kind: "mac" } : { kind: "bytes", length: type.length };
     }
     case "struct":
+    case "forward": // clang writes no more of a key or value that only an inner map has; another object must
       if (type.name === "hw_ip") return { kind: "ip" };
       if (ours.test(type.name)) return { kind: "struct", name: type.name };
       throw new Error(`${where}: struct ${type.name || "(unnamed)"} is not one of ours`);
@@ -173,5 +183,18 @@ function mapOf(btf: Btf, name: string, id: number): MapShape {
     const target = pointee(attribute);
     return target === undefined ? null : shapeOf(btf, target, "", `map ${name}, ${attribute}`);
   };
-  return { name, type: number("type"), key: shape("key"), value: shape("value"), maxEntries: number("max_entries"), flags: number("map_flags") };
+  const inner = innerOf(btf, id);
+  return {
+    name, type: number("type"), key: shape("key"), value: shape("value"), maxEntries: number("max_entries"), flags: number("map_flags"),
+    inner: inner === undefined ? null : mapOf(btf, name, inner),
+  };
+}
+
+/** __array(values, t) is `t *values[]`: the id of t. */
+function innerOf(btf: Btf, id: number): number | undefined {
+  const { type } = resolve(btf, id);
+  const values = type.kind === "struct" ? type.members.find((member) => member.name === "values") : undefined;
+  const list = values && btf[values.type];
+  const pointer = list?.kind === "array" ? btf[list.type] : undefined;
+  return pointer?.kind === "pointer" ? pointer.type : undefined;
 }

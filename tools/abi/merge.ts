@@ -14,8 +14,14 @@ export function merge(objects: readonly ObjectAbi[]): Abi {
   const structs = mergeOne(objects, (abi) => abi.structs, "struct", structRows, faults);
   const enums = mergeOne(objects, (abi) => abi.enums, "enum", enumRows, faults);
   const maps = mergeOne(objects, (abi) => abi.maps, "map", mapRows, faults);
+  faults.push(...undefinedIn(structs, maps));
   if (faults.length > 0) throw new Error(faults.join("\n"));
   return { structs, enums, maps };
+}
+
+function undefinedIn(structs: ReadonlyMap<string, StructShape>, maps: ReadonlyMap<string, MapShape>): string[] {
+  return [...maps.values()].flatMap((map) => [map, map.inner]).flatMap((map) => [map?.key, map?.value].flatMap((shape) =>
+    (shape?.kind === "struct" && !structs.has(shape.name) ? [`map ${map?.name}: no object holds the fields of struct ${shape.name}`] : [])));
 }
 
 /** What must agree, as `part → text`. */
@@ -64,5 +70,6 @@ function mapRows(shape: MapShape): Rows {
     ["value", describe(shape.value)],
     ["max_entries", String(shape.maxEntries)],
     ["map_flags", String(shape.flags)],
+    ...(shape.inner === null ? [] : [...mapRows(shape.inner)].map(([part, text]) => [`inner ${part}`, text] as const)),
   ]);
 }

@@ -1,4 +1,5 @@
 // The generated pages: drops, maps and errors, each as text.
+import type { MapShape } from "../../src/abi/codec.ts";
 import { DropReason, maps } from "../../src/abi/generated.ts";
 import type { DropReasonName, MapName } from "../../src/abi/generated.ts";
 import { reasonSentences } from "../../src/abi/reasons.ts";
@@ -11,12 +12,17 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_ct4: ["IPv4 flows: the packet as seen → the packet as it leaves. Each flow has two entries.", "programs; the agent sweeps what expired"],
   hw_ct6: ["IPv6 flows, as hw_ct4.", "programs; the agent sweeps what expired"],
   hw_endpoints: ["The endpoint behind a host-side device, by ifindex.", "agent"],
-  hw_events: ["One record for each dropped packet.", "programs"],
+  hw_events: ["One record for each dropped packet, each newly opened flow and each flow judged again.", "programs"],
   hw_fragments: ["Ports of fragmented datagrams, learnt from their first fragments.", "programs"],
   hw_frontends: ["Published ports. Address 0.0.0.0 or :: stands for every address of the host in its family.", "agent"],
   hw_host_addrs: ["Addresses that the host answers to.", "agent"],
   hw_metrics: ["Packets and bytes by direction × 128 + reason; reason 0 counts what was forwarded.", "programs"],
   hw_networks: ["Networks by their number.", "agent"],
+  hw_policy_classes: ["The class of an identity, with what holds for it when no rule speaks.", "agent"],
+  hw_policy_pairs: ["The ruleset between a container's class and a peer's; peer 0: every one without an entry of its own.", "agent"],
+  hw_policy_ports: ["A ruleset's verdict for a port: the longest prefix of ruleset, protocol and port decides.", "agent"],
+  hw_policy_prefixes: ["The class of an address that is no container's.", "agent"],
+  hw_policy_state: ["The revision in force; its lowest bit is the slot of the four tables that holds.", "agent"],
   hw_sock_origins: ["What a host socket asked for before sock-lb translated it.", "sock-lb"],
   hw_uplinks: ["Devices with a way to the world, by ifindex.", "agent"],
 };
@@ -83,10 +89,16 @@ function mapsPage(): string {
 function mapSection(name: MapName): readonly string[] {
   const shape: (typeof maps)[MapName] = maps[name];
   const head = [`## ${name}`, "", mapNotes[name][0], ""];
-  if (!("key" in shape)) return [...head, `Records are \`struct hw_event\`.`, ""];
+  if ("inner" in shape) {
+    const each = `Each of its ${shape.maxEntries} entries is a map of its own (${shape.inner.kind}), made by the agent as large as its contents need.`;
+    return [...head, each, "", ...entrySection(shape.inner)];
+  }
+  return "key" in shape ? [...head, ...entrySection(shape)] : [...head, `Records are \`struct hw_event\`.`, ""];
+}
+
+function entrySection(shape: Pick<MapShape<unknown, unknown>, "key" | "value">): readonly string[] {
   const value = segmentsOf(shape.value, "value");
   return [
-    ...head,
     `Key: \`${shape.key.name}\`, ${shape.key.size} bytes.`,
     "",
     "```",

@@ -7,7 +7,7 @@ import type { CliDependencies } from "../dependencies.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
-import { details, table } from "../table.ts";
+import { details, many, table } from "../table.ts";
 import { portLines } from "./port.ts";
 
 export function addEndpoint(program: Command, deps: CliDependencies): void {
@@ -59,8 +59,11 @@ export function endpointTable(endpoints: readonly EndpointView[], style: Style, 
     { title: "NETWORK", value: (row) => row.network },
     { title: "IPV4", value: (row) => row.ipv4 },
     { title: "IPV6", value: (row) => row.ipv6 },
+    { title: "IDENTITY", value: (row) => row.identity || "", right: true },
+    { title: "DEFAULT", value: (row) => `in ${row.default.in}, out ${row.default.out}` },
     { title: "INTERFACE", value: (row) => row.hostInterface },
     { title: "STATE", value: (row) => row.state, paint: (row) => statePaint(row, style) },
+    { title: "NOTES", value: (row) => (row.notes.length === 0 ? "" : many(row.notes.length, "note")), paint: () => style.yellow },
   ], endpoints, style.dim);
 }
 
@@ -77,10 +80,11 @@ function endpointDetails(endpoint: EndpointView, style: Style): string {
     ["mac", endpoint.mac],
     ["mtu", endpoint.mtu],
     ["interface", endpoint.hostInterface],
-    ["identity", endpoint.identity],
+    ["identity", endpoint.identity || "not known yet"],
     ["default", `in ${endpoint.default.in}, out ${endpoint.default.out}`],
     ["labels", Object.entries(endpoint.labels).map(([key, value]) => `${key}=${value}`).join(", ")],
     ["ports", portLines(endpoint.ports).join(", ")],
+    ...(endpoint.notes.length === 0 ? [["notes", ""] as const] : endpoint.notes.map((note, i) => [i === 0 ? "notes" : "", style.yellow(note)] as const)),
   ], style.dim);
 }
 

@@ -7,7 +7,7 @@ import { Ended } from "../exit.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
-import { table, wrap } from "../table.ts";
+import { many, table, wrap } from "../table.ts";
 
 export function addStatus(program: Command, deps: CliDependencies): void {
   program
@@ -22,7 +22,7 @@ export function addStatus(program: Command, deps: CliDependencies): void {
     .action(async (_options: unknown, command: Command) => {
       const status = await withAgent(command, deps, (agent) => agent.status());
       if (formatOf(command) === "json") printJson(deps, status);
-      else deps.stdout.write(statusText(status, styleFor(deps), deps.now(), deps.columns ?? 120));
+      else deps.stdout.write(statusText(status, styleFor(deps), deps.now(), Math.max(40, deps.columns ?? 120)));
       if (!status.ready) throw new Ended(1);
     });
 }
@@ -32,7 +32,7 @@ export function statusText(status: Status, style: Style, now: number, width: num
   const sections = [
     `${style.bold("hawser")} ${status.version} on ${style.bold(status.node)}: ${verdict}, up ${duration(now - status.startedAt)}\n`,
     problems(status, style, width),
-    status.parts.map((part) => partLine(part, status, style)).join(""),
+    status.parts.map((part) => partLine(part, status, style, width)).join(""),
     kernel(status, style, width),
     counters(status, style),
   ];
@@ -65,11 +65,15 @@ function problems(status: Status, style: Style, width: number): string {
 
 const marks: Readonly<Record<PartStatus["state"], string>> = { ok: "✓", degraded: "!", failed: "✗", off: "-" };
 
-function partLine(part: PartStatus, status: Status, style: Style): string {
+function partLine(part: PartStatus, status: Status, style: Style, width: number): string {
   const paints: Readonly<Record<PartStatus["state"], Paint>> = { ok: style.green, degraded: style.yellow, failed: style.red, off: style.dim };
-  const width = Math.max(...status.parts.map((each) => each.part.length));
-  const detail = part.state === "off" && part.detail === "" ? "off" : part.detail;
-  return `  ${paints[part.state](marks[part.state])} ${part.part.padEnd(width)}   ${part.state === "off" ? style.dim(detail) : detail}`.trimEnd() + "\n";
+  const names = Math.max(...status.parts.map((each) => each.part.length));
+  // What stands among the problems is not said twice.
+  const said = part.detail !== "" && status.problems.includes(`${part.part}: ${part.detail}`) ? "see above" : part.detail;
+  const [first = "", ...rest] = wrap(part.state === "off" && said === "" ? "off" : said, Math.max(40, width - names - 7));
+  const shown = (text: string): string => (part.state === "off" ? style.dim(text) : text);
+  const head = `  ${paints[part.state](marks[part.state])} ${part.part.padEnd(names)}   ${shown(first)}`.trimEnd();
+  return `${[head, ...rest.map((line) => " ".repeat(names + 7) + shown(line))].join("\n")}\n`;
 }
 
 function kernel(status: Status, style: Style, width: number): string {
@@ -112,12 +116,9 @@ function counters(status: Status, style: Style): string {
   if (rows.length === 0) return "";
   return table([
     { title: "DIRECTION", value: (row) => row.direction },
-    { title: "REASON", value: (row) => row.reason },
+    // As docs/drops.md and the metrics write it.
+    { title: "REASON", value: (row) => row.reason.toUpperCase().replaceAll("-", "_") },
     { title: "PACKETS", value: (row) => row.packets.toString(), right: true },
     { title: "BYTES", value: (row) => row.bytes.toString(), right: true },
   ], rows, style.dim);
-}
-
-function many(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

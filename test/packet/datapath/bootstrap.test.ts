@@ -61,6 +61,23 @@ await inOwnHost(import.meta.url, {
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
   },
 
+  "a pinned map of maps that takes others than ours is replaced too, whether it holds any or none": async ({ open, kernel, bpffs, lines }) => {
+    for (const held of [0, 1]) {
+      await (await open())[Symbol.asyncDispose]();
+      const path = mapPath(bpffs, "hw_policy_pairs");
+      unlinkSync(path);
+      using inner = kernel.createMap("hash", "hw_policy_pairs", 12, 8, 1);
+      using outer = kernel.createMap("array_of_maps", "hw_policy_pairs", 4, 4, 2, { inner });
+      if (held === 1) outer.setInner(new Uint8Array(4), inner);
+      outer.pin(path);
+      const seen = lines.length;
+      await using datapath = await open();
+      assert.equal(lines.slice(seen).filter((line) => line["map"] === "hw_policy_pairs").length, 1);
+      await doAll(datapath.doers, desired);
+      assert.ok(datapath.policy().revision > 0);
+    }
+  },
+
   "adoption takes away what nobody claims and leaves the rest": async ({ open, netlink, ip, bpffs }) => {
     {
       await using datapath = await open();

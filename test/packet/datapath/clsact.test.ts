@@ -1,6 +1,7 @@
 // Kernels before 6.6 have no TCX: the same programs sit in clsact filters, replaced in place.
 import assert from "node:assert/strict";
 import { sweep } from "../../../src/datapath/sweep.ts";
+import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import { filters, ourFilter } from "./abilities.ts";
 import { inOwnHost, objectDirectory } from "./namespace.ts";
 import type { World } from "./namespace.ts";
@@ -37,6 +38,36 @@ await inOwnHost(import.meta.url, {
     await datapath.doers.detach.do({ kind: "detach", cable: cableA });
     await datapath.doers.detach.do({ kind: "detach", cable: cableA });
     assert.deepEqual(filters(cableA.hostInterface, "ingress"), ["7 0x1"]);
+  },
+
+  "a guest has its filters as long as somebody claims it, and its device stays": async (world) => {
+    const kernel = older(world);
+    world.ip("link add guest0 type veth peer name guest1");
+    const ifindex = (await world.netlink.link("guest0"))?.index ?? 0;
+    const guest = { device: "guest0", ifindex, ipv4: parseIp("172.30.0.2"), ipv6: null, mac: parseMac("02:00:00:00:30:02"), identity: 0 };
+    const step = { kind: "guest", guest } as const;
+    const has = (count: 0 | 1): void => {
+      const expected = count === 1 ? [ourFilter] : [];
+      assert.deepEqual([filters("guest0", "ingress"), filters("guest0", "egress")], [expected, expected]);
+    };
+    await using datapath = await world.open({ kernel });
+    await datapath.doers.guest.do(step);
+    has(1);
+    await datapath.adopt([step]);
+    await sweep({ ...world, kernel, claimed: [step], all: false });
+    has(1);
+    await datapath.doers.guest.undo(step);
+    has(0);
+    await datapath.doers.guest.do(step);
+    await datapath.adopt([]);
+    has(0);
+    for (const all of [false, true]) {
+      await datapath.doers.guest.do(step);
+      has(1);
+      await sweep({ ...world, kernel, claimed: [], all });
+      has(0);
+    }
+    assert.ok(await world.netlink.link("guest0"));
   },
 
   "an uplink that is none any more loses its filter, and sweep --all takes the rest": async (world) => {

@@ -1,5 +1,6 @@
 // One network with two endpoints and a port, as the model would plan them.
 import type { CablePlan, EndpointPlan, NetworkPlan, PortPlan, Step } from "../../../src/network/types.ts";
+import type { PolicyTables } from "../../../src/policy/types.ts";
 import { parseCidr, parseIp, parseMac } from "../../../src/std/ip.ts";
 
 export const shop: NetworkPlan = {
@@ -33,6 +34,7 @@ export function endpoint(plan: CablePlan, host: number): EndpointPlan {
     internal: false,
     icc: true,
     masquerade: true,
+    identity: 0,
   };
 }
 
@@ -50,8 +52,12 @@ export const port: PortPlan = {
   network: 1,
 };
 
+/** No rule for anybody. */
+export const noPolicy: PolicyTables = { classes: new Map(), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: [] };
+
 /** What the model would desire of all this, in order. */
 export const desired: readonly Step[] = [
+  { kind: "policy", tables: noPolicy, before: null },
   { kind: "network", network: shop },
   { kind: "cable", cable: cableA },
   { kind: "attach", cable: cableA },

@@ -4,13 +4,12 @@
 //   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwhost .1 ────┘
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import type { Datapath, DropEvent } from "../../../src/datapath/types.ts";
+import type { Datapath, PacketEvent } from "../../../src/datapath/types.ts";
 import { parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { inOwnHost } from "./namespace.ts";
-import type { World } from "./namespace.ts";
-import { patience } from "../../lab/run.ts";
 import { doAll } from "./perform.ts";
 import { cable, cableA, cableB, desired, endpoint, port, shop } from "./plans.ts";
+import { inside, ping, plug, prepare } from "./plug.ts";
 
 await inOwnHost(import.meta.url, {
   "containers of one network, the host and the world talk, over IPv4 and IPv6": async (world) => {
@@ -76,7 +75,7 @@ await inOwnHost(import.meta.url, {
   },
 });
 
-async function firstEvent(datapath: Datapath, signal: AbortSignal): Promise<DropEvent | undefined> {
+async function firstEvent(datapath: Datapath, signal: AbortSignal): Promise<PacketEvent | undefined> {
   for await (const event of datapath.events(signal)) {
     if (event.reason === "network-isolated") return event;
   }
@@ -92,32 +91,6 @@ function otherNetwork(): Parameters<typeof doAll>[1] {
     { kind: "attach", cable: far },
     { kind: "endpoint", endpoint: { ...endpoint(far, 4), network: 2, ipv4: parseIp("10.45.0.2"), ipv6: null } },
   ];
-}
-
-/** Namespaces of our own, and the uplink's far end in one of them. */
-function prepare({ ip }: World): void {
-  execFileSync("mount", ["-t", "tmpfs", "hwt", "/run"]);
-  for (const name of ["a", "b", "far", "lan"]) ip(`netns add ${name}`);
-  ip("link set lan0 netns lan");
-  ip("-n lan address add 192.0.2.1/24 dev lan0");
-  ip("-n lan link set lan0 up");
-}
-
-function plug({ ip }: World, namespace: string, device: string, host: number, subnet = "10.44.0"): void {
-  ip(`link set ${device} netns ${namespace} name eth0`);
-  for (const words of [
-    "link set lo up", `address add ${subnet}.${host}/24 dev eth0`, `-6 address add fd44::${host}/64 dev eth0 nodad`, "link set eth0 up",
-    `route add default via ${subnet}.1`, "-6 route add default via fd44::1",
-  ]) ip(`-n ${namespace} ${words}`);
-}
-
-/** `nsenter`, because `ip netns exec` mounts a /sys that hides our pins from what it runs. */
-function inside(namespace: string, command: readonly string[]): string {
-  return execFileSync("nsenter", [`--net=/run/netns/${namespace}`, ...command], { encoding: "utf8", timeout: 4000 * patience, stdio: ["ignore", "pipe", "pipe"] });
-}
-
-function ping(namespace: string, target: string): void {
-  inside(namespace, ["ping", "-c1", "-W2", target]);
 }
 
 /** 250 pings a second until stopped (fewer while none comes back); then how many went and how many came back. */

@@ -1,6 +1,7 @@
 // Maps: single operations, batches, per-CPU values and pins.
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { addon } from "../../../src/kernel/addon.ts";
 import { createKernel, KernelError } from "../../../src/kernel/index.ts";
 import { isolatedTests, numberOf, objectOf, privateBpffs, u32, u64 } from "./isolated.ts";
 
@@ -50,6 +51,15 @@ test("a batch that does not fit fails with the kernel's errno", async () => {
     assert.match(error.detail, /hwt_small after 4 entries/);
     return true;
   });
+});
+
+test("a kind of map that the kernel has no batches for is written entry by entry", async () => {
+  const devmap = addon().createMap(14, "hwt_devmap", 4, 4, 8, 0); // its values are numbers of devices; 1 is lo
+  const [keys, lo] = [Uint8Array.from([...u32(1), ...u32(3)]), Uint8Array.from([...u32(1), ...u32(1)])];
+  assert.equal(devmap.updateBatch(keys, lo, 0), 2);
+  assert.deepEqual([0, 1, 2, 3].map((i) => numberOf(devmap.get(u32(i)))), [0, 1, 0, 1]);
+  assert.throws(() => devmap.updateBatch(Uint8Array.from([...u32(0), ...u32(8)]), lo, 0), { errno: 7, detail: "hwt_devmap after 1 entries" });
+  devmap.close();
 });
 
 test("entries of an empty map are none, and small arrays come whole", async () => {

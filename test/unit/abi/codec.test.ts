@@ -79,7 +79,7 @@ test("a value that does not fit is refused with the field's name", (t) => {
 });
 
 test("bytes of another length are refused", (t) => {
-  t.throws(() => abi.eventCodec.decode(new Uint8Array(63)), { message: "struct hw_event: 63 bytes instead of 64" });
+  t.throws(() => abi.eventCodec.decode(new Uint8Array(63)), { message: "struct hw_event: 63 bytes instead of 104" });
   t.throws(() => bytes(4).encode(new Uint8Array(5)), { message: "5 bytes instead of 4" });
   t.throws(() => array(u16, 2).encode([1]), { message: "1 elements instead of 2" });
 });

@@ -1,8 +1,10 @@
 // One small node as plain data: what the API's and the command line's tests look at.
 import type {
-  EndpointId, EndpointView, MapEntryView, MapView, NetworkId, NetworkView, PortView, Status,
+  ApplyPolicy, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, PolicyText, PolicyView, PortView,
+  Status, TraceView,
 } from "../../../src/engine/types.ts";
 import type { ApiCommands, ApiQueries } from "../../../src/api/server.ts";
+import { HawserError } from "../../../src/std/errors.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { createLog, type Log } from "../../../src/std/log.ts";
 
@@ -11,8 +13,8 @@ export const back = { id: "a2".repeat(32) as NetworkId, name: "back" };
 
 export const web: EndpointView = {
   id: `4f0c${"1".repeat(60)}` as EndpointId, name: "web", containerId: `c0ffee${"0".repeat(58)}`, network: shop.name, networkId: shop.id,
-  node: "edge-1", ipv4: "10.44.0.2", ipv6: "fd44::2", mac: "02:42:0a:2c:00:02", identity: 0, labels: { tier: "front", "a=b": "c, d" },
-  state: "ready", hostInterface: "hw4f0c1111111", default: { in: "allow", out: "allow" }, mtu: 1500,
+  node: "edge-1", ipv4: "10.44.0.2", ipv6: "fd44::2", mac: "02:42:0a:2c:00:02", identity: 256, labels: { tier: "front", "a=b": "c, d" },
+  state: "ready", hostInterface: "hw4f0c1111111", default: { in: "allow", out: "allow" }, mtu: 1500, notes: [],
   ports: [
     { protocol: "tcp", containerPort: 80, hostIp: parseIp("0.0.0.0"), hostPort: 8080 },
     { protocol: "tcp", containerPort: 80, hostIp: parseIp("::"), hostPort: 8080 },
@@ -27,7 +29,7 @@ export const webBack: EndpointView = {
 
 /** Docker has not told yet who this is. */
 export const unknown: EndpointView = {
-  ...web, id: `77${"3".repeat(62)}` as EndpointId, name: "", containerId: "", labels: {}, state: "init", ipv4: "10.44.0.3", ipv6: "fd44::3", ports: [],
+  ...web, id: `77${"3".repeat(62)}` as EndpointId, name: "", containerId: "", identity: 0, labels: {}, state: "init", ipv4: "10.44.0.3", ipv6: "fd44::3", ports: [],
   hostInterface: "hw77333333333",
 };
 
@@ -35,6 +37,7 @@ export const db: EndpointView = {
   ...web, id: `99${"4".repeat(62)}` as EndpointId, name: "db", containerId: `c0ffff${"0".repeat(58)}`, ipv4: "10.44.0.4", ipv6: "fd44::4", ports: [
     { protocol: "udp", containerPort: 53, hostIp: parseIp("127.0.0.1"), hostPort: 5353 },
   ],
+  identity: 257, default: { in: "deny", out: "allow" }, notes: ["container db-admin shares its namespace and speaks with its identity"],
 };
 
 export const endpoints: readonly EndpointView[] = [web, webBack, unknown, db];
@@ -88,6 +91,75 @@ export const entries: readonly MapEntryView[] = [
   { key: { ifindex: 9 }, value: { mac: "02:42:0a:2c:00:04", packets: 2n ** 60n } },
 ];
 
+export const identities: readonly IdentityView[] = [
+  { id: 256, labels: { network: "shop", service: "web", "a=b": "c, d" }, endpoints: 2 },
+  { id: 257, labels: { network: "shop", service: "db" }, endpoints: 1 },
+];
+
+export const policies: readonly PolicyView[] = [
+  { name: "shop", source: "apply /srv/shop.yaml", revision: 2, rules: 3, endpoints: 3, state: "enforced", error: null },
+  { name: "old", source: "directory /etc/hawser/policy.d/old.yaml", revision: 1, rules: 1, endpoints: 0, state: "rejected", error: "old.yaml:2:3: no key is called \"alow\"" },
+];
+
+export const policyText = "policy: shop\nallow:\n  - web -> db:5432\n";
+
+const shopRule = { policy: "shop", rule: "web -> db:5432", file: "/srv/shop.yaml", line: 3 };
+
+export const trace: TraceView = {
+  verdict: "allow", decidedBy: shopRule, end: "out", protocol: "tcp", port: 5432,
+  from: { name: "web", address: "10.44.0.2", identity: 256, labels: { service: "web" } },
+  to: { name: "db", address: "10.44.0.4", identity: 257, labels: {} },
+  others: [{
+    verdict: "deny", decidedBy: "between-networks", end: "in", protocol: "tcp", port: 5432,
+    from: { name: "web", address: "10.44.1.2", identity: 258, labels: {} }, to: { name: "db", address: "10.44.0.4", identity: 257, labels: {} }, others: [],
+  }],
+};
+
+/** 03:12:00 UTC and some nanoseconds. */
+const flowStart = BigInt(Date.UTC(2026, 0, 1, 3, 12)) * 1_000_000n + 7n;
+
+const opened: FlowView = {
+  time: flowStart, verdict: "FORWARDED", reason: "", protocol: 6, tcpFlags: 2, icmpType: 0, icmpCode: 0, family: 4, direction: "from-container",
+  device: "hw4f0c1111111", length: 74, end: "out", decidedBy: shopRule, node: "edge-1",
+  source: { address: "10.44.0.2", port: 40_000, identity: 256, labels: { network: "shop", service: "web" }, name: "web", containerId: web.containerId, network: "shop" },
+  destination: { address: "10.44.0.4", port: 5432, identity: 257, labels: {}, name: "db", containerId: db.containerId, network: "shop" },
+};
+
+const outside = { address: "203.0.113.9", port: 51_000, identity: 0, labels: {}, name: "", containerId: "", network: "" };
+
+export const flows: readonly FlowView[] = [
+  opened,
+  { ...opened, time: flowStart + 1_000_000_000n, verdict: "DROPPED", reason: "POLICY_DEFAULT_IN", source: outside, end: "in", decidedBy: "default:in", direction: "from-uplink", device: "eth0" },
+  {
+    ...opened, time: flowStart + 2_000_000_000n, verdict: "AUDIT", protocol: 58, family: 6, tcpFlags: 0, icmpType: 128, decidedBy: { ...shopRule, rule: "web -> internet", line: 9 },
+    source: { ...opened.source, address: "fd44::2", port: 0 }, destination: { ...outside, address: "2001:db8::9", port: 0 },
+  },
+  { ...opened, time: flowStart + 3_000_000_000n, verdict: "DROPPED", reason: "INVALID_SOURCE_MAC", protocol: 0, family: 0, tcpFlags: 0, end: null, decidedBy: null, source: { ...outside, address: "", port: 0 }, destination: { ...outside, address: "", port: 0 } },
+];
+
+/** Answers as the engine does, but for names: only the container's own are known. What follows is what `coming` brings. */
+export function flowsOf(remembered: readonly FlowView[], coming: AsyncIterable<FlowView> = nothing()): ApiQueries["flows"] {
+  return async function* (query, signal) {
+    const fits = (flow: FlowView): boolean => isAsked(flow, query);
+    const before = remembered.filter(fits);
+    if (query.last > 0) yield* before.slice(-query.last);
+    if (!query.follow) return;
+    for await (const flow of coming) if (signal?.aborted !== true && fits(flow)) yield flow;
+    await new Promise<void>((resolve) => {
+      if (signal?.aborted === true) resolve();
+      signal?.addEventListener("abort", () => resolve(), { once: true });
+    });
+  };
+}
+
+function isAsked(flow: FlowView, query: FlowQuery): boolean {
+  const is = (name: string, end: FlowView["source"]): boolean => name === "" || name === end.name;
+  return (query.verdicts.length === 0 || query.verdicts.includes(flow.verdict)) && flow.time >= BigInt(query.since) * 1_000_000n
+    && is(query.from, flow.source) && is(query.to, flow.destination) && (is(query.with, flow.source) || is(query.with, flow.destination));
+}
+
+async function* nothing(): AsyncGenerator<FlowView> {}
+
 export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
   return {
     status: () => Promise.resolve(status),
@@ -96,6 +168,16 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
     ports: () => ports,
     maps: () => Promise.resolve(maps),
     dumpMap: (_name, limit) => Promise.resolve(entries.slice(0, limit)),
+    identities: () => identities,
+    policies: () => policies,
+    policy: (name) => {
+      const found = policies.find((policy) => policy.name === name);
+      if (found === undefined) throw new HawserError("NOT_FOUND", `no policy "${name}" exists; known are shop, old`);
+      return { ...found, text: policyText } satisfies PolicyText;
+    },
+    trace: () => trace,
+    flows: flowsOf(flows),
+    flowCounts: () => ({ FORWARDED: 7, DROPPED: 5, AUDIT: 1 }),
     ...change,
   };
 }
@@ -103,7 +185,22 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
 export const commands: ApiCommands = {
   reconcile: () => Promise.resolve({ removedEndpoints: [web.id], removedNetworks: [], identified: 2, restored: [], refused: [] }),
   sweep: () => Promise.resolve([{ kind: "link", name: "hwdeadbeef000" }]),
+  applyPolicy: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file), warnings: [], revision: 3 }),
+  deletePolicy: () => Promise.resolve(),
 };
+
+/** The commands, with what was applied and deleted written down. */
+export function recorded(change: Partial<ApiCommands> = {}): { readonly commands: ApiCommands; readonly applied: ApplyPolicy[]; readonly deleted: string[] } {
+  const [applied, deleted]: [ApplyPolicy[], string[]] = [[], []];
+  return {
+    applied, deleted,
+    commands: {
+      ...commands,
+      applyPolicy: (command, signal) => (applied.push(command), (change.applyPolicy ?? commands.applyPolicy)(command, signal)),
+      deletePolicy: (name, signal) => (deleted.push(name), (change.deletePolicy ?? commands.deletePolicy)(name, signal)),
+    },
+  };
+}
 
 export function logTo(lines: string[]): Log {
   return createLog((line) => lines.push(line), () => 0, "debug");

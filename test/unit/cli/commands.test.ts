@@ -35,11 +35,11 @@ test("the contract's fields are in the JSON of each list", async (t) => {
 test("endpoint list: one aligned line each, with a dash for what is not known", async (t) => {
   const ran = await hawser(await serve(t), ["endpoint", "list"]);
   t.is(ran.out, [
-    "ID             NAME   CONTAINER      NETWORK   IPV4        IPV6      INTERFACE       STATE",
-    "4f0c11111111   web    c0ffee000000   shop      10.44.0.2   fd44::2   hw4f0c1111111   ready",
-    "4f0d22222222   web    c0ffee000000   back      10.44.1.2   -         hw4f0d2222222   ready",
-    "773333333333   -      -              shop      10.44.0.3   fd44::3   hw77333333333   init",
-    "994444444444   db     c0ffff000000   shop      10.44.0.4   fd44::4   hw4f0c1111111   ready",
+    "ID             NAME   CONTAINER      NETWORK   IPV4        IPV6      IDENTITY   DEFAULT               INTERFACE       STATE   NOTES",
+    "4f0c11111111   web    c0ffee000000   shop      10.44.0.2   fd44::2        256   in allow, out allow   hw4f0c1111111   ready   -",
+    "4f0d22222222   web    c0ffee000000   back      10.44.1.2   -              256   in allow, out allow   hw4f0d2222222   ready   -",
+    "773333333333   -      -              shop      10.44.0.3   fd44::3          -   in allow, out allow   hw77333333333   init    -",
+    "994444444444   db     c0ffff000000   shop      10.44.0.4   fd44::4        257   in deny, out allow    hw4f0c1111111   ready   1 note",
     "",
   ].join("\n"));
 });
@@ -50,6 +50,10 @@ test("endpoint get: by name, as text and as one JSON object", async (t) => {
   t.regex(text.out, /^labels +tier=front, a=b=c, d$/m);
   t.regex(text.out, /^ports +80\/tcp -> 0\.0\.0\.0:8080, 80\/tcp -> \[::\]:8080$/m);
   t.deepEqual(JSON.parse((await hawser(socket, ["endpoint", "get", "db", "-o", "json"])).out), endpoints[3]);
+  const db = await hawser(socket, ["endpoint", "get", "db"]);
+  t.regex(db.out, /^identity +257$/m);
+  t.regex(db.out, /^default +in deny, out allow$/m);
+  t.regex(db.out, /^notes +container db-admin shares its namespace/m);
 });
 
 test("endpoint get: an ambiguous beginning fails and names the candidates on stderr", async (t) => {
@@ -147,6 +151,17 @@ test("status: problems with their mends, and exit 1, when the agent is not ready
   const json = await hawser(socket, ["status", "-o", "json"]);
   t.is(json.code, 1);
   t.like(JSON.parse(json.out), { ready: false, problems: [problem] });
+});
+
+test("status: what stands among the problems is not said twice, long details are wrapped, reasons are those of docs/drops.md", async (t) => {
+  const wrong = { part: "policy", state: "degraded", detail: `shop.yaml:2:1: ${"wrong ".repeat(20)}` } as const;
+  const other = { part: "host", state: "degraded", detail: "word ".repeat(20).trimEnd() } as const;
+  const counters = [{ direction: "to-container", reason: "policy-default-in", packets: 1n, bytes: 60n }];
+  const socket = await serve(t, { status: () => Promise.resolve({ ...status, parts: [wrong, other], problems: [`policy: ${wrong.detail}`], counters }) });
+  const { out } = await hawser(socket, ["status"], { columns: 80 });
+  t.regex(out, /^ {2}! policy {3}see above$/m);
+  t.regex(out, /^ {2}! host {5}(?:word ){12,13}word\n {13}word/m);
+  t.regex(out, /^to-container {3}POLICY_DEFAULT_IN +1 +60$/m);
 });
 
 test("status: counters beyond what JSON carries exactly are text", async (t) => {

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
 import { connect } from "../../../src/api/client.ts";
-import { startApi, type ApiQueries } from "../../../src/api/server.ts";
+import { startApi, type ApiCommands, type ApiQueries } from "../../../src/api/server.ts";
 import type { CliDependencies } from "../../../src/cli/dependencies.ts";
 import { run } from "../../../src/cli/program.ts";
-import { commands, logTo, queriesOf } from "../api/world.ts";
+import { commands as ordinary, logTo, queriesOf } from "../api/world.ts";
 
 export const program = join(import.meta.dirname, "../../../bin/hawser");
 
@@ -25,7 +25,7 @@ export async function socketFor(t: ExecutionContext): Promise<string> {
 }
 
 /** An API that answers with the world's data; returns its socket. */
-export async function serve(t: ExecutionContext, change: Partial<ApiQueries> = {}): Promise<string> {
+export async function serve(t: ExecutionContext, change: Partial<ApiQueries> = {}, commands: ApiCommands = ordinary): Promise<string> {
   const socket = await socketFor(t);
   const api = await startApi({ queries: queriesOf(change), commands, socket, group: null, log: logTo([]) });
   t.teardown(() => api.close());
@@ -42,6 +42,7 @@ export async function hawser(socket: string, words: readonly string[], change: P
     connect,
     stdout: { write: (text) => (out += text) },
     stderr: { write: (text) => (err += text) },
+    readInput: () => Promise.resolve(""),
     now: () => Date.UTC(2026, 0, 1, 3, 12, 5),
     env: { HAWSER_SOCKET: socket },
     isTTY: false,

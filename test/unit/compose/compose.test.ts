@@ -99,14 +99,14 @@ test("rounds go on when a duty fails, which is said once", async (t) => {
   t.is(lines.filter((line) => line.includes("ask Docker")).length, 1);
 });
 
-test("policy files that this build cannot obey are a problem, not a silence", (t) => {
+test("service files that this build cannot obey are a problem, not a silence", (t) => {
   const folder = scratch(t);
-  const config = parseConfig(`policy: { directory: ${folder} }`, "");
-  t.is(configuredParts(config).find(({ part }) => part === "policy")?.state, "off");
-  writeFileSync(join(folder, "shop.yaml"), "");
-  const part = configuredParts(config).find(({ part: name }) => name === "policy");
+  const config = parseConfig(`services: { directory: ${folder} }`, "");
+  t.is(configuredParts(config).find(({ part }) => part === "services")?.state, "off");
+  writeFileSync(join(folder, "web.yaml"), "");
+  const part = configuredParts(config).find(({ part: name }) => name === "services");
   t.is(part?.state, "degraded");
-  t.regex(part?.detail ?? "", /shop\.yaml .*NOT in force/);
+  t.regex(part?.detail ?? "", /web\.yaml .*NOT in force/);
 });
 
 test("what a sweep removed is one list", (t) => {

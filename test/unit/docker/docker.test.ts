@@ -4,6 +4,7 @@ import test from "ava";
 import { DockerAbsent, openDocker } from "../../../src/docker/client.ts";
 import { createDockerDoor } from "../../../src/docker/door.ts";
 import { linesOf, meaningOf } from "../../../src/docker/events.ts";
+import { createImages } from "../../../src/docker/images.ts";
 import { readTruth } from "../../../src/docker/truth.ts";
 import type { DockerTruth, ReconcileReport } from "../../../src/engine/types.ts";
 import { systemClock } from "../../../src/std/clock.ts";
@@ -11,6 +12,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { fakeDocker, until } from "./fake.ts";
 
 const [shop, plain] = ["a".repeat(64), "b".repeat(64)];
+const image = `sha256:${"1a".repeat(32)}`;
 const [running, starting] = ["1".repeat(64), "2".repeat(64)];
 const [endpoint1, endpoint2, endpoint3] = ["e1".repeat(32), "e2".repeat(32), "e3".repeat(32)];
 
@@ -34,10 +36,16 @@ const world = {
     Containers: { [running]: { Name: "db", EndpointID: "e4".repeat(32), MacAddress: "02:42:0a:2c:00:42", IPv4Address: "10.44.0.66/26", IPv6Address: "" } },
   },
   "/containers/json": [
-    { Id: running, Names: ["/web/db", "/db"], Labels: { tier: "db" } },
-    { Id: starting, Names: ["/web"], Labels: {} },
+    { Id: running, Names: ["/web/db", "/db"], ImageID: image, State: "running", Labels: { tier: "db", vendor: "acme" } },
+    { Id: starting, Names: ["/web"], ImageID: image, State: "created", Labels: {} },
   ],
+  [`/images/${image}/json`]: { Id: image, Os: "linux", Architecture: "amd64", Config: { Labels: { vendor: "acme" } } },
 };
+
+function truthOf(socket: string): Promise<DockerTruth> {
+  const docker = openDocker(socket);
+  return readTruth({ docker, images: createImages(docker), notesOf: () => [], now: () => 0 });
+}
 
 function door(socket: string) {
   const truths: DockerTruth[] = [];
@@ -53,7 +61,7 @@ function door(socket: string) {
 test("the truth names our networks and how they were made, their endpoints by container id or, while it starts, by name, and our pools", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world);
-  const truth = await readTruth(openDocker(docker.socket), 0);
+  const truth = await truthOf(docker.socket);
   t.deepEqual(truth, {
     askedAt: 0,
     networks: [{
@@ -64,10 +72,10 @@ test("the truth names our networks and how they were made, their endpoints by co
       },
       endpoints: [
         {
-          id: endpoint1, container: { id: running, name: "db", labels: { tier: "db" } },
+          id: endpoint1, container: { id: running, name: "db", labels: { tier: "db", vendor: "acme" }, own: { tier: "db" }, notes: [] },
           running: { ipv4: "10.44.0.2/26", ipv6: null, mac: "02:42:0a:2c:00:02" },
         },
-        { id: endpoint2, container: { id: starting, name: "web", labels: {} } },
+        { id: endpoint2, container: { id: starting, name: "web", labels: {}, own: {}, notes: [] } },
         { id: endpoint3, container: null },
       ],
     }],
@@ -75,16 +83,30 @@ test("the truth names our networks and how they were made, their endpoints by co
       { prefix: "10.44.0.0/26", range: "10.44.0.32/27", gateway: "10.44.0.1", aux: ["10.44.0.5"], addresses: ["10.44.0.2/26"] },
       { prefix: "10.44.0.64/26", range: null, gateway: null, aux: [], addresses: ["10.44.0.66/26"] },
     ],
+    unenforced: [],
   } as never);
 });
 
-test("R92: only lists and networks are read, never a container", async (t) => {
+test("R92: a reading asks for lists, networks and images, never for a container", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world);
-  await readTruth(openDocker(docker.socket), 0);
-  t.deepEqual(docker.asked, ["GET /networks", `GET /networks/${shop}`, `GET /networks/${"c".repeat(64)}`, "GET /containers/json"]);
+  await truthOf(docker.socket);
+  t.deepEqual(docker.asked, [
+    "GET /networks", `GET /networks/${shop}`, `GET /networks/${"c".repeat(64)}`, "GET /containers/json", `GET /images/${image}/json`,
+  ]);
+});
+
+test("R92: one file inspects containers, behind the readings, and no handler of Docker's calls reaches it", (t) => {
   const folder = new URL("../../../src/docker/", import.meta.url);
-  for (const file of readdirSync(folder)) t.notRegex(readFileSync(new URL(file, folder), "utf8"), /getContainer\s*\(/, file);
+  const using = (pattern: RegExp): readonly string[] =>
+    readdirSync(folder).filter((file) => pattern.test(readFileSync(new URL(file, folder), "utf8"))).toSorted();
+  t.deepEqual(using(/getContainer\s*\(/), ["client.ts"]);
+  t.deepEqual(using(/inspectContainer\b/), ["client.ts", "privileges.ts"]);
+  t.deepEqual(using(/privileges\.learn\b/), ["door.ts"]);
+  // What a handler waits for: nothing of it may wait for what is learnt behind the readings.
+  const door = readFileSync(new URL("door.ts", folder), "utf8");
+  t.notRegex(/const whose = [\s\S]*?\n {2}\};\n/.exec(door)?.[0] ?? "learn", /learn/);
+  t.notRegex(door, /await privileges/);
   const handlers = new URL("../../../src/libnetwork/", import.meta.url);
   for (const file of readdirSync(handlers)) t.notRegex(readFileSync(new URL(file, handlers), "utf8"), /dockerode|docker\.sock|from "\.\.\/docker/, file);
 });
@@ -92,7 +114,7 @@ test("R92: only lists and networks are read, never a container", async (t) => {
 test("a network that goes while it is read is gone, not an error", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world, { [`/networks/${shop}`]: undefined });
-  const truth = await readTruth(openDocker(docker.socket), 0);
+  const truth = await truthOf(docker.socket);
   t.deepEqual(truth.networks, []);
 });
 

@@ -2,14 +2,16 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
+export type Answer = (query: URLSearchParams) => unknown;
 
 export interface FakeDocker extends AsyncDisposable {
   readonly socket: string;
   readonly asked: string[];
-  /** Path → what is answered; undefined answers 404, "silence" never. */
+  /** Path → what is answered, or a function of the query that tells it; undefined answers 404, "silence" never, an Error 500. */
   answers: Record<string, unknown>;
   /** To every open event stream. */
   say(text: string): void;
@@ -21,8 +23,9 @@ export async function fakeDocker(): Promise<FakeDocker> {
   const folder = mkdtempSync(join(tmpdir(), "hawser-docker-"));
   const socket = join(folder, "docker.sock");
   const listeners = new Set<ServerResponse>();
-  const server = createServer((request, response) => {
-    const path = (request.url ?? "").replace(/^\/v[\d.]+/, "").replace(/\?.*/, "");
+  const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { pathname, searchParams } = new URL(request.url ?? "", "http://docker");
+    const path = decodeURIComponent(pathname.replace(/^\/v[\d.]+/, ""));
     fake.asked.push(`${request.method} ${path}`);
     if (path === "/events") {
       response.writeHead(200, { "content-type": "application/json" });
@@ -31,11 +34,14 @@ export async function fakeDocker(): Promise<FakeDocker> {
       response.on("close", () => listeners.delete(response));
       return;
     }
-    const answer = fake.answers[path];
+    const told = fake.answers[path];
+    const answer: unknown = typeof told === "function" ? await (told as Answer)(searchParams) : told;
     if (answer === "silence") return;
-    response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
-    response.end(JSON.stringify(answer ?? { message: "no such thing" }));
-  });
+    const status = answer === undefined ? 404 : answer instanceof Error ? 500 : 200;
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(answer instanceof Error ? { message: answer.message } : answer ?? { message: "no such thing" }));
+  };
+  const server = createServer((request, response) => void respond(request, response));
   server.listen(socket);
   await once(server, "listening");
   const fake: FakeDocker = {
@@ -56,6 +62,21 @@ export async function fakeDocker(): Promise<FakeDocker> {
     },
   };
   return fake;
+}
+
+interface Listed {
+  readonly Id: string;
+  readonly Names: readonly string[];
+}
+
+/** Docker's container list: each kind of filter must be met by one of its values, names as regular expressions with or without the slash. */
+export function listOf(containers: () => readonly Listed[]): Answer {
+  return (query) => {
+    const { name, id } = JSON.parse(query.get("filters") ?? "{}") as { readonly name?: readonly string[]; readonly id?: readonly string[] };
+    return containers().filter(({ Id, Names }) =>
+      (!name || Names.some((each) => name.some((pattern) => new RegExp(pattern).test(each) || new RegExp(pattern).test(each.slice(1))))) &&
+      (!id || id.some((prefix) => Id.startsWith(prefix))));
+  };
 }
 
 /** Resolves once the fact holds. */

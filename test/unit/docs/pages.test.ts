@@ -38,6 +38,13 @@ const sentences: readonly string[] = [
   "; choose another host port or stop it",
   "a program of the host holds it (`ss -ltnup` shows which)",
   "choose another host port or free it",
+  "is a container, and policy is for containers' flows; for a published port name the container and its own port, such as web:80",
+  "nothing is called ",
+  "the policy is for network ",
+  ", which does not exist yet",
+  ", but addresses never mean containers; write net(",
+  "; to have both, give one another name",
+  "it is closed until its label is right",
   "no uplink: no Ethernet device has a default route; containers cannot reach the world until one has, or `devices` names one",
 ];
 

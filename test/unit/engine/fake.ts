@@ -2,15 +2,16 @@
 import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
-import type { CreateEndpoint, CreateNetwork, EndpointId, Join, NetworkId } from "../../../src/engine/types.ts";
-import type { Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
+import type { ContainerIdentity, Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { HawserError } from "../../../src/std/errors.ts";
 import type { Cidr } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What is there now. */
@@ -20,17 +21,26 @@ export interface FakeHost {
 }
 
 const opposite: Readonly<Record<string, Step["kind"]>> = {
-  removeNetwork: "network", removeCable: "cable", detach: "attach", removeEndpoint: "endpoint", removePort: "port",
+  removeNetwork: "network", removeCable: "cable", detach: "attach", removeEndpoint: "endpoint", removePort: "port", removeGuest: "guest",
 };
 
 export function fakeHost(): FakeHost {
   const there = new Set<string>();
   const calls: string[] = [];
+  let tables: PolicyTables | null = null;
+  let revision = 0;
   const act = async (verb: "do" | "undo", step: Step): Promise<void> => {
     const call = `${verb} ${describe(step)}`;
     calls.push(call);
     await host.before(call);
     if (step.kind === "claimPort") return;
+    if (step.kind === "policy") {
+      tables = verb === "do" ? step.tables : step.before;
+      revision++;
+      return;
+    }
+    // Undone, what was there before is there again.
+    if (verb === "undo" && "before" in step) return;
     const makes = (verb === "do") === !(step.kind in opposite);
     const thing = describe({ ...step, kind: opposite[step.kind] ?? step.kind } as Step);
     if (makes) there.add(thing);
@@ -39,10 +49,11 @@ export function fakeHost(): FakeHost {
   const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
   const doers: Doers = {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
-    claimPort: doer, port: doer, removePort: doer,
+    policy: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
-    const wanted = new Set(steps.map(describe));
+    for (const step of steps) if (step.kind === "policy") await act("do", step);
+    const wanted = new Set(steps.filter((step) => step.kind !== "policy").map(describe));
     const links = unclaimed === "keep" ? [] : [...there].filter((thing) => !wanted.has(thing));
     for (const thing of links) there.delete(thing);
     for (const thing of wanted) there.add(thing);
@@ -59,7 +70,11 @@ export function fakeHost(): FakeHost {
         cables: new Set([...there].filter((thing) => thing.startsWith("cable ")).map((thing) => thing.slice("cable ".length))),
         gateways: new Map(), ports: [],
       }),
-      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"] },
+      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"], lan: ["192.0.2.0/24" as Cidr] },
+      policy: () => ({ revision, tables, rulesOf: () => tables?.rules }),
+      rawEvents: () => ({ [Symbol.dispose]: () => {} }),
+      decodeEvent: () => { throw new Error("no packet was told"); },
+      deviceName: () => "",
       counters: () => [],
       maps: () => [],
       dumpMap: () => [],
@@ -100,11 +115,15 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
   return store;
 }
 
-export function desk(host: FakeHost, store: Store, options: { readonly masquerade?: boolean; readonly now?: () => number } = {}) {
+export function desk(host: FakeHost, store: Store, options: {
+  readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
+} = {}) {
   const lines: string[] = [];
   const engine = createEngine({
     store, datapath: host.datapath, node: "n1", version: "0.0.0", mtu: null, masquerade: options.masquerade ?? true,
     pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
+    policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375], nodes: [] },
+    ...(options.whose === undefined ? {} : { whose: options.whose }),
     parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {} }, random: () => 0.5,
     log: createLog((line) => lines.push(line), () => 0),
   });

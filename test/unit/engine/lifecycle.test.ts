@@ -6,7 +6,7 @@ import type { Step } from "../../../src/network/types.ts";
 import { desk, endpointCommand, endpointId, fakeHost, memoryStore, network, networkCommand, shop } from "./fake.ts";
 
 const running = (n: number): EndpointTruth => ({
-  id: endpointId(n), container: { id: "c".repeat(64), name: `c${n}`, labels: {} },
+  id: endpointId(n), container: { id: "c".repeat(64), name: `c${n}`, labels: {}, own: {} },
   running: { ipv4: `10.50.0.${n + 1}/24`, ipv6: null, mac: `02:42:0a:32:00:0${n + 1}` },
 });
 const truth = (...endpoints: readonly EndpointTruth[]) => ({

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import type { ExecutionContext } from "ava";
-import type { Commands, Queries } from "../../../src/engine/types.ts";
+import type { DockerCommands, Queries } from "../../../src/engine/types.ts";
 import { endpointViews } from "../../../src/engine/views.ts";
 import type { LibnetworkOptions } from "../../../src/libnetwork/server.ts";
 import { serveLibnetwork } from "../../../src/libnetwork/server.ts";
@@ -27,7 +27,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { context, printSteps } from "../network/world.ts";
 
 export interface World {
-  readonly commands: Commands;
+  readonly commands: DockerCommands;
   readonly queries: Pick<Queries, "endpoints">;
   /** Every step decided so far, as text. */
   readonly steps: string[];
@@ -45,7 +45,7 @@ export function createWorld(): World {
     steps.push(...printSteps(decision.steps));
     return decision.reply;
   };
-  const commands: Commands = {
+  const commands: DockerCommands = {
     createNetwork: (command, signal) => apply((s) => createNetwork(s, command, context), signal),
     deleteNetwork: (id, signal) => apply((s) => deleteNetwork(s, id), signal),
     createEndpoint: (command, signal) => apply((s) => createEndpoint(s, command, context), signal),
@@ -60,7 +60,7 @@ export function createWorld(): World {
     releaseAddress: (command, signal) => apply((s) => releaseAddress(s, command), signal),
     reconcile: (truth, signal) => apply((s) => reconcile(s, truth, context), signal),
   };
-  return { commands, queries: { endpoints: () => endpointViews(state, "here") }, steps, state: () => state };
+  return { commands, queries: { endpoints: () => endpointViews(state, "here", null) }, steps, state: () => state };
 }
 
 export interface Answer {

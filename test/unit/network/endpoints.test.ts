@@ -89,7 +89,7 @@ test("joining publishes last and tells Docker the device and the gateways", (t) 
     sourceName: "hwdb010000000c", destinationPrefix: "eth", destinationName: "lan0",
     gateway4: "10.50.0.1" as never, gateway6: "fd50::1" as never, disableGatewayService: false,
   });
-  t.like(next.endpoints.get(db), { state: "ready", joined: true, sandboxKey: "/run/docker/netns/aaaaaaaaaaaa" });
+  t.like(next.endpoints.get(db), { state: "init", joined: true, sandboxKey: "/run/docker/netns/aaaaaaaaaaaa" });
   t.is(join(next, joining()).next, next);
   t.regex(refusal(() => join(next, joining({ sandboxKey: "/other" }))), /^IN_USE: endpoint db0100000000 is joined to sandbox/);
 });

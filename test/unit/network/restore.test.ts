@@ -23,7 +23,7 @@ test("a network and a running container that the state lost are as they were, wi
   const { next, steps, reply } = reconcile(emptyState, truthOf(shopTruth()), standing({ ports }));
   t.deepEqual([steps, reply.restored, reply.refused], [[], [shop, db], []]);
   t.deepEqual(next.networks.get(shop), { ...before.networks.get(shop), name: "shop" } as never);
-  t.like(next.endpoints.get(db), { state: "ready", joined: true, hostInterface: "hwdb010000000", mac: "02:42:0a:32:00:02", container } as never);
+  t.like(next.endpoints.get(db), { state: "init", joined: true, hostInterface: "hwdb010000000", mac: "02:42:0a:32:00:02", container } as never);
   t.deepEqual(printPorts(next, db), printPorts(before, db));
   t.is(reconcile(next, truthOf(shopTruth()), standing({ ports })).next, next, "once");
 });

@@ -107,6 +107,11 @@ function printStep(step: Step): string {
       const { hostInterface, network: number, ipv4, ipv6, mac } = step.endpoint;
       return [step.kind, hostInterface, number.toString(16), ipv4, ipv6, mac].filter((part) => part !== null).join(" ");
     }
+    case "policy":
+      return `policy ${step.tables.rules.length}`;
+    case "guest":
+    case "removeGuest":
+      return [step.kind, step.guest.device, step.guest.ipv4, step.guest.ipv6, step.guest.identity].filter((part) => part !== null).join(" ");
     case "claimPort":
     case "port":
     case "removePort": {

@@ -14,6 +14,11 @@ test("one letter may always be wrong, and an empty name is nobody's", (t) => {
   t.is(nearest("a", ["", "b"], slip), "b");
 });
 
+test("two letters that changed places are one slip, in the shortest name too", (t) => {
+  t.is(nearest("wbe", ["db", "web"], slip), "web");
+  t.is(nearest("dbwe", ["webdb", "ab"], slip), undefined);
+});
+
 test("without a limit the nearest is named, however far", (t) => {
   t.is(nearest("xyzzy", ["name", "address"]), "name");
 });

@@ -29,6 +29,7 @@ typedef __u16 __be16; typedef __u32 __be32; typedef __u64 __be64;
 struct hw_ip { union { __u8 bytes[16]; __be32 words[4]; }; };
 #define __uint(name, val) int (*name)[val]
 #define __type(name, val) typeof(val) *name
+#define __array(name, val) typeof(val) *name[]
 #define SEC(name) __attribute__((section(name), used))
 `;
 
@@ -68,6 +69,23 @@ test("maps become a table of kinds, codecs and sizes", (t) => {
   });
   t.true(text.includes('hw_things: { name: "hw_things", kind: "lru_hash", key: ip, value: vCodec, maxEntries: 1024, flags: 2 }'));
   t.true(text.includes('hw_ring: { name: "hw_ring", kind: "ringbuf", maxEntries: 4096 }'));
+});
+
+const mapOfMaps = (value: string): string => `
+  struct hw_inner_key { __u32 length; struct hw_ip addr; };
+  struct hw_slots_inner { __uint(type, 11); __uint(max_entries, 64); __uint(map_flags, 1); __type(key, struct hw_inner_key); __type(value, ${value}); };
+  struct { __uint(type, 12); __uint(max_entries, 2); __type(key, __u32); __array(values, struct hw_slots_inner); } hw_slots SEC(".maps");`;
+
+test("a map of maps says what its maps are like, and their keys are shared words", (t) => {
+  const text = generated({ one: mapOfMaps("__u32"), words: "struct hw_inner_key { __u32 length; struct hw_ip addr; }; struct hw_inner_key words;" });
+  t.true(text.includes('hw_slots: { name: "hw_slots", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_slots", kind: "lpm_trie", key: innerKeyCodec, value: u32, maxEntries: 64, flags: 1 } satisfies MapShape<InnerKey, number> } satisfies MapOfMapsShape<InnerKey, number>'));
+  t.true(text.includes("export interface InnerKey {"));
+  t.throws(() => generated({ a: mapOfMaps("__u32"), b: mapOfMaps("__u64") }), {
+    message: "map hw_slots, inner value: __u32 in a.bpf.o, __u64 in b.bpf.o\nmap hw_slots: no object holds the fields of struct hw_inner_key",
+  });
+  t.throws(() => generated({ one: 'struct { __uint(type, 12); __uint(max_entries, 2); } hw_slots SEC(".maps");' }), {
+    message: "map hw_slots: declare what its maps are like with __array(values, …)",
+  });
 });
 
 test("two objects that disagree on a structure are both named, with the field", (t) => {

@@ -1,0 +1,131 @@
+// The desk's side for policy: what a decision means for the tables, changes of policy, and everything that people ask about it.
+import type { Datapath } from "../datapath/types.ts";
+import { isDead } from "../network/dead.ts";
+import type { Decision, State, Step } from "../network/types.ts";
+import { messageOf } from "../std/errors.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Log } from "../std/log.ts";
+import { enforce } from "./enforce.ts";
+import { FlowLog } from "./flow-log.ts";
+import type { AddressBook } from "./flow-log.ts";
+import { PolicyBook } from "./policy-book.ts";
+import type { PolicySettings } from "./policy-book.ts";
+import { applyDocuments, deletePolicy, readDirectory, unknownPolicy } from "./policy-changes.ts";
+import type { Judge } from "./policy-changes.ts";
+import { addressBook, identityViews, labelText, policyPart, policyViews, traceView } from "./policy-views.ts";
+import type { ApplyPolicy, DirectoryReading, PartStatus, PolicyReport, Queries } from "./types.ts";
+
+export interface PolicyDeskOptions {
+  readonly datapath: Pick<Datapath, "facts" | "policy" | "standing" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly policy: PolicySettings;
+  readonly node: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class PolicyDesk {
+  readonly #options: PolicyDeskOptions;
+  readonly #book: PolicyBook;
+  readonly #flows: FlowLog;
+  readonly #state: () => State;
+  #addresses: { readonly of: State; readonly hosts: readonly string[]; readonly book: AddressBook } | undefined;
+  #problems: ReadonlyMap<string, string> = new Map();
+  #files: ReadonlySet<string> = new Set();
+
+  /** `state`: the one in force. */
+  constructor(options: PolicyDeskOptions, state: () => State) {
+    const { datapath, clock, policy } = options;
+    this.#options = options;
+    this.#state = state;
+    this.#book = new PolicyBook(policy);
+    this.#flows = new FlowLog({
+      decode: (bytes) => datapath.decodeEvent(bytes), rulesOf: (revision) => datapath.policy().rulesOf(revision), deviceName: (ifindex) => datapath.deviceName(ifindex),
+      epoch: BigInt(clock.now()) * 1_000_000n - process.hrtime.bigint(),
+    });
+    datapath.rawEvents((bytes) => this.#flows.add(bytes, this.#addressBook(), clock.now()));
+  }
+
+  recall(state: State): void {
+    this.#book.recall(state, this.#options.datapath.standing().identities);
+  }
+
+  enforced<Reply>(decision: Decision<Reply>): Decision<Reply> {
+    const { datapath, clock } = this.#options;
+    const around = { now: clock.now(), standing: () => datapath.standing() };
+    return enforce(this.#state(), decision, {
+      book: this.#book, host: datapath.facts, standing: datapath.policy().tables, isDead: (endpoint) => isDead(endpoint, around),
+    });
+  }
+
+  /** Writes what the state in force means. */
+  step(): Extract<Step, { readonly kind: "policy" }> {
+    const { datapath } = this.#options;
+    const state = this.#state();
+    return { kind: "policy", tables: this.#book.tables(state, [state], datapath.facts), before: datapath.policy().tables };
+  }
+
+  apply(state: State, command: ApplyPolicy, now: number): Decision<Omit<PolicyReport, "revision">> {
+    const { next, ...reply } = applyDocuments(state, command, now, this.#judge());
+    return { next, steps: [], reply };
+  }
+
+  remove(state: State, name: string): Decision<void> {
+    return { next: deletePolicy(state, name, this.#files), steps: [], reply: undefined };
+  }
+
+  /** `make` takes the decision in the queue. Rejects when the kernel refuses the whole. */
+  async syncDirectory(reading: DirectoryReading, make: (decide: (state: State, now: number) => Decision<void>) => Promise<void>): Promise<void> {
+    let problems: ReadonlyMap<string, string> = new Map();
+    try {
+      await make((state, now) => {
+        const change = readDirectory(state, reading, now, this.#judge());
+        problems = change.problems;
+        return { next: change.next, steps: [], reply: undefined };
+      });
+    } catch (error) {
+      problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
+      throw error;
+    } finally {
+      for (const [file, problem] of problems) {
+        if (this.#problems.get(file) !== problem) this.#options.log.warn("a policy file is not in force", { file, problem });
+      }
+      this.#problems = problems;
+      this.#files = new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
+    }
+  }
+
+  part(): PartStatus {
+    return policyPart(this.#state(), this.#book, this.#problems, this.#options.datapath.policy().revision);
+  }
+
+  queries(): Pick<Queries, "identities" | "policies" | "policy" | "trace" | "flows" | "flowCounts"> {
+    const views = (): ReturnType<typeof policyViews> => policyViews(this.#state(), this.#book, this.#problems);
+    return {
+      identities: () => identityViews(this.#state(), this.#book),
+      policies: views,
+      policy: (name) => {
+        const row = this.#state().policies.get(name);
+        const view = views().find((one) => one.name === name);
+        if (view === undefined) throw unknownPolicy(this.#state(), name);
+        return { ...view, text: row?.text ?? labelText(this.#state(), this.#book, view.source) };
+      },
+      trace: (from, to) => traceView(this.#state(), this.#book, this.#options.datapath.facts, from, to),
+      flows: (query, signal) => this.#flows.read(query, signal),
+      flowCounts: () => this.#flows.counts,
+    };
+  }
+
+  #judge(): Judge {
+    const { facts } = this.#options.datapath;
+    return { policies: (state) => this.#book.policies(state), facts: (state) => this.#book.facts([this.#book.identified(state)], facts) };
+  }
+
+  #addressBook(): AddressBook {
+    const { datapath: { facts }, node } = this.#options;
+    const state = this.#state();
+    if (this.#addresses?.of !== state || this.#addresses.hosts !== facts.hostPrefixes) {
+      this.#addresses = { of: state, hosts: facts.hostPrefixes, book: addressBook(state, this.#book, facts, node) };
+    }
+    return this.#addresses.book;
+  }
+}

@@ -1,0 +1,18 @@
+// Offsets in a text to its lines and columns, which both count from 1.
+import type { Place } from "./types.ts";
+
+/** yaml's own counter misses the line ends within what it does not understand. */
+export function placesIn(file: string, text: string): (offset: number) => Place {
+  const starts = [0];
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", end + 1)) starts.push(end + 1);
+  return (offset) => {
+    const at = Math.min(Math.max(offset, 0), text.length);
+    let [low, high] = [0, starts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((starts[middle] ?? 0) <= at) low = middle;
+      else high = middle;
+    }
+    return { file, line: low + 1, column: at - (starts[low] ?? 0) + 1 };
+  };
+}

@@ -1,0 +1,55 @@
+// The watched policy directory in a careless operator's hands: pipes, devices, other encodings, too many files, files that were refused.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import { openPolicyDirectory, readPolicyDirectory } from "../../../src/compose/policy-directory.ts";
+import { createLog } from "../../../src/std/log.ts";
+
+function folder(t: { teardown(work: () => void): void }): string {
+  const path = mkdtempSync(join(tmpdir(), "hawser-policy-"));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+const text = "policy: shop\nfor: all\ndefault: { in: deny }\n";
+
+test("R90: a pipe, a device, a folder and a link into nothing are said to be no files; the others are read at once", async (t) => {
+  const at = folder(t);
+  execFileSync("mkfifo", [join(at, "pipe.yaml")]);
+  symlinkSync("/dev/zero", join(at, "endless.yaml"));
+  symlinkSync(join(at, "nowhere"), join(at, "loose.yaml"));
+  mkdirSync(join(at, "folder.yaml"));
+  writeFileSync(join(at, "kept.txt"), text);
+  symlinkSync(join(at, "kept.txt"), join(at, "shop.yaml"));
+  const { documents, unreadable } = await readPolicyDirectory(at);
+  t.deepEqual(documents, [{ file: join(at, "shop.yaml"), text }]);
+  t.deepEqual(Object.keys(unreadable).map((file) => file.slice(at.length + 1)), ["endless.yaml", "folder.yaml", "loose.yaml", "pipe.yaml"]);
+});
+
+test("a file in another encoding is a problem: its names would match nothing, and its rules be none", async (t) => {
+  const at = folder(t);
+  writeFileSync(join(at, "latin.yaml"), Buffer.from("policy: shop\nfor: all\ndeny: [\"label(ort=K\xf6ln) -> any\"]\n", "latin1"));
+  const { documents, unreadable } = await readPolicyDirectory(at);
+  t.deepEqual(documents, []);
+  t.deepEqual(Object.values(unreadable), ["it is no text in UTF-8"]);
+});
+
+test("R90: a folder with more files than any policy has is not read; what was in force then stays", async (t) => {
+  const at = folder(t);
+  for (let i = 0; i < 1001; i++) writeFileSync(join(at, `${i}.yaml`), "");
+  const { documents, unreadable } = await readPolicyDirectory(at);
+  t.is(documents, null);
+  t.regex(unreadable[at] ?? "", /1001 policy files/);
+});
+
+test("R7: every look tells what is there, because what was refused before may be right by now", async (t) => {
+  const at = folder(t);
+  writeFileSync(join(at, "shop.yaml"), text);
+  const told: (number | undefined)[] = [];
+  const directory = openPolicyDirectory(at, { syncPolicyDirectory: async ({ documents }) => void told.push(documents?.length) }, createLog(() => {}, () => 0));
+  await directory.read();
+  await directory.read();
+  t.deepEqual(told, [1, 1]);
+});
