@@ -206,3 +206,16 @@ test("R50: what Hawser cannot enforce is noted, and closed both ways where the c
   await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [{ id: endpointId(1), container: { ...container, notes: [] } }, { id: endpointId(2), container: people[endpointId(2)] ?? null }] }] });
   t.like(engine.queries.trace("web", "db:80"), { verdict: "allow" });
 });
+
+test("R5: programs that the kernel refuses leave nothing half attached, and Docker is told why", async (t) => {
+  const { host, engine } = await shop();
+  const before = host.things();
+  host.before = (call) => {
+    if (call.startsWith("do attach")) throw Object.assign(new Error("EACCES"), { syscall: "BPF_PROG_LOAD", detail: "R1 invalid mem access" });
+  };
+  const error = await t.throwsAsync(engine.commands.createEndpoint(endpointCommand(1)), { instanceOf: HawserError });
+  t.is(error.code, "KERNEL");
+  t.regex(error.message, /attach hw\w+: .*R1 invalid mem access/);
+  t.deepEqual(host.things(), before);
+  t.deepEqual(engine.queries.endpoints(), []);
+});
