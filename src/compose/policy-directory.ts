@@ -42,7 +42,7 @@ export function openPolicyDirectory(directory: string, commands: Pick<Commands, 
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
-      // A directory that is not there yet is looked for; one that is replaced is found again by the round.
+      // A directory that is not there yet is looked for; one that is moved away is waited for.
       const ended = await watchOnce(directory, signal, () => void read());
       if (signal.aborted) return;
       await read();
@@ -68,6 +68,8 @@ function watchOnce(directory: string, signal: AbortSignal, onChange: () => void)
         clearTimeout(timer);
         resolve("ended");
       });
+      // What came between the last reading and the watch.
+      onChange();
     } catch {
       resolve("absent");
     }

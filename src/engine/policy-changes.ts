@@ -121,11 +121,12 @@ function take(state: State, documents: readonly PolicyDocument[], now: number, j
 function verify(candidate: State, names: ReadonlySet<string>, strict: boolean, judge: Judge): readonly string[] {
   const policies = judge.policies(candidate);
   const facts = judge.facts(candidate);
-  const failed = runTests(policies, facts).filter(({ ok }) => !ok);
-  if (failed.length > 0) throw new HawserError("BAD_POLICY", failed.map(({ message }) => message).join("\n"));
+  // Names before tests: one that is mistyped is why its test fails.
   const found = warningsOf(policies.filter(({ name }) => names.has(name)), facts, { strict, ...knownIn(candidate) });
   const errors = found.filter(({ severity }) => severity === "error");
   if (errors.length > 0) throw new HawserError("BAD_POLICY", errors.map(({ message }) => message).join("\n"));
+  const failed = runTests(policies, facts).filter(({ ok }) => !ok);
+  if (failed.length > 0) throw new HawserError("BAD_POLICY", failed.map(({ message }) => message).join("\n"));
   return found.map(({ message }) => message);
 }
 

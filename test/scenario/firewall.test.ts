@@ -27,7 +27,7 @@ test.serial("flushing every nftables and iptables rule changes neither ports nor
     t.regex(await host.ask("tcp", "127.0.0.1", 8080), /^\S+ \d+$/);
   };
   await everything();
-  await host.sh("nft flush ruleset; iptables -F -t nat; iptables -F; ip6tables -F");
+  await host.sh("/usr/sbin/nft flush ruleset; iptables -F -t nat; iptables -F; ip6tables -F");
   await everything();
   await expectDrops(host, before, { NETWORK_ISOLATED: some });
 });
