@@ -36,11 +36,16 @@ export function start(namespace: string, command: string): Disposable {
   return { [Symbol.dispose]: () => void child.kill("SIGKILL") };
 }
 
-/** Compiles the load once. Returns its path. */
-export function compileTraffic(): string {
+/** Compiles a helper that stands beside this file. Returns its path. */
+export function compile(name: string): string {
   const folder = join(root, "build/bench");
   mkdirSync(folder, { recursive: true });
-  const program = join(folder, "traffic");
-  run(`gcc -O2 -Wall -Wextra -o ${program} ${join(root, "bench/traffic.c")}`);
+  const program = join(folder, name);
+  run(`gcc -O2 -Wall -Wextra -o ${program} ${join(root, "bench", `${name}.c`)}`);
   return program;
+}
+
+/** The load of the benchmarks of throughput. Returns its path. */
+export function compileTraffic(): string {
+  return compile("traffic");
 }
