@@ -12,6 +12,7 @@ struct words {
 	struct hw_counter counter;
 	struct hw_endpoint endpoint;
 	struct hw_network network;
+	struct hw_member member;
 	struct hw_host_address host_address;
 	struct hw_uplink uplink;
 	struct hw_frontend_key frontend_key;
@@ -36,6 +37,7 @@ struct words {
 	enum hw_policy_verdict policy_verdict;
 	enum hw_drop_reason drop_reason;
 	enum hw_network_flags network_flags;
+	enum hw_member_layout member_layout;
 	enum hw_host_address_flags host_address_flags;
 	enum hw_ct_flags ct_flags;
 	enum hw_direction direction;

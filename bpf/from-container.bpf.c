@@ -6,6 +6,7 @@
  *         ▸ parse ▸ source address ▸ ND answered ▸ fragments
  *         ▸ conntrack ─ known, and judged by the policy in force ─┐
  *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ world
+ *         ▸ to a group ▸ policy ▸ copies to the containers of its network
  */
 #include "lib/arp.h"
 #include "lib/complain.h"
@@ -14,6 +15,7 @@
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
+#include "lib/group.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/nd.h"
@@ -58,6 +60,8 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	if (p->kind == PACKET_ICMP_ERROR && !ip_equal(&p->flow.saddr, &p->source))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	if (!ct_find(skb, p, 0, route)) {
+		if (networks_is_broadcast(ep->network, &p->flow.daddr))
+			return group_send(skb);
 		error = open_from_container(skb, scratch, ep);
 		if (!error)
 			error = ctopen(skb);
@@ -96,7 +100,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	if (p->kind == PACKET_ND)
 		return nd_answer(skb, p, ep);
 	if (ip_is_multicast(&p->flow.daddr))
-		return -HW_DROP_MULTICAST;
+		return group_send(skb);
 	error = check_source(p, ep);
 	if (!error)
 		error = check_kind(p);

@@ -6,12 +6,15 @@
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped
  *                                  └ anything else: the host's own, untouched
+ *
+ * A later fragment that overtakes its first passes to the host as what it seems, and a copy of it is kept (lib/held.h).
  */
 #include "lib/ctopen.h"
 #include "lib/deliver.h"
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
+#include "lib/held.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/open.h"
@@ -97,12 +100,18 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return -HW_DROP_MARTIAN;
 	if (p->kind == PACKET_ND || ip_is_multicast(&p->flow.daddr))
 		return HW_PASS;
-	if (p->kind == PACKET_OTHER || !fragments_follow(p))
+	if (p->kind == PACKET_OTHER)
 		return leave(p);
+	if (!fragments_follow(p)) {
+		held_keep(skb);
+		return leave(p);
+	}
 	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
 		return leave(p);
 	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
 		error = open_from_uplink(skb, scratch);
+		if (error == HW_PASS)
+			fragments_passed(p);
 		if (!error)
 			error = ctopen(skb);
 	} else {
@@ -114,7 +123,8 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	if (p->source_routed)
 		return -HW_DROP_INVALID_OPTIONS;
 	fragments_carried(p);
-	return deliver(skb, scratch);
+	error = deliver(skb, scratch);
+	return error == TC_ACT_REDIRECT && p->fragment == PACKET_FIRST ? held_release(skb) : error;
 }
 
 SEC("tc")

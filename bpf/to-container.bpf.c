@@ -5,12 +5,14 @@
  *   frame ▸ endpoint by device ▸ parse ▸ from a host address, to the endpoint's
  *         ▸ conntrack, known or opened, and policy ▸ rewrite ▸ MACs ▸ on into the veth
  *
- * Packets of other containers and of the world do not come here: they enter the container by redirect_peer.
+ * Packets of other containers and of the world enter by redirect_peer; those that our programs can only hand on as copies
+ * (lib/group.h, lib/held.h) come by here with the mark, and have been judged.
  */
 #include "lib/ctopen.h"
 #include "lib/endpoints.h"
 #include "lib/eth.h"
 #include "lib/exit.h"
+#include "lib/handover.h"
 #include "lib/hostaddrs.h"
 #include "lib/judge.h"
 #include "lib/nat.h"
@@ -52,6 +54,8 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	__be16 ethertype = parse_ethertype(skb);
 	int error;
 
+	if (handover_take(skb))
+		return HW_PASS;
 	if (ethertype == bpf_htons(ETH_P_IPV6) && (!hw_config.ipv6 || !(ep->flags & HW_NETWORK_IPV6)))
 		return -HW_DROP_IPV6_OFF;
 	if (ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6))

@@ -48,7 +48,17 @@ struct hw_network {
 	struct hw_ip snat4;	/* source of masqueraded flows; all zero: the uplink's own address */
 	struct hw_ip snat6;
 	__u32 flags;		/* enum hw_network_flags */
-	__u32 pad;
+	__be32 broadcast4;	/* last address of its IPv4 subnet; 0: none */
+};
+
+/* The endpoints of a network that get copies of what is sent to a group. Value: ifindex, the key in hw_endpoints. */
+struct hw_member {
+	__u32 network;
+	__u32 slot;		/* 0…63, each endpoint in one */
+};
+
+enum hw_member_layout {
+	HW_MEMBERS = 64,	/* of one network; who finds no slot gets no copies */
 };
 
 enum hw_host_address_flags {
@@ -277,7 +287,8 @@ enum hw_policy_verdict {
 
 struct hw_policy_entry {
 	__u32 rule;		/* number of the deciding rule in its revision, 1… */
-	__u32 verdict;		/* enum hw_policy_verdict */
+	__u16 verdict;		/* enum hw_policy_verdict */
+	__u16 wide;		/* 1: the rule speaks of every port, and of no ICMP type in particular */
 };
 
 /* Set once before a program is loaded; the verifier deletes what it turns off. */
@@ -296,4 +307,6 @@ struct hw_config {
 	__u8 published_deny;		/* 1: nobody reaches the published ports of a container that no policy covers */
 	__u8 unidentified_allow;	/* 1: a container whose labels are not known yet is treated as one that no policy covers */
 	__u8 pad2[2];
+	__u32 mark;			/* chosen at random by each agent: on what our programs hand to to_container; 0: they hand it nothing */
+	__u32 pad3;
 };

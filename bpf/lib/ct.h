@@ -4,7 +4,7 @@
  *
  *   ct_find    the packet's flow ▸ where it goes, or "no flow"
  *   ct_touch   keeps a flow alive and follows TCP; costs a second lookup once an epoch at most
- *   ct_judged  remembers which policy judged it
+ *   ct_judged  remembers which policy judged it, and touches it
  *   ct_prepare a first packet: lib/ctopen.h makes both entries
  *
  * Flows are spoken of as struct hw_ct6_key for both families; only here are IPv4 ones made narrow.
@@ -22,6 +22,7 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/packet.h"
+#include "lib/policy.h"
 #include "lib/pure/clock.h"
 #include "lib/shadow.h"
 #include "lib/tuple.h"
@@ -136,7 +137,11 @@ static __noinline int ct_forget(const struct packet *p, const struct hw_ct6_key 
 	return bpf_map_delete_elem(&hw_ct6, &partner);
 }
 
-/* Moves the expiry of both directions, and closes both after FIN and FIN, or RST. Rare: not inline, for the stack. */
+/*
+ * Moves the expiry of both directions, and closes both after FIN and FIN, or RST. Rare: not inline, for the stack.
+ * A flow that the policy in force has not let pass yet is judged before it is touched (ct_judged): what is denied dies,
+ * however long its ends go on sending.
+ */
 static __noinline void ct_follow(const struct packet *p, struct ct_state *state, const struct hw_ct6_key *to)
 {
 	struct hw_ct6_key key = tuple_reverse(to);
@@ -145,6 +150,8 @@ static __noinline void ct_follow(const struct packet *p, struct ct_state *state,
 	bool was_closed = flags & HW_CT_CLOSED;
 	__u32 now = (__u32)bpf_jiffies64();
 
+	if (state->policy != policy_revision())
+		return;
 	if (p->tcp_flags & CT_FIN)
 		flags |= HW_CT_FIN;
 	if ((p->tcp_flags & CT_RST) || (flags & partner_flags & HW_CT_FIN) || (partner_flags & HW_CT_CLOSED))
@@ -202,14 +209,17 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 	return true;
 }
 
-/* Both entries of a known flow remember which policy judged it. */
+/* A known flow that may go on: both entries remember which policy said so, and that it is alive. */
 static __noinline int ct_judged(const struct packet *p, const struct ct_route *route)
 {
 	struct hw_ct6_key partner = tuple_reverse(&route->to);
 	struct ct_state *state = ct_lookup(&p->flow, p->family, NULL);
 
-	if (state)
+	if (state) {
 		state->policy = route->policy;
+		if (p->kind != PACKET_ICMP_ERROR)
+			ct_follow(p, state, &route->to);
+	}
 	state = ct_lookup(&partner, p->family, NULL);
 	if (state)
 		state->policy = route->policy;

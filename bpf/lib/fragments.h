@@ -2,7 +2,7 @@
 /*
  * Ports of fragmented datagrams: the first fragment tells them, later ones take them from here.
  *
- * A later fragment that overtakes its first has no flow; nothing is kept waiting.
+ * A later fragment that overtakes its first has no flow. Only from the wire does that happen to honest ones (lib/held.h).
  */
 #pragma once
 
@@ -71,5 +71,18 @@ static __always_inline bool fragments_follow(struct packet *p)
 static __always_inline void fragments_carried(const struct packet *p)
 {
 	if (p->fragment == PACKET_FIRST)
+		fragments_learn(p);
+}
+
+/* A first fragment of the host's own: its later ones are known as such, but never at the expense of one that was carried. */
+static __always_inline void fragments_passed(const struct packet *p)
+{
+	struct hw_fragment_key key = fragments_key(p);
+	const struct hw_fragment *first;
+
+	if (p->fragment != PACKET_FIRST)
+		return;
+	first = bpf_map_lookup_elem(&hw_fragments, &key);
+	if (!first || clock_expired(first->expires, (__u32)bpf_jiffies64()))
 		fragments_learn(p);
 }

@@ -3,13 +3,14 @@
  * Guests: containers whose veth somebody else made, and whose packets somebody else carries. They are judged and let pass
  * as they are; of a flow between two guests both programs see the same two entries.
  *
- *   not IP, neighbour discovery, groups ▸ untouched
- *   later fragments                     ▸ pass: their first was judged
- *   known flow │ first packet           ▸ policy ▸ pass
+ *   ARP, neighbour discovery, group membership ▸ lib/guestlink.h
+ *   later fragments                            ▸ as their first, and none without it
+ *   known flow │ first packet                  ▸ policy ▸ pass
  */
 #pragma once
 
 #include "lib/ctopen.h"
+#include "lib/fragments.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/parse.h"
@@ -18,18 +19,9 @@
 /* Not ours to count or to tell of. */
 #define GUEST_UNTOUCHED 0x101
 
-/* 0: an IP packet of one sender to one receiver. GUEST_UNTOUCHED, or a negated drop reason. */
-static __always_inline int guest_parse(struct __sk_buff *skb, struct packet *p)
+static __always_inline bool guest_has(const struct hw_endpoint *ep, __u8 family, const struct hw_ip *addr)
 {
-	__be16 ethertype = parse_ethertype(skb);
-	int error;
-
-	if (ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6))
-		return GUEST_UNTOUCHED;
-	error = parse_ip(skb, p, ethertype);
-	if (error)
-		return error;
-	return p->kind == PACKET_ND || ip_is_multicast(&p->flow.daddr) ? GUEST_UNTOUCHED : 0;
+	return !ip_is_zero(addr) && ip_equal(addr, family == 4 ? &ep->ipv4 : &ep->ipv6);
 }
 
 /* ICMP that is neither echo nor error belongs to no flow: each message is judged by its type and code. */
@@ -38,29 +30,40 @@ static __always_inline bool guest_is_message(const struct packet *p)
 	return p->kind == PACKET_OTHER && (p->flow.proto == IPPROTO_ICMP || p->flow.proto == IPPROTO_ICMPV6);
 }
 
+static __always_inline int guest_open(struct __sk_buff *skb, struct scratch *scratch, __u32 own)
+{
+	const struct packet *p = &scratch->packet;
+	int error;
+
+	if (p->kind == PACKET_ICMP_ERROR || p->kind == PACKET_ANSWER)
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	/* Of a message, which opened no flow: it was judged by its first fragment. */
+	if (p->fragment == PACKET_LATER && (p->flow.proto == IPPROTO_ICMP || p->flow.proto == IPPROTO_ICMPV6))
+		return 0;
+	ct_prepare(p, &scratch->route, 0);
+	scratch->route.port = CT_PORT_KEEP;
+	error = judge_flow(skb, own);
+	return error || guest_is_message(p) ? error : ctopen(skb);
+}
+
 /* HW_PASS, or a negated drop reason. */
 static __always_inline int guest_judge(struct __sk_buff *skb, struct scratch *scratch, __u32 own)
 {
 	struct packet *p = &scratch->packet;
-	struct ct_route *route = &scratch->route;
 	int error;
 
 	if (p->source_routed)
 		return -HW_DROP_INVALID_OPTIONS;
-	if (p->fragment == PACKET_LATER)
-		return HW_PASS;
+	if (!fragments_follow(p))
+		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
 	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	if (ct_find(skb, p, 0, route)) {
+	if (ct_find(skb, p, 0, &scratch->route))
 		error = judge_known(skb, scratch, own);
-		return error ? error : HW_PASS;
-	}
-	if (p->kind == PACKET_ICMP_ERROR || p->kind == PACKET_ANSWER)
-		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	ct_prepare(p, route, 0);
-	route->port = CT_PORT_KEEP;
-	error = judge_flow(skb, own);
-	if (!error && !guest_is_message(p))
-		error = ctopen(skb);
-	return error ? error : HW_PASS;
+	else
+		error = guest_open(skb, scratch, own);
+	if (error)
+		return error;
+	fragments_carried(p);
+	return HW_PASS;
 }

@@ -236,7 +236,10 @@ __noinline int judge_flow(struct __sk_buff *skb, __u32 own)
 	return judge_scratch(scratch, ep, own, revision);
 }
 
-/* An ICMP error passes with the flow that it speaks of, unless a rule denies just that between who sends it and who gets it. */
+/*
+ * An ICMP error passes with the flow that it speaks of, as its answers do, unless a rule denies just that type between who sends it
+ * and who gets it. One that denies everything between them means flows that begin there.
+ */
 __noinline int judge_icmp_error(struct __sk_buff *skb, __u32 own)
 {
 	struct scratch *scratch = scratch_same();
@@ -257,6 +260,10 @@ __noinline int judge_icmp_error(struct __sk_buff *skb, __u32 own)
 	judge_identify(&scratch->judgement, from.ep, to.ep);
 	error = judge_ask(&scratch->judgement, policy_revision(), &from, &p->source, &to, daddr,
 			  p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, bpf_htons((__u16)p->icmp_type << 8 | p->icmp_code));
+	if (from.said.wide)
+		from.said.verdict = HW_POLICY_NONE;
+	if (to.said.wide)
+		to.said.verdict = HW_POLICY_NONE;
 	return error ? error : judge_by_rule(&scratch->judgement, &from, &to);
 }
 

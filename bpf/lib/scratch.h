@@ -16,6 +16,7 @@ struct scratch {
 	struct ct_route route;
 	struct route_hop hop;
 	struct ct_state opening; /* lib/ctopen.h */
+	__u32 sender_class;	 /* lib/group.h */
 };
 
 struct {

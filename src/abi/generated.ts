@@ -137,6 +137,14 @@ export const hostAddressFlagsNames: Readonly<Record<number, HostAddressFlagsName
   2: "GATEWAY",
 };
 
+export const MemberLayout = {
+  MEMBERS: 64,
+} as const;
+export type MemberLayoutName = keyof typeof MemberLayout;
+export const memberLayoutNames: Readonly<Record<number, MemberLayoutName>> = {
+  64: "MEMBERS",
+};
+
 export const MetricLayout = {
   METRIC_REASONS: 128,
   DIRECTIONS: 4,
@@ -223,8 +231,9 @@ export interface Config {
   readonly agentPid: number;
   readonly publishedDeny: number;
   readonly unidentifiedAllow: number;
+  readonly mark: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 40, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 48, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -237,6 +246,7 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 40, {
   agentPid: field("agent_pid", 32, u32),
   publishedDeny: field("published_deny", 36, u8),
   unidentifiedAllow: field("unidentified_allow", 37, u8),
+  mark: field("mark", 40, u32),
 });
 
 export interface Counter {
@@ -428,12 +438,22 @@ export const hostAddressCodec: Codec<HostAddress> = struct<HostAddress>("hw_host
   network: field("network", 4, u32),
 });
 
+export interface Member {
+  readonly network: number;
+  readonly slot: number;
+}
+export const memberCodec: Codec<Member> = struct<Member>("hw_member", 8, {
+  network: field("network", 0, u32),
+  slot: field("slot", 4, u32),
+});
+
 export interface Network {
   readonly gateway4: Ip | null;
   readonly gateway6: Ip | null;
   readonly snat4: Ip | null;
   readonly snat6: Ip | null;
   readonly flags: number;
+  readonly broadcast4: number;
 }
 export const networkCodec: Codec<Network> = struct<Network>("hw_network", 72, {
   gateway4: field("gateway4", 0, ip),
@@ -441,6 +461,7 @@ export const networkCodec: Codec<Network> = struct<Network>("hw_network", 72, {
   snat4: field("snat4", 32, ip),
   snat6: field("snat6", 48, ip),
   flags: field("flags", 64, u32),
+  broadcast4: field("broadcast4", 68, be32),
 });
 
 export interface PolicyClass {
@@ -455,10 +476,12 @@ export const policyClassCodec: Codec<PolicyClass> = struct<PolicyClass>("hw_poli
 export interface PolicyEntry {
   readonly rule: number;
   readonly verdict: number;
+  readonly wide: number;
 }
 export const policyEntryCodec: Codec<PolicyEntry> = struct<PolicyEntry>("hw_policy_entry", 8, {
   rule: field("rule", 0, u32),
-  verdict: field("verdict", 4, u32),
+  verdict: field("verdict", 4, u16),
+  wide: field("wide", 6, u16),
 });
 
 export interface PolicyPair {
@@ -542,6 +565,7 @@ export const maps = {
   hw_fragments: { name: "hw_fragments", kind: "lru_hash", key: fragmentKeyCodec, value: fragmentCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<FragmentKey, Fragment>,
   hw_frontends: { name: "hw_frontends", kind: "hash", key: frontendKeyCodec, value: backendCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<FrontendKey, Backend>,
   hw_host_addrs: { name: "hw_host_addrs", kind: "hash", key: ip, value: hostAddressCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<Ip | null, HostAddress>,
+  hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
   hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 512, flags: 0 } satisfies MapShape<number, Counter>,
   hw_networks: { name: "hw_networks", kind: "hash", key: u32, value: networkCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, Network>,
   hw_policy_classes: { name: "hw_policy_classes", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_policy_classes", kind: "hash", key: u32, value: policyClassCodec, maxEntries: 1, flags: 0 } satisfies MapShape<number, PolicyClass> } satisfies MapOfMapsShape<number, PolicyClass>,
@@ -551,5 +575,5 @@ export const maps = {
   hw_policy_state: { name: "hw_policy_state", kind: "array", key: u32, value: policyStateCodec, maxEntries: 1, flags: 0 } satisfies MapShape<number, PolicyState>,
   hw_sock_origins: { name: "hw_sock_origins", kind: "lru_hash", key: sockKeyCodec, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<SockKey, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, Counter> | MapShape<number, Network> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, Network> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

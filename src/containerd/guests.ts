@@ -45,7 +45,7 @@ function of({ view, members }: Household, results: readonly CniResult[]): Outcom
   const own = ownOf(chief);
   const notes = [
     ...(others.length === 0 ? [] : [`${others.map(idOf).join(", ")} ${others.length === 1 ? "shares" : "share"} its network and its identity`]),
-    ...(chief.image?.known === false ? [`${chief.image.why}, so that none of its labels counts`] : []),
+    ...(chief.image?.known === false ? [`${chief.image.why}, so that its labels count only for what closes`] : []),
   ];
   const wired = view.devices.filter((device): device is NamespaceDevice & { readonly host: NonNullable<NamespaceDevice["host"]> } =>
     device.host !== null && !ourDevices.test(device.host.name)).toSorted((a, b) => a.index - b.index);
@@ -62,7 +62,7 @@ function of({ view, members }: Household, results: readonly CniResult[]): Outcom
     return {
       id: position === 0 ? idOf(chief) : `${idOf(chief)}@${device.name}`, name: nameOf(chief), containerId: chief.id, network: network ?? "",
       device: device.host.name, ifindex: device.host.index, ipv4, ipv6, mac: written?.macs[0] ?? device.mac,
-      labels: chief.container?.labels ?? {}, own,
+      labels: chief.container?.labels ?? {}, own, ...(chief.image?.known === true ? {} : { doubtful: chief.container?.labels ?? {} }),
       notes: more.length === 0 ? notes : [...notes, `of ${device.name}'s addresses only the first of each family may be used: not ${more.join(", ")}`],
       written: written !== undefined,
     };

@@ -1,4 +1,5 @@
 // From nothing, or from what the last agent left, to a datapath that carries packets.
+import { randomInt } from "node:crypto";
 import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
 import { adopt } from "./adopt.ts";
@@ -120,6 +121,7 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     agentPid: process.pid,
     publishedDeny: options.published ? 0 : 1,
     unidentifiedAllow: options.untilIdentified ? 1 : 0,
+    mark: randomInt(1, 2 ** 32),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Endpoint } from "../abi/generated.ts";
 import type { EndpointPlan } from "../network/types.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Host } from "./host.ts";
+import { joinGroups, leaveGroups } from "./members.ts";
 import { flagsOf } from "./network.ts";
 
 /**
@@ -25,6 +26,7 @@ export async function publishEndpoint(host: Host, plan: EndpointPlan): Promise<v
     for (const address of addressesOf(plan)) addresses.set(address, entry);
     if (other) host.policy.touch(); // its flows were judged as another's
   }
+  joinGroups(host.tables, entry.network, link.index);
   if (!link.up) await host.netlink.setLink(link.index, { up: true });
 }
 
@@ -44,12 +46,15 @@ export async function withdrawEndpoint(host: Host, plan: EndpointPlan): Promise<
     }
   }
   if (link !== undefined) {
+    leaveGroups(host.tables, plan.network, link.index);
     endpoints.delete(link.index);
     return;
   }
   // The device went with the container's namespace: its number is known to the entry alone.
   for (const [index, entry] of endpoints.entries()) {
-    if (isOf(plan, entry)) endpoints.delete(index);
+    if (!isOf(plan, entry)) continue;
+    leaveGroups(host.tables, plan.network, index);
+    endpoints.delete(index);
   }
 }
 

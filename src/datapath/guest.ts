@@ -16,7 +16,8 @@ export const guestPrograms = [
 const anyMtu = 65_535;
 
 /**
- * The maps know it before its programs ask them. Flows that conntrack knows of its addresses were those of a stranger and are forgotten.
+ * The maps know it before its programs ask them. Flows that conntrack knows of its addresses, when another device or MAC had them, were those of
+ * a stranger and are forgotten.
  * @throws HawserError KERNEL when the device is another or gone, IN_USE when an endpoint of ours has the device or an address
  */
 export async function publishGuest(host: Host, plan: GuestPlan): Promise<void> {
@@ -33,11 +34,11 @@ export async function publishGuest(host: Host, plan: GuestPlan): Promise<void> {
   }
   endpoints.set(plan.ifindex, entry);
   for (const address of addressesOf(plan)) {
-    const strange = addresses.get(address)?.ifindex !== plan.ifindex;
+    const holder = addresses.get(address);
     addresses.set(address, entry);
-    if (strange) host.conntrack.flushAddress(address);
+    if (holder?.ifindex !== plan.ifindex || holder.mac !== plan.mac) host.conntrack.flushAddress(address);
   }
-  if (known !== undefined && known.mac === plan.mac && known.identity !== plan.identity) host.policy.touch();
+  if (known !== undefined && known.identity !== plan.identity) host.policy.touch();
   for (const { program, hook } of guestPrograms) host.attachments.attach(program, plan.device, plan.ifindex, hook);
 }
 

@@ -1,7 +1,7 @@
 // The host's side of one network: its gateway addresses and routes on hwhost, and its entries in the maps.
 import { HostAddressFlags, NetworkFlags } from "../abi/generated.ts";
 import type { NetworkPlan, Subnet } from "../network/types.ts";
-import { bitsOf, cidrOf, familyOf, networkOf } from "../std/ip.ts";
+import { bitsOf, cidrOf, familyOf, lastOf, lengthOf, networkOf } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
 import type { Host } from "./host.ts";
 
@@ -18,6 +18,7 @@ export async function writeNetwork(host: Host, plan: NetworkPlan): Promise<void>
     snat4: plan.snat4,
     snat6: plan.snat6,
     flags: flagsOf({ ...plan, ipv6: plan.ipv6 !== null }),
+    broadcast4: plan.ipv4 === null ? 0 : broadcastOf(plan.ipv4.prefix),
   });
   for (const subnet of subnetsOf(plan)) {
     host.tables.hostAddresses.set(subnet.gateway, { flags: HostAddressFlags.GATEWAY, network: plan.number });
@@ -43,6 +44,11 @@ export function subnetsOf(plan: NetworkPlan): Subnet[] {
 /** /32 or /128: the subnet's own route is ours to make, with the gateway as source address. */
 export function gatewayPrefix(subnet: Subnet): Cidr {
   return cidrOf(subnet.gateway, bitsOf(familyOf(subnet.gateway)));
+}
+
+/** As a number; 0 where the subnet has none (RFC 3021). */
+function broadcastOf(prefix: Cidr): number {
+  return lengthOf(prefix) > 30 ? 0 : Number(lastOf(prefix));
 }
 
 export function flagsOf(has: { readonly internal: boolean; readonly icc: boolean; readonly masquerade: boolean; readonly ipv6: boolean }): number {

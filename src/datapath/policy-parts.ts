@@ -29,11 +29,11 @@ export interface Part<K, V> {
 const million = 1_048_576;
 
 export const ports: Part<string, PortRow> = {
-  ...part(maps.hw_policy_ports, portKey, (row: PortRow) => ({ rule: row.rule, verdict: verdicts[row.verdict] })),
+  ...part(maps.hw_policy_ports, portKey, (row: PortRow) => ({ rule: row.rule, verdict: verdicts[row.verdict], wide: row.wide ? 1 : 0 })),
   map: "hw_policy_ports",
   limit: million,
   of: (tables) => tables.ports,
-  same: (a, b) => a.ruleset === b.ruleset && a.protocol === b.protocol && a.port === b.port && a.bits === b.bits && a.verdict === b.verdict && a.rule === b.rule,
+  same: (a, b) => a.ruleset === b.ruleset && a.protocol === b.protocol && a.port === b.port && a.bits === b.bits && a.verdict === b.verdict && a.wide === b.wide && a.rule === b.rule,
 };
 export const pairs: Part<string, number> = {
   ...part(maps.hw_policy_pairs, pairKey, (ruleset: number) => ruleset),

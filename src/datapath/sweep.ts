@@ -105,7 +105,9 @@ function sweepReachable({ kernel, conntrack }: Leftovers, tables: Tables, claims
     if (isGuest(entry) && tables.uplinks.get(index) === undefined) for (const { hook } of guestPrograms) detachFilter(kernel, index, hook);
     tables.endpoints.delete(index);
   }
-  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length });
+  const members = [...tables.members.entries()].filter(([{ network }, index]) => tables.endpoints.get(index)?.network !== network);
+  for (const [member] of members) tables.members.delete(member);
+  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length, hw_members: members.length });
 }
 
 function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {

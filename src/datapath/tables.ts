@@ -1,7 +1,7 @@
 // Our maps as typed tables: the codecs come from the compiled objects.
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
-import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Network, Uplink } from "../abi/generated.ts";
+import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Network, Uplink } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
@@ -19,6 +19,8 @@ export interface Tables {
   readonly endpoints: Table<number, Endpoint>;
   readonly addresses: Table<Ip, Endpoint>;
   readonly networks: Table<number, Network>;
+  /** Value: ifindex. */
+  readonly members: Table<Member, number>;
   readonly hostAddresses: Table<Ip, HostAddress>;
   readonly uplinks: Table<number, Uplink>;
   readonly frontends: Table<FrontendKey, Backend>;
@@ -28,7 +30,7 @@ export interface Tables {
 
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
-  "hw_endpoints", "hw_addresses", "hw_networks", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_ct4", "hw_ct6",
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -42,6 +44,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     endpoints: table(map("hw_endpoints"), maps.hw_endpoints.key, maps.hw_endpoints.value),
     addresses: table(map("hw_addresses"), address(maps.hw_addresses.key), maps.hw_addresses.value),
     networks: table(map("hw_networks"), maps.hw_networks.key, maps.hw_networks.value),
+    members: table(map("hw_members"), maps.hw_members.key, maps.hw_members.value),
     hostAddresses: table(map("hw_host_addrs"), address(maps.hw_host_addrs.key), maps.hw_host_addrs.value),
     uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
     frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),

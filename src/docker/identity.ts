@@ -21,11 +21,11 @@ export function nameOf({ Id, Names }: ListedContainer): string {
   return Names.find((name) => name.lastIndexOf("/") === 0)?.slice(1) ?? Id.slice(0, 12);
 }
 
-/** Where the image's labels cannot be told, none is the container's own: a label that may be forged must not open anything (R88). */
+/** Where the image's labels cannot be told, none is surely the container's own: a label that may be forged must not open anything (R88). */
 export async function identityOf(container: ListedContainer, images: Images, notes: readonly string[], signal?: AbortSignal): Promise<ContainerIdentity> {
   const labels = container.Labels ?? {};
   const image = await images.labelsOf(container, signal);
   const known = { id: container.Id, name: nameOf(container), labels };
   if ("labels" in image) return { ...known, own: ownOf(labels, image.labels), notes };
-  return { ...known, own: {}, notes: [`${image.unknown}, so which labels are the container's own cannot be told: none counts for policy`, ...notes] };
+  return { ...known, own: {}, doubtful: labels, notes: [`${image.unknown}, so which labels are the container's own cannot be told: none counts for policy that opens, all for policy that closes`, ...notes] };
 }

@@ -1,7 +1,7 @@
 // From a state to what the kernel shall enforce: identities of containers, policies read once, tables compiled.
 import { createCompiler } from "../policy/compile.ts";
 import { identityKey, referencedNames, relevantLabels } from "../policy/identity.ts";
-import { inScope } from "../policy/match.ts";
+import { mayBeInScope } from "../policy/match.ts";
 import { policyOfLabels } from "../policy/own-labels.ts";
 import { readPolicies } from "../policy/read.ts";
 import type { Identity, IdentityLabels, Peer, Policy, PolicyFacts, PolicyTables, Rule } from "../policy/types.ts";
@@ -37,6 +37,7 @@ interface Carrier {
   readonly network: string;
   readonly name: string;
   readonly own: Readonly<Record<string, string>>;
+  readonly doubtful?: Readonly<Record<string, string>>;
 }
 
 export class PolicyBook {
@@ -111,15 +112,12 @@ export class PolicyBook {
   carriersOf(state: State): ReadonlyMap<string, readonly string[]> {
     const names = new Map<string, string[]>();
     const referenced = this.#referenced(state);
-    for (const endpoint of state.endpoints.values()) {
-      const carrier = this.#carrierOf(endpoint, state.networks.get(endpoint.network));
-      if (carrier === undefined) continue;
-      const key = identityKey(relevantLabels(carrier, referenced));
-      names.set(key, [...(names.get(key) ?? []), carrier.name].toSorted());
-    }
-    for (const guest of state.guests.values()) {
-      const key = identityKey(relevantLabels(guest, referenced));
-      names.set(key, [...(names.get(key) ?? []), guest.name].toSorted());
+    const carriers = [...state.endpoints.values()].flatMap((endpoint) => this.#carrierOf(endpoint, state.networks.get(endpoint.network)) ?? []);
+    for (const carrier of [...carriers, ...state.guests.values()]) {
+      for (const labels of readingsOf(relevantLabels(carrier, referenced))) {
+        const key = identityKey(labels);
+        names.set(key, [...(names.get(key) ?? []), carrier.name].toSorted());
+      }
     }
     return names;
   }
@@ -127,7 +125,7 @@ export class PolicyBook {
   /** How many endpoints each policy is for, by its name. */
   coveredBy(state: State): ReadonlyMap<string, number> {
     const carried = [...this.#carried(state, this.#referenced(state))].map(([, labels]) => labels);
-    return new Map(this.policies(state).map((policy) => [policy.name, carried.filter((labels) => inScope(policy.scope, labels)).length]));
+    return new Map(this.policies(state).map((policy) => [policy.name, carried.filter((labels) => mayBeInScope(policy.scope, labels)).length]));
   }
 
   facts(states: readonly State[], host: HostView): PolicyFacts {
@@ -160,11 +158,14 @@ export class PolicyBook {
   }
 
   #readAll(files: State, carriers: readonly State[]): { readonly all: readonly Policy[]; readonly problems: ReadonlyMap<string, string> } {
-    // Only containers with labels of ours bring policies of their own; replicas bring one for all of them.
+    // Only containers with labels of ours bring policies of their own; replicas bring one for all of them. What a container's doubtful
+    // labels say is a policy for whoever surely has them, so that for this one only what closes counts (R88).
     const own = new Map<string, IdentityLabels>();
     for (const state of carriers) {
       for (const [, labels] of this.#carried(state, this.#referenced(state))) {
-        if (Object.keys(labels.own).some((key) => key.startsWith("hawser."))) own.set(identityKey(labels), labels);
+        for (const one of readingsOf(labels)) {
+          if (Object.keys(one.own).some((key) => key.startsWith("hawser."))) own.set(identityKey(one), one);
+        }
       }
     }
     const keys = [...own.keys()].toSorted();
@@ -221,7 +222,8 @@ export class PolicyBook {
     const container = endpoint.container;
     if (container === null || container.own === undefined || network === undefined || network.name === null) return undefined;
     const closed = this.#settings.unenforced === "quarantine" && (container.notes ?? []).length > 0;
-    return { network: network.name, name: container.name, own: closed ? { ...container.own, [quarantineLabel]: "yes" } : container.own };
+    const { name, own, doubtful = {} } = container;
+    return { network: network.name, name, doubtful, own: closed ? { ...own, [quarantineLabel]: "yes" } : own };
   }
 
   *#carried(state: State, names: ReadonlySet<string>): Generator<readonly [number, IdentityLabels]> {
@@ -253,7 +255,12 @@ export class PolicyBook {
 
 function stateOf(identity: number, carrier: Carrier | undefined): Endpoint["state"] {
   if (identity === 0) return "init";
-  return carrier !== undefined && Object.hasOwn(carrier.own, quarantineLabel) ? "quarantined" : "ready";
+  return Object.hasOwn({ ...carrier?.doubtful, ...carrier?.own }, quarantineLabel) ? "quarantined" : "ready";
+}
+
+/** A container's labels as they surely are, then as they may be. */
+function readingsOf(labels: IdentityLabels): readonly IdentityLabels[] {
+  return labels.doubtful === undefined ? [labels] : [labels, labels.doubtful];
 }
 
 /** Denies both ways, so that no rule opens it. */
@@ -268,11 +275,11 @@ function shutAway(key: string, policy: string, file: string, why: string): Polic
   };
 }
 
-/** The `hawser.…` labels of each container that has some. */
+/** The `hawser.…` labels of each container that has some, or may have. */
 function ownPolicyLabels(state: State): readonly Readonly<Record<string, string>>[] {
-  const carriers = [...[...state.endpoints.values()].map((endpoint) => endpoint.container?.own ?? {}), ...[...state.guests.values()].map((guest) => guest.own)];
-  return carriers.flatMap((own) => {
-    const ours = Object.entries(own).filter(([key]) => key.startsWith("hawser."));
+  const carriers = [...[...state.endpoints.values()].flatMap(({ container }) => container ?? []), ...state.guests.values()];
+  return carriers.flatMap(({ own, doubtful }) => {
+    const ours = Object.entries({ ...doubtful, ...own }).filter(([key]) => key.startsWith("hawser."));
     return ours.length === 0 ? [] : [Object.fromEntries(ours)];
   });
 }

@@ -98,6 +98,8 @@ export interface Guest {
   readonly labels: Readonly<Record<string, string>>;
   /** Without those of its image. */
   readonly own: Readonly<Record<string, string>>;
+  /** As `ContainerIdentity.doubtful`. */
+  readonly doubtful?: Readonly<Record<string, string>>;
   /** As `EndpointView.notes`. */
   readonly notes?: readonly string[];
 }

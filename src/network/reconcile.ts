@@ -59,7 +59,7 @@ function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boole
   const known = endpoint.container;
   if (!known || known.id !== container.id || known.name !== container.name) return false;
   return sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
-    (known.notes ?? []).join("\n") === (container.notes ?? []).join("\n");
+    sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && (known.notes ?? []).join("\n") === (container.notes ?? []).join("\n");
 }
 
 function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {

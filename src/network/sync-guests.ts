@@ -19,6 +19,7 @@ export interface GuestTold {
   readonly mac: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly own: Readonly<Record<string, string>>;
+  readonly doubtful?: Readonly<Record<string, string>>;
 }
 
 export interface GuestsReply {

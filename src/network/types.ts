@@ -97,6 +97,8 @@ export interface ContainerIdentity {
   readonly labels: Readonly<Record<string, string>>;
   /** Without those that come from its image: only these count for policy (R88). Left out by an earlier version: none is known. */
   readonly own?: Readonly<Record<string, string>>;
+  /** Those that may be its own or its image's, which cannot be read: they count for what closes (R88). Left out when there are none. */
+  readonly doubtful?: Readonly<Record<string, string>>;
   /** What of it cannot be enforced, or who else speaks with its identity (R50). */
   readonly notes?: readonly string[];
 }
@@ -115,6 +117,8 @@ export interface GuestRecord {
   readonly mac: Mac;
   readonly labels: Readonly<Record<string, string>>;
   readonly own: Readonly<Record<string, string>>;
+  /** As `ContainerIdentity.doubtful`. */
+  readonly doubtful?: Readonly<Record<string, string>>;
   readonly identity: number;
 }
 

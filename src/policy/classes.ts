@@ -14,7 +14,7 @@ export interface PolicyClass {
   /** 1…; containers and addresses share the numbers, never one number. */
   readonly number: number;
   readonly isContainer: boolean;
-  /** Selectors that match, ascending, without those that match every container or everything. */
+  /** Selectors that match, ascending, without those that match every container or everything; then those that match in doubt (`doubted`). */
   readonly selectors: readonly number[];
   readonly row: ClassRow;
 }

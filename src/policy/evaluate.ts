@@ -1,10 +1,12 @@
 // The reference: what policy says about one packet, written as the contract reads. The kernel's tables must agree with it.
-import { isEntity, isHost, isPeer, isPort, inScope } from "./match.ts";
-import { parseIp } from "../std/ip.ts";
-import type { Ip } from "../std/ip.ts";
+import { isEntity, isHost, isPeer, isPort, inScope, mayBeInScope, mayBePeer } from "./match.ts";
+import { contains, parseCidr, parseIp } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 import type { Action, Decider, Direction, End, Judgement, PacketQuestion, Policy, PolicyFacts, Rule } from "./types.ts";
 
 export const metadataAddresses: readonly Ip[] = [parseIp("169.254.169.254"), parseIp("fd00:ec2::254")];
+/** Multicast and the limited broadcast. */
+const groups: readonly Cidr[] = [parseCidr("224.0.0.0/4"), parseCidr("255.255.255.255/32"), parseCidr("ff00::/8")];
 /** DHCP, its IPv6 sister, mDNS, LLMNR, HSRP (R49). */
 export const localServicePorts: readonly number[] = [67, 68, 546, 547, 1985, 5353, 5355];
 
@@ -30,6 +32,7 @@ export function evaluate(policies: readonly Policy[], facts: PolicyFacts, questi
     ?? deniedByRule(world)
     ?? deniedByDefault(world, "out")
     ?? deniedByDefault(world, "in")
+    ?? closedGroup(world)
     ?? betweenNetworks(world)
     ?? withoutIcc(world)
     ?? closedPublishedPort(world)
@@ -74,8 +77,15 @@ function allowedByRule(world: World): Judgement | null {
 /** What no rule of an end speaks of is for that end's default. */
 function deniedByDefault(world: World, end: Direction): Judgement | null {
   if (hasRule(world, end)) return null;
-  const policy = covering(world, end).find(({ defaults }) => defaults[end] === "deny");
+  const policy = covering(world, end, mayBeInScope).find(({ defaults }) => defaults[end] === "deny");
   return policy === undefined ? null : denied(`default:${end}`, end, policy);
+}
+
+/** What goes to a group is dropped unless a rule speaks of the group (R49). */
+function closedGroup(world: World): Judgement | null {
+  const { from, to } = world.question;
+  if (from.identity === null || to.address === null || !groups.some((group) => contains(group, to.address as Ip)) || hasRule(world, "out")) return null;
+  return denied("default:multicast", "out");
 }
 
 /** Containers of different networks meet when a rule says so, at both ends, or by a published port, as anybody may. */
@@ -138,9 +148,10 @@ function rulesThatSpeak(asked: Asked, end: Direction): readonly Rule[] {
 /** A sentence speaks for both ends; a container's own label for that container's end alone. */
 function speaks(rule: Rule, { scope }: Policy, { facts, question }: Asked, end: Direction): boolean {
   if (rule.ends !== "both" && rule.ends !== end) return false;
+  const means = rule.action === "deny" ? mayBePeer : isPeer;
   return isPort(rule.ports, question.protocol, question.port)
-    && rule.from.some((peer) => isPeer(peer, scope, question.from, facts))
-    && rule.to.some((peer) => isPeer(peer, scope, question.to, facts));
+    && rule.from.some((peer) => means(peer, scope, question.from, facts))
+    && rule.to.some((peer) => means(peer, scope, question.to, facts));
 }
 
 /** Refused unless a rule allows it (R49, R52). */
@@ -166,9 +177,9 @@ function endOf({ question }: Asked, end: Direction): End {
 }
 
 /** The policies that are for the container at that end. */
-function covering(world: World, end: Direction): readonly Policy[] {
+function covering(world: World, end: Direction, isFor = inScope): readonly Policy[] {
   const { identity, unidentified } = endOf(world, end);
-  return identity === null || unidentified === true ? [] : world.policies.filter(({ scope }) => inScope(scope, identity));
+  return identity === null || unidentified === true ? [] : world.policies.filter(({ scope }) => isFor(scope, identity));
 }
 
 /** Containers that we carry for; what others wired keeps its own networks. */

@@ -27,8 +27,8 @@ export function flatten(rules: readonly FlatRule[]): FlatRow[] {
   const specific = widest < 0 ? rules : rules.slice(0, widest);
   const rows: FlatRow[] = [];
   const emit = (protocol: number | null, port: number, bits: number, rule: number): void => {
-    const { number, verdict } = rules[rule] as FlatRule;
-    rows.push({ protocol, port, bits, verdict, rule: number });
+    const { number, verdict, ports } = rules[rule] as FlatRule;
+    rows.push({ protocol, port, bits, verdict, wide: ports.length === 0, rule: number });
   };
   if (widest >= 0) emit(null, 0, 0, widest);
   for (const [name, number] of protocols) {

@@ -17,10 +17,19 @@ export interface LabelledContainer {
   readonly name: string;
   /** The container's own labels, without its image's (R88). */
   readonly own: Readonly<Record<string, string>>;
+  /** Those that may be its own or its image's. */
+  readonly doubtful?: Readonly<Record<string, string>>;
 }
 
 /** The labels that count. The container's name is among them only when somebody refers to it. */
-export function relevantLabels({ network, name, own }: LabelledContainer, referencedNames: ReadonlySet<string>): IdentityLabels {
+export function relevantLabels({ doubtful = {}, ...container }: LabelledContainer, referencedNames: ReadonlySet<string>): IdentityLabels {
+  const sure = countingIn(container, referencedNames);
+  if (Object.keys(doubtful).length === 0) return sure;
+  const supposed = countingIn({ ...container, own: { ...doubtful, ...container.own } }, referencedNames);
+  return identityKey(supposed) === identityKey(sure) ? sure : { ...sure, doubtful: supposed };
+}
+
+function countingIn({ network, name, own }: LabelledContainer, referencedNames: ReadonlySet<string>): IdentityLabels {
   const label = (key: string): string | null => (Object.hasOwn(own, key) && own[key] !== "" ? own[key] ?? null : null);
   return {
     network,
@@ -32,8 +41,8 @@ export function relevantLabels({ network, name, own }: LabelledContainer, refere
 }
 
 /** Two sets of labels have the same key exactly when they are the same; whatever they hold. */
-export function identityKey({ network, project, service, name, own }: IdentityLabels): string {
-  return JSON.stringify([network, project, service, name, ...Object.entries(own).sort(byKey)]);
+export function identityKey({ network, project, service, name, own, doubtful }: IdentityLabels): string {
+  return JSON.stringify([network, project, service, name, ...Object.entries(own).sort(byKey), ...(doubtful === undefined ? [] : [identityKey(doubtful)])]);
 }
 
 function byKey([a]: readonly [string, string], [b]: readonly [string, string]): number {
@@ -44,15 +53,21 @@ const fields = ["network", "project", "service", "name"] as const;
 /** What flows call the host and the world by. */
 const hostAndWorld = "reserved";
 
-/** As lists show them. A container's own label that has a field's key is shown as `label:KEY`, so that it cannot pass for it. */
+/**
+ * As lists show them. A container's own label that has a field's key is shown as `label:KEY`, so that it cannot pass for it, and what
+ * may not be its own as `doubtful:KEY`.
+ */
 export function displayLabels(labels: IdentityLabels): Readonly<Record<string, string>> {
   const shown = fields.flatMap((field) => (labels[field] === null ? [] : [[field, labels[field]] as const]));
   const own = Object.entries(labels.own).map(([key, value]) => [reserved(key) ? `label:${key}` : key, value] as const);
-  return Object.fromEntries([...shown, ...own]);
+  const sure = Object.fromEntries([...shown, ...own]);
+  if (labels.doubtful === undefined) return sure;
+  const supposed = Object.entries(displayLabels(labels.doubtful)).filter(([key, value]) => !Object.hasOwn(sure, key) || sure[key] !== value);
+  return Object.fromEntries([...Object.entries(sure), ...supposed.map(([key, value]) => [`doubtful:${key}`, value] as const)]);
 }
 
 function reserved(key: string): boolean {
-  return key === hostAndWorld || fields.some((field) => field === key) || key.startsWith("label:");
+  return key === hostAndWorld || fields.some((field) => field === key) || key.startsWith("label:") || key.startsWith("doubtful:");
 }
 
 /** Every name that the policies speak of: containers that carry one have it in their identity. */

@@ -36,6 +36,16 @@ export function isPeer(peer: Peer, scope: Scope, end: End, facts: PolicyFacts): 
   }
 }
 
+/** For what closes: a label that may be the container's own is taken for one (R88). */
+export function mayBeInScope(scope: Scope, labels: IdentityLabels): boolean {
+  return inScope(scope, labels) || (labels.doubtful !== undefined && inScope(scope, labels.doubtful));
+}
+
+export function mayBePeer(peer: Peer, scope: Scope, end: End, facts: PolicyFacts): boolean {
+  const doubtful = end.identity?.doubtful;
+  return isPeer(peer, scope, end, facts) || (doubtful !== undefined && isPeer(peer, scope, { ...end, identity: doubtful }, facts));
+}
+
 export function isEntity(entity: Entity, scope: Scope, end: End, facts: PolicyFacts): boolean {
   switch (entity) {
     case "any": return true;

@@ -3,10 +3,10 @@ import type { Cidr } from "../std/ip.ts";
 import type { Stance } from "./classes.ts";
 import type { FlatRule } from "./flatten.ts";
 import { createMatcher } from "./members.ts";
-import { createSelectors, wellKnown } from "./selectors.ts";
+import { createSelectors, doubted, wellKnown } from "./selectors.ts";
 import type { Selectors } from "./selectors.ts";
 import { builtinRules } from "./types.ts";
-import type { AddressRange, Direction, IdentityLabels, Policy, PortRange, Rule } from "./types.ts";
+import type { AddressRange, Direction, IdentityLabels, Peer, Policy, PortRange, Rule } from "./types.ts";
 
 /** The two ends of a sentence. */
 export type Side = "from" | "to";
@@ -44,13 +44,17 @@ export function createProgram(policies: readonly Policy[], hostServices: readonl
   const selectors = createSelectors();
   const rules = policies.flatMap((policy) => policy.rules);
   const written = policies.flatMap((policy) => policy.rules.map((rule) => [rule, policy] as const));
+  const meaning = (peers: readonly Peer[], { scope }: Policy, { action }: Rule): readonly number[] => {
+    const found = distinct(peers.map((peer) => selectors.ofPeer(peer, scope)));
+    return action === "deny" ? [...found, ...found.filter((selector) => selectors.containers.has(selector)).map(doubted)] : found;
+  };
   const sentences = [
     ...written.map(([rule, policy], index): Sentence => ({
       strength: strengths[rule.action],
       ends: rule.ends,
       flat: { number: index + 1, verdict: rule.action, ports: rule.ports },
-      from: distinct(rule.from.map((peer) => selectors.ofPeer(peer, policy.scope))),
-      to: distinct(rule.to.map((peer) => selectors.ofPeer(peer, policy.scope))),
+      from: meaning(rule.from, policy, rule),
+      to: meaning(rule.to, policy, rule),
     })),
     ...builtins(selectors, hostServices),
   ].toSorted((a, b) => a.strength - b.strength);
@@ -67,6 +71,7 @@ export function createProgram(policies: readonly Policy[], hostServices: readonl
     isNamed: (selector) => named.has(selector),
     member: (labels) => {
       const found = match(labels);
+      const doubts = labels.doubtful === undefined ? [] : match(labels.doubtful).filter((selector) => !found.includes(selector));
       const stance = { denyIn: false, denyOut: false, covered: false };
       for (const selector of [wellKnown.containers, ...found]) {
         const more = stances.get(selector);
@@ -74,7 +79,12 @@ export function createProgram(policies: readonly Policy[], hostServices: readonl
         stance.denyOut ||= more?.denyOut ?? false;
         stance.covered ||= more !== undefined;
       }
-      return { selectors: found.filter((selector) => named.has(selector)), stance };
+      // To be covered opens published ports, so that a doubt does not do it.
+      for (const selector of doubts) {
+        stance.denyIn ||= stances.get(selector)?.denyIn ?? false;
+        stance.denyOut ||= stances.get(selector)?.denyOut ?? false;
+      }
+      return { selectors: [...found, ...doubts.map(doubted)].filter((selector) => named.has(selector)), stance };
     },
   };
 }

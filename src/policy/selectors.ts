@@ -6,6 +6,11 @@ export const wellKnown = { any: 0, containers: 1, host: 2, nodes: 3, lan: 4, wor
 /** Above every well-known one. */
 const firstNumber = 16;
 
+/** Number of the same words where they mean those too who match by labels that may not be their own; only what closes names it (R88). */
+export function doubted(selector: number): number {
+  return -selector;
+}
+
 /** How a container is told to be meant. */
 export type ContainerTest =
   /** Every one of these, in order of their keys; null: with any value. */

@@ -112,6 +112,11 @@ export interface IdentityLabels {
   /** null unless a rule or a service refers to the name. */
   readonly name: string | null;
   readonly own: Readonly<Record<string, string>>;
+  /**
+   * The same container as it would be if the labels of which nobody can tell whether they are its image's were its own too; left out
+   * when there are none. It counts for what closes and never for what opens (R88).
+   */
+  readonly doubtful?: IdentityLabels;
 }
 
 export interface Identity {
@@ -157,6 +162,8 @@ export interface PortRow {
   /** How many of the port's 16 bits count; 0: every port of the protocol. */
   readonly bits: number;
   readonly verdict: Verdict;
+  /** The rule speaks of every port and of no ICMP type: an ICMP error passes it with the flow that it belongs to. */
+  readonly wide: boolean;
   /** Index in `rules` plus 1, or a built-in rule's number (`builtinRules`). */
   readonly rule: number;
 }
@@ -208,7 +215,7 @@ export interface PacketQuestion {
 
 export type Decider =
   | { readonly kind: "rule"; readonly rule: Rule }
-  /** `default:in`, `default:out`, `between-networks`, `default:icc`, `default:published`, `default:metadata`, `default:host-services`, `default:local-services`, `internal`, `not-identified`; `policy`: whose default it is. */
+  /** `default:in`, `default:out`, `between-networks`, `default:icc`, `default:published`, `default:metadata`, `default:host-services`, `default:local-services`, `default:multicast`, `internal`, `not-identified`; `policy`: whose default it is. */
   | { readonly kind: "default"; readonly name: string; readonly policy: string | null; readonly place: Place | null };
 
 export interface Judgement {

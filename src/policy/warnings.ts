@@ -2,7 +2,7 @@
 import { overlaps } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
 import { nearest, slip } from "../std/nearest.ts";
-import { inScope, isPeer } from "./match.ts";
+import { isPeer, mayBeInScope } from "./match.ts";
 import type { Identity, Peer, Place, Policy, PolicyFacts, Rule } from "./types.ts";
 
 export interface Finding {
@@ -95,7 +95,7 @@ function coversNobody({ scope, place, closedNames }: Policy, facts: PolicyFacts,
     return [{ severity, place, says: `the policy is for network "${scope.name}", which does not exist yet${suggestion(scope.name, [...facts.networks.keys()])}` }];
   }
   if (scope.kind !== "project" && scope.kind !== "label") return [];
-  if (facts.identities.length === 0 || facts.identities.some(({ labels }) => inScope(scope, labels))) return [];
+  if (facts.identities.length === 0 || facts.identities.some(({ labels }) => mayBeInScope(scope, labels))) return [];
   const known = scope.kind === "project" ? facts.identities.flatMap(({ labels }) => labels.project ?? []) : facts.identities.flatMap(({ labels }) => Object.keys(labels.own));
   const [what, word] = scope.kind === "project" ? [`project "${scope.name}"`, scope.name] : [`label "${scope.key}${scope.value === null ? "" : `=${scope.value}`}"`, scope.key];
   return [{ severity, place, says: `the policy is for ${what}, which no container has yet${suggestion(word, known.filter((one) => one !== word))}` }];

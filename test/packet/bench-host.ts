@@ -1,7 +1,7 @@
 // Runs in a network namespace of its own: makes the devices and routes that the programs ask for, loads them, and does what its parent says.
 import { execFileSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -16,11 +16,12 @@ import { parseMac } from "../../src/std/ip.ts";
 
 export type Request =
   | { readonly op: "load"; readonly devices: readonly string[]; readonly config: Partial<Config> }
-  | { readonly op: "run"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly gsoSize: number }
+  | { readonly op: "run"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly gsoSize: number; readonly mark: number }
   | { readonly op: "object"; readonly path: string }
   | { readonly op: "time"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly runs: number }
   | { readonly op: "flood"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly at: number; readonly first: number; readonly count: number }
   | { readonly op: "lost" }
+  | { readonly op: "sent"; readonly devices: readonly string[] }
   | { readonly op: "policy"; readonly tables: PolicyTables }
   | { readonly op: "touch" }
   | { readonly op: "events"; readonly count: number }
@@ -38,7 +39,7 @@ export interface RunReply {
 
 const objects = join(import.meta.dirname, "../../build/bpf");
 /** Offsets in struct __sk_buff. */
-const [contextSize, ifindexAt, gsoSizeAt] = [192, 40, 176];
+const [contextSize, markAt, ifindexAt, gsoSizeAt] = [192, 8, 40, 176];
 
 const maps = new Map<string, KernelMap>();
 const programs = new Map<string, KernelProgram>();
@@ -66,6 +67,7 @@ async function answer(request: Request): Promise<unknown> {
     case "time": return time(request);
     case "flood": return flood(request);
     case "lost": return eventsLost();
+    case "sent": return request.devices.map(sentBy);
     case "policy": return policyNow().install(request.tables);
     case "touch": return policyNow().touch();
     case "events": return nextEvents(request.count);
@@ -84,7 +86,11 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
   for (const device of ["wan0", "lan0"]) ip("link", "set", device, "up");
   for (const [name, peer] of [["hwhost", "hwnet"], ["vpn0", "vpn1"], ...devices.map((device) => [device, `${device}c`])]) {
     ip("link", "add", `${name}`, "type", "veth", "peer", "name", `${peer}`);
-    for (const device of [`${name}`, `${peer}`]) ip("link", "set", device, "up");
+    for (const device of [`${name}`, `${peer}`]) {
+      // What such a device sends, our programs sent: the kernel's own IPv6 chatter is none of it.
+      if (devices.includes(`${name}`)) writeFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, "1");
+      ip("link", "set", device, "up");
+    }
   }
   for (const family of ["ipv4", "ipv6"]) writeFileSync(`/proc/sys/net/${family}/conf/hwhost/forwarding`, "1");
   for (const address of ["192.0.2.1/24", "2001:db8::1/64"]) ip("address", "add", address, "dev", "wan0");
@@ -101,7 +107,7 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
   const rodata = {
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1,
-      ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, ...config,
+      ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0x48570001, ...config,
     }),
   };
   const kernel = createKernel();
@@ -113,9 +119,9 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
   return ifindexes;
 }
 
-function run({ program, device, data, gsoSize }: Request & { readonly op: "run" }): RunReply {
+function run({ program, device, data, gsoSize, mark }: Request & { readonly op: "run" }): RunReply {
   const before = counters();
-  const result = runOnce(program, device, data, gsoSize);
+  const result = runOnce(program, device, data, gsoSize, mark);
   const after = counters();
   const counted = [...after].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
   return { verdict: result.verdict | 0, data: result.data, counted };
@@ -165,9 +171,10 @@ function listen(proto: "tcp" | "udp", port: number): Promise<void> {
   });
 }
 
-function runOnce(program: string, device: string, data: Uint8Array, gsoSize: number): ProgramTestResult {
+function runOnce(program: string, device: string, data: Uint8Array, gsoSize: number, mark = 0): ProgramTestResult {
   const context = new Uint8Array(contextSize);
   const view = new DataView(context.buffer);
+  view.setUint32(markAt, mark, true);
   view.setUint32(ifindexAt, ifindexes.get(device) ?? 0, true);
   view.setUint32(gsoSizeAt, gsoSize, true);
   const result = programs.get(program)?.testRun({ data, context });
@@ -189,6 +196,12 @@ function counters(): ReadonlyMap<string, bigint> {
     if (packets > 0n && reason !== DropReason.EVENT_LOST) sums.set(`${directionNames[direction]} ${what}`, packets);
   }
   return sums;
+}
+
+/** Packets that a device has sent: the tenth number of its line. */
+function sentBy(device: string): number {
+  const line = readFileSync("/proc/self/net/dev", "utf8").split("\n").find((text) => text.trim().startsWith(`${device}:`)) ?? "";
+  return Number(line.split(":")[1]?.trim().split(/\s+/)[9]);
 }
 
 /** Drops that the ring does not tell of. */

@@ -11,11 +11,11 @@ import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, networkCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, networkCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
-import { parseIp, parseMac } from "../../src/std/ip.ts";
+import { lastOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
 import type { Request, RunReply } from "./bench-host.ts";
 import { describe, frame } from "./packets.ts";
@@ -56,7 +56,7 @@ const networks = [
   { number: 4, gateway6: null, flags: NetworkFlags.NO_ICC },
 ];
 
-/** `verdict`: pass, redirect, or `drop REASON`. `packet`: as it left, in one line. */
+/** `verdict`: pass, redirect, `handed over` as copies, or `drop REASON`. `packet`: as it left, in one line. */
 export interface Row {
   readonly verdict: string;
   readonly packet: string;
@@ -66,7 +66,7 @@ export interface Bench extends AsyncDisposable {
   /** From a container, out of its veth. Default MACs: its own to the host's. */
   fromContainer(from: Container, packet: Packet, options?: { readonly source?: string; readonly destination?: string; readonly gsoSize?: number }): Promise<Row>;
   /** From the host's stack, into a container's veth. */
-  toContainer(to: Container, packet: Packet): Promise<Row>;
+  toContainer(to: Container, packet: Packet, options?: { readonly mark?: number }): Promise<Row>;
   /** From the host's stack, out of hwhost. */
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
@@ -90,6 +90,8 @@ export interface Bench extends AsyncDisposable {
   time(program: string, device: string, bytes: Uint8Array, runs: number): Promise<readonly number[]>;
   /** So many packets out of a container, told apart by the 32-bit number, counted from `first`, at byte `at` of the frame: nanoseconds of each. */
   flood(from: Container, packet: Packet, place: { readonly at: number; readonly first: number; readonly count: number }): Promise<readonly number[]>;
+  /** How many packets left by each container's host end since this was last asked, as `hwa hwb×2`. */
+  copies(): Promise<string>;
   /** Drops that were counted but not told. */
   lost(): Promise<number>;
   /** Opens a socket of a host program, for good. */
@@ -119,15 +121,25 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
   await fill(set, ifindexes);
   if (policy === "open") await ask({ op: "policy", tables: tablesOf(containers) });
 
-  const send = async (program: string, device: string, data: Uint8Array, gsoSize = 0): Promise<Row> => {
-    const reply = (await ask({ op: "run", program, device, data, gsoSize })) as RunReply;
+  const send = async (program: string, device: string, data: Uint8Array, gsoSize = 0, mark = 0): Promise<Row> => {
+    const reply = (await ask({ op: "run", program, device, data, gsoSize, mark })) as RunReply;
     return { verdict: verdictOf(reply), packet: describe(reply.data) };
   };
+  const devices = containers.map(({ device }) => device);
+  let sent: readonly number[] = devices.map(() => 0);
+  const copies = async (): Promise<string> => {
+    const before = sent;
+    sent = (await ask({ op: "sent", devices })) as readonly number[];
+    const times = sent.map((count, i) => count - (before[i] ?? 0));
+    return devices.flatMap((device, i) => (times[i] ? [times[i] === 1 ? device : `${device}×${times[i]}`] : [])).join(" ");
+  };
+  await copies();
   return {
     send,
+    copies,
     fromContainer: (from, packet, { source = from.mac, destination = hostMac, gsoSize = 0 } = {}) =>
       send("from_container", from.device, frame(source, destination, packet), gsoSize),
-    toContainer: (to, packet) => send("to_container", to.device, frame(hostMac, hostMac, packet)),
+    toContainer: (to, packet, { mark = 0 } = {}) => send("to_container", to.device, frame(hostMac, hostMac, packet), 0, mark),
     fromHost: (packet) => send("from_host", "hwhost", frame(hostMac, hostMac, packet)),
     fromGuest: (from, packet) => send("from_guest", from.device, frame(from.mac, wireMac, packet)),
     toGuest: (to, packet) => send("to_guest", to.device, frame(wireMac, to.mac, packet)),
@@ -196,7 +208,7 @@ function verdictOf({ verdict, counted }: RunReply): string {
   const reason = first?.split(" ")[1];
   switch (verdict) {
     case -1: return reason === undefined ? "pass untouched" : reason === "FORWARDED" ? "pass" : `pass, but counted as ${reason}`;
-    case 2: return reason === undefined || reason === "FORWARDED" ? "drop, not counted" : `drop ${reason}`;
+    case 2: return reason === undefined ? "drop, not counted" : reason === "FORWARDED" ? "handed over" : `drop ${reason}`;
     case 7: return reason === "FORWARDED" ? "redirect" : `redirect, but counted as ${reason}`;
     default: return `verdict ${verdict}`;
   }
@@ -208,7 +220,7 @@ async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<v
   for (const each of containers) await writeEndpoint(set, ifindexes, each, 1500);
   for (const { number, gateway6, flags } of networks) {
     const gateway4 = parseIp(`10.44.${number - 1}.1`);
-    await set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6: gateway6 as Ip | null, snat4: null, snat6: null, flags }));
+    await set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6: gateway6 as Ip | null, snat4: null, snat6: null, flags, broadcast4: Number(lastOf(parseCidr(`10.44.${number - 1}.0/24`))) }));
     for (const address of [gateway4, ...(gateway6 === null ? [] : [parseIp(gateway6)])]) {
       await set("hw_host_addrs", ip.encode(address), hostAddressCodec.encode({ flags: HostAddressFlags.GATEWAY, network: number }));
     }
@@ -224,5 +236,6 @@ async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, {
   const flags = networks.find(({ number }) => number === network)?.flags ?? NetworkFlags.GUEST;
   const value = endpointCodec.encode({ ifindex, network, identity, mtu, ipv4, ipv6, mac, flags });
   await set("hw_endpoints", u32.encode(ifindex), value);
+  if (network !== 0) await set("hw_members", memberCodec.encode({ network, slot: containers.findIndex((one) => one.device === device) }), u32.encode(ifindex));
   for (const address of [ipv4, ipv6]) if (address !== null) await set("hw_addresses", ip.encode(address), value);
 }

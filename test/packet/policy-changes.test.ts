@@ -64,6 +64,41 @@ test.serial("once the flow has expired no answer passes any more (R57)", async (
   t.is((await bench.fromContainer(b, ip(b.ipv4, a.ipv4, udp(53, 5000)))).verdict, "drop POLICY_DENIED");
 });
 
+test.serial("what a denied flow's ends go on sending does not keep it: then the other end may open on the same ports (R56)", async (t) => {
+  const { bench } = t.context;
+  const out = async (): Promise<string> => (await bench.fromContainer(a, ip(a.ipv4, b.ipv4, udp(500, 500)))).verdict;
+  const answer = async (): Promise<string> => (await bench.fromContainer(b, ip(b.ipv4, a.ipv4, udp(500, 500)))).verdict;
+  const states = async (): Promise<readonly string[]> => (await bench.flows()).map(([{ saddr }, { expires, flags, policy }]) => `${saddr} ${expires} ${flags} ${policy}`).toSorted();
+  t.is(await out(), "redirect");
+  const opened = await states();
+  await change(bench, [said(1, "deny", "out", a, b)]);
+  // The first answer of all would make it an answered flow, which lives for three minutes.
+  t.deepEqual([await answer(), await out()], ["drop POLICY_DENIED", "drop POLICY_DENIED"]);
+  t.deepEqual(await states(), opened);
+  await bench.age();
+  t.deepEqual([await out(), await answer(), await out()], ["drop POLICY_DENIED", "redirect", "redirect"]);
+});
+
+test.serial("what ends a connection ends none that is denied, and what may go on is kept alive by the packet that was judged again (R56)", async (t) => {
+  const { bench } = t.context;
+  const lives = async (): Promise<readonly number[]> => (await bench.flows()).map(([, { expires }]) => expires);
+  const longest = async (): Promise<number> => Math.max(...(await lives()));
+  await bench.fromContainer(a, ip(a.ipv4, b.ipv4, udp(5000, 53)));
+  const waiting = await longest();
+  await bench.touchPolicy();
+  t.is((await bench.fromContainer(b, ip(b.ipv4, a.ipv4, udp(53, 5000)))).verdict, "redirect");
+  t.true((await lives()).every((expires) => expires - waiting > 100 * 250), "answered");
+  await bench.forget();
+  await establish(bench);
+  const established = await longest();
+  await change(bench, [said(1, "deny", "out", a, b)]);
+  t.is((await bench.fromContainer(a, ip(a.ipv4, b.ipv4, tcp(5000, 80, "R")))).verdict, "drop POLICY_DENIED");
+  t.is(await longest(), established);
+  await change(bench, []);
+  t.is((await bench.fromContainer(a, ip(a.ipv4, b.ipv4, tcp(5000, 80, "R")))).verdict, "redirect");
+  t.true((await lives()).every((expires) => established - expires > 100 * 250), "closed");
+});
+
 test.serial("flows to the world, from it and with the host are judged again both ways", async (t) => {
   const { bench } = t.context;
   await bench.publish("0.0.0.0", 8080, protocols.tcp, b.ipv4, 80);

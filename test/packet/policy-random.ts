@@ -23,8 +23,17 @@ const place: Place = { file: "random", line: 1, column: 1 };
 
 export function randomPolicies(random: Random, containers: readonly IdentityLabels[]): readonly Policy[] {
   const written = random.list(1, 3, () => 0).map((_, i) => randomPolicy(random, `p${i}`, randomScope(random)));
-  const own = containers.filter(() => random.chance(0.15)).map((labels, i) => ownPolicy(random, `own${i}`, { kind: "identity", key: identityKey(labels) }));
+  const readings = containers.flatMap((labels) => (labels.doubtful === undefined ? [labels] : [labels, labels.doubtful]));
+  const own = readings.filter(() => random.chance(0.15)).map((labels, i) => ownPolicy(random, `own${i}`, { kind: "identity", key: identityKey(labels) }));
   return [...written, ...own];
+}
+
+/** Of some containers nobody can tell whether some of their labels, or all, are their own. */
+export function withDoubts(random: Random, all: IdentityLabels): IdentityLabels {
+  if (random.chance(0.6)) return all;
+  const own = random.chance(0.5) ? {} : Object.fromEntries(Object.entries(all.own).filter(() => random.chance(0.5)));
+  const sure: IdentityLabels = { ...all, project: random.chance(0.7) ? null : all.project, service: random.chance(0.7) ? null : all.service, own };
+  return identityKey(all) === identityKey(sure) ? all : { ...sure, doubtful: all };
 }
 
 function randomPolicy(random: Random, name: string, scope: Scope): Policy {

@@ -48,7 +48,7 @@ export function tablesOf(subjects: readonly Subject[], rows: readonly Said[] = [
     const [protocol = "*", range = "0/0"] = row.port.split(" ");
     const [port, bits] = range.split("/").map(Number);
     ports.set(`${ruleset} ${row.port}`, {
-      ruleset, protocol: protocol === "*" ? null : Number(protocol), port: port ?? 0, bits: bits ?? 0, verdict: row.verdict, rule: row.rule,
+      ruleset, protocol: protocol === "*" ? null : Number(protocol), port: port ?? 0, bits: bits ?? 0, verdict: row.verdict, wide: protocol === "*", rule: row.rule,
     });
   }
   return { classes, prefixes, pairs, ports, rules: [] };

@@ -8,7 +8,7 @@ import type { Payload } from "./packets.ts";
 import type { HostPacket } from "./policy-host.ts";
 import { addressesOf, devices, gatewaysOf, guestDevices, networkNames, uplinkAddresses } from "./policy-place.ts";
 import type { Random } from "./policy-place.ts";
-import { interesting, labels as labelWords, prefixes, projects, randomPolicies, services } from "./policy-random.ts";
+import { interesting, labels as labelWords, prefixes, projects, randomPolicies, services, withDoubts } from "./policy-random.ts";
 
 export interface Somebody {
   readonly device: string;
@@ -78,14 +78,14 @@ export function randomWorld(random: Random): World {
 
 function somebody(random: Random, device: string, network: number, host: number): Somebody {
   const own = Object.entries(labelWords).filter(() => random.chance(0.5)).map(([key, values]) => [key, random.pick(values)]);
-  const labels: IdentityLabels = {
+  const labels = withDoubts(random, {
     // A guest may be said to be on a network that is called as one of ours.
     network: network === 0 ? random.pick(["", "bridge", "red"]) : (networkNames[network - 1] ?? ""),
     project: random.chance(0.3) ? null : random.pick(projects),
     service: random.chance(0.2) ? null : random.pick(services),
     name: random.chance(0.5) ? null : `c${host}`,
     own: Object.fromEntries(own),
-  };
+  });
   return { device, network, labels, identity: 0, ...addressesOf(network, host) };
 }
 

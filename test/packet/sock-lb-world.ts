@@ -104,7 +104,7 @@ export async function buildWorld(tag: string, options: Options): Promise<World> 
 function configOf(hostNetnsCookie: bigint, setRetval: boolean, agentPid: number): Uint8Array {
   return configCodec.encode({
     hostIfindex: 0, hz: 250, hostMac: parseMac("02:00:00:00:00:01"), betweenNetworks: 0, ipv6: 1,
-    ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: setRetval ? 1 : 0, hostNetnsCookie, agentPid, publishedDeny: 0, unidentifiedAllow: 0,
+    ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: setRetval ? 1 : 0, hostNetnsCookie, agentPid, publishedDeny: 0, unidentifiedAllow: 0, mark: 0,
   });
 }
 

@@ -81,7 +81,7 @@ test.serial("labels of an image are shown and grant nothing; the same label on t
   await host.agent.stop();
   await host.agent.start();
   await host.docker("start", "late");
-  t.deepEqual(await identityLabels("late"), { network: "shop" });
+  t.deepEqual(await identityLabels("late"), { network: "shop", "doubtful:project": "bank", "doubtful:role": "late", "doubtful:service": "payments" });
   t.regex((await row("late")).notes.join("\n"), /its image is gone .* none counts for policy/);
 });
 

@@ -90,7 +90,7 @@ await inOwnHost(import.meta.url, {
     // A filter goes with its device and is nothing of its own.
     const pins = [`from_container@${cableA.hostInterface}`, `to_container@${cableA.hostInterface}`];
     assert.deepEqual(report.removed.pins, tcx ? pins : []);
-    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1 });
+    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1, hw_members: 1 });
     assert.deepEqual([report.removed.routes, report.missing, report.failed], [[], [], []]);
     assert.equal(await netlink.link(cableA.hostInterface), undefined);
     assert.deepEqual(datapath.dumpMap("hw_addresses", 10).map((entry) => entry.key).toSorted(), ["10.44.0.3", "fd44::3"]);
@@ -99,7 +99,7 @@ await inOwnHost(import.meta.url, {
     const all = await datapath.adopt([]);
     assert.deepEqual(all.removed.links, ["hwbbbbbbbbbbb"]);
     assert.deepEqual(all.removed.routes.toSorted(), ["10.44.0.0/24", "10.44.0.1/32", "fd44::/64", "fd44::1/128"]);
-    assert.deepEqual(all.removed.entries, { hw_addresses: 2, hw_endpoints: 1, hw_host_addrs: 2, hw_networks: 1 });
+    assert.deepEqual(all.removed.entries, { hw_addresses: 2, hw_endpoints: 1, hw_members: 1, hw_host_addrs: 2, hw_networks: 1 });
     assert.equal(ip("route show dev hwhost"), "");
     assert.deepEqual((await datapath.adopt([])).removed, { links: [], pins: [], routes: [], entries: {} });
   },
@@ -114,7 +114,7 @@ await inOwnHost(import.meta.url, {
     const report = await datapath.adopt(desired);
     assert.deepEqual(report.missing, [cableA.hostInterface]);
     assert.deepEqual(report.failed, []);
-    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1 });
+    assert.deepEqual(report.removed.entries, { hw_frontends: 1, hw_addresses: 2, hw_endpoints: 1, hw_members: 1 });
     assert.equal(await netlink.link(cableA.hostInterface), undefined);
   },
 

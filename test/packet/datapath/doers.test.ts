@@ -18,7 +18,7 @@ await inOwnHost(import.meta.url, {
     assert.match(ip("-6 route show fd44::/64"), /dev hwhost .*src fd44::1/);
     assert.match(ip("-6 address show dev hwhost"), /fd44::1\/128/);
     assert.deepEqual(datapath.dumpMap("hw_networks", 10), [
-      { key: 1, value: { gateway4: "10.44.0.1", gateway6: "fd44::1", snat4: null, snat6: null, flags: 12 } },
+      { key: 1, value: { gateway4: "10.44.0.1", gateway6: "fd44::1", snat4: null, snat6: null, flags: 12, broadcast4: 0x0a2c00ff } },
     ]);
     assert.deepEqual(datapath.dumpMap("hw_host_addrs", 10).find((entry) => entry.key === "10.44.0.1")?.value, { flags: 2, network: 1 });
 
@@ -87,11 +87,12 @@ await inOwnHost(import.meta.url, {
     const value = { ifindex: index, network: 1, identity: 0, mtu: 1400, ipv4: "10.44.0.2", ipv6: "fd44::2", mac: cableA.mac, flags: 12 };
     assert.deepEqual(datapath.dumpMap("hw_endpoints", 10), [{ key: index, value }]);
     assert.deepEqual(sorted(datapath.dumpMap("hw_addresses", 10)), [{ key: "10.44.0.2", value }, { key: "fd44::2", value }]);
+    assert.deepEqual(datapath.dumpMap("hw_members", 10), [{ key: { network: 1, slot: 0 }, value: index }], "once, however often it is published");
 
     await doers.cable.undo({ kind: "cable", cable: cableA });
     await doers.endpoint.undo(step);
     await doers.endpoint.undo(step);
-    assert.deepEqual([datapath.dumpMap("hw_endpoints", 10), datapath.dumpMap("hw_addresses", 10)], [[], []]);
+    assert.deepEqual(["hw_endpoints", "hw_addresses", "hw_members"].map((map) => datapath.dumpMap(map, 10)), [[], [], []]);
   },
 
   "a port is published and withdrawn; another's of the same name stays": async ({ open }) => {
@@ -136,7 +137,7 @@ await inOwnHost(import.meta.url, {
     await doAll(datapath.doers, desired);
     await undoAll(datapath.doers, desired);
     assert.deepEqual((await netlink.links()).map((link) => link.name), before);
-    for (const map of ["hw_endpoints", "hw_addresses", "hw_networks", "hw_frontends"]) assert.deepEqual(datapath.dumpMap(map, 10), []);
+    for (const map of ["hw_endpoints", "hw_addresses", "hw_members", "hw_networks", "hw_frontends"]) assert.deepEqual(datapath.dumpMap(map, 10), []);
     assert.deepEqual(datapath.inspect().programs.map((row) => row.device).filter((device) => device.startsWith("hwa")), []);
   },
 });

@@ -77,6 +77,26 @@ await inOwnHost(import.meta.url, {
     assert.ok(datapath.intact());
   },
 
+  "told with another MAC and another identity at once, it is another: its flows are judged again, and those of its address forgotten (R58)": async (world) => {
+    const guest = await wire(world);
+    const moved = parseMac("02:00:00:00:30:03");
+    await using datapath = await world.open();
+    await doAll(datapath.doers, steps(guest));
+    const flows = (): number => datapath.dumpMap("hw_ct4", 10).length;
+    ping("far", "172.30.0.1");
+    assert.ok(flows() > 0);
+    const kept = flows();
+    await datapath.doers.guest.do({ kind: "guest", guest });
+    assert.equal(flows(), kept);
+    const { revision } = datapath.policy();
+    await datapath.doers.guest.do({ kind: "guest", guest: { ...guest, mac: moved, identity: 301 } });
+    assert.deepEqual([datapath.policy().revision, flows()], [revision + 2, 0]);
+    assert.throws(() => ping("far", "172.30.0.1"));
+    assert.ok(datapath.counters().some((counter) => counter.reason === "invalid-source-mac"));
+    world.ip(`-n far link set eth0 address ${moved}`);
+    ping("far", "172.30.0.1");
+  },
+
   "a guest whose device went is forgotten, and one under its name is another": async (world) => {
     const guest = await wire(world);
     await using datapath = await world.open();

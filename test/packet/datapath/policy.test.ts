@@ -20,7 +20,7 @@ const rule: Rule = {
 const closed: PolicyTables = {
   ...open,
   pairs: new Map([["out 1 2", 1]]),
-  ports: new Map([["1 * 0/0", { ruleset: 1, protocol: null, port: 0, bits: 0, verdict: "deny", rule: 1 }]]),
+  ports: new Map([["1 * 0/0", { ruleset: 1, protocol: null, port: 0, bits: 0, verdict: "deny", wide: true, rule: 1 }]]),
   rules: [rule],
 };
 

@@ -25,7 +25,7 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual(report.links.toSorted(), [cableA.hostInterface, cableB.hostInterface]);
     assert.equal(report.pins.length, tcx ? 4 : 0);
     assert.equal(report.routes.length, 4);
-    assert.deepEqual(report.entries, { hw_frontends: 1, hw_addresses: 4, hw_endpoints: 2, hw_host_addrs: 2, hw_networks: 1 });
+    assert.deepEqual(report.entries, { hw_frontends: 1, hw_addresses: 4, hw_endpoints: 2, hw_members: 2, hw_host_addrs: 2, hw_networks: 1 });
     assert.ok(sits(world.bpffs, "netdev", "wan0", "ingress"));
   },
 

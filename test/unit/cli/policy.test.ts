@@ -215,6 +215,13 @@ test("check --strict: a name that nothing carries is an error; one that the agen
   t.regex((await hawser(socket, ["policy", "check", `${folder}/b.yaml`])).err, /^hawser: warning: .*b\.yaml:4:\d+: .*did you mean "db"\?\n$/);
 });
 
+test("R88: check knows labels that may not be the running containers' own", async (t) => {
+  const file = `${await files(t, { "a.yaml": 'policy: a\nfor: { label: "tier=secret" }\ndefault: { in: deny }\n' })}/a.yaml`;
+  t.regex((await hawser(await serve(t), ["policy", "check", file])).err, /which no container has yet/);
+  const socket = await serve(t, { identities: () => identities.map((one) => ({ ...one, labels: { ...one.labels, "doubtful:tier": "secret" } })) });
+  t.like(await hawser(socket, ["policy", "check", file]), { code: 0, err: "" });
+});
+
 test("check: in a Compose file, which lists its services, a name that is none of them is an error without --strict", async (t) => {
   const compose = "name: site\nservices:\n  web: { image: x }\n  api: { image: x }\nx-hawser:\n  allow:\n    - web -> api:8080\n    - wep -> api:8080\n";
   const ran = await hawser(await socketFor(t), ["policy", "check", `${await files(t, { "compose.yaml": compose })}/compose.yaml`]);

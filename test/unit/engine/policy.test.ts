@@ -74,6 +74,32 @@ test("R88: a label of the image is no label of the container's", async (t) => {
   t.deepEqual(engine.queries.identities()[0]?.labels, { network: "shop", tier: "web" });
 });
 
+test("R88: labels that may be the image's restrict their container, also after a restart, until they are known to be the image's", async (t) => {
+  const rows = new Map();
+  const { engine } = await shop(memoryStore(rows));
+  const labels = { tier: "db", "com.docker.compose.project": "bank", "hawser.default.out": "deny", "hawser.allow.out": "web" };
+  const container: ContainerIdentity = { id: "c5", name: "vault", labels, own: {}, doubtful: labels };
+  (people as Record<string, ContainerIdentity>)[endpointId(5)] = container;
+  await join(engine, 1, 5);
+  const bank = "policy: bank\nfor: { project: bank }\ndefault: { in: deny }\n";
+  const everybody = "policy: all\nfor: all\ndeny: ['label(tier=db) -> 10.0.0.0/8']\nallow: ['web -> label(tier=db):80']\n";
+  await engine.commands.applyPolicy({ documents: [{ file: "p.yaml", text: `${bank}---\n${everybody}` }], strict: false });
+  const again = desk(fakeHost(), memoryStore(rows));
+  await again.start();
+  for (const { queries } of [engine, again]) {
+    t.like(queries.policies().find(({ name }) => name === "bank"), { endpoints: 1 });
+    t.like(queries.policies().find(({ name }) => name === "labels of vault"), { state: "enforced" });
+    t.deepEqual(queries.endpoints().find(({ name }) => name === "vault")?.default, { in: "deny", out: "deny" });
+    t.like(queries.trace("web", "vault:80"), { verdict: "deny", decidedBy: "default:in" });
+    t.like(queries.trace("vault", "web:80"), { verdict: "deny", decidedBy: "default:out" });
+    t.like(queries.trace("vault", "10.0.0.1:80"), { verdict: "deny", decidedBy: { policy: "all" } });
+  }
+  const { doubtful: _, ...known } = container;
+  await again.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [{ id: endpointId(1), container: people[endpointId(1)] ?? null }, { id: endpointId(5), container: known }] }] });
+  t.like(again.queries.trace("vault", "web:80"), { verdict: "allow" });
+  t.like(again.queries.trace("web", "vault:80"), { verdict: "allow" });
+});
+
 test("a name counts only while a rule refers to it, and the numbers change before the policy does (R56)", async (t) => {
   const { host, engine } = await shop();
   await join(engine, 2, 3);
@@ -180,6 +206,16 @@ test("a container whose own label is no policy is closed, and said so", async (t
   t.regex((await engine.queries.status()).problems.join(), /policy: odd: .*hawser\.default\.in/);
   t.like(engine.queries.policies()[0], { name: "labels of odd", state: "rejected" });
   t.regex(engine.queries.policy("labels of odd").text, /^default\.in: deny$/m);
+});
+
+test("R88: a doubtful label that is no policy closes its container too", async (t) => {
+  const { engine } = await shop();
+  const labels = { "hawser.allow.in": "web ->" };
+  (people as Record<string, ContainerIdentity>)[endpointId(6)] = { id: "c6", name: "odd6", labels, own: {}, doubtful: labels };
+  await join(engine, 1, 6);
+  t.deepEqual(engine.queries.endpoints().find(({ name }) => name === "odd6")?.default, { in: "deny", out: "deny" });
+  t.like(engine.queries.trace("web", "odd6:80"), { verdict: "deny" });
+  t.like(engine.queries.policies()[0], { name: "labels of odd6", state: "rejected" });
 });
 
 test("an address of a network's that nobody has is nobody, not the world", async (t) => {

@@ -24,6 +24,16 @@ test("names and labels are learnt once (R17)", (t) => {
   t.is(renamed.reply.identified, 1);
 });
 
+test("R88: that labels become doubtful, or are no longer, is learnt", (t) => {
+  const doubted = { ...container, own: {}, doubtful: { tier: "db" } };
+  const first = reconcile(full, truth({ id: db, container: { ...container, own: {} } }, { id: web, container: null }), context);
+  const second = reconcile(first.next, truth({ id: db, container: doubted }, { id: web, container: null }), context);
+  t.deepEqual([second.reply.identified, second.next.endpoints.get(db)?.container], [1, doubted]);
+  t.is(reconcile(second.next, truth({ id: db, container: doubted }, { id: web, container: null }), context).next, second.next);
+  t.is(reconcile(second.next, truth({ id: db, container: { ...doubted, doubtful: { tier: "web" } } }, { id: web, container: null }), context).reply.identified, 1);
+  t.is(reconcile(second.next, truth({ id: db, container: { ...container, own: {} } }, { id: web, container: null }), context).reply.identified, 1);
+});
+
 test("an endpoint that Docker no longer lists goes, unless it is younger than a minute (R16)", (t) => {
   t.deepEqual(reconcile(full, truth({ id: web, container: null }), laterBy(59_999)).steps, []);
   const late = reconcile(full, truth({ id: web, container: null }), minute);

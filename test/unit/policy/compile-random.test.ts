@@ -28,9 +28,17 @@ const words = ["web", "db", "shop"];
 
 const word = fc.constantFrom(...words);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(arbitrary, { freq: 2 });
-const labels: fc.Arbitrary<IdentityLabels> = fc.record({
+const sure: fc.Arbitrary<IdentityLabels> = fc.record({
   network: word, project: maybe(word), service: maybe(word), name: maybe(word),
   own: fc.dictionary(fc.constantFrom("tier", "app", "project", "name"), word, { noNullPrototype: true, maxKeys: 2 }),
+});
+/** With one more label, project or service that may be its image's, or as if all that it has were so. */
+const labels: fc.Arbitrary<IdentityLabels> = fc.oneof({ weight: 2, arbitrary: sure }, {
+  weight: 1, arbitrary: fc.tuple(sure, fc.constantFrom("tier", "app", "project"), word, maybe(word)).map(([one, key, value, service]) => {
+    const { network, name } = one;
+    const doubtful = { ...one, service: one.service ?? service, own: { [key]: value, ...one.own } };
+    return value === "web" ? { network, name, project: null, service: null, own: {}, doubtful } : { ...one, doubtful };
+  }),
 });
 const range: fc.Arbitrary<AddressRange> = fc.record({ include: fc.constantFrom(...cidrs), except: fc.array(fc.constantFrom(...cidrs), { maxLength: 2 }) });
 const peer: fc.Arbitrary<Peer> = fc.oneof(
@@ -57,7 +65,7 @@ const policy = (identities: readonly Identity[]): fc.Arbitrary<Policy> => fc.rec
   scope: fc.oneof<fc.Arbitrary<Scope>[]>(
     fc.constant({ kind: "all" }), word.map((name) => ({ kind: "network", name })), word.map((name) => ({ kind: "project", name })),
     fc.tuple(fc.constantFrom("tier", "network", "project"), maybe(word)).map(([key, value]) => ({ kind: "label", key, value })),
-    fc.constantFrom(...identities).map((one) => ({ kind: "identity", key: identityKey(one.labels) })),
+    fc.constantFrom(...identities.flatMap((one) => readings(one.labels))).map((one) => ({ kind: "identity", key: identityKey(one) })),
   ),
 });
 const world: fc.Arbitrary<readonly [readonly Policy[], PolicyFacts]> = fc
@@ -110,7 +118,11 @@ function between(policies: readonly Policy[], facts: PolicyFacts, subject: Ident
       number++;
       const [mine, theirs] = direction === "out" ? [from, to] : [to, from];
       const counts = ends === "both" || ends === direction;
-      if (!counts || !mine.some((one) => isMeant(one, scope, facts, subject)) || !theirs.some((one) => isMeant(one, scope, facts, other))) continue;
+      const means = (one: Peer, who: Identity | Ip): boolean => {
+        const labelled = typeof who === "string" ? [who] : readings(who.labels).map((labels) => ({ ...who, labels }));
+        return (action === "deny" ? labelled : labelled.slice(0, 1)).some((reading) => isMeant(one, scope, facts, reading));
+      };
+      if (!counts || !mine.some((one) => means(one, subject)) || !theirs.some((one) => means(one, other))) continue;
       applies.push({ strength: { deny: 0, audit: 1, allow: 2 }[action], found: { verdict: action, rule: number }, ports });
     }
   }
@@ -198,7 +210,13 @@ function hasLabel(one: IdentityLabels, key: string, wanted: string | null): bool
   return value !== null && (wanted === null || value === wanted);
 }
 
+/** For sure, then as it may be (R88). */
+function readings(one: IdentityLabels): readonly IdentityLabels[] {
+  return one.doubtful === undefined ? [one] : [one, one.doubtful];
+}
+
 function stanceOf(policies: readonly Policy[], one: IdentityLabels): readonly boolean[] {
-  const mine = policies.filter(({ scope }) => isFor(scope, one));
-  return [mine.length > 0, mine.some(({ defaults }) => defaults.in === "deny"), mine.some(({ defaults }) => defaults.out === "deny")];
+  const closing = policies.filter(({ scope }) => readings(one).some((reading) => isFor(scope, reading)));
+  const isCovered = policies.some(({ scope }) => isFor(scope, one));
+  return [isCovered, closing.some(({ defaults }) => defaults.in === "deny"), closing.some(({ defaults }) => defaults.out === "deny")];
 }

@@ -13,7 +13,7 @@ const sentences = [...new Set([...page.replace(/```.*?```/gs, "").matchAll(/`([^
 const refused = ["web -> db, api:8080"];
 
 test("the page has its examples", (t) => {
-  t.is(blocks.length, 4);
+  t.is(blocks.length, 5);
   t.true(sentences.length > 30, String(sentences.length));
 });
 

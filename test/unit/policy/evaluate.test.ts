@@ -257,3 +257,11 @@ test("guests have no networks of ours: neither between-networks nor icc is about
   t.is(judge(shop({ default: "{ in: deny }" }), guest, web, "80"), "deny in default:in");
   t.is(judge(shop({ deny: ["back/job -> web"] }), guest, web, "80"), "deny out back/job -> web");
 });
+
+test("R49 a group is closed until a rule speaks of it", (t) => {
+  t.is(judge([], web, "224.0.0.251", "5353/udp"), "deny out default:multicast");
+  t.is(judge([], web, "255.255.255.255", "67/udp"), "deny out default:multicast");
+  const opened = shop({ allow: ["web -> 224.0.0.251:5353/udp"] });
+  t.is(judge(opened, web, "224.0.0.251", "5353/udp"), "allow out web -> 224.0.0.251:5353/udp");
+  t.is(judge(opened, api, "224.0.0.251", "5353/udp"), "deny out default:multicast");
+});

@@ -35,17 +35,21 @@ test("bookkeeping is what tools write for themselves", (t) => {
   t.deepEqual(Object.keys(compose).concat(counts).filter((key) => !bookkeeping(key)), ["tier", "hawser.default.in", ...counts]);
 });
 
-const word = fc.oneof(fc.string({ maxLength: 6 }), fc.constantFrom("network", "label:network", "label:label:name", "name", "__proto__", "a", "", "[", '","', "constructor"));
-const labelled: fc.Arbitrary<IdentityLabels> = fc.record({
-  network: word, project: fc.option(word), service: fc.option(word), name: fc.option(word),
-  own: fc.array(fc.tuple(word, word), { maxLength: 4 }).map((entries) => Object.fromEntries(entries)),
-});
+const word = fc.oneof(fc.string({ maxLength: 6 }), fc.constantFrom("network", "doubtful:a", "doubtful:name", "label:network", "label:label:name", "name", "__proto__", "a", "", "[", '","', "constructor"));
+const own = fc.array(fc.tuple(word, word), { maxLength: 4 }).map((entries) => Object.fromEntries(entries));
+const sure: fc.Arbitrary<IdentityLabels> = fc.record({ network: word, project: fc.option(word), service: fc.option(word), name: fc.option(word), own });
+/** Some have a project or more labels that may be their own. */
+const labelled: fc.Arbitrary<IdentityLabels> = fc.oneof(sure, fc.tuple(sure, own, fc.option(word)).map(([one, more, project]) => {
+  const supposed: IdentityLabels = { ...one, project: one.project ?? project, own: { ...more, ...one.own } };
+  return same(one, supposed) ? one : { ...one, doubtful: supposed };
+}));
 
 /** What the two are compared by: nothing of the code under test. */
 function same(a: IdentityLabels, b: IdentityLabels): boolean {
   const keys = Object.keys(a.own);
   return a.network === b.network && a.project === b.project && a.service === b.service && a.name === b.name
-    && keys.length === Object.keys(b.own).length && keys.every((key) => Object.hasOwn(b.own, key) && a.own[key] === b.own[key]);
+    && keys.length === Object.keys(b.own).length && keys.every((key) => Object.hasOwn(b.own, key) && a.own[key] === b.own[key])
+    && (a.doubtful === undefined || b.doubtful === undefined ? a.doubtful === b.doubtful : same(a.doubtful, b.doubtful));
 }
 
 test("two sets of labels have one key exactly when they are the same, whatever they hold", (t) => {
