@@ -14,7 +14,7 @@ export function standingOf(tables: Tables, cables: ReadonlySet<string>): Standin
       return portsIn(tables);
     },
     get identities() {
-      return new Set([...tables.endpoints.entries()].map(([, { identity }]) => identity));
+      return new Map([...tables.addresses.entries()].flatMap(([address, { identity }]) => (identity === 0 ? [] : [[address, identity] as const])));
     },
   };
 }

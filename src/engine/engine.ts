@@ -125,6 +125,7 @@ class Desk implements Engine {
       this.#unclaimed = unclaimed;
       this.#state = stateOf(await this.#options.store.load());
       this.#policy.recall(this.#state);
+      if (unclaimed === "keep") this.#policy.waitFor(this.#state);
       const report = await this.#adopt();
       this.#started = true;
       return report;
@@ -139,7 +140,7 @@ class Desk implements Engine {
     return this.#queue.run(async () => {
       if (!this.#started) return;
       const step = this.#policy.step();
-      if (!sameTables(step.tables, step.before)) await perform([step], this.#options.datapath.doers);
+      if (step !== undefined && !sameTables(step.tables, step.before)) await perform([step], this.#options.datapath.doers);
     });
   }
 
@@ -174,6 +175,7 @@ class Desk implements Engine {
       reconcile: (truth, signal) => this.#remove((s, c) => reconcile(s, truth, c), signal, async ({ restored }) => {
         if (restored.length === 0 && this.#unclaimed === "sweep") return;
         this.#unclaimed = "sweep";
+        if (this.#policy.endWaiting()) await this.#apply(this.#policy.enforced({ next: this.#state, steps: [], reply: undefined }));
         await this.#adopt();
       }),
       applyPolicy: async (command, signal) => {
@@ -271,7 +273,8 @@ class Desk implements Engine {
   }
 
   async #adopt(): Promise<AdoptReport> {
-    const steps = [this.#policy.step(), ...desired(this.#state)];
+    const policy = this.#policy.step();
+    const steps = [...(policy === undefined ? [] : [policy]), ...desired(this.#state)];
     const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;

@@ -75,7 +75,7 @@ export class PolicyBook {
     let { endpoints, guests } = state;
     for (const endpoint of state.endpoints.values()) {
       const carrier = this.#carrierOf(endpoint, state.networks.get(endpoint.network));
-      const identity = carrier === undefined ? 0 : this.#numberOf(relevantLabels(carrier, names));
+      const identity = carrier === undefined ? 0 : this.#numberOf(relevantLabels(carrier, names), endpoint.identity);
       const now = endpoint.joined ? stateOf(identity, carrier) : endpoint.state;
       if (identity === endpoint.identity && now === endpoint.state) continue;
       if (endpoints === state.endpoints) endpoints = new Map(endpoints);
@@ -234,11 +234,16 @@ export class PolicyBook {
     for (const guest of state.guests.values()) yield [guest.identity, relevantLabels(guest, names)];
   }
 
-  #numberOf(labels: IdentityLabels): number {
+  /** `carried`: what the container bears already, which is kept where it is nobody else's: the kernel knows it by that. */
+  #numberOf(labels: IdentityLabels, carried = 0): number {
     const key = identityKey(labels);
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     const taken = new Set(this.#numbers.values());
+    if (carried !== 0 && !taken.has(carried)) {
+      this.#numbers.set(key, carried);
+      return carried;
+    }
     while (taken.has(this.#next)) this.#next = this.#next >= lastIdentity ? firstIdentity : this.#next + 1;
     const number = this.#next;
     this.#numbers.set(key, number);

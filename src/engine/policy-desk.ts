@@ -29,6 +29,7 @@ export class PolicyDesk {
   readonly #flows: FlowLog;
   readonly #state: () => State;
   #addresses: { readonly of: State; readonly hosts: readonly string[]; readonly book: AddressBook } | undefined;
+  #waiting = false;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
 
@@ -46,10 +47,27 @@ export class PolicyDesk {
   }
 
   recall(state: State): void {
-    this.#book.recall(state, this.#options.datapath.standing().identities);
+    this.#book.recall(state, this.#options.datapath.standing().identities?.values());
+  }
+
+  /**
+   * With the state lost nobody knows who carries the numbers that the kernel knows: what an earlier agent wrote stays until Docker has told,
+   * because tables without them would cut off everything that lives (R24).
+   */
+  waitFor(state: State): void {
+    const known = new Set([...state.endpoints.values(), ...state.guests.values()].map(({ identity }) => identity));
+    this.#waiting = [...(this.#options.datapath.standing().identities?.values() ?? [])].some((identity) => !known.has(identity));
+  }
+
+  /** True: it did wait, and everything is to be written now. */
+  endWaiting(): boolean {
+    const waited = this.#waiting;
+    this.#waiting = false;
+    return waited;
   }
 
   enforced<Reply>(decision: Decision<Reply>): Decision<Reply> {
+    if (this.#waiting) return decision;
     const { datapath, clock } = this.#options;
     const around = { now: clock.now(), standing: () => datapath.standing() };
     return enforce(this.#state(), decision, {
@@ -57,8 +75,9 @@ export class PolicyDesk {
     });
   }
 
-  /** Writes what the state in force means. */
-  step(): Extract<Step, { readonly kind: "policy" }> {
+  /** Writes what the state in force means; undefined while it waits. */
+  step(): Extract<Step, { readonly kind: "policy" }> | undefined {
+    if (this.#waiting) return undefined;
     const { datapath } = this.#options;
     const state = this.#state();
     return { kind: "policy", tables: this.#book.tables(state, [state], datapath.facts), before: datapath.policy().tables };
@@ -95,6 +114,7 @@ export class PolicyDesk {
   }
 
   part(): PartStatus {
+    if (this.#waiting) return { part: "policy", state: "ok", detail: "as an earlier agent left it, because the state was lost; changes wait until Docker has answered once" };
     return policyPart(this.#state(), this.#book, this.#problems, this.#options.datapath.policy().revision);
   }
 

@@ -7,7 +7,7 @@ import { createEndpoint } from "./create-endpoint.ts";
 import { createNetwork, numberFor } from "./create-network.ts";
 import { requestPool } from "./request-pool.ts";
 import { usableIn } from "./subnet.ts";
-import { shortId, withEndpoint, withNetwork, withPool } from "./state.ts";
+import { addressesOf, shortId, withEndpoint, withNetwork, withPool } from "./state.ts";
 import type { Allocation, Context, Endpoint, NetworkId, PoolId, PublishedPort, State } from "./types.ts";
 
 export interface Restored {
@@ -83,12 +83,18 @@ function withEndpointAgain(state: State, network: NetworkId, { id, container, ru
   if (!endpoint) throw new HawserError("INTERNAL", `endpoint ${shortId(id)} was made and is not there`);
   const ports = portsOf(endpoint, next, context);
   const whole: Endpoint = {
-    ...endpoint, container, joined: true, state: "init", ports,
+    ...endpoint, container, joined: true, state: "init", ports, identity: identityOf(endpoint, context),
     portRequests: ports.map((port) => ({ ...port, hostPortEnd: port.hostPort })),
   };
   return [whole.ipv4, whole.ipv6].reduce(
     (now, cidr) => (cidr ? withAllocation(now, networkOf(cidr), addressOf(cidr), "endpoint", context) : now), withEndpoint(next, whole),
   );
+}
+
+/** Its packets are judged by the number that the kernel knows; who it is, Docker has told. */
+function identityOf(endpoint: Endpoint, context: Context): number {
+  const carried = context.standing().identities;
+  return addressesOf(endpoint).map((address) => carried?.get(address) ?? 0).find((identity) => identity !== 0) ?? 0;
 }
 
 function gatewayIn(state: State, prefix: string): string | null {

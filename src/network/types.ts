@@ -185,8 +185,8 @@ export interface Standing {
   /** By the networks' numbers. */
   readonly gateways: ReadonlyMap<number, { readonly ipv4: Ip | null; readonly ipv6: Ip | null }>;
   readonly ports: readonly PortPlan[];
-  /** Numbers that endpoints in the kernel carry, whoever gave them. Left out: not known. */
-  readonly identities?: ReadonlySet<number>;
+  /** Identities that endpoints in the kernel carry, whoever gave them, by their addresses. Left out: not known. */
+  readonly identities?: ReadonlyMap<Ip, number>;
 }
 
 export interface PoolConfig {

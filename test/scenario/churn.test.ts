@@ -8,10 +8,13 @@ import type { Host } from "../lab/host.ts";
 
 const stage = scene(test);
 
-/** All that Hawser keeps for endpoints: links, pins, map entries (connections age by themselves), rows. */
+/**
+ * All that Hawser keeps for endpoints: links, pins, map entries, rows. Connections age by themselves, and what rules say of a kind of
+ * container stays for the next one of its kind (64 kinds at most), so that its start writes one entry.
+ */
 async function remains(host: Host): Promise<unknown> {
   const maps = (await host.json("map", "list")) as readonly { readonly name: string; readonly entries: number }[];
-  const aging = /ct4|ct6|fragments|sock_origins|metrics|events/;
+  const aging = /ct4|ct6|fragments|sock_origins|metrics|events|policy_pairs|policy_ports/;
   return {
     links: await host.links(),
     pins: (await host.sh("find /sys/fs/bpf/hawser/links | sort")).split("\n"),

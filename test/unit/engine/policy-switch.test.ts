@@ -2,6 +2,7 @@
 import test from "ava";
 import type { ContainerIdentity } from "../../../src/network/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
+import type { Ip } from "../../../src/std/ip.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network, networkCommand } from "./fake.ts";
 import type { FakeHost } from "./fake.ts";
@@ -125,8 +126,23 @@ test("a document that was refused may be right later: told again it is taken, an
 
 test("R24: after a lost state nobody is given a number that an endpoint in the kernel still carries", async (t) => {
   const fake = fakeHost();
-  const host: FakeHost = { ...fake, datapath: { ...fake.datapath, standing: () => ({ ...fake.datapath.standing(), identities: new Set([256, 300]) }) } };
+  const host: FakeHost = { ...fake, datapath: { ...fake.datapath, standing: () => ({ ...fake.datapath.standing(), identities: new Map([["10.50.0.8" as Ip, 256], ["10.50.0.9" as Ip, 300]]) }) } };
   const { engine, join } = await shop({ 1: { name: "web", own: {} } }, host);
   await join(1);
   t.is(engine.queries.endpoints()[0]?.identity, 301);
+});
+
+test("R24: with the state lost nothing is written before Docker has told, and then who lives keeps the number that the kernel knows", async (t) => {
+  const fake = fakeHost();
+  const standing = { cables: new Set([`hw${endpointId(1).slice(0, 11)}`]), gateways: new Map(), ports: [], identities: new Map([["10.50.0.2" as Ip, 300]]) };
+  const host: FakeHost = { ...fake, datapath: { ...fake.datapath, standing: () => standing } };
+  const engine = desk(host, memoryStore());
+  await engine.start("keep");
+  t.is(host.datapath.policy().tables, null);
+  t.regex((await engine.queries.status()).parts.find(({ part }) => part === "policy")?.detail ?? "", /as an earlier agent left it/);
+  const container = { id: "c1", name: "web", labels: {}, own: {} };
+  const running = { ipv4: "10.50.0.2/24", ipv6: null, mac: "02:42:0a:32:00:02" };
+  await engine.commands.reconcile({ askedAt: 2_000_000, networks: [{ id: network, name: "shop", made: networkCommand(), endpoints: [{ id: endpointId(1), container, running }] }], pools: [] });
+  t.like(engine.queries.endpoints()[0], { name: "web", identity: 300, state: "ready" });
+  t.true(host.datapath.policy().tables?.classes.has(300));
 });
