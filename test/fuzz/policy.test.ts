@@ -1,4 +1,6 @@
 // Whatever a policy file or label holds: it is read, or refused with places that exist, and neither takes long.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import test from "ava";
 import fc from "fast-check";
 import { policyOfLabels } from "../../src/policy/own-labels.ts";
@@ -125,4 +127,20 @@ test("what is written is what is understood, for sentences made of every kind of
     const meant = to.map(([[, , target], ports]) => `${from.map(([, , one]) => printPeer(one)).join(" | ")} -> ${printPeer(target)} ${ports.map(({ port }) => `${port.protocol}:${port.first}${port.first === port.last ? "" : `-${port.last}`}`).join(",")}`).sort();
     t.deepEqual(understood, meant, sentence);
   }), fuzzParameters(300));
+});
+
+test("R90: nothing of what was read stays in memory", (t) => {
+  setFlagsFromString("--expose_gc");
+  const collect = runInNewContext("gc") as () => void;
+  const heap = (): number => {
+    collect();
+    return process.memoryUsage().heapUsed / 1024 / 1024;
+  };
+  const arbitrary = mutated(seeds, tokens);
+  const read = (): void => fc.sample(arbitrary, 100).forEach((text) => void readsOrRefuses(text));
+  for (let i = 0; i < 5; i++) read();
+  const before = heap();
+  for (let i = 0; i < 15; i++) read();
+  const grown = heap() - before;
+  t.true(grown < 8, `${grown} MiB more after 1500 files`);
 });
