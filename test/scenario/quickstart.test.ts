@@ -36,3 +36,10 @@ test.serial("quickstart twice on one host does the same, and --remove takes ever
   }
   t.deepEqual(leaks("quick"), []);
 });
+
+test("quickstart refuses --lab with --remove, which would take away what stands on this machine", async (t) => {
+  const { code, stdout, stderr } = await run(["scripts/quickstart", "--lab", "--remove"], { timeoutMs: 10_000, mayFail: true });
+  t.is(code, 1);
+  t.regex(stderr, /use one of the two/);
+  t.is(stdout, "");
+});

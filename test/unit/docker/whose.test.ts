@@ -160,8 +160,8 @@ test("a silent Docker costs a start 300 ms once, and nothing more until it has a
     return performance.now() - began;
   };
   const first = await timed();
-  t.true(first > 250 && first < 2000, `${first} ms`);
-  t.true(await timed() < 250);
+  t.true(first > 250 && first < 600, `${first} ms`);
+  t.true(await timed() < 50);
   docker.answers[`/networks/${network}`] = network1;
   await door.sync("Docker is back");
   t.is(truths.length, 1);
@@ -176,7 +176,7 @@ test("a start that is given up is not waited for", async (t) => {
   docker.answers[`/networks/${network}`] = "silence";
   const began = performance.now();
   t.is(await door.whose(ref(1), AbortSignal.timeout(50)), null);
-  t.true(performance.now() - began < 2000);
+  t.true(performance.now() - began < 200);
   t.is(await door.whose(ref(1), AbortSignal.abort()), null);
 });
 
@@ -191,7 +191,7 @@ test("one image that Docker cannot tell in time leaves what is known of its cont
 });
 
 for (const [type, action] of [["container", "rename"], ["network", "connect"], ["network", "disconnect"], ["container", "start"], ["container", "die"], ["container", "destroy"]] as const) {
-  test(`R3: what the event "${type} ${action}" changes reaches the engine at once`, async (t) => {
+  test(`R3: what the event "${type} ${action}" changes reaches the engine within 250 ms`, async (t) => {
     await using docker = await fakeDocker();
     const containers: Container[] = [{ index: 1, name: "old", running: true }];
     fill(docker, containers);
@@ -205,7 +205,7 @@ for (const [type, action] of [["container", "rename"], ["network", "connect"], [
     docker.say(`${JSON.stringify({ Type: type, Action: action })}\n`);
     await until(() => truths.length === 2);
     const took = performance.now() - began;
-    t.true(took < 2000, `${took} ms`);
+    t.true(took < 250, `${took} ms`);
     t.is(truths[1]?.networks[0]?.endpoints[0]?.container?.name, "new");
     controller.abort();
     await following;
