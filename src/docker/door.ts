@@ -50,7 +50,7 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
   const images = createImages(docker);
   const privileges = createPrivileges(docker);
   const notesOf = privileges.notesOf;
-  const ask = createWhose({ docker, images, notesOf, patience: () => patience[status.state === "ok" ? "answering" : "silent"] });
+  const ask = createWhose({ docker, images, notesOf, patience: () => clock.deadline(patience[status.state === "ok" ? "answering" : "silent"]) });
 
   const say = (state: PartStatus["state"], detail: string): void => {
     if (state !== status.state) log[state === "ok" ? "info" : "warn"](state === "ok" ? "Docker answers" : "Docker does not answer", { detail });
@@ -108,7 +108,7 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
 
   const whose = async (ref: EndpointRef, signal: AbortSignal): Promise<ContainerIdentity | null> => {
     if (dumb && status.state !== "ok") return null;
-    const limit = AbortSignal.timeout(patience[status.state === "ok" ? "answering" : "silent"]);
+    const limit = clock.deadline(patience[status.state === "ok" ? "answering" : "silent"]);
     try {
       const owner = await ask(ref, AbortSignal.any([signal, limit]));
       dumb = false;

@@ -10,8 +10,8 @@ export interface WhoseOptions {
   readonly images: Images;
   /** What is known already, by the container's id. */
   readonly notesOf: (id: string) => readonly string[];
-  /** How long a reading may take now, in milliseconds. */
-  readonly patience: () => number;
+  /** Aborts when a reading that begins now has taken too long. */
+  readonly patience: () => AbortSignal;
 }
 
 /** @throws DockerAbsent, or the signal's reason. null: Docker knows no container there. */
@@ -35,7 +35,7 @@ export function createWhose({ docker, images, notesOf, patience }: WhoseOptions)
 
   const answer = async (network: NetworkId, questions: readonly Question[]): Promise<void> => {
     try {
-      const owners = await ownersIn(docker, network, new Set(questions.map(({ id }) => id)), AbortSignal.timeout(patience()));
+      const owners = await ownersIn(docker, network, new Set(questions.map(({ id }) => id)), patience());
       for (const { id, signal, answer: { resolve, reject } } of questions) {
         const owner = owners.get(id);
         // Not awaited: an image that is slow to read holds up its own containers alone.

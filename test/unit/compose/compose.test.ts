@@ -92,7 +92,7 @@ test("rounds go on when a duty fails, which is said once", async (t) => {
   const lines: string[] = [];
   const controller = new AbortController();
   let [rounds, sweeps] = [0, 0];
-  const clock = { now: () => 0, sleep: async () => void (++rounds > 3 && controller.abort()) };
+  const clock = { now: () => 0, sleep: async () => void (++rounds > 3 && controller.abort()), deadline: () => new AbortController().signal };
   const failing = { name: "ask Docker", run: async () => Promise.reject(new Error("silent")) };
   await makeRounds([failing, { name: "sweep", run: async () => void sweeps++ }], 1, clock, createLog((line) => lines.push(line), () => 0), controller.signal);
   t.is(sweeps, 3);

@@ -124,7 +124,7 @@ export function desk(host: FakeHost, store: Store, options: {
     pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
     policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375], nodes: [] },
     ...(options.whose === undefined ? {} : { whose: options.whose }),
-    parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {} }, random: () => 0.5,
+    parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,
     log: createLog((line) => lines.push(line), () => 0),
   });
   return Object.assign(engine, { lines });

@@ -26,7 +26,7 @@ function scratch(t: { teardown(work: () => void): void }): string {
 }
 
 function open(file: string, lines: string[] = [], now = 0) {
-  const clock: Clock = { now: () => now, sleep: async () => {} };
+  const clock: Clock = { now: () => now, sleep: async () => {}, deadline: () => new AbortController().signal };
   return openEmbedded({ file, log: createLog((line) => lines.push(line), () => 0), clock, backupEvery: 0 });
 }
 
