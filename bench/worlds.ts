@@ -128,7 +128,7 @@ export const bpffs = "/run/hawser/bpf";
 const openTables: PolicyTables = { classes: new Map(), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: [] };
 const networkPlan: NetworkPlan = {
   number: 1, ipv4: { prefix: parseCidr("10.44.0.0/24"), gateway: parseIp("10.44.0.1") }, ipv6: null,
-  internal: false, icc: true, masquerade: true, snat4: null, snat6: null,
+  internal: false, icc: true, masquerade: true, snat4: null, snat6: null, key: 0,
 };
 
 function endpointSteps({ internal, icc, masquerade }: NetworkPlan, id: string, host: number, identity: number): Step[] {

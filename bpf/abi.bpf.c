@@ -15,6 +15,9 @@ struct words {
 	struct hw_member member;
 	struct hw_host_address host_address;
 	struct hw_uplink uplink;
+	struct hw_node node;
+	struct hw_remote remote;
+	struct hw_slice slice;
 	struct hw_frontend_key frontend_key;
 	struct hw_backend backend;
 	struct hw_ct4_key ct4_key;
@@ -40,6 +43,8 @@ struct words {
 	enum hw_member_layout member_layout;
 	enum hw_host_address_flags host_address_flags;
 	enum hw_ct_flags ct_flags;
+	enum hw_node_flags node_flags;
+	enum hw_tunnel_key tunnel_key;
 	enum hw_direction direction;
 	enum hw_metric_layout metric_layout;
 } words;

@@ -19,6 +19,7 @@
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/nd.h"
+#include "lib/nodes.h"
 #include "lib/open.h"
 #include "lib/parse.h"
 #include "lib/scratch.h"

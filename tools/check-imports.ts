@@ -40,7 +40,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   docker: { values: door, types: doorTypes, node: "all", packages: ["dockerode"], because: doorBecause },
   containerd: { values: door, types: doorTypes, node: "all", packages: ["@grpc/grpc-js", "@bufbuild/protobuf"], because: doorBecause },
   api: { values: door, types: doorTypes, node: "all", packages: ["@grpc/grpc-js", "@bufbuild/protobuf"], because: doorBecause },
-  peers: { values: door, types: doorTypes, node: "all", because: doorBecause },
+  peers: { values: door, types: [...doorTypes, "store", "policy"], node: "all", because: doorBecause },
   health: { values: door, types: doorTypes, node: "all", because: doorBecause },
   compose: { values: "all", node: "all", because: "it is main in several files: builds everything and hands it around" },
   cli: {

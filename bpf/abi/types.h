@@ -49,6 +49,8 @@ struct hw_network {
 	struct hw_ip snat6;
 	__u32 flags;		/* enum hw_network_flags */
 	__be32 broadcast4;	/* last address of its IPv4 subnet; 0: none */
+	__u32 key;		/* made of its name: the tunnel key among nodes that share nothing else; 0: not known */
+	__u32 pad;
 };
 
 /* The endpoints of a network that get copies of what is sent to a group. Value: ifindex, the key in hw_endpoints. */
@@ -78,6 +80,35 @@ struct hw_uplink {
 	struct hw_ip ipv6;
 	__u32 mtu;
 	__u32 pad;
+};
+
+enum hw_node_flags {
+	HW_NODE_STATIC = 1,	/* of its containers nothing is known but the slice: their tunnel key is their network's */
+};
+
+/* Another node. Key: its number, 1… */
+struct hw_node {
+	struct hw_ip address;	/* where tunnels to it end */
+	__u32 mtu;		/* of the way to its containers, without the tunnel's own headers */
+	__u32 flags;		/* enum hw_node_flags */
+};
+
+/* A container on another node. Key: its address. */
+struct hw_remote {
+	__u32 node;
+	__u32 identity;
+	__u32 network;		/* this node's number of the network with the same name; 0: it has none */
+};
+
+/* Key of the longest-prefix table of slices. Value: number of the node whose it is; 0: of the pool, and nobody's. */
+struct hw_slice {
+	__u32 length;		/* bits, 0…128; IPv4 as ::ffff:a.b.c.d, so 96 more */
+	struct hw_ip addr;
+};
+
+/* Tunnel keys (24 bits) with a meaning of their own; from 256 on they are identities, or networks' keys. */
+enum hw_tunnel_key {
+	HW_TUNNEL_HOST = 1,	/* a node's own stack sends */
 };
 
 /*
@@ -126,6 +157,8 @@ enum hw_ct_flags {
 	HW_CT_TO_HOST = 32,	/* this direction ends in the host's own stack; none of the TO flags: at a container here */
 	HW_CT_TO_UPLINK = 64,	/* this direction leaves for the world */
 	HW_CT_FROM_UPLINK = 128,	/* this direction arrives from the world, and from nowhere else */
+	HW_CT_TO_NODE = 256,	/* this direction leaves by the tunnel for another node */
+	HW_CT_FROM_NODE = 512,	/* this direction arrives by the tunnel, and from nowhere else */
 };
 
 /* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */
@@ -183,12 +216,13 @@ enum hw_direction {
 	HW_DIRECTION_TO_CONTAINER = 1,
 	HW_DIRECTION_FROM_UPLINK = 2,
 	HW_DIRECTION_FROM_HOST = 3,
+	HW_DIRECTION_FROM_OVERLAY = 4,
 };
 
 /* hw_metrics is a per-CPU array indexed by direction * HW_METRIC_REASONS + reason; reason 0 counts what was forwarded. */
 enum hw_metric_layout {
 	HW_METRIC_REASONS = 128,
-	HW_DIRECTIONS = 4,
+	HW_DIRECTIONS = 5,
 };
 
 struct hw_counter {
@@ -308,5 +342,8 @@ struct hw_config {
 	__u8 unidentified_allow;	/* 1: a container whose labels are not known yet is treated as one that no policy covers */
 	__u8 pad2[2];
 	__u32 mark;			/* chosen at random by each agent: on what our programs hand to to_container; 0: they hand it nothing */
-	__u32 pad3;
+	__u32 tunnel_ifindex;		/* the overlay's device; 0: there is none */
+	__be16 tunnel_port;		/* where tunnels end at every node; 0: no other nodes */
+	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
+	__u8 pad3[5];
 };

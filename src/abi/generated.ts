@@ -12,6 +12,8 @@ export const CtFlags = {
   TO_HOST: 32,
   TO_UPLINK: 64,
   FROM_UPLINK: 128,
+  TO_NODE: 256,
+  FROM_NODE: 512,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -23,6 +25,8 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   32: "TO_HOST",
   64: "TO_UPLINK",
   128: "FROM_UPLINK",
+  256: "TO_NODE",
+  512: "FROM_NODE",
 };
 
 export const Direction = {
@@ -30,6 +34,7 @@ export const Direction = {
   TO_CONTAINER: 1,
   FROM_UPLINK: 2,
   FROM_HOST: 3,
+  FROM_OVERLAY: 4,
 } as const;
 export type DirectionName = keyof typeof Direction;
 export const directionNames: Readonly<Record<number, DirectionName>> = {
@@ -37,6 +42,7 @@ export const directionNames: Readonly<Record<number, DirectionName>> = {
   1: "TO_CONTAINER",
   2: "FROM_UPLINK",
   3: "FROM_HOST",
+  4: "FROM_OVERLAY",
 };
 
 export const DropReason = {
@@ -75,6 +81,10 @@ export const DropReason = {
   POLICY_PUBLISHED: 32,
   POLICY_MISSING: 33,
   NOT_IDENTIFIED: 34,
+  UNKNOWN_PEER: 35,
+  PEER_ADDRESS: 36,
+  PEER_IDENTITY: 37,
+  NO_SUCH_NODE: 38,
 } as const;
 export type DropReasonName = keyof typeof DropReason;
 export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
@@ -113,6 +123,10 @@ export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
   32: "POLICY_PUBLISHED",
   33: "POLICY_MISSING",
   34: "NOT_IDENTIFIED",
+  35: "UNKNOWN_PEER",
+  36: "PEER_ADDRESS",
+  37: "PEER_IDENTITY",
+  38: "NO_SUCH_NODE",
 };
 
 export const EventVerdict = {
@@ -147,12 +161,12 @@ export const memberLayoutNames: Readonly<Record<number, MemberLayoutName>> = {
 
 export const MetricLayout = {
   METRIC_REASONS: 128,
-  DIRECTIONS: 4,
+  DIRECTIONS: 5,
 } as const;
 export type MetricLayoutName = keyof typeof MetricLayout;
 export const metricLayoutNames: Readonly<Record<number, MetricLayoutName>> = {
   128: "METRIC_REASONS",
-  4: "DIRECTIONS",
+  5: "DIRECTIONS",
 };
 
 export const NetworkFlags = {
@@ -169,6 +183,14 @@ export const networkFlagsNames: Readonly<Record<number, NetworkFlagsName>> = {
   4: "MASQUERADE",
   8: "IPV6",
   16: "GUEST",
+};
+
+export const NodeFlags = {
+  STATIC: 1,
+} as const;
+export type NodeFlagsName = keyof typeof NodeFlags;
+export const nodeFlagsNames: Readonly<Record<number, NodeFlagsName>> = {
+  1: "STATIC",
 };
 
 export const PolicyClassFlags = {
@@ -207,6 +229,14 @@ export const policyVerdictNames: Readonly<Record<number, PolicyVerdictName>> = {
   3: "AUDIT",
 };
 
+export const TunnelKey = {
+  HOST: 1,
+} as const;
+export type TunnelKeyName = keyof typeof TunnelKey;
+export const tunnelKeyNames: Readonly<Record<number, TunnelKeyName>> = {
+  1: "HOST",
+};
+
 export interface Backend {
   readonly addr: Ip | null;
   readonly port: number;
@@ -232,8 +262,11 @@ export interface Config {
   readonly publishedDeny: number;
   readonly unidentifiedAllow: number;
   readonly mark: number;
+  readonly tunnelIfindex: number;
+  readonly tunnelPort: number;
+  readonly native: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 48, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -247,6 +280,9 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 48, {
   publishedDeny: field("published_deny", 36, u8),
   unidentifiedAllow: field("unidentified_allow", 37, u8),
   mark: field("mark", 40, u32),
+  tunnelIfindex: field("tunnel_ifindex", 44, u32),
+  tunnelPort: field("tunnel_port", 48, be16),
+  native: field("native", 50, u8),
 });
 
 export interface Counter {
@@ -454,14 +490,27 @@ export interface Network {
   readonly snat6: Ip | null;
   readonly flags: number;
   readonly broadcast4: number;
+  readonly key: number;
 }
-export const networkCodec: Codec<Network> = struct<Network>("hw_network", 72, {
+export const networkCodec: Codec<Network> = struct<Network>("hw_network", 80, {
   gateway4: field("gateway4", 0, ip),
   gateway6: field("gateway6", 16, ip),
   snat4: field("snat4", 32, ip),
   snat6: field("snat6", 48, ip),
   flags: field("flags", 64, u32),
   broadcast4: field("broadcast4", 68, be32),
+  key: field("key", 72, u32),
+});
+
+export interface Node {
+  readonly address: Ip | null;
+  readonly mtu: number;
+  readonly flags: number;
+}
+export const nodeCodec: Codec<Node> = struct<Node>("hw_node", 24, {
+  address: field("address", 0, ip),
+  mtu: field("mtu", 16, u32),
+  flags: field("flags", 20, u32),
 });
 
 export interface PolicyClass {
@@ -524,6 +573,26 @@ export const policyStateCodec: Codec<PolicyState> = struct<PolicyState>("hw_poli
   revision: field("revision", 0, u32),
 });
 
+export interface Remote {
+  readonly node: number;
+  readonly identity: number;
+  readonly network: number;
+}
+export const remoteCodec: Codec<Remote> = struct<Remote>("hw_remote", 12, {
+  node: field("node", 0, u32),
+  identity: field("identity", 4, u32),
+  network: field("network", 8, u32),
+});
+
+export interface Slice {
+  readonly length: number;
+  readonly addr: Ip | null;
+}
+export const sliceCodec: Codec<Slice> = struct<Slice>("hw_slice", 20, {
+  length: field("length", 0, u32),
+  addr: field("addr", 4, ip),
+});
+
 export interface SockKey {
   readonly cookie: bigint;
   readonly addr: Ip | null;
@@ -566,14 +635,18 @@ export const maps = {
   hw_frontends: { name: "hw_frontends", kind: "hash", key: frontendKeyCodec, value: backendCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<FrontendKey, Backend>,
   hw_host_addrs: { name: "hw_host_addrs", kind: "hash", key: ip, value: hostAddressCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<Ip | null, HostAddress>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
-  hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 512, flags: 0 } satisfies MapShape<number, Counter>,
+  hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 640, flags: 0 } satisfies MapShape<number, Counter>,
   hw_networks: { name: "hw_networks", kind: "hash", key: u32, value: networkCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, Network>,
+  hw_nodes: { name: "hw_nodes", kind: "hash", key: u32, value: nodeCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, Node>,
+  hw_peers: { name: "hw_peers", kind: "hash", key: ip, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Ip | null, number>,
   hw_policy_classes: { name: "hw_policy_classes", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_policy_classes", kind: "hash", key: u32, value: policyClassCodec, maxEntries: 1, flags: 0 } satisfies MapShape<number, PolicyClass> } satisfies MapOfMapsShape<number, PolicyClass>,
   hw_policy_pairs: { name: "hw_policy_pairs", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_policy_pairs", kind: "hash", key: policyPairCodec, value: u32, maxEntries: 1, flags: 0 } satisfies MapShape<PolicyPair, number> } satisfies MapOfMapsShape<PolicyPair, number>,
   hw_policy_ports: { name: "hw_policy_ports", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_policy_ports", kind: "lpm_trie", key: policyPortCodec, value: policyEntryCodec, maxEntries: 1, flags: 1 } satisfies MapShape<PolicyPort, PolicyEntry> } satisfies MapOfMapsShape<PolicyPort, PolicyEntry>,
   hw_policy_prefixes: { name: "hw_policy_prefixes", kind: "array_of_maps", maxEntries: 2, inner: { name: "hw_policy_prefixes", kind: "lpm_trie", key: policyPrefixCodec, value: u32, maxEntries: 1, flags: 1 } satisfies MapShape<PolicyPrefix, number> } satisfies MapOfMapsShape<PolicyPrefix, number>,
   hw_policy_state: { name: "hw_policy_state", kind: "array", key: u32, value: policyStateCodec, maxEntries: 1, flags: 0 } satisfies MapShape<number, PolicyState>,
+  hw_remotes: { name: "hw_remotes", kind: "hash", key: ip, value: remoteCodec, maxEntries: 131072, flags: 1 } satisfies MapShape<Ip | null, Remote>,
+  hw_slices: { name: "hw_slices", kind: "lpm_trie", key: sliceCodec, value: u32, maxEntries: 4096, flags: 1 } satisfies MapShape<Slice, number>,
   hw_sock_origins: { name: "hw_sock_origins", kind: "lru_hash", key: sockKeyCodec, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<SockKey, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, Network> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

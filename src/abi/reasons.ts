@@ -38,6 +38,10 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   POLICY_PUBLISHED: "No policy covers the container whose published port was asked for, and policy.published is deny.",
   POLICY_MISSING: "The policy's tables are not in the kernel, or do not know the container: what is not known is not allowed.",
   NOT_IDENTIFIED: "The container's labels are not known yet (policy.untilIdentified is deny).",
+  UNKNOWN_PEER: "A tunnel packet came from an address that is no node's; the record names the sender.",
+  PEER_ADDRESS: "A node sent a tunnel packet in the name of a container, or a node, that is not its own.",
+  PEER_IDENTITY: "A node sent a tunnel packet with an identity, or for a network, that its container does not have.",
+  NO_SUCH_NODE: "The address is of the pool, and no node is known to have it.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

@@ -122,6 +122,9 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     publishedDeny: options.published ? 0 : 1,
     unidentifiedAllow: options.untilIdentified ? 1 : 0,
     mark: randomInt(1, 2 ** 32),
+    tunnelIfindex: 0,
+    tunnelPort: 0,
+    native: 0,
   };
 }
 

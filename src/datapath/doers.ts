@@ -3,6 +3,7 @@ import type { Doers } from "../network/types.ts";
 import { attachCable, detachCable } from "./attach.ts";
 import { makeCable, removeCable } from "./cable.ts";
 import { claimPort } from "./claim-port.ts";
+import { installCluster } from "./cluster.ts";
 import { publishEndpoint, withdrawEndpoint } from "./endpoint.ts";
 import { publishGuest, removeGuest } from "./guest.ts";
 import type { Host } from "./host.ts";
@@ -21,6 +22,10 @@ export function createDoers(host: Host): Doers {
       do: async (step) => host.policy.install(step.tables),
       // What an earlier agent wrote cannot be had back; the new tables then stay.
       undo: async ({ before }) => (before === null ? undefined : host.policy.install(before)),
+    },
+    cluster: {
+      do: (step) => installCluster(host, step.cluster),
+      undo: async ({ before }) => (before === null ? undefined : installCluster(host, before)),
     },
     guest: {
       do: (step) => publishGuest(host, step.guest),

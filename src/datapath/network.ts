@@ -19,6 +19,7 @@ export async function writeNetwork(host: Host, plan: NetworkPlan): Promise<void>
     snat6: plan.snat6,
     flags: flagsOf({ ...plan, ipv6: plan.ipv6 !== null }),
     broadcast4: plan.ipv4 === null ? 0 : broadcastOf(plan.ipv4.prefix),
+    key: plan.key,
   });
   for (const subnet of subnetsOf(plan)) {
     host.tables.hostAddresses.set(subnet.gateway, { flags: HostAddressFlags.GATEWAY, network: plan.number });

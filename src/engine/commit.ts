@@ -101,6 +101,8 @@ export function describe(step: Step): string {
       return `${step.kind} ${step.endpoint.hostInterface}`;
     case "policy":
       return `policy of ${step.tables.rules.length} rules`;
+    case "cluster":
+      return `cluster of ${step.cluster.nodes.length} other nodes`;
     case "guest":
     case "removeGuest":
       return `${step.kind} ${step.guest.device}`;

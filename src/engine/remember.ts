@@ -1,6 +1,7 @@
 // Between the state and the store's tables: what changed goes out, what was kept comes in.
 import { HawserError } from "../std/errors.ts";
 import type { StoredPolicy } from "../policy/types.ts";
+import { noCluster } from "../network/cluster.ts";
 import type { Endpoint, EndpointId, GuestRecord, Network, NetworkId, Pool, PoolId, State } from "../network/types.ts";
 import type { Change, Json, Tables } from "../store/types.ts";
 
@@ -30,6 +31,7 @@ export function stateOf(stored: Tables): State {
     pools: rowsOf<PoolId, Pool>(stored, "pools", { id: "string", prefix: "string", allocated: "object", createdAt: "number" }),
     policies: rowsOf<string, StoredPolicy>(stored, "policies", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
     guests: rowsOf<string, GuestRecord>(stored, "guests", { id: "string", device: "string", ifindex: "number", mac: "string", own: "object", identity: "number" }),
+    cluster: noCluster,
   };
 }
 

@@ -1,5 +1,7 @@
 // What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
 import type { PolicyTables, StoredPolicy } from "../policy/types.ts";
+import { noCluster } from "./cluster.ts";
+import type { Cluster, ClusterPlan } from "./cluster.ts";
 import type { Cidr, Family, Ip, Mac } from "../std/ip.ts";
 
 declare const brand: unique symbol;
@@ -153,9 +155,13 @@ export interface State {
   readonly policies: ReadonlyMap<string, StoredPolicy>;
   /** By the runtime's id, `default/web`. */
   readonly guests: ReadonlyMap<string, GuestRecord>;
+  /** The other nodes, as the peers door last told; not part of what this node remembers itself. */
+  readonly cluster: Cluster;
 }
 
-export const emptyState: State = { networks: new Map(), endpoints: new Map(), pools: new Map(), policies: new Map(), guests: new Map() };
+export const emptyState: State = {
+  networks: new Map(), endpoints: new Map(), pools: new Map(), policies: new Map(), guests: new Map(), cluster: noCluster,
+};
 
 /** What a decision may know about the world besides the state. Facts come in as data; nothing here does I/O. */
 export interface Context {
@@ -213,6 +219,8 @@ export interface NetworkPlan {
   readonly masquerade: boolean;
   readonly snat4: Ip | null;
   readonly snat6: Ip | null;
+  /** 24 bits made of its name, by which nodes that share nothing else know it again (1…2^24-1); 0: the name is not known yet. */
+  readonly key: number;
 }
 
 export interface CablePlan {
@@ -273,6 +281,8 @@ export type Step =
   | { readonly kind: "removeGuest"; readonly guest: GuestPlan }
   | { readonly kind: "endpoint"; readonly endpoint: EndpointPlan; readonly before?: EndpointPlan }
   | { readonly kind: "removeEndpoint"; readonly endpoint: EndpointPlan }
+  /** `before`: what stood; null: nothing. */
+  | { readonly kind: "cluster"; readonly cluster: ClusterPlan; readonly before: ClusterPlan | null }
   | { readonly kind: "claimPort"; readonly port: PortPlan }
   | { readonly kind: "port"; readonly port: PortPlan }
   | { readonly kind: "removePort"; readonly port: PortPlan };

@@ -220,7 +220,7 @@ async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<v
   for (const each of containers) await writeEndpoint(set, ifindexes, each, 1500);
   for (const { number, gateway6, flags } of networks) {
     const gateway4 = parseIp(`10.44.${number - 1}.1`);
-    await set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6: gateway6 as Ip | null, snat4: null, snat6: null, flags, broadcast4: Number(lastOf(parseCidr(`10.44.${number - 1}.0/24`))) }));
+    await set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6: gateway6 as Ip | null, snat4: null, snat6: null, flags, broadcast4: Number(lastOf(parseCidr(`10.44.${number - 1}.0/24`))), key: 0 }));
     for (const address of [gateway4, ...(gateway6 === null ? [] : [parseIp(gateway6)])]) {
       await set("hw_host_addrs", ip.encode(address), hostAddressCodec.encode({ flags: HostAddressFlags.GATEWAY, network: number }));
     }

@@ -95,7 +95,7 @@ async function programsFor({ betweenNetworks, published, untilIdentified }: Pick
   const rodata = {
     hw_config: configCodec.encode({
       hostIfindex: indexOf("hwhost"), hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: Number(betweenNetworks), ipv6: 1, ephemeralLow: 32768,
-      ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: Number(!published), mark: 0, unidentifiedAllow: Number(untilIdentified),
+      ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: Number(!published), mark: 0, tunnelIfindex: 0, tunnelPort: 0, native: 0, unidentifiedAllow: Number(untilIdentified),
     }),
   };
   const programs = new Map<string, KernelProgram>();
@@ -155,7 +155,7 @@ function enter(world: HostWorld): void {
   };
   for (const { number, internal, icc } of world.networks) {
     const [gateway4, gateway6] = gatewaysOf(number);
-    set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6, snat4: null, snat6: null, broadcast4: 0, flags: flagsOf(internal, icc) }));
+    set("hw_networks", u32.encode(number), networkCodec.encode({ gateway4, gateway6, snat4: null, snat6: null, broadcast4: 0, key: 0, flags: flagsOf(internal, icc) }));
     for (const gateway of [gateway4, gateway6]) set("hw_host_addrs", ip.encode(gateway), hostAddressCodec.encode({ flags: HostAddressFlags.GATEWAY, network: number }));
   }
   for (const address of world.hostAddresses) set("hw_host_addrs", ip.encode(address), hostAddressCodec.encode({ flags: HostAddressFlags.LOCAL, network: 0 }));

@@ -12,6 +12,7 @@ export const shop: NetworkPlan = {
   masquerade: true,
   snat4: null,
   snat6: null,
+  key: 0,
 };
 
 export function cable(id: string, host: number): CablePlan {

@@ -49,7 +49,7 @@ export function fakeHost(): FakeHost {
   const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
   const doers: Doers = {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
-    policy: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
+    policy: doer, cluster: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
     for (const step of steps) if (step.kind === "policy") await act("do", step);

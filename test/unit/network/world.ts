@@ -96,6 +96,8 @@ function printStep(step: Step): string {
       const flags = [internal && "internal", !icc && "no-icc", masquerade && "masquerade"].filter(Boolean);
       return [step.kind, number.toString(16), ipv4?.prefix, ipv4?.gateway, ipv6?.prefix, ipv6?.gateway, ...flags].filter(Boolean).join(" ");
     }
+    case "cluster":
+      return `cluster ${step.cluster.kind}`;
     case "cable":
     case "removeCable":
       return `${step.kind} ${step.cable.hostInterface} ${step.cable.containerInterface} ${step.cable.mac} ${step.cable.mtu}`;

@@ -1,0 +1,98 @@
+// Other nodes as decisions see them: who they are, which slices of the pool are theirs, and what runs there. Plain, immutable values.
+import type { IdentityLabels } from "../policy/types.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
+
+/** `alone`: no other node. `static`: nodes from the configuration, of whose containers nothing is known but their slices. `etcd`: everything is told. */
+export type ClusterKind = "alone" | "static" | "etcd";
+
+export interface ClusterNode {
+  readonly name: string;
+  /** Where it is reached, of one family or both; tunnels and routes go to the first whose family this node has. */
+  readonly addresses: readonly Ip[];
+  /** Its slices of the pool. */
+  readonly ipv4: Cidr | null;
+  readonly ipv6: Cidr | null;
+  /** Smallest MTU of its uplinks. */
+  readonly mtu: number;
+  /** Names of containers that its policies refer to: they count for identities everywhere. */
+  readonly names: readonly string[];
+}
+
+/** A container's attachment to a network on another node. */
+export interface RemoteEndpoint {
+  readonly node: string;
+  readonly id: string;
+  readonly containerId: string;
+  /** The container's. */
+  readonly name: string;
+  /** What its neighbours may ask for it by: its name, its aliases, its Compose service. */
+  readonly names: readonly string[];
+  /** The network's name. */
+  readonly network: string;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  readonly mac: string;
+  /** An agreed number, 256…2^23-1. */
+  readonly identity: number;
+  readonly labels: IdentityLabels;
+}
+
+/** What this node knows of the others. */
+export interface Cluster {
+  readonly kind: ClusterKind;
+  /** This node's slices; null: none of that family is its own (yet). */
+  readonly ipv4: Cidr | null;
+  readonly ipv6: Cidr | null;
+  /** The other nodes, by name. */
+  readonly nodes: ReadonlyMap<string, ClusterNode>;
+  /** By `NODE/ID`. */
+  readonly endpoints: ReadonlyMap<string, RemoteEndpoint>;
+  /** Agreed numbers by identity key. */
+  readonly numbers: ReadonlyMap<string, number>;
+}
+
+export const noCluster: Cluster = { kind: "alone", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map() };
+
+/** An identity number must fit the 24 bits of a tunnel's key; from the half on they are a node's own, of which nobody else is told. */
+export const firstProvisional = 1 << 23;
+
+/** What this node has to tell. */
+export interface OwnRecords {
+  /** Of endpoints whose labels are known. `identity` may still be provisional. */
+  readonly endpoints: readonly RemoteEndpoint[];
+  /** Identity keys that need an agreed number. */
+  readonly unnumbered: readonly string[];
+  /** Names of containers that this node's policies refer to, sorted. */
+  readonly names: readonly string[];
+}
+
+// ---- For the datapath.
+
+export interface NodePlan {
+  /** 1…1023, this node's own number for the other one; kept as long as it is known. */
+  readonly number: number;
+  readonly name: string;
+  readonly addresses: readonly Ip[];
+  readonly slices: readonly Cidr[];
+  /** Smallest MTU of its uplinks. */
+  readonly mtu: number;
+}
+
+export interface RemotePlan {
+  readonly node: number;
+  readonly identity: number;
+  /** This node's number of the network with that name; 0: it has none. */
+  readonly network: number;
+}
+
+/** Everything that the datapath has to know of other nodes, whole: it finds out itself what changed. */
+export interface ClusterPlan {
+  readonly kind: ClusterKind;
+  readonly nodes: readonly NodePlan[];
+  /** Containers on other nodes, by address. */
+  readonly remotes: ReadonlyMap<Ip, RemotePlan>;
+  /** All addresses that the installation hands out: what nobody has there goes nowhere. */
+  readonly pools: readonly Cidr[];
+  /** What containers on a network may ask for and Docker here does not know: `NUMBER/name` (small letters) → addresses. */
+  readonly names: ReadonlyMap<string, readonly Ip[]>;
+}

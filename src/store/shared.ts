@@ -1,0 +1,35 @@
+// What nodes share: text values under text keys, of which each node writes its own. One interface for every kind of server, and for none.
+import type { StoreHealth } from "./types.ts";
+
+export interface SharedChange {
+  readonly key: string;
+  /** undefined: the key goes; removing what is not there is no error. */
+  readonly value: string | undefined;
+  /** The key goes by itself when this node has been silent for the store's time to live. Default false. */
+  readonly leased?: boolean;
+}
+
+export type SharedEvent =
+  /** Everything under the prefix, as of one moment: first of all, and again after a gap in what was heard. */
+  | { readonly kind: "snapshot"; readonly entries: ReadonlyMap<string, string> }
+  | { readonly kind: "changes"; readonly changes: readonly { readonly key: string; readonly value: string | undefined }[] }
+  /** The store is not heard any more; a snapshot follows when it is again. */
+  | { readonly kind: "lost"; readonly why: string };
+
+/** Every method's failure is a HawserError STORE that names the server; none waits longer than the store's own limit of a few seconds. */
+export interface SharedStore extends AsyncDisposable {
+  /** Of one moment. */
+  list(prefix: string, signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** Writes the value unless the key is there. @returns the value that stands, the given one or another's. */
+  claim(key: string, value: string, options?: { readonly leased?: boolean; readonly signal?: AbortSignal }): Promise<string>;
+  /** In order; each batch of a hundred is all or nothing. */
+  write(changes: readonly SharedChange[], signal?: AbortSignal): Promise<void>;
+  /** Goes on until the signal aborts; a server that is away is waited for. */
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent>;
+  /**
+   * Calls back when what was written `leased` is gone from the store though this node lives (it was away too long, or the server lost its data):
+   * it must be written again.
+   */
+  onLeaseLost(listener: () => void): Disposable;
+  health(): StoreHealth;
+}
