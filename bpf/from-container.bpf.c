@@ -5,7 +5,7 @@
  *   frame ▸ endpoint by device ▸ MAC ▸ ARP answered
  *         ▸ parse ▸ source address ▸ ND answered ▸ fragments
  *         ▸ conntrack ─ known, and judged by the policy in force ─┐
- *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ world
+ *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ node │ world
  *         ▸ to a group ▸ policy ▸ copies to the containers of its network
  */
 #include "lib/arp.h"
@@ -69,7 +69,7 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	} else {
 		error = judge_known(skb, scratch, JUDGE_SENDER);
 		if (!error)
-			error = deliver_find_way(skb, scratch);
+			error = deliver_find_way(skb, scratch, ep);
 	}
 	if (error == ROUTE_REFUSED) {
 		scratch->judgement.verdict = 0; /* goes no further: nothing to tell of */

@@ -4,7 +4,7 @@
  *
  *   frame ▸ parse ▸ martians ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
- *                                  └ straight to a container ▸ dropped
+ *                                  └ straight to a container ▸ dropped, but with native routing from another node's
  *                                  └ anything else: the host's own, untouched
  *
  * A later fragment that overtakes its first passes to the host as what it seems, and a copy of it is kept (lib/held.h).
@@ -49,6 +49,25 @@ static __always_inline bool is_no_client(struct __sk_buff *skb, const struct pac
 	       !route_leads_out(skb, p->family, &p->flow.daddr, addr);
 }
 
+/* Native routing: a container here, asked for by a container or the stack of another node that the way back leads to. */
+static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch *scratch)
+{
+	const struct packet *p = &scratch->packet;
+	const struct hw_endpoint *ep = endpoints_by_address(&p->flow.daddr);
+	const struct hw_remote *remote = nodes_remote(&p->flow.saddr);
+	struct ct_route *route = &scratch->route;
+
+	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) ||
+	    !route_leads_out(skb, p->family, &p->flow.daddr, &p->flow.saddr))
+		return -HW_DROP_DIRECT_ACCESS;
+	if (ep->flags & HW_NETWORK_INTERNAL && !(remote && remote->network == ep->network))
+		return -HW_DROP_INTERNAL_NETWORK;
+	ct_prepare(p, route, ep->network);
+	route->flags = HW_CT_FROM_UPLINK;
+	route->answer_flags = HW_CT_TO_UPLINK;
+	return judge_flow(skb, JUDGE_NEITHER);
+}
+
 /* A first packet: 0 to be opened by the route, HW_PASS, or a negated drop reason. */
 static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
@@ -60,6 +79,8 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
+	if (hw_config.native && is_ours(&p->flow.daddr))
+		return open_from_node(skb, scratch);
 	host = hostaddrs_find(&p->flow.daddr);
 	if (!host)
 		return leave(p);
@@ -101,6 +122,9 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	if (p->kind == PACKET_ND || ip_is_multicast(&p->flow.daddr))
 		return HW_PASS;
 	if (p->kind == PACKET_OTHER)
+		return leave(p);
+	/* To the tunnel's end, which is this host's stack: what is inside is judged there. */
+	if (hw_config.tunnel_ifindex && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port)
 		return leave(p);
 	if (!fragments_follow(p)) {
 		held_keep(skb);

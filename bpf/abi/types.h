@@ -109,6 +109,7 @@ struct hw_slice {
 /* Tunnel keys (24 bits) with a meaning of their own; from 256 on they are identities, or networks' keys. */
 enum hw_tunnel_key {
 	HW_TUNNEL_HOST = 1,	/* a node's own stack sends */
+	HW_TUNNEL_INTERNAL = 0x800000,	/* in a network's key: it is internal; agreed identities are below it */
 };
 
 /*
@@ -159,6 +160,7 @@ enum hw_ct_flags {
 	HW_CT_FROM_UPLINK = 128,	/* this direction arrives from the world, and from nowhere else */
 	HW_CT_TO_NODE = 256,	/* this direction leaves by the tunnel for another node */
 	HW_CT_FROM_NODE = 512,	/* this direction arrives by the tunnel, and from nowhere else */
+	HW_CT_SAME_NETWORK = 1024,	/* a static peer's container said to be on the network of ours */
 };
 
 /* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */

@@ -184,7 +184,7 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 {
 	struct ct_state *state = ct_lookup(&p->flow, p->family, &route->to);
 
-	if (!state || ct_is_dead(state->expires) || (state->flags & HW_CT_FROM_UPLINK) != from)
+	if (!state || ct_is_dead(state->expires) || (state->flags & (HW_CT_FROM_UPLINK | HW_CT_FROM_NODE)) != from)
 		return false;
 	if (p->kind != PACKET_ICMP_ERROR) {
 		/* Who answers does not open: this is a connection of its own, and no flow that still waits may catch it. */
@@ -193,7 +193,7 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 				ct_forget(p, &route->to);
 			return false;
 		}
-		if (from && (state->flags & (HW_CT_REPLY | HW_CT_SEEN)) == HW_CT_REPLY &&
+		if (from == HW_CT_FROM_UPLINK && (state->flags & (HW_CT_REPLY | HW_CT_SEEN)) == HW_CT_REPLY &&
 		    shadow_is_service(skb, p->family, &p->flow)) {
 			ct_forget(p, &route->to);
 			return false;

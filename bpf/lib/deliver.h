@@ -4,6 +4,7 @@
  *
  *   to a container   ▸ its MAC, redirect_peer into its namespace
  *   to the host      ▸ hwhost's ingress
+ *   to another node  ▸ lib/overlay.h, or by its route as to the world
  *   to the world     ▸ lib/route.h
  */
 #pragma once
@@ -12,6 +13,7 @@
 #include "lib/endpoints.h"
 #include "lib/eth.h"
 #include "lib/nat.h"
+#include "lib/overlay.h"
 #include "lib/route.h"
 #include "lib/scratch.h"
 
@@ -30,15 +32,17 @@ static __always_inline int deliver_endpoint(struct __sk_buff *skb, const struct 
 
 /*
  * The next hop of a known flow, if it goes to the world: ROUTE_*, or a negated drop reason. That of an answer is looked up as for the
- * host's own packets, that of a container's own flow as for the container's, as policy routing would have it.
+ * host's own packets, that of a container's own flow as for the container's, as policy routing would have it. `ep`: who sends.
  */
-static __always_inline int deliver_find_way(struct __sk_buff *skb, struct scratch *scratch)
+static __always_inline int deliver_find_way(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
 {
 	const struct packet *p = &scratch->packet;
 	const struct ct_route *route = &scratch->route;
 	const struct hw_ip *saddr = route->flags & HW_CT_REPLY ? &route->to.saddr : &p->flow.saddr;
 	const struct hw_uplink *uplink;
 
+	if (route->flags & HW_CT_TO_NODE)
+		return overlay_find(p, ep, &route->to.daddr, &scratch->hop);
 	if (!(route->flags & HW_CT_TO_UPLINK))
 		return ROUTE_FOUND;
 	return route_find(skb, p, saddr, &route->to.daddr, &scratch->hop, &uplink);
@@ -52,7 +56,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 	const struct hw_endpoint *ep = NULL;
 	int error = 0;
 
-	if (!(route->flags & (HW_CT_TO_UPLINK | HW_CT_TO_HOST))) {
+	if (!(route->flags & (HW_CT_TO_UPLINK | HW_CT_TO_HOST | HW_CT_TO_NODE))) {
 		ep = endpoints_by_address(&route->to.daddr);
 		/* Somebody else's veth is not ours to write to. */
 		if (!ep || ep->flags & HW_NETWORK_GUEST)
@@ -66,5 +70,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 		return error;
 	if (ep)
 		return deliver_endpoint(skb, ep);
+	if (route->flags & HW_CT_TO_NODE)
+		return overlay_send(skb, &scratch->hop);
 	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();
 }

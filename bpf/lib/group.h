@@ -91,10 +91,11 @@ static __always_inline int group_may_send(struct scratch *scratch, const struct 
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;
-	struct judge_end from = { .ep = ep }, to = { 0 };
+	struct judge_end from = { .ep = ep, .identity = ep->identity, .network = ep->network }, to = { 0 };
 	int error = judge_ask(facts, policy_revision(), &from, &p->source, &to, &p->flow.daddr, p->flow.proto, group_port(p));
 
-	judge_identify(facts, ep, NULL);
+	facts->source_identity = ep->identity;
+	facts->destination_identity = 0;
 	if (error)
 		return error;
 	if (from.said.verdict == HW_POLICY_NONE)
@@ -111,7 +112,7 @@ static __always_inline bool group_may_hear(struct scratch *scratch, const struct
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;
-	struct judge_end from = { .ep = sender, .class.class = scratch->sender_class }, to = { .ep = ep };
+	struct judge_end from = { .ep = sender, .class.class = scratch->sender_class }, to = { .ep = ep, .identity = ep->identity };
 	__u32 slot = facts->revision & 1;
 
 	if (!ep->identity && !hw_config.unidentified_allow)

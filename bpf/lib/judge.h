@@ -18,11 +18,16 @@
 
 #include "lib/ct.h"
 #include "lib/endpoints.h"
+#include "lib/hostaddrs.h"
+#include "lib/overlay.h"
 #include "lib/policy.h"
 #include "lib/scratch.h"
 
 struct judge_end {
-	const struct hw_endpoint *ep; /* NULL: no container */
+	const struct hw_endpoint *ep; /* NULL: no container here */
+	__u32 kind;		      /* enum far_kind */
+	__u32 identity;		      /* of a container, wherever it is */
+	__u32 network;		      /* its; 0: none that is here */
 	struct hw_policy_class class;
 	struct hw_policy_entry said; /* what the rules of this end say of the other */
 };
@@ -32,13 +37,26 @@ static __always_inline int judge_classify(__u32 slot, struct judge_end *end, con
 	struct hw_policy_prefix prefix = { .length = 128, .addr = *addr };
 	const struct hw_policy_class *class;
 
-	if (!end->ep)
+	if (!end->ep && end->kind != FAR_REMOTE)
 		return policy_prefix(slot, &prefix, &end->class.class);
-	class = policy_class(slot, end->ep->identity);
+	class = policy_class(slot, end->identity);
 	if (class)
 		end->class = *class;
 	/* Who is not identified may have no class: then no rule is for it, and only what is said of everyone is said of it. */
-	return class || !end->ep->identity ? 0 : -HW_DROP_POLICY_MISSING;
+	return class || !end->identity ? 0 : -HW_DROP_POLICY_MISSING;
+}
+
+static __always_inline bool judge_is_container(const struct judge_end *end)
+{
+	return end->ep ? true : end->kind == FAR_REMOTE || end->kind == FAR_STRANGER;
+}
+
+/* Whether a flow stays within one network. Where only the other node can know, it is left to that node. */
+static __always_inline bool judge_is_within(const struct judge_end *from, const struct judge_end *to, __u16 flags)
+{
+	if (from->kind == FAR_STRANGER)
+		return flags & HW_CT_SAME_NETWORK;
+	return to->kind == FAR_STRANGER || from->network == to->network;
 }
 
 /* What the rules of `subject` say, if it has any. */
@@ -62,8 +80,9 @@ static __always_inline int judge_refuse(struct judgement *facts, __u32 direction
 
 /* What happens where rules are silent at one end or at both. 0, or a negated drop reason. */
 static __always_inline int judge_by_default(struct judgement *facts, const struct judge_end *from, const struct judge_end *to,
-					    bool published, bool from_uplink)
+					    bool published, __u16 flags, bool from_uplink)
 {
+	__u16 ours = (from->ep ? from->ep->flags : 0) | (to->ep ? to->ep->flags : 0);
 	bool out_silent = from->ep && !from->said.verdict, in_silent = to->ep && !to->said.verdict;
 
 	if (out_silent && from->class.flags & HW_POLICY_DENY_OUT)
@@ -76,12 +95,12 @@ static __always_inline int judge_by_default(struct judgement *facts, const struc
 			return judge_refuse(facts, HW_POLICY_IN, 0, HW_DROP_POLICY_PUBLISHED);
 		return 0;
 	}
-	if (!from->ep || !to->ep || !(out_silent || in_silent) || (from->ep->flags | to->ep->flags) & HW_NETWORK_GUEST)
+	if (!judge_is_container(from) || !judge_is_container(to) || !(out_silent || in_silent) || ours & HW_NETWORK_GUEST)
 		return 0;
-	if (from->ep->network != to->ep->network) {
+	if (!judge_is_within(from, to, flags)) {
 		if (!hw_config.between_networks)
 			return judge_refuse(facts, out_silent ? HW_POLICY_OUT : HW_POLICY_IN, 0, HW_DROP_NETWORK_ISOLATED);
-	} else if (from->ep->flags & HW_NETWORK_NO_ICC && from->ep->ifindex != to->ep->ifindex) {
+	} else if (ours & HW_NETWORK_NO_ICC && from->ep != to->ep) {
 		return judge_refuse(facts, out_silent ? HW_POLICY_OUT : HW_POLICY_IN, 0, HW_DROP_ICC_DISABLED);
 	}
 	return 0;
@@ -145,17 +164,69 @@ static __always_inline bool judge_is_unidentified(const struct hw_endpoint *ep)
 static __always_inline bool judge_misses(const struct ct_route *route, const struct hw_endpoint *sender,
 					 const struct hw_endpoint *receiver)
 {
-	if (receiver)
+	if (receiver || route->flags & HW_CT_TO_NODE)
 		return false;
-	return !sender || !((route->flags & (HW_CT_TO_HOST | HW_CT_TO_UPLINK)) || (sender->flags & HW_NETWORK_GUEST));
+	if (!sender)
+		return !(route->flags & HW_CT_FROM_NODE && route->flags & HW_CT_TO_HOST);
+	return !((route->flags & (HW_CT_TO_HOST | HW_CT_TO_UPLINK)) || (sender->flags & HW_NETWORK_GUEST));
+}
+
+/* Finds out who has scratch->far[place].address. Not static, so that the verifier walks it once. */
+__noinline int judge_find_afar(struct __sk_buff *skb, __u32 place)
+{
+	struct scratch *scratch = scratch_same();
+	const struct hw_remote *remote;
+	struct far_end *far;
+	const __u32 *slice;
+
+	if (!scratch || !skb)
+		return 0;
+	far = &scratch->far[place & 1];
+	remote = nodes_remote(&far->address);
+	if (remote) {
+		far->kind = FAR_REMOTE;
+		far->identity = remote->identity;
+		far->network = remote->network;
+		return 0;
+	}
+	slice = nodes_slice(&far->address);
+	if (!slice)
+		far->kind = FAR_ADDRESS;
+	else if (overlay_is_stranger(&far->address))
+		far->kind = FAR_STRANGER;
+	else
+		far->kind = hostaddrs_find(&far->address) ? FAR_ADDRESS : FAR_MISSING;
+	return 0;
+}
+
+/* Who an end is, wherever it is. False: the address is of the pool, and nobody is known to have it. */
+static __always_inline bool judge_know(struct __sk_buff *skb, struct scratch *scratch, struct judge_end *end, const struct hw_ip *addr,
+				       __u32 place)
+{
+	struct far_end *far = &scratch->far[place];
+
+	if (end->ep) {
+		end->identity = end->ep->identity;
+		end->network = end->ep->network;
+		return true;
+	}
+	if (!hw_config.tunnel_port)
+		return true;
+	far->address = *addr;
+	judge_find_afar(skb, place);
+	end->kind = far->kind;
+	if (end->kind == FAR_REMOTE) {
+		end->identity = far->identity;
+		end->network = far->network;
+	}
+	return end->kind != FAR_MISSING;
 }
 
 /* Of the packet, which may be an answer: who sends it, and who gets it. */
-static __always_inline void judge_identify(struct judgement *facts, const struct hw_endpoint *sender,
-					   const struct hw_endpoint *receiver)
+static __always_inline void judge_identify(struct judgement *facts, const struct judge_end *sender, const struct judge_end *receiver)
 {
-	facts->source_identity = sender ? sender->identity : 0;
-	facts->destination_identity = receiver ? receiver->identity : 0;
+	facts->source_identity = sender->identity;
+	facts->destination_identity = receiver->identity;
 }
 
 /* Whose end of the packet is the endpoint of the device that the program sits on. */
@@ -165,7 +236,7 @@ enum judge_own {
 	JUDGE_RECEIVER = 2,
 };
 
-static __always_inline int judge_scratch(struct scratch *scratch, const struct hw_endpoint *ep, __u32 own, __u32 revision)
+static __always_inline int judge_scratch(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep, __u32 own, __u32 revision)
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;
@@ -178,7 +249,6 @@ static __always_inline int judge_scratch(struct scratch *scratch, const struct h
 	__be16 dport;
 	int error;
 
-	judge_identify(facts, sender, receiver);
 	if (judge_misses(route, sender, receiver))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	if (reply) {
@@ -201,6 +271,9 @@ static __always_inline int judge_scratch(struct scratch *scratch, const struct h
 		facts->backend = *daddr;
 		facts->backend_port = dport;
 	}
+	if (!judge_know(skb, scratch, &from, saddr, 0) || !judge_know(skb, scratch, &to, daddr, 1))
+		return -HW_DROP_NO_SUCH_ADDRESS;
+	judge_identify(facts, reply ? &to : &from, reply ? &from : &to);
 	error = judge_ask(facts, revision, &from, saddr, &to, daddr, p->flow.proto, judge_port(p, dport));
 	if (error)
 		return error;
@@ -212,7 +285,7 @@ static __always_inline int judge_scratch(struct scratch *scratch, const struct h
 	facts->verdict =
 		from.said.verdict == HW_POLICY_AUDIT || to.said.verdict == HW_POLICY_AUDIT ? HW_EVENT_AUDIT : HW_EVENT_FORWARDED;
 	route->policy = revision;
-	return judge_by_default(facts, &from, &to, published, from_uplink);
+	return judge_by_default(facts, &from, &to, published, route->flags, from_uplink);
 }
 
 /*
@@ -233,7 +306,7 @@ __noinline int judge_flow(struct __sk_buff *skb, __u32 own)
 		if (!ep)
 			return -HW_DROP_UNKNOWN_ENDPOINT;
 	}
-	return judge_scratch(scratch, ep, own, revision);
+	return judge_scratch(skb, scratch, ep, own, revision);
 }
 
 /*
@@ -257,7 +330,9 @@ __noinline int judge_icmp_error(struct __sk_buff *skb, __u32 own)
 	if (own != JUDGE_NEITHER)
 		from.ep = own == JUDGE_SENDER ? endpoints_by_ifindex(skb->ifindex) : endpoints_by_address(&p->source);
 	to.ep = own == JUDGE_RECEIVER ? endpoints_by_ifindex(skb->ifindex) : endpoints_by_address(daddr);
-	judge_identify(&scratch->judgement, from.ep, to.ep);
+	if (!judge_know(skb, scratch, &from, &p->source, 0) || !judge_know(skb, scratch, &to, daddr, 1))
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	judge_identify(&scratch->judgement, &from, &to);
 	error = judge_ask(&scratch->judgement, policy_revision(), &from, &p->source, &to, daddr,
 			  p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, bpf_htons((__u16)p->icmp_type << 8 | p->icmp_code));
 	if (from.said.wide)

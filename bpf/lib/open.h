@@ -18,6 +18,7 @@
 #include "lib/hostaddrs.h"
 #include "lib/judge.h"
 #include "lib/networks.h"
+#include "lib/nodes.h"
 #include "lib/scratch.h"
 
 /* To a published port's backend; the client's address stays, but for a client that is the backend. */
@@ -56,7 +57,7 @@ static __always_inline const struct hw_backend *open_find_published(const struct
 static __always_inline bool open_is_tunnel(const struct packet *p)
 {
 	return p->flow.proto == IPPROTO_UDP &&
-	       (p->flow.dport == bpf_htons(8472) || p->flow.dport == bpf_htons(4789) || p->flow.dport == bpf_htons(6081));
+	       (p->flow.dport == hw_config.tunnel_port || p->flow.dport == bpf_htons(8472) || p->flow.dport == bpf_htons(4789) || p->flow.dport == bpf_htons(6081));
 }
 
 static __always_inline int open_to_host(const struct packet *p, const struct hw_endpoint *ep, const struct hw_host_address *host,
@@ -85,6 +86,24 @@ static __always_inline int open_to_peer(const struct hw_endpoint *ep, const stru
 	if (peer->flags & HW_NETWORK_GUEST)
 		return -HW_DROP_NOT_AN_UPLINK;
 	return peer->network != ep->network && (peer->flags | ep->flags) & HW_NETWORK_INTERNAL ? -HW_DROP_INTERNAL_NETWORK : 0;
+}
+
+/* To a container on another node, as far as this node knows: that one judges what comes in. */
+static __always_inline int open_to_node(const struct packet *p, const struct hw_endpoint *ep, const struct far_end *far,
+					struct ct_route *route)
+{
+	if (ep->flags & HW_NETWORK_INTERNAL && far->kind == FAR_REMOTE && far->network != ep->network)
+		return -HW_DROP_INTERNAL_NETWORK;
+	if (open_is_tunnel(p))
+		return -HW_DROP_ENCAP_PROHIBITED;
+	if (hw_config.native) {
+		route->flags = HW_CT_TO_UPLINK;
+		route->answer_flags = HW_CT_FROM_UPLINK;
+		return 0;
+	}
+	route->flags = HW_CT_TO_NODE;
+	route->answer_flags = HW_CT_FROM_NODE;
+	return 0;
 }
 
 static __always_inline int open_leave(const struct packet *p, const struct hw_endpoint *ep, struct ct_route *route)
@@ -126,7 +145,9 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
 	const struct hw_host_address *host = NULL;
+	struct far_end *far = &scratch->far[1];
 	const struct hw_endpoint *peer;
+	__u32 afar = FAR_ADDRESS;
 	int error;
 
 	if (p->kind != PACKET_FLOW)
@@ -137,10 +158,22 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 	peer = endpoints_by_address(&p->flow.daddr);
 	if (!peer)
 		host = hostaddrs_find(&p->flow.daddr);
-	error = peer ? open_to_peer(ep, peer) : host ? open_to_host(p, ep, host, route) : open_leave(p, ep, route);
+	if (!peer && !host && hw_config.tunnel_port) {
+		far->address = p->flow.daddr;
+		judge_find_afar(skb, 1);
+		afar = far->kind;
+		if (afar == FAR_MISSING)
+			return -HW_DROP_NO_SUCH_NODE;
+	}
+	error = peer   ? open_to_peer(ep, peer)
+		: host ? open_to_host(p, ep, host, route)
+		: afar ? open_to_node(p, ep, far, route)
+		       : open_leave(p, ep, route);
 	if (!error)
 		error = judge_flow(skb, JUDGE_SENDER);
 	if (error || peer || host)
 		return error;
+	if (afar)
+		return deliver_find_way(skb, scratch, ep);
 	return open_to_world(skb, p, ep, route, &scratch->hop);
 }

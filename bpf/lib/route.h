@@ -29,6 +29,8 @@ struct route_hop {
 	struct bpf_redir_neigh neighbour;
 	__u32 ifindex;
 	__u32 mtu; /* of a refusal; 0: the hop limit was used up */
+	__u32 tunnel_key;    /* lib/overlay.h */
+	struct hw_ip tunnel; /* where it ends */
 };
 
 /* ROUTE_*, or a negated drop reason. `saddr` matters to policy routing only. */

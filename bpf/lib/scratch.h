@@ -10,6 +10,21 @@
 #include "lib/packet.h"
 #include "lib/route.h"
 
+/* An end of a flow that is no endpoint here (lib/judge.h). Plain numbers, so that no verifier follows pointers through a judgement. */
+enum far_kind {
+	FAR_ADDRESS = 0,  /* just an address */
+	FAR_REMOTE = 1,	  /* a container on another node */
+	FAR_STRANGER = 2, /* a container of a static peer: an address with a node */
+	FAR_MISSING = 3,  /* of the pool, and nobody's */
+};
+
+struct far_end {
+	struct hw_ip address; /* asked for */
+	__u32 kind;	      /* enum far_kind */
+	__u32 identity;
+	__u32 network; /* this node's number; 0: it has none of that name */
+};
+
 struct scratch {
 	struct packet packet;
 	struct judgement judgement;
@@ -17,6 +32,7 @@ struct scratch {
 	struct route_hop hop;
 	struct ct_state opening; /* lib/ctopen.h */
 	__u32 sender_class;	 /* lib/group.h */
+	struct far_end far[2];	 /* lib/judge.h */
 };
 
 struct {

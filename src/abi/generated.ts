@@ -14,6 +14,7 @@ export const CtFlags = {
   FROM_UPLINK: 128,
   TO_NODE: 256,
   FROM_NODE: 512,
+  SAME_NETWORK: 1024,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -27,6 +28,7 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   128: "FROM_UPLINK",
   256: "TO_NODE",
   512: "FROM_NODE",
+  1024: "SAME_NETWORK",
 };
 
 export const Direction = {
@@ -231,10 +233,12 @@ export const policyVerdictNames: Readonly<Record<number, PolicyVerdictName>> = {
 
 export const TunnelKey = {
   HOST: 1,
+  INTERNAL: 8388608,
 } as const;
 export type TunnelKeyName = keyof typeof TunnelKey;
 export const tunnelKeyNames: Readonly<Record<number, TunnelKeyName>> = {
   1: "HOST",
+  8388608: "INTERNAL",
 };
 
 export interface Backend {

@@ -7,7 +7,7 @@ import type { ApiCommands } from "../api/server.ts";
 import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
-import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import type { AdoptReport, Datapath, Routing } from "../datapath/types.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createContainerdDoor } from "../containerd/door.ts";
 import type { ContainerdDoor } from "../containerd/door.ts";
@@ -145,7 +145,7 @@ async function buildDatapath(config: Config, store: Store, kernel: Kernel, log: 
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
-    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, ipv6: config.pool.ipv6 !== null,
+    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing: routingOf(config), ipv6: config.pool.ipv6 !== null,
     betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
     untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
@@ -236,6 +236,12 @@ function poolOf({ pool }: Config): PoolConfig {
     ipv4: networkOf(parseCidr(pool.ipv4)), ipv4NodePrefix: pool.ipv4NodePrefix,
     ipv6: pool.ipv6 === null ? null : networkOf(parseCidr(pool.ipv6)), ipv6NodePrefix: pool.ipv6NodePrefix,
   };
+}
+
+/** null: this node is alone. */
+function routingOf({ routing, store, peers }: Config): Routing | null {
+  if (store.kind === "embedded" && peers.length === 0) return null;
+  return { mode: routing.mode, encapsulation: routing.encapsulation, port: routing.port };
 }
 
 function nameOf(config: Config): string {

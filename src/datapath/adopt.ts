@@ -10,6 +10,7 @@ import type { Host } from "./host.ts";
 import { hostDevice } from "./host-device.ts";
 import type { LinkPin } from "./pins.ts";
 import { isGuestPin, sweepUnclaimed } from "./sweep.ts";
+import { tunnelDevice } from "./tunnel.ts";
 import type { AdoptReport, SweepReport } from "./types.ts";
 
 export interface AdoptContext {
@@ -56,7 +57,7 @@ export async function adopt(context: AdoptContext, steps: readonly Step[], uncla
 
 /** Whoever is known is judged, so the policy goes first. */
 function inOrder(steps: readonly Step[]): Step[] {
-  const rank = (step: Step): number => (step.kind === "policy" ? 0 : step.kind === "attach" ? 2 : 1);
+  const rank = (step: Step): number => (step.kind === "policy" ? 0 : step.kind === "attach" ? 3 : step.kind === "cluster" ? 2 : 1);
   return steps.toSorted((a, b) => rank(a) - rank(b));
 }
 
@@ -86,7 +87,7 @@ function withoutMissing(steps: readonly Step[], missing: ReadonlySet<string>): S
 
 function keepsPin(pin: LinkPin, claims: Claims, existing: ReadonlySet<string>, context: AdoptContext): boolean {
   if (pin.device.startsWith("/")) return pin.device === context.cgroup;
-  if (pin.device === hostDevice) return existing.has(hostDevice);
+  if (pin.device === hostDevice || pin.device === tunnelDevice) return existing.has(pin.device);
   if (pin.program === "netdev") return context.uplinks.includes(pin.device);
   return isGuestPin(pin) ? claims.guests.has(pin.device) : claims.interfaces.has(pin.device);
 }

@@ -4,6 +4,7 @@ import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
+import { createCluster } from "./cluster.ts";
 import { createConntrack } from "./conntrack.ts";
 import { readCounters } from "./counters.ts";
 import { createDoers } from "./doers.ts";
@@ -21,6 +22,7 @@ import { createPolicy } from "./policy.ts";
 import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
+import { ensureTunnel, tunnelDevice } from "./tunnel.ts";
 import { watchHost } from "./watch.ts";
 import type { Datapath, DatapathOptions } from "./types.ts";
 
@@ -38,7 +40,8 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   kernel.mountBpffs(mountPointOf(bpffs));
   const features = probeFeatures(kernel);
   const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
-  const config = configOf(options, features, hostLink);
+  const tunnel = await tunnelOf(options);
+  const config = configOf(options, features, hostLink, tunnel);
   const loaded = stack.use(await loadPrograms(kernel, options, config, log));
 
   const attachments = createAttachments(kernel, bpffs, features.tcx, loaded.programs);
@@ -47,6 +50,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const policy = stack.use(createPolicy(kernel, loaded.maps));
   const host: Host = {
     netlink, tables, attachments, conntrack, policy,
+    cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing }),
     mac: options.nodeMac,
     hostIndex: hostLink.index,
     networks: new Map(),
@@ -56,6 +60,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const cgroup = options.cgroup === "auto" ? cgroupRoot() : options.cgroup;
   const attachFixed = (): void => {
     attachments.attach("from_host", hostDevice, hostLink.index, "egress");
+    if (tunnel !== undefined) attachments.attach("from_overlay", tunnelDevice, tunnel.index, "ingress");
     for (const program of loaded.cgroupPrograms) attachments.attachCgroup(program.name, cgroup, program.hook);
   };
   attachFixed();
@@ -73,6 +78,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     kernel.mountBpffs(mountPointOf(bpffs));
     loaded.pinAgain();
     await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6, hostLink.index);
+    await tunnelOf(options, tunnel?.index);
     attachFixed();
     await sync.runAfresh();
   };
@@ -106,7 +112,14 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   };
 }
 
-export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo): Config {
+/** The overlay's device; undefined: there is no overlay, and none is left. */
+async function tunnelOf({ netlink, routing, nodeMac }: DatapathOptions, index?: number): Promise<LinkInfo | undefined> {
+  if (routing?.mode === "overlay") return ensureTunnel(netlink, routing, nodeMac, index);
+  await netlink.deleteLink(tunnelDevice);
+  return undefined;
+}
+
+export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo, tunnel?: LinkInfo): Config {
   const ports = ephemeralPorts();
   return {
     hostIfindex: hostLink.index,
@@ -122,9 +135,9 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     publishedDeny: options.published ? 0 : 1,
     unidentifiedAllow: options.untilIdentified ? 1 : 0,
     mark: randomInt(1, 2 ** 32),
-    tunnelIfindex: 0,
-    tunnelPort: 0,
-    native: 0,
+    tunnelIfindex: tunnel?.index ?? 0,
+    tunnelPort: options.routing?.port ?? 0,
+    native: options.routing?.mode === "native" ? 1 : 0,
   };
 }
 

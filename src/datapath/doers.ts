@@ -3,7 +3,6 @@ import type { Doers } from "../network/types.ts";
 import { attachCable, detachCable } from "./attach.ts";
 import { makeCable, removeCable } from "./cable.ts";
 import { claimPort } from "./claim-port.ts";
-import { installCluster } from "./cluster.ts";
 import { publishEndpoint, withdrawEndpoint } from "./endpoint.ts";
 import { publishGuest, removeGuest } from "./guest.ts";
 import type { Host } from "./host.ts";
@@ -24,8 +23,8 @@ export function createDoers(host: Host): Doers {
       undo: async ({ before }) => (before === null ? undefined : host.policy.install(before)),
     },
     cluster: {
-      do: (step) => installCluster(host, step.cluster),
-      undo: async ({ before }) => (before === null ? undefined : installCluster(host, before)),
+      do: (step) => host.cluster.install(step.cluster),
+      undo: async ({ before }) => (before === null ? undefined : host.cluster.install(before)),
     },
     guest: {
       do: (step) => publishGuest(host, step.guest),

@@ -30,7 +30,7 @@ export interface HostSync {
 }
 
 export function createHostSync(host: Host, devices: "auto" | readonly string[], log: Log): HostSync {
-  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [] };
+  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
   let cables: ReadonlySet<string> = new Set();
@@ -52,6 +52,7 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     if (hasHostDevice) await restoreNetworks(host, reading, log);
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);
+    await host.cluster.hostChanged(reading, facts);
     return facts;
   };
 

@@ -4,6 +4,7 @@ import type { NetworkPlan } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Mac } from "../std/ip.ts";
 import type { Attachments } from "./attachments.ts";
+import type { ClusterParts } from "./cluster.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
@@ -14,6 +15,7 @@ export interface Host {
   readonly attachments: Attachments;
   readonly conntrack: Conntrack;
   readonly policy: Policy;
+  readonly cluster: ClusterParts;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;
   /** ifindex of hwhost. */
@@ -30,9 +32,9 @@ export async function requireLink(netlink: Netlink, name: string): Promise<LinkI
   return link;
 }
 
-/** Devices that we make: hwhost, its peer, and both ends of cables. */
+/** Devices that we make: hwhost, its peer, the tunnel, and both ends of cables. */
 export function isOurDevice(name: string): boolean {
-  return /^hw(host|net|[0-9a-f]{11}c?)$/.test(name);
+  return /^hw(host|net|tun|[0-9a-f]{11}c?)$/.test(name);
 }
 
 /** Host ends of cables only. */

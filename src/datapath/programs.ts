@@ -7,7 +7,7 @@ import type { CgroupHook, Kernel, KernelMap, KernelProgram, MapInfo } from "../k
 import type { Log } from "../std/log.ts";
 import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
 
-export const objectNames = ["from-container", "to-container", "from-guest", "to-guest", "from-host", "netdev", "sock-lb"] as const;
+export const objectNames = ["from-container", "to-container", "from-guest", "to-guest", "from-host", "netdev", "from-overlay", "sock-lb"] as const;
 
 export interface LoadedPrograms extends Disposable {
   /** By function name. */

@@ -9,6 +9,7 @@ import type { Claims } from "./claims.ts";
 import { createConntrack } from "./conntrack.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { guestPrograms, isGuest } from "./guest.ts";
+import { routeProtocol } from "./cluster.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
@@ -17,6 +18,7 @@ import { backendOf, sameBackend } from "./port.ts";
 import { shapeDifference } from "./programs.ts";
 import { openTables, tableNames } from "./tables.ts";
 import type { Tables } from "./tables.ts";
+import { tunnelDevice } from "./tunnel.ts";
 import type { SweepReport } from "./types.ts";
 
 export interface SweepContext {
@@ -74,7 +76,8 @@ async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   for (const link of links.filter((one) => !isOurDevice(one.name))) {
     for (const hook of ["ingress", "egress"] as const) detachFilter(context.kernel, link.index, hook);
   }
-  const ours = links.filter((link) => link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice));
+  const ours = links.filter((link) => (link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice)) || (link.name === tunnelDevice && link.tunnelPort !== null));
+  for (const route of await context.netlink.routes()) if (route.protocol === routeProtocol && route.table === mainTable) await context.netlink.deleteRoute(route);
   const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
   const entries: Record<string, number> = {};
   for (const name of listMapPins(context.bpffs)) {
@@ -140,7 +143,8 @@ async function sweepHostDevice(netlink: Netlink, index: number | undefined, clai
   if (index === undefined) return [];
   const removed = new Set<string>();
   for (const route of await netlink.routes()) {
-    if (route.index !== index || route.type !== 1 || route.table !== mainTable) continue;
+    // The way to other nodes is made with the plan of them, which nobody here knows.
+    if (route.index !== index || route.type !== 1 || route.table !== mainTable || route.protocol === routeProtocol) continue;
     const destination = parseCidr(route.destination);
     if (claims.subnets.has(destination) || claims.gatewayPrefixes.has(destination)) continue;
     if (await netlink.deleteRoute({ destination, index })) removed.add(destination);

@@ -1,10 +1,11 @@
 // Our maps as typed tables: the codecs come from the compiled objects.
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
-import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Network, Uplink } from "../abi/generated.ts";
+import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Network, Node, Remote, Slice, Uplink } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
-import type { Ip } from "../std/ip.ts";
+import { addressOf, cidrOf, familyOf, lengthOf } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 
 export interface Table<K, V> {
   readonly map: KernelMap;
@@ -24,13 +25,21 @@ export interface Tables {
   readonly hostAddresses: Table<Ip, HostAddress>;
   readonly uplinks: Table<number, Uplink>;
   readonly frontends: Table<FrontendKey, Backend>;
+  /** Other nodes by number. */
+  readonly nodes: Table<number, Node>;
+  /** Underlay address → node. */
+  readonly peers: Table<Ip, number>;
+  readonly remotes: Table<Ip, Remote>;
+  /** Value: node; 0: nobody's. */
+  readonly slices: Table<Cidr, number>;
   readonly flows4: Table<Ct4Key, Ct4>;
   readonly flows6: Table<Ct6Key, Ct6>;
 }
 
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
-  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_ct4", "hw_ct6",
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_nodes", "hw_peers",
+  "hw_remotes", "hw_slices", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -48,6 +57,10 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     hostAddresses: table(map("hw_host_addrs"), address(maps.hw_host_addrs.key), maps.hw_host_addrs.value),
     uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
     frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),
+    nodes: table(map("hw_nodes"), maps.hw_nodes.key, maps.hw_nodes.value),
+    peers: table(map("hw_peers"), address(maps.hw_peers.key), maps.hw_peers.value),
+    remotes: table(map("hw_remotes"), address(maps.hw_remotes.key), maps.hw_remotes.value),
+    slices: table(map("hw_slices"), prefix(maps.hw_slices.key), maps.hw_slices.value),
     flows4: table(map("hw_ct4"), maps.hw_ct4.key, maps.hw_ct4.value),
     flows6: table(map("hw_ct6"), maps.hw_ct6.key, maps.hw_ct6.value),
   };
@@ -64,6 +77,19 @@ function table<K, V>(map: KernelMap, key: Pick<Codec<K>, "encode" | "decode">, v
     delete: (wanted) => map.delete(key.encode(wanted)),
     *entries() {
       for (const [k, v] of map.entries()) yield [key.decode(k), value.decode(v)] as const;
+    },
+  };
+}
+
+/** IPv4 lies in ::ffff:0:0/96. */
+function prefix(codec: Codec<Slice>): Pick<Codec<Cidr>, "encode" | "decode"> {
+  const more = (address: Ip): number => (familyOf(address) === 4 ? 96 : 0);
+  return {
+    encode: (cidr) => codec.encode({ length: lengthOf(cidr) + more(addressOf(cidr)), addr: addressOf(cidr) }),
+    decode: (bytes) => {
+      const { length, addr } = codec.decode(bytes);
+      const address = addr ?? ("::" as Ip);
+      return cidrOf(address, length - more(address));
     },
   };
 }

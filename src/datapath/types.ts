@@ -3,8 +3,16 @@ import type { Kernel, Netlink } from "../kernel/types.ts";
 import type { Doers, Standing, Step } from "../network/types.ts";
 import type { PolicyTables, Rule } from "../policy/types.ts";
 import type { Clock } from "../std/clock.ts";
-import type { Cidr, Mac } from "../std/ip.ts";
+import type { Cidr, Ip, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
+
+/** How packets travel to other nodes. */
+export interface Routing {
+  readonly mode: "overlay" | "native";
+  readonly encapsulation: "vxlan" | "geneve";
+  /** UDP port of the tunnels, of this node and the others. */
+  readonly port: number;
+}
 
 export interface DatapathOptions {
   /** Our folder below a bpffs, `/sys/fs/bpf/hawser`; a bpffs is mounted there when there is none. */
@@ -13,6 +21,8 @@ export interface DatapathOptions {
   readonly objectDirectory: string;
   /** cgroup2 folder whose sockets are the host's own; "auto": the root of the cgroup2 mount. */
   readonly cgroup: string;
+  /** null: there are no other nodes. */
+  readonly routing: Routing | null;
   /** Uplinks; "auto": every Ethernet device with a default route. */
   readonly devices: "auto" | readonly string[];
   readonly ipv6: boolean;
@@ -39,6 +49,8 @@ export interface HostFacts {
   readonly uplinks: readonly string[];
   /** The uplinks' own subnets, sorted. */
   readonly lan: readonly Cidr[];
+  /** The address of each uplink and family that others know this node by, IPv4 first; by the uplinks' names. */
+  readonly nodeAddresses: readonly Ip[];
 }
 
 /** What was found on the host that nothing claims, and is gone now. */

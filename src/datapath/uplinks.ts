@@ -62,6 +62,7 @@ export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[])
     hostPrefixes: hostAddressesOf(reading),
     uplinks: uplinks.map((uplink) => uplink.name),
     lan: subnetsOn(reading, new Set(uplinks.map((uplink) => uplink.index))),
+    nodeAddresses: [...uplinks.map(({ ipv4 }) => ipv4), ...uplinks.map(({ ipv6 }) => ipv6)].filter((address) => address !== null),
   };
 }
 

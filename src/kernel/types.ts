@@ -141,6 +141,8 @@ export interface LinkInfo {
   readonly kind: string;
   /** ARPHRD_*, 1 = Ethernet, 772 = loopback. */
   readonly type: number;
+  /** UDP port of a VXLAN or Geneve device; null: none of them. */
+  readonly tunnelPort: number | null;
 }
 
 export interface AddressInfo {
@@ -159,6 +161,8 @@ export interface RouteInfo {
   readonly table: number;
   readonly type: number;
   readonly metric: number;
+  /** Who made it, RTPROT_* (/etc/iproute2/rt_protos). */
+  readonly protocol: number;
 }
 
 export interface Netlink extends Disposable {
@@ -170,6 +174,8 @@ export interface Netlink extends Disposable {
     /** The number that `name` shall have; refused when another device has it. */
     readonly index?: number;
   }): Promise<void>;
+  /** A device in collect-metadata mode. */
+  createTunnel(spec: { readonly name: string; readonly kind: "vxlan" | "geneve"; readonly port: number; readonly index?: number }): Promise<void>;
   setLink(index: number, change: {
     readonly up?: boolean; readonly mtu?: number; readonly mac?: string; readonly noArp?: boolean; readonly name?: string;
     /** IFLA_AF_SPEC/AF_INET6/ADDR_GEN_MODE none. */
@@ -182,8 +188,8 @@ export interface Netlink extends Disposable {
   addAddress(index: number, prefix: string): Promise<void>;
   deleteAddress(index: number, prefix: string): Promise<boolean>;
   routes(): Promise<readonly RouteInfo[]>;
-  /** Adds or replaces. `source` is the preferred source address; scope link when there is no gateway. */
-  replaceRoute(route: { readonly destination: string; readonly index: number; readonly source?: string; readonly gateway?: string }): Promise<void>;
+  /** Adds or replaces. `source` is the preferred source address; scope link when there is no gateway; `protocol` RTPROT_STATIC when left out. */
+  replaceRoute(route: { readonly destination: string; readonly index: number; readonly source?: string; readonly gateway?: string; readonly protocol?: number }): Promise<void>;
   deleteRoute(route: { readonly destination: string; readonly index: number }): Promise<boolean>;
   /** Calls back, coalesced, when links, addresses or routes of the namespace change; until disposed. */
   watch(onChange: () => void): Disposable;

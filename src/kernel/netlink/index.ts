@@ -2,7 +2,7 @@
 import { closedError } from "../errors.ts";
 import type { Netlink } from "../types.ts";
 import { addAddress, deleteAddress, listAddresses } from "./addresses.ts";
-import { createVeth, deleteLink, findLink, listLinks, setLink } from "./links.ts";
+import { createTunnel, createVeth, deleteLink, findLink, listLinks, setLink } from "./links.ts";
 import { deleteRoute, listRoutes, replaceRoute } from "./routes.ts";
 import { NetlinkSocket } from "./socket.ts";
 import { watchNetwork } from "./watch.ts";
@@ -15,6 +15,7 @@ export async function openNetlink(netnsPath?: string): Promise<Netlink> {
     links: () => listLinks(socket),
     link: (name) => findLink(socket, name),
     createVeth: (spec) => createVeth(socket, spec),
+    createTunnel: (spec) => createTunnel(socket, spec),
     setLink: (index, change) => setLink(socket, index, change),
     deleteLink: (name) => deleteLink(socket, name),
     addresses: () => listAddresses(socket),

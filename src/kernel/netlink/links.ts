@@ -4,7 +4,7 @@ import { errno, refusedWith } from "../errors.ts";
 import type { LinkInfo, Netlink } from "../types.ts";
 import { attribute, decodeAttributes, nested, nlmFlags, textAttribute, textOf, u32Attribute, u32Of } from "./codec.ts";
 import {
-  addrGenModeNone, familyNumbers, iff, ifinfomsg, ifla, iflaInet6AddrGenMode, iflaInfo, rtm, skipStatistics, vethInfoPeer,
+  addrGenModeNone, familyNumbers, iff, ifinfomsg, ifla, iflaGeneve, iflaInet6AddrGenMode, iflaInfo, iflaVxlan, rtm, skipStatistics, vethInfoPeer,
 } from "./rtnetlink.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
@@ -36,6 +36,21 @@ export async function createVeth(socket: NetlinkSocket, spec: Parameters<Netlink
     ifinfomsg(spec.index ?? 0),
     ...end(spec.name, spec.mac),
     nested(ifla.linkinfo, [textAttribute(iflaInfo.kind, "veth"), nested(iflaInfo.data, [peer])]),
+  ]);
+}
+
+/** One device for all tunnels: the packet's own metadata say where it goes, and nothing is learnt. */
+export async function createTunnel(socket: NetlinkSocket, spec: Parameters<Netlink["createTunnel"]>[0]): Promise<void> {
+  const port = Buffer.alloc(2);
+  port.writeUInt16BE(spec.port);
+  const one = Uint8Array.of(1);
+  const data = spec.kind === "vxlan"
+    ? [attribute(iflaVxlan.collectMetadata, one), attribute(iflaVxlan.port, port), attribute(iflaVxlan.learning, Uint8Array.of(0)), attribute(iflaVxlan.zeroCsum6Rx, one)]
+    : [attribute(iflaGeneve.collectMetadata, new Uint8Array()), attribute(iflaGeneve.port, port), attribute(iflaGeneve.zeroCsum6Rx, one)];
+  await socket.change(`create ${spec.kind} ${spec.name}`, rtm.newLink, nlmFlags.create | nlmFlags.exclusive, [
+    ifinfomsg(spec.index ?? 0),
+    textAttribute(ifla.ifname, spec.name),
+    nested(ifla.linkinfo, [textAttribute(iflaInfo.kind, spec.kind), nested(iflaInfo.data, data)]),
   ]);
 }
 
@@ -76,6 +91,7 @@ function decodeLink(payload: Buffer): LinkInfo {
   const flags = payload.readUInt32LE(8);
   const mac = attributes.get(ifla.address);
   const info = attributes.get(ifla.linkinfo);
+  const kind = info ? textOf(decodeAttributes(info).get(iflaInfo.kind)) : "";
   return {
     index: payload.readInt32LE(4),
     name: textOf(attributes.get(ifla.ifname)),
@@ -83,7 +99,14 @@ function decodeLink(payload: Buffer): LinkInfo {
     mtu: u32Of(attributes.get(ifla.mtu)),
     up: (flags & iff.up) !== 0,
     noArp: (flags & iff.noArp) !== 0,
-    kind: info ? textOf(decodeAttributes(info).get(iflaInfo.kind)) : "",
+    kind,
+    tunnelPort: info ? tunnelPortOf(kind, decodeAttributes(info).get(iflaInfo.data)) : null,
     type: payload.readUInt16LE(2),
   };
+}
+
+function tunnelPortOf(kind: string, data: Buffer | undefined): number | null {
+  if (data === undefined || (kind !== "vxlan" && kind !== "geneve")) return null;
+  const port = decodeAttributes(data).get(kind === "vxlan" ? iflaVxlan.port : iflaGeneve.port);
+  return port?.length === 2 ? port.readUInt16BE() : null;
 }

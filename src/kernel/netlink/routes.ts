@@ -13,10 +13,10 @@ export async function listRoutes(socket: NetlinkSocket): Promise<readonly RouteI
 }
 
 export async function replaceRoute(socket: NetlinkSocket, route: Parameters<Netlink["replaceRoute"]>[0]): Promise<void> {
-  const { destination, index, source, gateway } = route;
+  const { destination, index, source, gateway, protocol = protocolStatic } = route;
   const scope = gateway === undefined && !destination.includes(":") ? scopes.link : scopes.universe;
   await socket.change(`route ${destination} by link ${index}`, rtm.newRoute, nlmFlags.create | nlmFlags.replace, [
-    ...describe(destination, index, protocolStatic, scope, unicast),
+    ...describe(destination, index, protocol, scope, unicast),
     ...(source === undefined ? [] : [attribute(rta.prefsrc, ipToBytes(parseIp(source)))]),
     ...(gateway === undefined ? [] : [attribute(rta.gateway, ipToBytes(parseIp(gateway)))]),
   ]);
@@ -51,6 +51,7 @@ function decodeRoute(payload: Buffer): RouteInfo[] {
     destination: `${destination ? ipFromBytes(destination) : any}/${payload[1] ?? 0}`,
     table: u32Of(attributes.get(rta.table), payload[4] ?? 0),
     type: payload[7] ?? 0,
+    protocol: payload[5] ?? 0,
     metric: u32Of(attributes.get(rta.priority)),
   };
   const hops = attributes.get(rta.multipath);

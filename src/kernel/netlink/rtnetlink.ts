@@ -14,6 +14,9 @@ export const watchedGroups = [1, 5, 7, 9, 11] as const;
 export const ifla = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, afSpec: 26, extMask: 29 } as const;
 export const iflaInfo = { kind: 1, data: 2 } as const;
 export const vethInfoPeer = 1;
+/** enum in linux/if_link.h */
+export const iflaVxlan = { learning: 7, port: 15, zeroCsum6Rx: 20, collectMetadata: 25 } as const;
+export const iflaGeneve = { port: 5, collectMetadata: 6, zeroCsum6Rx: 10 } as const;
 export const iflaInet6AddrGenMode = 8;
 export const addrGenModeNone = 1;
 export const skipStatistics = 8;

@@ -9,7 +9,7 @@ await inOwnHost(import.meta.url, {
   "facts name the uplinks, their smallest MTU and the host's addresses": async ({ open, ip }) => {
     ip("link set wan0 mtu 1400");
     await using datapath = await open();
-    assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"] });
+    assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"], nodeAddresses: ["192.0.2.10", "2001:db8:1::10"] });
     assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400 }]);
   },
 

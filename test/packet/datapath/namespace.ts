@@ -85,7 +85,7 @@ async function runCase(run: Case | undefined): Promise<void> {
   const open: World["open"] = (changes = {}) =>
     openDatapath({
       bpffs, cgroup, kernel, netlink, log, nodeMac, objectDirectory,
-      devices: "auto", ipv6: true, betweenNetworks: false, published: true, untilIdentified: true, clock: systemClock, ...changes,
+      devices: "auto", routing: null, ipv6: true, betweenNetworks: false, published: true, untilIdentified: true, clock: systemClock, ...changes,
     });
   try {
     await run({ bpffs, cgroup, kernel, netlink, lines, open, ip, until });

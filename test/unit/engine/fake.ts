@@ -6,7 +6,7 @@ import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, Netw
 import type { ContainerIdentity, Doer, Doers, Step } from "../../../src/network/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { HawserError } from "../../../src/std/errors.ts";
-import type { Cidr } from "../../../src/std/ip.ts";
+import type { Cidr, Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
@@ -70,7 +70,7 @@ export function fakeHost(): FakeHost {
         cables: new Set([...there].filter((thing) => thing.startsWith("cable ")).map((thing) => thing.slice("cable ".length))),
         gateways: new Map(), ports: [],
       }),
-      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"], lan: ["192.0.2.0/24" as Cidr] },
+      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"], lan: ["192.0.2.0/24" as Cidr], nodeAddresses: ["192.0.2.7" as Ip] },
       policy: () => ({ revision, tables, rulesOf: () => tables?.rules }),
       rawEvents: () => ({ [Symbol.dispose]: () => {} }),
       decodeEvent: () => { throw new Error("no packet was told"); },

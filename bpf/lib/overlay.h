@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The tunnel between nodes: one device that takes outer addresses and key from each packet's metadata (VXLAN or Geneve).
+ *
+ *   outer: this node ▸ the other node, UDP to hw_config.tunnel_port, key (24 bits):
+ *
+ *     0…255      enum hw_tunnel_key          256…2^24-1  the sending container's identity;
+ *                                                        among static peers its network's key
+ */
+#pragma once
+
+#include "lib/ip.h"
+#include "lib/networks.h"
+#include "lib/nodes.h"
+#include "lib/packet.h"
+#include "lib/route.h"
+
+#define OVERLAY_TTL 64
+
+/* The node that has the address as a container's, as its own, or, of a static peer, in its slice; NULL: none. */
+static __always_inline const struct hw_node *overlay_node(const struct hw_ip *addr)
+{
+	const struct hw_remote *remote = nodes_remote(addr);
+	const struct hw_node *node;
+	const __u32 *slice;
+	__u32 number;
+
+	if (remote)
+		return nodes_find(remote->node);
+	number = nodes_by_address(addr);
+	if (number)
+		return nodes_find(number);
+	slice = nodes_slice(addr);
+	node = slice && *slice ? nodes_find(*slice) : NULL;
+	return node && node->flags & HW_NODE_STATIC ? node : NULL;
+}
+
+/* Whether the address is of a static peer's slice: that of a container of whom no more is known. */
+static __always_inline bool overlay_is_stranger(const struct hw_ip *addr)
+{
+	const __u32 *slice = nodes_slice(addr);
+	const struct hw_node *node = slice && *slice ? nodes_find(*slice) : NULL;
+
+	return node && node->flags & HW_NODE_STATIC;
+}
+
+/* ROUTE_*, or a negated drop reason. `ep` NULL: the node's own stack sends. */
+static __always_inline int overlay_find(const struct packet *p, const struct hw_endpoint *ep, const struct hw_ip *daddr,
+					struct route_hop *hop)
+{
+	const struct hw_node *node = overlay_node(daddr);
+	const struct hw_network *network;
+
+	if (!node)
+		return -HW_DROP_NO_SUCH_NODE;
+	if (p->size > node->mtu) {
+		hop->mtu = node->mtu;
+		return ROUTE_REFUSED;
+	}
+	hop->tunnel = node->address;
+	hop->tunnel_key = ep ? ep->identity : HW_TUNNEL_HOST;
+	if (ep && node->flags & HW_NODE_STATIC) {
+		network = networks_find(ep->network);
+		hop->tunnel_key = network ? network->key : 0;
+	}
+	return ROUTE_FOUND;
+}
+
+static __always_inline int overlay_send(struct __sk_buff *skb, const struct route_hop *hop)
+{
+	struct bpf_tunnel_key key = { .tunnel_id = hop->tunnel_key, .tunnel_ttl = OVERLAY_TTL };
+	/* The inner packet has a checksum of its own; IPv6 wants one outside as well (RFC 6935 is not everybody's). */
+	__u64 flags = BPF_F_ZERO_CSUM_TX;
+
+	if (ip_is4(&hop->tunnel)) {
+		key.remote_ipv4 = bpf_ntohl(hop->tunnel.words[3]);
+	} else {
+		__builtin_memcpy(key.remote_ipv6, &hop->tunnel, 16);
+		flags = BPF_F_TUNINFO_IPV6;
+	}
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags) < 0)
+		return -HW_DROP_REWRITE_FAILED;
+	return bpf_redirect(hw_config.tunnel_ifindex, 0);
+}
