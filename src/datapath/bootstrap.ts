@@ -97,7 +97,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
       return adopt({ kernel, bpffs, host, doers, cgroup, uplinks: sync.facts.uplinks }, steps, unclaimed);
     },
     standing: () => standingOf(tables, sync.cables),
-    intact: () => sync.hasHostDevice && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
+    intact: () => sync.hasHostDevice && (tunnel === undefined || sync.deviceNames.get(tunnel.index) === tunnelDevice) && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
     events: (signal) => events?.listen(signal) ?? nothing(),
@@ -113,8 +113,8 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
 }
 
 /** The overlay's device; undefined: there is no overlay, and none is left. */
-async function tunnelOf({ netlink, routing, nodeMac }: DatapathOptions, index?: number): Promise<LinkInfo | undefined> {
-  if (routing?.mode === "overlay") return ensureTunnel(netlink, routing, nodeMac, index);
+async function tunnelOf({ netlink, routing }: DatapathOptions, index?: number): Promise<LinkInfo | undefined> {
+  if (routing?.mode === "overlay") return ensureTunnel(netlink, routing, index);
   await netlink.deleteLink(tunnelDevice);
   return undefined;
 }

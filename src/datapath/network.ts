@@ -1,5 +1,5 @@
 // The host's side of one network: its gateway addresses and routes on hwhost, and its entries in the maps.
-import { HostAddressFlags, NetworkFlags } from "../abi/generated.ts";
+import { HostAddressFlags, NetworkFlags, TunnelKey } from "../abi/generated.ts";
 import type { NetworkPlan, Subnet } from "../network/types.ts";
 import { bitsOf, cidrOf, familyOf, lastOf, lengthOf, networkOf } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
@@ -19,7 +19,7 @@ export async function writeNetwork(host: Host, plan: NetworkPlan): Promise<void>
     snat6: plan.snat6,
     flags: flagsOf({ ...plan, ipv6: plan.ipv6 !== null }),
     broadcast4: plan.ipv4 === null ? 0 : broadcastOf(plan.ipv4.prefix),
-    key: plan.key,
+    key: plan.key === 0 || !plan.internal ? plan.key : plan.key + TunnelKey.INTERNAL,
   });
   for (const subnet of subnetsOf(plan)) {
     host.tables.hostAddresses.set(subnet.gateway, { flags: HostAddressFlags.GATEWAY, network: plan.number });

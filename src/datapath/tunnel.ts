@@ -1,7 +1,6 @@
 // hwtun: the one device by which all tunnels to other nodes go; each packet's own metadata say where to.
 import type { LinkInfo, Netlink } from "../kernel/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
-import type { Mac } from "../std/ip.ts";
 import { requireLink } from "./host.ts";
 import { setSysctl } from "./sysctl.ts";
 import type { Routing } from "./types.ts";
@@ -16,10 +15,10 @@ export const overhead = { 4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14 } as const;
 
 /**
  * Makes the device unless it is there as it should be; one of another kind or port is made anew. `index`: the number that the loaded programs
- * know it by, when it was there before.
+ * know it by, when it was there before. Its MAC is the kernel's choice: frames with it as source would be taken for its own echo.
  * @throws HawserError UNSUPPORTED when the kernel has no such tunnel
  */
-export async function ensureTunnel(netlink: Netlink, { encapsulation, port }: Routing, mac: Mac, index?: number): Promise<LinkInfo> {
+export async function ensureTunnel(netlink: Netlink, { encapsulation, port }: Routing, index?: number): Promise<LinkInfo> {
   const standing = await netlink.link(tunnelDevice);
   if (standing !== undefined && (standing.kind !== encapsulation || standing.tunnelPort !== port)) await netlink.deleteLink(tunnelDevice);
   if ((await netlink.link(tunnelDevice)) === undefined) {
@@ -30,7 +29,7 @@ export async function ensureTunnel(netlink: Netlink, { encapsulation, port }: Ro
     }
   }
   const link = await requireLink(netlink, tunnelDevice);
-  await netlink.setLink(link.index, { noLinkLocal: true, ...(link.mtu === mtu ? {} : { mtu }), ...(link.mac === mac ? {} : { mac }) });
+  await netlink.setLink(link.index, { noLinkLocal: true, ...(link.mtu === mtu ? {} : { mtu }) });
   setSysctl("ipv6", tunnelDevice, "disable_ipv6", 1);
   if (!link.up) await netlink.setLink(link.index, { up: true });
   return requireLink(netlink, tunnelDevice);

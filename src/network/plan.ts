@@ -29,12 +29,12 @@ export function networkPlan(network: Network): NetworkPlan {
   return { number, ipv4, ipv6, internal, icc, masquerade, snat4, snat6, key: networkKey(network.name) };
 }
 
-/** FNV-1a (RFC draft-eastlake-fnv) of the name, folded to 24 bits, never one of the first 256 (enum hw_tunnel_key); 0: no name. */
+/** FNV-1a (draft-eastlake-fnv) of the name, folded to 23 bits, never one of the first 256 (enum hw_tunnel_key); 0: no name. */
 export function networkKey(name: string | null): number {
   if (name === null) return 0;
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  const folded = (hash >>> 24 ^ hash) & 0xff_ffff;
+  const folded = (hash >>> 23 ^ hash) & 0x7f_ffff;
   return folded < 256 ? folded + 256 : folded;
 }
 

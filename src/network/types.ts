@@ -219,7 +219,7 @@ export interface NetworkPlan {
   readonly masquerade: boolean;
   readonly snat4: Ip | null;
   readonly snat6: Ip | null;
-  /** 24 bits made of its name, by which nodes that share nothing else know it again (1…2^24-1); 0: the name is not known yet. */
+  /** Made of its name, by which nodes that share nothing else know it again (256…2^23-1); 0: the name is not known yet. */
   readonly key: number;
 }
 

@@ -18,7 +18,7 @@ await inOwnHost(import.meta.url, {
     assert.match(ip("-6 route show fd44::/64"), /dev hwhost .*src fd44::1/);
     assert.match(ip("-6 address show dev hwhost"), /fd44::1\/128/);
     assert.deepEqual(datapath.dumpMap("hw_networks", 10), [
-      { key: 1, value: { gateway4: "10.44.0.1", gateway6: "fd44::1", snat4: null, snat6: null, flags: 12, broadcast4: 0x0a2c00ff } },
+      { key: 1, value: { gateway4: "10.44.0.1", gateway6: "fd44::1", snat4: null, snat6: null, flags: 12, broadcast4: 0x0a2c00ff, key: 0 } },
     ]);
     assert.deepEqual(datapath.dumpMap("hw_host_addrs", 10).find((entry) => entry.key === "10.44.0.1")?.value, { flags: 2, network: 1 });
 

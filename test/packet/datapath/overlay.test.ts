@@ -1,0 +1,267 @@
+// The overlay against a plain VXLAN device of the kernel's, which stands for another node: what arrives, what is refused, what is told.
+//
+//   ns a: eth0 10.44.0.2 ── hwaaaaaaaaaaa ┐
+//   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwtun ── wan0 192.0.2.10 ══ lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import type { Datapath } from "../../../src/datapath/types.ts";
+import type { ClusterPlan, RemotePlan } from "../../../src/network/cluster.ts";
+import { networkKey } from "../../../src/network/plan.ts";
+import type { Step } from "../../../src/network/types.ts";
+import type { PolicyTables } from "../../../src/policy/types.ts";
+import { parseCidr, parseIp } from "../../../src/std/ip.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { inOwnHost } from "./namespace.ts";
+import type { World } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, cableB, endpointA, endpointB, shop } from "./plans.ts";
+import { inside, ping, plug, prepare } from "./plug.ts";
+
+const routing = { mode: "overlay", encapsulation: "vxlan", port: 8472 } as const;
+/** Every container's here: the other side's device has one key for both ways. */
+const identity = 300;
+const row = { class: 1, denyIn: false, denyOut: false, covered: false };
+const tables: PolicyTables = { classes: new Map([[identity, row], [301, row]]), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: [] };
+
+function remotes(changes: Readonly<Record<string, Partial<RemotePlan>>> = {}): ReadonlyMap<Ip, RemotePlan> {
+  const all = { "10.44.1.2": {}, "fd44:0:0:1::2": {}, ...changes };
+  return new Map(Object.entries(all).map(([address, change]) => [parseIp(address), { node: 1, identity, network: 1, ...change }]));
+}
+
+function cluster(changes: Partial<ClusterPlan> = {}): Extract<Step, { readonly kind: "cluster" }> {
+  return {
+    kind: "cluster", before: null,
+    cluster: {
+      kind: "etcd",
+      nodes: [
+        { number: 1, name: "other", addresses: [parseIp("192.0.2.1"), parseIp("2001:db8:1::1")], slices: [parseCidr("10.44.1.0/24"), parseCidr("fd44:0:0:1::/64")], mtu: 1500 },
+        { number: 2, name: "third", addresses: [parseIp("192.0.2.3")], slices: [parseCidr("10.44.2.0/24")], mtu: 1500 },
+      ],
+      remotes: remotes(), pools: [parseCidr("10.44.0.0/16"), parseCidr("fd44::/48")], names: new Map(), ...changes,
+    },
+  };
+}
+
+const known = { ...shop, key: networkKey("shop") };
+const local: readonly Step[] = [
+  { kind: "policy", tables, before: null },
+  { kind: "network", network: known },
+  { kind: "cable", cable: cableA }, { kind: "attach", cable: cableA }, { kind: "endpoint", endpoint: { ...endpointA, identity } },
+  { kind: "cable", cable: cableB }, { kind: "attach", cable: cableB }, { kind: "endpoint", endpoint: { ...endpointB, identity } },
+];
+
+/** The other node: the key is a device's id, so that each test says which it speaks with. */
+function otherNode({ ip }: World, key: number, underlay: "192.0.2.1" | "192.0.2.7" | "192.0.2.66" | "2001:db8:1::1" = "192.0.2.1"): void {
+  const remote = underlay.includes(":") ? "2001:db8:1::10" : "192.0.2.10";
+  if (underlay === "192.0.2.7" || underlay === "192.0.2.66") ip(`-n lan address add ${underlay}/24 dev lan0`);
+  if (underlay.includes(":")) ip("-n lan -6 address add 2001:db8:1::1/64 dev lan0 nodad");
+  ip(`-n lan link add vx type vxlan id ${key} local ${underlay} remote ${remote} dstport 8472 nolearning noudpcsum`);
+  // The overlay's frames go to the host's MAC, and nobody answers ARP: containers here are behind one MAC.
+  ip("-n lan link set vx address 02:48:57:00:00:01");
+  for (const words of [
+    "link set vx up mtu 1430", "address add 10.44.1.2/16 dev vx", "-6 address add fd44:0:0:1::2/48 dev vx nodad",
+    "neighbour replace 10.44.0.2 lladdr 02:00:00:00:00:99 dev vx", "neighbour replace 10.44.0.3 lladdr 02:00:00:00:00:99 dev vx",
+    "-6 neighbour replace fd44::2 lladdr 02:00:00:00:00:99 dev vx",
+  ]) ip(`-n lan ${words}`);
+}
+
+async function setUp(world: World, datapath: Datapath, steps: readonly Step[]): Promise<void> {
+  prepare(world);
+  await doAll(datapath.doers, steps);
+  plug(world, "a", cableA.containerInterface, 2);
+  plug(world, "b", cableB.containerInterface, 3);
+}
+
+function dropped(datapath: Datapath, reason: string): bigint {
+  return datapath.counters().filter((row) => row.reason === reason).reduce((sum, row) => sum + row.packets, 0n);
+}
+
+async function told(datapath: Datapath, reason: string, cause: () => void): Promise<unknown> {
+  const abort = new AbortController();
+  const first = (async () => {
+    for await (const event of datapath.events(abort.signal)) if (event.reason === reason) return event;
+    return undefined;
+  })();
+  cause();
+  const event = await first;
+  abort.abort();
+  return event && { source: event.source, destination: event.destination };
+}
+
+const pings = (namespace: string, target: string): boolean => {
+  try {
+    ping(namespace, target);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+await inOwnHost(import.meta.url, {
+  "containers of two nodes talk both ways, over IPv4 and IPv6, small and large": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    otherNode(world, identity);
+    for (const target of ["10.44.1.2", "fd44:0:0:1::2"]) ping("a", target);
+    for (const target of ["10.44.0.2", "fd44::2"]) ping("lan", target);
+    inside("a", ["ping", "-c1", "-W2", "-s1350", "-Mdo", "10.44.1.2"]);
+    assert.equal(dropped(datapath, "peer-identity") + dropped(datapath, "peer-address") + dropped(datapath, "unknown-peer"), 0n);
+  },
+
+  "the tunnel works over IPv6, too": async (world) => {
+    await using datapath = await world.open({ routing });
+    const [node, third] = cluster().cluster.nodes;
+    assert.ok(node && third);
+    await setUp(world, datapath, [...local, cluster({ nodes: [{ ...node, addresses: [parseIp("2001:db8:1::1")] }, third] })]);
+    otherNode(world, identity, "2001:db8:1::1");
+    ping("a", "10.44.1.2");
+    ping("lan", "fd44::2");
+  },
+
+  "the host reaches a container on another node in its own name, and only answers come back to it": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    assert.match(world.ip("route show 10.44.0.0/16"), /dev hwhost proto 72 .*src 192\.0\.2\.10/);
+    // Its own key goes out; the other side's device speaks with the containers' alone, so the way out is watched.
+    otherNode(world, 1);
+    world.ip("-n lan link set vx address 02:00:00:00:00:77");
+    const received = (): number => (JSON.parse(world.ip("-n lan -j -s link show vx")) as [{ readonly stats64: { readonly rx: { readonly packets: number } } }])[0].stats64.rx.packets;
+    const before = received();
+    assert.throws(() => execFileSync("ping", ["-c1", "-W1", "10.44.1.2"], { stdio: "ignore" }));
+    assert.ok(received() > before, JSON.stringify(datapath.counters().map((row) => `${row.direction} ${row.reason} ${row.packets}`)));
+    // What the other side opens to the host is refused, whoever it says it is.
+    world.ip("-n lan route add 192.0.2.10/32 dev vx table 7");
+    world.ip("-n lan rule add from 10.44.1.2 table 7");
+    world.ip("-n lan neighbour replace 192.0.2.10 lladdr 02:00:00:00:00:99 dev vx");
+    assert.throws(() => inside("lan", ["ping", "-c1", "-W1", "-I", "10.44.1.2", "192.0.2.10"]));
+    assert.ok(dropped(datapath, "peer-identity") >= 1n);
+  },
+
+  "R42: a tunnel packet from who is no node is dropped, counted and told with its sender": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    otherNode(world, identity, "192.0.2.66");
+    assert.deepEqual(await told(datapath, "unknown-peer", () => assert.ok(!pings("lan", "10.44.0.2"))), { source: "192.0.2.66", destination: "" });
+    assert.ok(dropped(datapath, "unknown-peer") >= 1n);
+  },
+
+  "R43: a node that speaks for another's container, or with an identity that is not its container's, is dropped and told": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster({ remotes: remotes({ "10.44.1.2": { node: 2 } }) })]);
+    otherNode(world, identity);
+    assert.deepEqual(await told(datapath, "peer-address", () => assert.ok(!pings("lan", "10.44.0.2"))), { source: "192.0.2.1", destination: "10.44.1.2" });
+    await doAll(datapath.doers, [cluster({ remotes: remotes({ "10.44.1.2": { identity: 301 } }) })]);
+    assert.deepEqual(await told(datapath, "peer-identity", () => assert.ok(!pings("lan", "10.44.0.2"))), { source: "192.0.2.1", destination: "10.44.1.2" });
+    await doAll(datapath.doers, [cluster({ remotes: new Map() })]);
+    assert.deepEqual(await told(datapath, "peer-address", () => assert.ok(!pings("lan", "10.44.0.2"))), { source: "192.0.2.1", destination: "10.44.1.2" });
+    await doAll(datapath.doers, [cluster()]);
+    ping("lan", "10.44.0.2");
+  },
+
+  "R37: a container cannot send in the name of another node's container": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    otherNode(world, identity);
+    ping("a", "10.44.0.3");
+    world.ip("-n a address add 10.44.1.2/32 dev eth0");
+    assert.throws(() => inside("a", ["ping", "-c1", "-W1", "-I", "10.44.1.2", "10.44.0.3"]));
+    assert.ok(dropped(datapath, "invalid-source-ip") >= 1n);
+  },
+
+  "containers on another network than the other node's are apart, and an address that nobody has is refused": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster({ remotes: remotes({ "10.44.1.2": { network: 0 } }) })]);
+    otherNode(world, identity);
+    assert.ok(!pings("a", "10.44.1.2"));
+    assert.ok(!pings("lan", "10.44.0.2"));
+    assert.ok(dropped(datapath, "network-isolated") >= 2n);
+    assert.ok(!pings("a", "10.44.1.77"));
+    assert.ok(dropped(datapath, "no-such-node") >= 1n);
+  },
+
+  "what is too large for the way is answered with the size that fits (R70)": async (world) => {
+    await using datapath = await world.open({ routing });
+    const [node, third] = cluster().cluster.nodes;
+    assert.ok(node && third);
+    await setUp(world, datapath, [...local, cluster({ nodes: [{ ...node, mtu: 1400 }, third] })]);
+    otherNode(world, identity);
+    for (const [command, size] of [["-4", "1330"], ["-6", "1330"]] as const) {
+      const target = command === "-4" ? "10.44.1.2" : "fd44:0:0:1::2";
+      assert.throws(() => inside("a", ["ping", command, "-c1", "-W1", `-s${size}`, "-Mdo", target]));
+    }
+    assert.match(inside("a", ["ip", "route", "get", "10.44.1.2"]), /mtu 1350/);
+    assert.match(inside("a", ["ip", "-6", "route", "get", "fd44:0:0:1::2"]), /mtu 1350/);
+    inside("a", ["ping", "-c1", "-W2", "-s1330", "10.44.1.2"]);
+  },
+
+  "static peers: networks with the same name are one, others are apart, and of an internal one nothing leaves": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster({ kind: "static", remotes: new Map() })]);
+    otherNode(world, networkKey("shop"));
+    ping("lan", "10.44.0.2");
+    ping("a", "10.44.1.2");
+    world.ip("-n lan link delete vx");
+    otherNode(world, networkKey("blog"));
+    assert.ok(!pings("lan", "10.44.0.3"));
+    assert.ok(dropped(datapath, "network-isolated") >= 1n);
+  },
+
+  "who goes takes his flows with him, and a node whose address changed is reached at the new one (R58, R102)": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    otherNode(world, identity);
+    ping("a", "10.44.1.2");
+    await doAll(datapath.doers, [cluster({ remotes: new Map() })]);
+    assert.ok(!pings("a", "10.44.1.2"));
+    const [node, third] = cluster().cluster.nodes;
+    assert.ok(node && third);
+    await doAll(datapath.doers, [cluster({ nodes: [{ ...node, addresses: [parseIp("192.0.2.7")] }, third] })]);
+    world.ip("-n lan link delete vx");
+    otherNode(world, identity, "192.0.2.7");
+    ping("a", "10.44.1.2");
+  },
+
+  "while the agent comes back, and with it away, the way to other nodes stays (R11)": async (world) => {
+    {
+      await using datapath = await world.open({ routing });
+      await setUp(world, datapath, [...local, cluster()]);
+    }
+    otherNode(world, identity);
+    ping("a", "10.44.1.2");
+    await using datapath = await world.open({ routing });
+    ping("a", "10.44.1.2");
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    ping("lan", "10.44.0.2");
+    world.ip("link delete hwtun");
+    await world.until("the tunnel is missed", () => !datapath.intact());
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    ping("a", "10.44.1.2");
+  },
+
+  "without other nodes there is no tunnel, and one that was left goes": async (world) => {
+    {
+      await using _datapath = await world.open({ routing });
+      assert.match(world.ip("-d link show hwtun"), /vxlan external .*dstport 8472/);
+    }
+    await using _alone = await world.open();
+    assert.equal(world.ip("-o link show").includes("hwtun"), false);
+  },
+
+  "with native routing each slice has a route by its node, and containers are known by their addresses": async (world) => {
+    await using datapath = await world.open({ routing: { ...routing, mode: "native" } });
+    await setUp(world, datapath, [...local, cluster()]);
+    assert.match(world.ip("route show 10.44.1.0/24"), /via 192\.0\.2\.1 dev wan0 proto 72/);
+    for (const words of [
+      "link add c type veth peer c1", "link set c1 up", "link set c up", "address add 10.44.1.2/32 dev c", "-6 address add fd44:0:0:1::2/128 dev c nodad", "-6 address add 2001:db8:1::1/64 dev lan0 nodad",
+      "route add 10.44.0.0/24 via 192.0.2.10 src 10.44.1.2", "-6 route add fd44::/64 via 2001:db8:1::10 src fd44:0:0:1::2",
+    ]) world.ip(`-n lan ${words}`);
+    // The first may be lost while the two nodes find each other's MAC.
+    for (const target of ["10.44.1.2", "fd44:0:0:1::2"]) await world.until(`a reaches ${target}`, () => pings("a", target));
+    inside("lan", ["ping", "-c1", "-W2", "-I", "10.44.1.2", "10.44.0.3"]);
+    world.ip("-n lan address add 10.44.1.3/32 dev c");
+    assert.throws(() => inside("lan", ["ping", "-c1", "-W1", "-I", "10.44.1.3", "10.44.0.3"]));
+    assert.ok(dropped(datapath, "direct-access") >= 1n);
+    await doAll(datapath.doers, [cluster({ kind: "alone", nodes: [], remotes: new Map() })]);
+    assert.equal(world.ip("route show proto 72"), "");
+  },
+});
