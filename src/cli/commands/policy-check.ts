@@ -105,7 +105,7 @@ function lineOf({ file, line, column, message }: Remark): string {
 
 /** A host with the default configuration on which nothing runs. */
 const unknownHost: PolicyFacts = {
-  identities: [], host: [], nodes: [], lan: [], networks: new Map(), hostServices: [2375, 2376], betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
+  identities: [], host: [], nodes: [], lan: [], pool: [], poolByAddress: true, networks: new Map(), hostServices: [2375, 2376], betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
 };
 
 /** Without an agent, or with one that does not know the calls, nobody is known. */
