@@ -9,6 +9,8 @@ import type { Network, State } from "./types.ts";
 export interface ClusterPlanner {
   /** The same object while nothing that it depends on changed. Takes any state, also one before the last that it saw. */
   plan(state: Pick<State, "cluster" | "networks">): ClusterPlan;
+  /** The container elsewhere that has the address, as of the last plan. */
+  ownerOf(address: Ip): RemoteEndpoint | undefined;
 }
 
 /** As many as the datapath's maps hold (hw_nodes); whoever is beyond is left out. */
@@ -50,6 +52,10 @@ class Planner implements ClusterPlanner {
     [this.#kind, this.#nodes, this.#networks, this.#numbersText] = [cluster.kind, cluster.nodes, networks, text];
     if (same) return last;
     return (this.#last = { kind: cluster.kind, nodes: nodePlans(cluster.nodes, nodeNumbers), remotes: this.#remotes, pools: this.#pools, names: this.#names });
+  }
+
+  ownerOf(address: Ip): RemoteEndpoint | undefined {
+    return this.#ownersOf(address)[0];
   }
 
   /** Takes out who went or is seen with other eyes now, and puts in who came. */
@@ -94,7 +100,7 @@ class Planner implements ClusterPlanner {
     const changes = new Map<Ip, RemotePlan | undefined>();
     const plans = new Map<RemoteEndpoint, RemotePlan>();
     for (const address of touched) {
-      const [owner] = this.#ownersOf(address);
+      const owner = this.ownerOf(address);
       const before = this.#remotes.get(address);
       if (owner === undefined) {
         changes.set(address, undefined);

@@ -112,7 +112,7 @@ const unknownHost: PolicyFacts = {
 async function knownTo(command: Command, deps: CliDependencies): Promise<Known> {
   try {
     using agent = await deps.connect(chosenSocket(command, deps) ?? defaultSocket);
-    const [identities, networks, endpoints] = await Promise.all([agent.identities(), agent.networks(), agent.endpoints()]);
+    const [identities, networks, endpoints] = await Promise.all([agent.identities(), agent.networks(), agent.endpoints(true)]);
     return {
       identities: endpoints.map((endpoint) => carriedBy(endpoint, identities)),
       networks: new Map(networks.map(({ name, internal }) => [name, { internal, icc: true }])),
