@@ -51,7 +51,7 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
         removedEndpoints.push(endpoint.id);
         next = withoutEndpoint(next, endpoint.id);
       } else if (container && !isSameIdentity(container, endpoint)) {
-        next = withEndpoint(next, { ...endpoint, container });
+        next = withEndpoint(next, { ...endpoint, container: withKnownAliases(container, endpoint) });
         identified++;
       }
     }
@@ -64,7 +64,12 @@ function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boole
   const known = endpoint.container;
   if (!known || known.id !== container.id || known.name !== container.name) return false;
   return sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
-    sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && sameLines(known.notes, container.notes) && sameLines(known.aliases, container.aliases);
+    sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && sameLines(known.notes, container.notes) && (container.aliases === undefined || sameLines(known.aliases, container.aliases));
+}
+
+/** Docker's lists do not tell them: what an agent knew before it started again holds until it has asked. */
+function withKnownAliases(container: ContainerIdentity, { container: known }: Endpoint): ContainerIdentity {
+  return container.aliases !== undefined || known?.id !== container.id || known.aliases === undefined ? container : { ...container, aliases: known.aliases };
 }
 
 function sameLines(a: readonly string[] = [], b: readonly string[] = []): boolean {

@@ -103,7 +103,7 @@ export interface ContainerIdentity {
   readonly doubtful?: Readonly<Record<string, string>>;
   /** What of it cannot be enforced, or who else speaks with its identity (R50). */
   readonly notes?: readonly string[];
-  /** Further names that it has on the endpoint's network (`--network-alias`), sorted. Left out: none, or not known yet. */
+  /** Further names that it has on the endpoint's network (`--network-alias`), sorted. Left out: not known yet. */
   readonly aliases?: readonly string[];
 }
 

@@ -50,6 +50,9 @@ test("aliases are learnt, and so is that they changed", (t) => {
   t.deepEqual([second.reply.identified, second.next.endpoints.get(db)?.container?.aliases], [1, ["data"]]);
   t.is(reconcile(second.next, known(["data"]), context).next, second.next);
   t.is(reconcile(second.next, known([]), context).reply.identified, 1);
+  t.is(reconcile(second.next, known(undefined), context).next, second.next, "what is not told now is not forgotten");
+  const relabelled = reconcile(second.next, truth({ id: db, container: { ...container, labels: {} } }, { id: web, container: null }), context);
+  t.deepEqual(relabelled.next.endpoints.get(db)?.container, { ...container, labels: {}, aliases: ["data"] });
 });
 
 test("R88: that labels become doubtful, or are no longer, is learnt", (t) => {
