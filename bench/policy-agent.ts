@@ -33,7 +33,7 @@ const services = new Map(Array.from({ length: count }, (_, i) => [endpointId(i),
 const engine = createEngine({
   store, datapath, node: "bench", version: "0.0.0", mtu: null, masquerade: true, parts: () => [], clock: systemClock, random: Math.random, log,
   pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
-  policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow", hostServices: [2375, 2376], nodes: [] },
+  policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow", hostServices: [2375, 2376] },
   whose: async ({ id }) => {
     const service = services.get(id);
     const labels = { "com.docker.compose.project": "bench", "com.docker.compose.service": service ?? "" };

@@ -45,7 +45,7 @@ function identity(id: number, service: string): Identity {
 function facts(identities: number): PolicyFacts {
   return {
     identities: Array.from({ length: identities }, (_, i) => identity(i + 1, `s${i}`)),
-    host: ["192.0.2.1", "10.44.0.1", "fd44::1"] as string[] as Ip[], nodes: [], lan: ["192.0.2.0/24" as Cidr], networks: new Map([["shop", { internal: false, icc: true }]]),
+    host: ["192.0.2.1", "10.44.0.1", "fd44::1"] as string[] as Ip[], nodes: [], lan: ["192.0.2.0/24" as Cidr], pool: [], poolByAddress: true, networks: new Map([["shop", { internal: false, icc: true }]]),
     hostServices: [2375, 2376], betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
   };
 }

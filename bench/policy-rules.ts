@@ -48,7 +48,7 @@ export function tablesOf(rules: Rules, identities: { readonly client: number; re
   const policies = rules.count === 0 ? [] : readPolicies([{ file: "bench.yaml", text: policyText(rules) }]);
   return compile(policies, {
     identities: [identity(identities.client, "client"), identity(identities.server, "server"), ...services.map((service, i) => identity(1000 + i, service))],
-    host: [...host, parseIp("10.44.0.1")], nodes: [], lan: [], networks: new Map([["bench", { internal: false, icc: true }]]), hostServices: [2375, 2376],
+    host: [...host, parseIp("10.44.0.1")], nodes: [], lan: [], pool: [], poolByAddress: true, networks: new Map([["bench", { internal: false, icc: true }]]), hostServices: [2375, 2376],
     betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
   });
 }

@@ -2,7 +2,7 @@
 import { connect as connectSocket } from "node:net";
 import { credentials, Metadata, type CallOptions, type ServiceError } from "@grpc/grpc-js";
 import {
-  endpointFromWire, entryFromWire, networkFromWire, portFromWire, reconcileFromWire, statusFromWire,
+  endpointFromWire, entryFromWire, networkFromWire, nodeFromWire, portFromWire, reconcileFromWire, statusFromWire,
 } from "./codec.ts";
 import { errorFromStatus, unreachable } from "./errors.ts";
 import { HawserClient, type MapEntry } from "./generated/hawser/v1/hawser.ts";
@@ -49,8 +49,10 @@ export async function connect(socket: string, options: ConnectOptions = {}): Pro
 
   return {
     status: async () => statusFromWire(await ask(client.getStatus, {})),
-    endpoints: async () => (await ask(client.listEndpoints, {})).endpoints.map(endpointFromWire),
+    endpoints: async (all = false) => (await ask(client.listEndpoints, { all }, all ? 12 : 1)).endpoints.map(endpointFromWire),
     endpoint: async (ref) => endpointFromWire(await ask(client.getEndpoint, { ref })),
+    nodes: async () => (await ask(client.listNodes, {})).nodes.map(nodeFromWire),
+    node: async (name) => nodeFromWire(await ask(client.getNode, { name })),
     networks: async () => (await ask(client.listNetworks, {})).networks.map(networkFromWire),
     network: async (ref) => networkFromWire(await ask(client.getNetwork, { ref })),
     ports: async (container = "") => (await ask(client.listPorts, { container })).ports.map(portFromWire),

@@ -1,6 +1,6 @@
 // Between the engine's views and the messages on the wire: one pair of functions per noun.
 import type {
-  EndpointView, MapEntryView, NetworkView, PartStatus, PortView, ReconcileReport, Status,
+  EndpointView, MapEntryView, NetworkView, NodeView, PartStatus, PortView, ReconcileReport, Status,
 } from "../engine/types.ts";
 import type { EndpointId, EndpointState, NetworkId, Protocol, PublishedPort } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -23,6 +23,7 @@ export function statusToWire(status: Status): wire.Status {
     },
     counters: [...status.counters],
     startedAt: BigInt(Math.trunc(status.startedAt)),
+    peers: status.peers.map(nodeToWire),
   };
 }
 
@@ -37,7 +38,16 @@ export function statusFromWire(message: wire.Status): Status {
     kernel: message.kernel ?? { release: "", features: {}, programs: [], uplinks: [] },
     counters: message.counters,
     startedAt: Number(message.startedAt),
+    peers: message.peers.map(nodeFromWire),
   };
+}
+
+export function nodeToWire({ lastSeen, rttMs, ...plain }: NodeView): wire.Node {
+  return { ...plain, lastSeen: BigInt(Math.trunc(lastSeen)), rttMs: rttMs ?? undefined };
+}
+
+export function nodeFromWire({ name, address, ipv4, ipv6, state, lastSeen, rttMs, mtu, endpoints }: wire.Node): NodeView {
+  return { name, address, ipv4, ipv6, state: oneOf(state, nodeStates, "Node.state"), lastSeen: Number(lastSeen), rttMs: rttMs ?? null, mtu, endpoints };
 }
 
 export function endpointToWire(endpoint: EndpointView): wire.Endpoint {
@@ -122,6 +132,7 @@ function publishedPortFromWire(message: wire.PublishedPort): PublishedPort {
 }
 
 const partStates: readonly PartStatus["state"][] = ["ok", "degraded", "failed", "off"];
+const nodeStates: readonly NodeView["state"][] = ["ready", "unreachable", "self"];
 const endpointStates: readonly EndpointState[] = ["init", "ready", "quarantined", "leaving"];
 const verdicts: readonly ("allow" | "deny")[] = ["allow", "deny"];
 const protocols: readonly Protocol[] = ["tcp", "udp", "sctp"];

@@ -1,5 +1,5 @@
 // From what a person types (a name, an id or its beginning) to the one thing meant, or an error that helps.
-import type { EndpointView, NetworkView } from "../engine/types.ts";
+import type { EndpointView, NetworkView, NodeView } from "../engine/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { nearest, slip } from "../std/nearest.ts";
 
@@ -43,6 +43,13 @@ export function resolveNetwork(networks: readonly NetworkView[], ref: string): N
   if (only === undefined) throw notFound(`no network "${ref}" exists`, "hawser network list", ref, networks.map((network) => network.name));
   if (found.length > 1) throw ambiguous("networks", ref, found.map((network) => `${short(network.id)} (${network.name})`));
   return only;
+}
+
+/** By its whole name. @throws HawserError NOT_FOUND with the nearest name. */
+export function resolveNode(nodes: readonly NodeView[], name: string): NodeView {
+  const found = nodes.find((node) => node.name === name);
+  if (found === undefined) throw notFound(`no node "${name}" is known`, "hawser node list", name, nodes.map((node) => node.name));
+  return found;
 }
 
 /** The first test that anything passes decides, so that an exact name is never ambiguous with a prefix. */

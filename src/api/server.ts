@@ -9,13 +9,13 @@ import {
 import { HawserError, messageOf } from "../std/errors.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import type { Log } from "../std/log.ts";
-import { endpointToWire, entryToWire, networkToWire, statusToWire } from "./codec.ts";
+import { endpointToWire, entryToWire, networkToWire, nodeToWire, statusToWire } from "./codec.ts";
 import { errorToStatus } from "./errors.ts";
 import { observerDefinition, observerHandlers } from "./flows/service.ts";
 import { HawserService, type DumpMapRequest, type HawserServer, type MapEntry } from "./generated/hawser/v1/hawser.ts";
 import { metricsText } from "./metrics.ts";
 import { identityToWire, policyTextToWire, policyToWire, traceToWire } from "./policy-codec.ts";
-import { resolveContainer, resolveEndpoint, resolveNetwork } from "./resolve.ts";
+import { resolveContainer, resolveEndpoint, resolveNetwork, resolveNode } from "./resolve.ts";
 import type { ApiCommands, ApiQueries } from "./types.ts";
 
 export type { ApiCommands, ApiQueries, Swept } from "./types.ts";
@@ -86,8 +86,10 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
 
   return {
     getStatus: answer(async () => statusToWire(await queries.status())),
-    listEndpoints: answer(() => ({ endpoints: queries.endpoints().map(endpointToWire) })),
+    listEndpoints: answer(({ all }) => ({ endpoints: [...queries.endpoints(), ...(all ? queries.remoteEndpoints() : [])].map(endpointToWire) })),
     getEndpoint: answer(({ ref }) => endpointToWire(resolveEndpoint(queries.endpoints(), ref))),
+    listNodes: answer(() => ({ nodes: queries.nodes().map(nodeToWire) })),
+    getNode: answer(({ name }) => nodeToWire(resolveNode(queries.nodes(), name))),
     listNetworks: answer(() => ({ networks: queries.networks().map(networkToWire) })),
     getNetwork: answer(({ ref }) => networkToWire(resolveNetwork(queries.networks(), ref))),
     listPorts: answer(({ container }) => {

@@ -1,12 +1,12 @@
 // What the API offers besides the engine's queries, and what its clients get back.
 import type {
-  ApplyPolicy, Commands, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, PolicyReport, PolicyText, PolicyView, PortView, Queries,
+  ApplyPolicy, Commands, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PolicyReport, PolicyText, PolicyView, PortView, Queries,
   ReconcileReport, Status, TraceView,
 } from "../engine/types.ts";
 import type { GetFlowsRequest, GetFlowsResponse } from "./generated/observer/observer.ts";
 
 export type {
-  ApplyPolicy, DecidedBy, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, PartStatus, PolicyDocument, PolicyReport, PolicyText, PolicyView,
+  ApplyPolicy, DecidedBy, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PartStatus, PolicyDocument, PolicyReport, PolicyText, PolicyView,
   PortView, ReconcileReport, Status, TraceEnd, TraceView,
 } from "../engine/types.ts";
 export type { Flow, FlowFilter } from "./generated/flow/flow.ts";
@@ -33,9 +33,13 @@ export interface ApiCommands extends Pick<Commands, "applyPolicy" | "deletePolic
 /** One agent, over its socket. Every call rejects with a HawserError: the agent's own, or AGENT_UNREACHABLE. */
 export interface ApiClient extends Disposable {
   status(): Promise<Status>;
-  endpoints(): Promise<readonly EndpointView[]>;
+  /** Of this node; with `all`, of every node. */
+  endpoints(all?: boolean): Promise<readonly EndpointView[]>;
   /** By endpoint id, container id, a prefix of either, container name, or `network/name`. */
   endpoint(ref: string): Promise<EndpointView>;
+  /** This one first. */
+  nodes(): Promise<readonly NodeView[]>;
+  node(name: string): Promise<NodeView>;
   networks(): Promise<readonly NetworkView[]>;
   /** By id, a prefix of it, or name. */
   network(ref: string): Promise<NetworkView>;

@@ -130,13 +130,15 @@ async function candidatesFor(
         { value: endpoint.name || endpoint.containerId.slice(0, 12), says: endpoint.network })));
     case "peers":
       return ask(deps, socket, async (agent) => [
-        ...(await agent.endpoints()).filter(({ name }) => name !== "").map(({ name, network, ipv4 }) => ({ value: name, says: `${network} ${ipv4}` })),
+        ...(await agent.endpoints(true)).filter(({ name }) => name !== "").map(({ name, network, ipv4 }) => ({ value: name, says: `${network} ${ipv4}` })),
         { value: "host", says: "this node" }, { value: "world", says: "everything that is not ours" },
       ]);
     case "policies":
       return ask(deps, socket, async (agent) => (await agent.policies()).map((policy) => ({ value: policy.name, says: policy.source })));
     case "networks":
       return ask(deps, socket, async (agent) => (await agent.networks()).map((network) => ({ value: network.name || network.id.slice(0, 12), says: network.ipv4 })));
+    case "nodes":
+      return ask(deps, socket, async (agent) => (await agent.nodes()).map((node) => ({ value: node.name, says: `${node.address} ${node.state}` })));
     case "maps":
       return ask(deps, socket, async (agent) => (await agent.maps()).map((map) => ({ value: map.name, says: `${map.entries} of ${map.capacity}` })));
   }

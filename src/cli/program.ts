@@ -10,6 +10,7 @@ import { addIdentity } from "./commands/identity.ts";
 import { addMap } from "./commands/map.ts";
 import { addMetrics } from "./commands/metrics.ts";
 import { addNetwork } from "./commands/network.ts";
+import { addNode } from "./commands/node.ts";
 import { addObserve } from "./commands/observe.ts";
 import { addPolicy } from "./commands/policy.ts";
 import { addPort } from "./commands/port.ts";
@@ -64,7 +65,7 @@ export function createProgram(deps: CliDependencies): Command {
     .addHelpText("after", rootFooter());
 
   const grouped: readonly (readonly [string, readonly ((program: Command, deps: CliDependencies) => void)[]])[] = [
-    [groups.look, [addStatus, addEndpoint, addPort, addNetwork, addIdentity, addObserve, addMap, addMetrics]],
+    [groups.look, [addStatus, addEndpoint, addPort, addNetwork, addNode, addIdentity, addObserve, addMap, addMetrics]],
     [groups.decide, [addPolicy]],
     [groups.run, [addAgent, addDoctor, addSweep]],
     [groups.shell, [addCompletion, addHelp]],

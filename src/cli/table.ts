@@ -50,3 +50,21 @@ export function wrap(text: string, width: number): readonly string[] {
 export function many(count: number, noun: string): string {
   return `${count} ${count === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
 }
+
+/** `3 d 4 h`, `12 min`, `8 s`: the two largest units. */
+export function duration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const units = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]] as const;
+  const at = units.findIndex(([, size]) => seconds >= size);
+  if (at < 0) return "0 s";
+  let rest = seconds;
+  return units
+    .slice(at, at + 2)
+    .map(([unit, size]) => {
+      const count = Math.floor(rest / size);
+      rest -= count * size;
+      return count === 0 ? "" : `${count} ${unit}`;
+    })
+    .filter((text) => text !== "")
+    .join(" ");
+}

@@ -87,7 +87,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu,
-      policy: { ...config.policy, hostServices: hostServices(config), nodes: [] },
+      policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
       parts: (): readonly PartStatus[] => [...[docker, containerd].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),

@@ -7,6 +7,7 @@ import type { DockerClient } from "./client.ts";
 import { watchDocker } from "./events.ts";
 import { createImages } from "./images.ts";
 import { createPrivileges } from "./privileges.ts";
+import type { RunningContainer } from "./privileges.ts";
 import { readTruth } from "./truth.ts";
 import { createWhose } from "./whose.ts";
 
@@ -49,8 +50,8 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
   let version = "";
   const images = createImages(docker);
   const privileges = createPrivileges(docker);
-  const notesOf = privileges.notesOf;
-  const ask = createWhose({ docker, images, notesOf, patience: () => clock.deadline(patience[status.state === "ok" ? "answering" : "silent"]) });
+  const { notesOf, aliasesOf } = privileges;
+  const ask = createWhose({ docker, images, notesOf, aliasesOf, patience: () => clock.deadline(patience[status.state === "ok" ? "answering" : "silent"]) });
 
   const say = (state: PartStatus["state"], detail: string): void => {
     if (state !== status.state) log[state === "ok" ? "info" : "warn"](state === "ok" ? "Docker answers" : "Docker does not answer", { detail });
@@ -66,7 +67,7 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
 
   const read = async (reason: string, signal?: AbortSignal): Promise<ReconcileReport> => {
     try {
-      const truth = await readTruth({ docker, images, notesOf, now: () => clock.now() }, signal);
+      const truth = await readTruth({ docker, images, notesOf, aliasesOf, now: () => clock.now() }, signal);
       dumb = false;
       if (status.state !== "ok") version = await docker.version(signal);
       say("ok", [version, ...unenforcedLine(truth)].join("; "));
@@ -99,7 +100,7 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
   };
 
   /** Behind the reading: an inspection may wait a second, and an identity must not. */
-  const learn = (running: readonly string[]): void => {
+  const learn = (running: readonly RunningContainer[]): void => {
     learning ??= privileges.learn(running).then((news) => {
       learning = undefined;
       if (news) nudge("privileges were learnt");
@@ -140,6 +141,7 @@ function unenforcedLine({ unenforced = [] }: DockerTruth): readonly string[] {
   return [`not enforced: ${named.join(", ")}${unenforced.length > mostNamed ? ` and ${unenforced.length - mostNamed} more` : ""}`];
 }
 
-function runningIn({ networks }: DockerTruth): readonly string[] {
-  return networks.flatMap(({ endpoints }) => endpoints.flatMap(({ container, running }) => (container && running ? [container.id] : [])));
+function runningIn({ networks }: DockerTruth): readonly RunningContainer[] {
+  const places = networks.flatMap(({ id: network, endpoints }) => endpoints.flatMap(({ container, running }) => (container && running ? [{ id: container.id, network }] : [])));
+  return [...Map.groupBy(places, ({ id }) => id)].map(([id, all]) => ({ id, networks: all.map(({ network }) => network) }));
 }

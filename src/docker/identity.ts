@@ -21,6 +21,11 @@ export function nameOf({ Id, Names }: ListedContainer): string {
   return Names.find((name) => name.lastIndexOf("/") === 0)?.slice(1) ?? Id.slice(0, 12);
 }
 
+/** On one network; undefined: not known. */
+export function withAliases(container: ContainerIdentity, aliases: readonly string[] | undefined): ContainerIdentity {
+  return aliases === undefined ? container : { ...container, aliases };
+}
+
 /** Where the image's labels cannot be told, none is surely the container's own: a label that may be forged must not open anything (R88). */
 export async function identityOf(container: ListedContainer, images: Images, notes: readonly string[], signal?: AbortSignal): Promise<ContainerIdentity> {
   const labels = container.Labels ?? {};

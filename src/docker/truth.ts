@@ -3,7 +3,7 @@ import type { NetworkInspectInfo } from "dockerode";
 import type { ContainerIdentity, CreateNetwork, DockerTruth, EndpointId, EndpointTruth, NetworkId, NetworkTruth, PoolTruth } from "../engine/types.ts";
 import { DockerAbsent } from "./client.ts";
 import type { DockerClient, ListedContainer } from "./client.ts";
-import { identityOf, isStarting, isTheirs } from "./identity.ts";
+import { identityOf, isStarting, isTheirs, withAliases } from "./identity.ts";
 import type { Images } from "./images.ts";
 import { inLanes } from "./lanes.ts";
 import { notesIn, unenforcedIn } from "./limits.ts";
@@ -17,6 +17,8 @@ export interface TruthOptions {
   readonly images: Images;
   /** What else is known already, by the container's id. */
   readonly notesOf: (id: string) => readonly string[];
+  /** By the container's and the network's id; undefined: not known yet. */
+  readonly aliasesOf: (id: string, network: string) => readonly string[] | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -25,7 +27,7 @@ export interface TruthOptions {
  * Networks are read before containers: a container that starts in between is in neither list's way, while the other order
  * would show an endpoint whose container is not listed yet.
  */
-export async function readTruth({ docker, images, notesOf, now }: TruthOptions, signal?: AbortSignal): Promise<DockerTruth> {
+export async function readTruth({ docker, images, notesOf, aliasesOf, now }: TruthOptions, signal?: AbortSignal): Promise<DockerTruth> {
   const askedAt = now();
   const listed = await docker.networks(signal);
   const ours = listed.filter((network) => (isOurs(network.Driver) || isFedByUs(network)) && !network.ConfigOnly);
@@ -33,8 +35,8 @@ export async function readTruth({ docker, images, notesOf, now }: TruthOptions, 
   const containers = await docker.containers({}, signal);
   const limits = notesIn(containers, listed.map(({ Id, Name, Driver }) => ({ id: Id, name: Name, driver: Driver, ours: isOurs(Driver) })));
   // null, where Docker is too slow to tell its image, keeps what is known of the container: one image must not stop the reading.
-  const known = (container: ListedContainer): Promise<ContainerIdentity | null> =>
-    identityOf(container, images, [...(limits.get(container.Id) ?? []), ...notesOf(container.Id)], signal).catch((error: unknown) => {
+  const known = (container: ListedContainer, network: string): Promise<ContainerIdentity | null> =>
+    identityOf(container, images, [...(limits.get(container.Id) ?? []), ...notesOf(container.Id)], signal).then((one) => withAliases(one, aliasesOf(container.Id, network))).catch((error: unknown) => {
       if (error instanceof DockerAbsent) return null;
       throw error;
     });
@@ -47,11 +49,11 @@ export async function readTruth({ docker, images, notesOf, now }: TruthOptions, 
 }
 
 async function networkOf(
-  network: NetworkInspectInfo, containers: readonly ListedContainer[], known: (container: ListedContainer) => Promise<ContainerIdentity | null>,
+  network: NetworkInspectInfo, containers: readonly ListedContainer[], known: (container: ListedContainer, network: string) => Promise<ContainerIdentity | null>,
 ): Promise<NetworkTruth> {
   const endpoints = await inLanes(Object.entries(network.Containers ?? {}), atOnce, async ([key, { EndpointID, Name, ...has }]): Promise<EndpointTruth> => {
     const container = containers.find((each) => isTheirs(each, key, Name));
-    const endpoint = { id: EndpointID as EndpointId, container: container ? await known(container) : null };
+    const endpoint = { id: EndpointID as EndpointId, container: container ? await known(container, network.Id) : null };
     if (isStarting(key) || !has.MacAddress) return endpoint;
     return { ...endpoint, running: { ipv4: has.IPv4Address || null, ipv6: has.IPv6Address || null, mac: has.MacAddress } };
   });

@@ -1,7 +1,7 @@
 // Whose an endpoint is, asked while its container starts: only with calls that do not wait for that start (R92).
 import type { ContainerIdentity, EndpointId, EndpointRef, NetworkId } from "../engine/types.ts";
 import type { DockerClient, ListedContainer } from "./client.ts";
-import { identityOf, isStarting, isTheirs } from "./identity.ts";
+import { identityOf, isStarting, isTheirs, withAliases } from "./identity.ts";
 import type { Images } from "./images.ts";
 
 export interface WhoseOptions {
@@ -10,6 +10,8 @@ export interface WhoseOptions {
   readonly images: Images;
   /** What is known already, by the container's id. */
   readonly notesOf: (id: string) => readonly string[];
+  /** By the container's and the network's id; undefined: not known yet. */
+  readonly aliasesOf: (id: string, network: string) => readonly string[] | undefined;
   /** Aborts when a reading that begins now has taken too long. */
   readonly patience: () => AbortSignal;
 }
@@ -30,7 +32,7 @@ interface Question {
  * One reading answers all who ask about a network meanwhile: at most one runs and one waits. A running one may have read the
  * network before an asker's endpoint was in it, so it answers only those who came before it began.
  */
-export function createWhose({ docker, images, notesOf, patience }: WhoseOptions): Whose {
+export function createWhose({ docker, images, notesOf, aliasesOf, patience }: WhoseOptions): Whose {
   const desks = new Map<NetworkId, Question[]>();
 
   const answer = async (network: NetworkId, questions: readonly Question[]): Promise<void> => {
@@ -39,7 +41,7 @@ export function createWhose({ docker, images, notesOf, patience }: WhoseOptions)
       for (const { id, signal, answer: { resolve, reject } } of questions) {
         const owner = owners.get(id);
         // Not awaited: an image that is slow to read holds up its own containers alone.
-        if (owner) identityOf(owner, images, notesOf(owner.Id), signal).then(resolve, reject);
+        if (owner) identityOf(owner, images, notesOf(owner.Id), signal).then((known) => resolve(withAliases(known, aliasesOf(owner.Id, network))), reject);
         else resolve(null);
       }
     } catch (error) {

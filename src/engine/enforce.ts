@@ -1,4 +1,5 @@
 // Adds to a decision what it means for policy: identities chosen, tables written before who needs them, endpoints told who they are.
+import type { Cluster } from "../network/cluster.ts";
 import { endpointPlan, guestPlan } from "../network/plan.ts";
 import type { Decision, Endpoint, State, Step } from "../network/types.ts";
 import type { PolicyTables } from "../policy/types.ts";
@@ -38,6 +39,8 @@ export function enforce<Reply>(before: State, decision: Decision<Reply>, { book,
     const was = standing === null ? null : book.tables(before, [before], host);
     const tables = book.tables(next, [before, next], host);
     writing.push(...(sameTables(tables, was) ? [] : write(tables)), ...carried);
+    // What a number meant before it must not mean any more once all carry theirs.
+    if (book.ambiguous([before, next]).size > 0) writing.push(...write(book.tables(next, [next], host)));
   }
   return { next, steps: [...withoutStale(steps, next), ...writing], reply };
 }
@@ -47,7 +50,11 @@ export function sameTables(a: PolicyTables, b: PolicyTables | null): boolean {
 }
 
 function sameForPolicy(a: State, b: State): boolean {
-  return a.endpoints === b.endpoints && a.networks === b.networks && a.policies === b.policies && a.guests === b.guests;
+  return a.endpoints === b.endpoints && a.networks === b.networks && a.policies === b.policies && a.guests === b.guests && sameCluster(a.cluster, b.cluster);
+}
+
+function sameCluster(a: Cluster, b: Cluster): boolean {
+  return a === b || (a.kind === b.kind && a.nodes === b.nodes && a.endpoints === b.endpoints && a.numbers === b.numbers);
 }
 
 /** A decision that publishes an endpoint knew it without its number. */

@@ -19,10 +19,13 @@ import { releasePool } from "../network/release-pool.ts";
 import { requestAddress } from "../network/request-address.ts";
 import { requestPool } from "../network/request-pool.ts";
 import { revokePorts } from "../network/revoke-ports.ts";
+import { noCluster } from "../network/cluster.ts";
+import type { Cluster, OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
 import type { ContainerIdentity, Context, Decision, PoolConfig, State } from "../network/types.ts";
 import type { Change, Store } from "../store/types.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
+import { ClusterDesk } from "./cluster-desk.ts";
 import { takeGuests } from "./guests.ts";
 import { sameTables } from "./enforce.ts";
 import { PolicyDesk } from "./policy-desk.ts";
@@ -30,8 +33,8 @@ import type { PolicySettings } from "./policy-book.ts";
 import { createQueue } from "./queue.ts";
 import { changesBetween, stateOf } from "./remember.ts";
 import { statusOf } from "./status.ts";
-import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
-import { endpointViews, guestViews, networkViews, portViews } from "./views.ts";
+import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./types.ts";
+import { endpointViews, guestViews, networkViews, portViews, remoteViews } from "./views.ts";
 
 export interface EngineOptions {
   readonly store: Store;
@@ -44,11 +47,22 @@ export interface EngineOptions {
    * itself in well under a second. Left out: whoever reconciles tells later.
    */
   readonly whose?: (ref: EndpointRef, signal?: AbortSignal) => Promise<ContainerIdentity | null>;
+  /**
+   * Resolves once other nodes can know of what this one has to tell; it must give up by itself in well under a second. Asked while Docker waits for
+   * our answer to Join, so that they know a container before it speaks. Left out: there is nobody to wait for.
+   */
+  readonly announced?: (signal?: AbortSignal) => Promise<void>;
+  /** What is known of other nodes at the start, from what was kept of them; left out: there is none. */
+  readonly cluster?: Cluster;
+  /** All nodes as they are now, this one first; left out: there is no other. */
+  readonly nodes?: () => readonly NodeView[];
   readonly node: string;
   readonly version: string;
   readonly pool: PoolConfig;
   /** MTU of networks that name none; null: the smallest of the uplinks. */
   readonly mtu: number | null;
+  /** What a tunnel to other nodes takes of the uplinks' MTU where `mtu` is null, in bytes; left out: there is none. */
+  readonly overhead?: number;
   /** For networks that do not say. */
   readonly masquerade: boolean;
   /** The parts of the agent that the engine cannot see: Docker, the sockets, what the configuration asks for in vain. */
@@ -75,6 +89,10 @@ export interface Engine {
   hostChanged(): Promise<void>;
   /** Calls back after a container joined a network, outside of the command. */
   onJoined(listener: (ref: EndpointRef) => void): Disposable;
+  /** What this node has to tell the others: containers whose labels are known, and whom its policies speak of. */
+  ownRecords(): OwnRecords;
+  /** Calls back when `ownRecords` may have changed, before the command that changed it is answered: a listener only takes note. */
+  onOwnChange(listener: () => void): Disposable;
   /** Resolves when every command asked for so far is answered. */
   idle(): Promise<void>;
 }
@@ -86,6 +104,8 @@ const storeTime = 10_000;
 const adoptTime = 60_000;
 /** How long removals are remembered, far longer than any reading of Docker's truth takes. Milliseconds. */
 const removalsKept = 600_000;
+/** Every IPv6 link has that much (RFC 8200, 5). Bytes. */
+const leastMtu = 1280;
 
 export function createEngine(options: EngineOptions): Engine {
   return new Desk(options);
@@ -101,6 +121,7 @@ class Desk implements Engine {
   readonly #events = new EventEmitter<{ joined: [EndpointRef] }>();
   readonly #startedAt: number;
   readonly #policy: PolicyDesk;
+  readonly #cluster: ClusterDesk;
   #state: State = emptyState;
   #started = false;
   #needsHealing = false;
@@ -111,7 +132,8 @@ class Desk implements Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#startedAt = options.clock.now();
-    this.#policy = new PolicyDesk(options, () => this.#state);
+    this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
+    this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -123,7 +145,7 @@ class Desk implements Engine {
   start(unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> {
     return this.#queue.run(async () => {
       this.#unclaimed = unclaimed;
-      this.#state = stateOf(await this.#options.store.load());
+      this.#state = { ...stateOf(await this.#options.store.load()), cluster: this.#options.cluster ?? noCluster };
       this.#policy.recall(this.#state);
       if (unclaimed === "keep") this.#policy.waitFor(this.#state);
       const report = await this.#adopt();
@@ -149,6 +171,14 @@ class Desk implements Engine {
     return { [Symbol.dispose]: () => void this.#events.off("joined", listener) };
   }
 
+  ownRecords(): OwnRecords {
+    return this.#cluster.ownRecords();
+  }
+
+  onOwnChange(listener: () => void): Disposable {
+    return this.#cluster.onOwnChange(listener);
+  }
+
   idle(): Promise<void> {
     return this.#queue.idle();
   }
@@ -162,6 +192,7 @@ class Desk implements Engine {
       join: async (command, signal) => {
         const reply = await this.#make((s) => join(s, command), signal);
         await this.#askWhose(command, signal);
+        await this.#options.announced?.(signal).catch((error: unknown) => this.#options.log.warn("other nodes could not be told of a container yet", { endpoint: command.id, error }));
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
         return reply;
       },
@@ -175,7 +206,7 @@ class Desk implements Engine {
       reconcile: (truth, signal) => this.#remove((s, c) => reconcile(s, truth, c), signal, async ({ restored }) => {
         if (restored.length === 0 && this.#unclaimed === "sweep") return;
         this.#unclaimed = "sweep";
-        if (this.#policy.endWaiting()) await this.#apply(this.#policy.enforced({ next: this.#state, steps: [], reply: undefined }));
+        if (this.#policy.endWaiting()) await this.#apply(this.#enforced({ next: this.#state, steps: [], reply: undefined }));
         await this.#adopt();
       }),
       applyPolicy: async (command, signal) => {
@@ -184,6 +215,7 @@ class Desk implements Engine {
       },
       deletePolicy: (name, signal) => this.#make((state) => this.#policy.remove(state, name), signal),
       syncPolicyDirectory: (reading, signal) => this.#policy.syncDirectory(reading, (decide) => this.#make((state, { now }) => decide(state, now), signal)),
+      syncCluster: (cluster, signal) => this.#make((state) => ({ next: state.cluster === cluster ? state : { ...state, cluster }, steps: [], reply: undefined }), signal),
       syncGuests: (truth, signal) => takeGuests(truth.guests, (decide) => this.#make(decide, signal)),
     };
   }
@@ -193,9 +225,11 @@ class Desk implements Engine {
     return {
       status: async () => statusOf({
         ...this.#options, state: this.#state, started: this.#started, startedAt: this.#startedAt,
-        kernel: datapath.inspect(), counters: datapath.counters(), parts: this.#parts(),
+        kernel: datapath.inspect(), counters: datapath.counters(), parts: this.#parts(), nodes: this.#cluster.nodes(),
       }),
       endpoints: () => [...endpointViews(this.#state, node, datapath.policy().tables), ...guestViews(this.#state, node, datapath.policy().tables)],
+      remoteEndpoints: () => remoteViews(this.#state, datapath.policy().tables),
+      nodes: () => this.#cluster.nodes(),
       networks: () => networkViews(this.#state),
       ports: () => portViews(this.#state),
       network: (id) => this.#state.networks.get(id),
@@ -210,7 +244,7 @@ class Desk implements Engine {
     return this.#queue.run(async () => {
       const takenPorts = new Set<string>();
       for (;;) {
-        const decision = this.#policy.enforced(this.#decide(decide, takenPorts));
+        const decision = this.#enforced(this.#decide(decide, takenPorts));
         try {
           await this.#apply(decision, signal);
           return decision.reply;
@@ -228,7 +262,7 @@ class Desk implements Engine {
    */
   #remove<Reply>(decide: Decide<Reply>, signal?: AbortSignal, then?: (reply: Reply) => Promise<void>): Promise<Reply> {
     return this.#queue.run(async () => {
-      const decision = this.#policy.enforced(this.#decide(decide, new Set()));
+      const decision = this.#enforced(this.#decide(decide, new Set()));
       try {
         await this.#apply(decision);
       } catch (error) {
@@ -240,6 +274,10 @@ class Desk implements Engine {
       await then?.(decision.reply);
       return decision.reply;
     }, signal);
+  }
+
+  #enforced<Reply>(decision: Decision<Reply>): Decision<Reply> {
+    return this.#cluster.planned(this.#policy.enforced(decision));
   }
 
   async #apply({ next, steps }: Decision<unknown>, signal?: AbortSignal): Promise<void> {
@@ -257,13 +295,17 @@ class Desk implements Engine {
       if (leftovers.length > 0) this.#needsHealing = true;
       throw new StepFailure(null, error instanceof HawserError ? error : new HawserError("STORE", messageOf(error), { cause: error }), leftovers);
     }
+    this.#cluster.done(steps);
   }
 
   async #save(next: State): Promise<void> {
-    const changes = changesBetween(this.#state, next);
-    await within(storeTime, "the store's write", this.#options.store.write(changes));
+    const before = this.#state;
+    const changes = changesBetween(before, next);
+    // What is known of other nodes is not ours to keep, and comes often.
+    if (changes.length > 0) await within(storeTime, "the store's write", this.#options.store.write(changes));
     this.#noteRemovals(changes);
     this.#state = next;
+    this.#cluster.changed(before, next);
   }
 
   #noteRemovals(changes: readonly Change[]): void {
@@ -274,10 +316,12 @@ class Desk implements Engine {
 
   async #adopt(): Promise<AdoptReport> {
     const policy = this.#policy.step();
-    const steps = [...(policy === undefined ? [] : [policy]), ...desired(this.#state)];
+    const cluster = this.#cluster.step();
+    const steps = [...(policy === undefined ? [] : [policy]), cluster, ...desired(this.#state)];
     const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
+    this.#cluster.done([cluster]);
     this.#missing = report.missing;
     return report;
   }
@@ -296,11 +340,16 @@ class Desk implements Engine {
   }
 
   #decide<Reply>(decide: Decide<Reply>, takenPorts: ReadonlySet<string>): Decision<Reply> {
-    const { clock, random, datapath, pool, mtu } = this.#options;
+    const { clock, random, datapath, pool } = this.#options;
     return decide(this.#state, {
-      now: clock.now(), random, uplinkMtu: mtu ?? datapath.facts.uplinkMtu, hostPrefixes: datapath.facts.hostPrefixes,
+      now: clock.now(), random, uplinkMtu: this.#mtu(), hostPrefixes: datapath.facts.hostPrefixes,
       ipv6: pool.ipv6 !== null, pool, takenPorts, removed: this.#removed, standing: () => datapath.standing(),
     });
+  }
+
+  #mtu(): number {
+    const { mtu, overhead = 0, datapath: { facts: { uplinkMtu } } } = this.#options;
+    return mtu ?? (overhead === 0 ? uplinkMtu : Math.max(leastMtu, uplinkMtu - overhead));
   }
 
   /** True when a claimed port turned out to be another program's and the model, told so, chooses a different one. */

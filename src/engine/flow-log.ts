@@ -1,20 +1,28 @@
 // The last packets that the programs told of: kept as they came, made readable when somebody asks.
 import type { PacketEvent } from "../datapath/types.ts";
+import type { RemoteEndpoint } from "../network/cluster.ts";
+import { displayLabels } from "../policy/identity.ts";
 import type { Rule } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { contains, parseCidr, parseIp } from "../std/ip.ts";
-import type { Ip } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 import type { DecidedBy, FlowEnd, FlowQuery, FlowView } from "./types.ts";
 
 /** Who had which address at a moment. Immutable: flows keep the one of their time. */
 export interface AddressBook {
   readonly ends: ReadonlyMap<string, Omit<FlowEnd, "address" | "port">>;
+  /** Handed out to containers: nobody known has an address of it that is not among `ends`. */
+  readonly pool: readonly Cidr[];
   readonly node: string;
 }
+
+type Owner = Omit<FlowEnd, "address" | "port">;
 
 interface Told {
   readonly bytes: Uint8Array;
   readonly book: AddressBook;
+  /** Containers on other nodes, by the flow's addresses: who had them then is kept of those two alone. */
+  readonly elsewhere: ReadonlyMap<string, RemoteEndpoint> | undefined;
   readonly rules: readonly Rule[] | undefined;
 }
 
@@ -64,8 +72,8 @@ export class FlowLog {
     return this.#skipped;
   }
 
-  /** `now`: milliseconds. */
-  add(bytes: Uint8Array, book: AddressBook, now: number): void {
+  /** `now`: milliseconds. `ownerOf`: the container on another node that has the address. */
+  add(bytes: Uint8Array, book: AddressBook, now: number, ownerOf: (address: string) => RemoteEndpoint | undefined = () => undefined): void {
     const second = Math.floor(now / 1000);
     if (second !== this.#second) [this.#second, this.#inSecond] = [second, 0];
     if (++this.#inSecond > mostASecond) {
@@ -74,7 +82,7 @@ export class FlowLog {
     }
     const event = this.#source.decode(bytes);
     this.#counts[verdicts[event.verdict]]++;
-    const told: Told = { bytes: bytes.slice(), book, rules: event.rule === 0 ? undefined : this.#source.rulesOf(event.revision) };
+    const told: Told = { bytes: bytes.slice(), book, elsewhere: ownersOf(event, book, ownerOf), rules: event.rule === 0 ? undefined : this.#source.rulesOf(event.revision) };
     this.#history[this.#at] = told;
     this.#at = (this.#at + 1) % kept;
     for (const listener of this.#listeners) listener(told);
@@ -126,15 +134,15 @@ export class FlowLog {
     }
   }
 
-  #view({ bytes, book, rules }: Told): FlowView {
+  #view({ bytes, book, elsewhere, rules }: Told): FlowView {
     const event = this.#source.decode(bytes);
     const target = event.backend === "" ? event.destination : event.backend;
     return {
       time: event.time + this.#source.epoch,
       verdict: verdicts[event.verdict],
       reason: event.verdict === "dropped" ? event.reason.toUpperCase().replaceAll("-", "_") : "",
-      source: endOf(event.source, event.sourcePort, event.sourceIdentity, book),
-      destination: endOf(target, event.backend === "" ? event.destinationPort : event.backendPort, event.destinationIdentity, book),
+      source: endOf(event.source, event.sourcePort, event.sourceIdentity, book, elsewhere),
+      destination: endOf(target, event.backend === "" ? event.destinationPort : event.backendPort, event.destinationIdentity, book, elsewhere),
       protocol: event.protocol, tcpFlags: event.tcpFlags, icmpType: event.icmpType, icmpCode: event.icmpCode, family: event.family,
       direction: event.direction,
       device: this.#source.deviceName(event.ifindex),
@@ -154,14 +162,35 @@ function decider(event: PacketEvent, rules: readonly Rule[] | undefined): Decide
   return rule === undefined ? `rule ${event.rule} of revision ${event.revision}` : { policy: rule.policy, rule: rule.text, file: rule.place.file, line: rule.place.line };
 }
 
-function endOf(address: string, port: number, identity: number, { ends }: AddressBook): FlowEnd {
-  const known = ends.get(address);
-  if (known !== undefined) return { ...known, address, port, identity: identity === 0 ? known.identity : identity };
-  return { address, port, identity: identity === 0 ? worldIdentity : identity, labels: { reserved: "world" }, name: "", containerId: "", network: "" };
+function ownersOf(event: PacketEvent, { ends }: AddressBook, ownerOf: (address: string) => RemoteEndpoint | undefined): Told["elsewhere"] {
+  const found = [event.source, event.destination, event.backend].flatMap((address) => {
+    const owner = address === "" || ends.has(address) ? undefined : ownerOf(address);
+    return owner === undefined ? [] : [[address, owner] as const];
+  });
+  return found.length === 0 ? undefined : new Map(found);
 }
 
+function endOf(address: string, port: number, identity: number, book: AddressBook, elsewhere: Told["elsewhere"]): FlowEnd {
+  const remote = elsewhere?.get(address);
+  const known = book.ends.get(address) ?? (remote === undefined ? stranger(address, book) : endElsewhere(remote));
+  return { ...known, address, port, identity: identity === 0 ? known.identity : identity };
+}
+
+function endElsewhere({ identity, labels, name, containerId, network }: RemoteEndpoint): Owner {
+  return { identity, labels: displayLabels(labels), name, containerId, network };
+}
+
+/** What nobody known has. An address of the pool is not the world's all the same. */
+function stranger(address: string, { pool }: AddressBook): Owner {
+  const nobody = { name: "", containerId: "", network: "" };
+  if (address !== "" && pool.some((prefix) => contains(prefix, address as Ip))) return { ...nobody, identity: 0, labels: {} };
+  return { ...nobody, identity: worldIdentity, labels: { reserved: "world" } };
+}
+
+/** As Hubble numbers them. */
 export const hostIdentity = 1;
 const worldIdentity = 2;
+export const nodeIdentity = 6;
 
 type Match = (view: FlowView) => boolean;
 
@@ -178,6 +207,7 @@ function endFilter(text: string): (end: FlowEnd) => boolean {
   if (text === "" || text === "any") return () => true;
   if (text === "host") return (end) => end.labels["reserved"] === "host";
   if (text === "world") return (end) => end.labels["reserved"] === "world";
+  if (text === "nodes") return (end) => end.labels["reserved"] === "remote-node";
   const label = /^label\(([^=)]+)(?:=([^)]*))?\)$/.exec(text);
   if (label !== null) {
     const [, key = "", value] = label;

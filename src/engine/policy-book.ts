@@ -2,15 +2,19 @@
 import { createCompiler } from "../policy/compile.ts";
 import { identityKey, referencedNames, relevantLabels } from "../policy/identity.ts";
 import { mayBeInScope } from "../policy/match.ts";
-import { policyOfLabels } from "../policy/own-labels.ts";
 import { readPolicies } from "../policy/read.ts";
-import type { Identity, IdentityLabels, Peer, Policy, PolicyFacts, PolicyTables, Rule } from "../policy/types.ts";
+import type { Identity, IdentityLabels, Policy, PolicyFacts, PolicyTables } from "../policy/types.ts";
 import type { HostFacts } from "../datapath/types.ts";
+import { emptyState } from "../network/types.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
+import type { Cluster } from "../network/cluster.ts";
 import { gatewaysOf, nameOfNetwork } from "../network/state.ts";
-import { messageOf } from "../std/errors.ts";
 import { addressOf } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
+import { ClusterPrefixes } from "./cluster-prefixes.ts";
+import { IdentityNumbers } from "./identity-numbers.ts";
+import { ownPolicies, ownPolicyLabels, policyFrom, quarantineLabel, readingsOf } from "./label-policies.ts";
+import { RemoteIdentities } from "./remote-identities.ts";
 
 /** What the configuration says of policy. */
 export interface PolicySettings {
@@ -21,17 +25,9 @@ export interface PolicySettings {
   readonly unenforced: "allow" | "quarantine";
   /** TCP ports of the host that containers reach only by a rule. */
   readonly hostServices: readonly number[];
-  readonly nodes: readonly Cidr[];
 }
 
 export type HostView = Pick<HostFacts, "hostPrefixes" | "lan">;
-
-/** Below it numbers have a fixed meaning in flows: 1 the host, 2 the world. */
-export const firstIdentity = 256;
-const lastIdentity = 0xffff_ffff;
-
-/** What a container carries beside its own labels while it is shut away; one that gives it to itself shuts itself away. */
-const quarantineLabel = "hawser.quarantined";
 
 interface Carrier {
   readonly network: string;
@@ -42,18 +38,21 @@ interface Carrier {
 
 export class PolicyBook {
   readonly #settings: PolicySettings;
+  readonly #remote = new RemoteIdentities();
   readonly #compiler = createCompiler();
   /** Documents of the policies that were read last, so that a change reads only what changed. */
   #read: ReadonlyMap<string, readonly Policy[]> = new Map();
   readonly #files = new WeakMap<State["policies"], readonly Policy[]>();
-  /** Identity keys in use and lately used → number. */
-  #numbers = new Map<string, number>();
-  #next = firstIdentity;
-  readonly #policies = new WeakMap<State["policies"], { readonly labels: string; readonly all: readonly Policy[]; readonly problems: ReadonlyMap<string, string> }>();
+  readonly #numbers = new IdentityNumbers();
+  readonly #policies = new WeakMap<State["policies"], ReadPolicies>();
   readonly #names = new WeakMap<State["policies"], { readonly labels: string; readonly names: ReadonlySet<string> }>();
+  readonly #prefixes: ClusterPrefixes;
+  #everywhere: { readonly own: ReadonlySet<string>; readonly nodes: Cluster["nodes"]; readonly names: ReadonlySet<string> } | undefined;
 
-  constructor(settings: PolicySettings) {
+  /** `pool`: what the installation hands out. */
+  constructor(settings: PolicySettings, pool: readonly Cidr[]) {
     this.#settings = settings;
+    this.#prefixes = new ClusterPrefixes(pool);
   }
 
   /**
@@ -61,11 +60,10 @@ export class PolicyBook {
    * state does not; nobody else is given one of them, or what still carries it would be taken for him (R24).
    */
   recall(state: State, standing: Iterable<number> = []): void {
-    for (const identity of standing) this.#next = Math.max(this.#next, identity + 1);
+    for (const identity of standing) this.#numbers.skip(identity);
     for (const [identity, labels] of this.#carried(state, this.#referenced(state))) {
       if (identity === 0) continue;
-      this.#numbers.set(identityKey(labels), identity);
-      this.#next = Math.max(this.#next, identity + 1);
+      this.#numbers.recall(identityKey(labels), identity);
     }
   }
 
@@ -75,26 +73,55 @@ export class PolicyBook {
     let { endpoints, guests } = state;
     for (const endpoint of state.endpoints.values()) {
       const carrier = this.#carrierOf(endpoint, state.networks.get(endpoint.network));
-      const identity = carrier === undefined ? 0 : this.#numberOf(relevantLabels(carrier, names), endpoint.identity);
+      const identity = carrier === undefined ? 0 : this.#numbers.of(identityKey(relevantLabels(carrier, names)), state.cluster, endpoint.identity);
       const now = endpoint.joined ? stateOf(identity, carrier) : endpoint.state;
       if (identity === endpoint.identity && now === endpoint.state) continue;
       if (endpoints === state.endpoints) endpoints = new Map(endpoints);
       (endpoints as Map<Endpoint["id"], Endpoint>).set(endpoint.id, { ...endpoint, identity, state: now });
     }
     for (const guest of state.guests.values()) {
-      const identity = this.#numberOf(relevantLabels(guest, names));
+      const identity = this.#numbers.of(identityKey(relevantLabels(guest, names)), state.cluster);
       if (identity === guest.identity) continue;
       if (guests === state.guests) guests = new Map(guests);
       (guests as Map<string, typeof guest>).set(guest.id, { ...guest, identity });
     }
     if (endpoints === state.endpoints && guests === state.guests) return state;
-    this.#prune({ ...state, endpoints, guests }, names);
-    return { ...state, endpoints, guests };
+    const next = { ...state, endpoints, guests };
+    this.#numbers.prune(new Map([...this.#carried(next, names)].map(([id, labels]) => [identityKey(labels), id])));
+    return next;
   }
 
   /** In force: those of files, then those of containers' own labels. */
   policies(state: State): readonly Policy[] {
     return this.#readAll(state, [state]).all;
+  }
+
+  /** With those of labels of containers on other nodes, which are in force there. */
+  policiesEverywhere(state: State): readonly Policy[] {
+    const { all, keys } = this.#readAll(state, [state]);
+    const own = ownPolicies([...this.#remote.of(state.cluster.endpoints).values()].map(({ labels }) => labels));
+    const there = [...own].filter(([key]) => !keys.has(key)).toSorted(([a], [b]) => (a < b ? -1 : 1));
+    return [...all, ...there.flatMap(([, labels]) => policyFrom(labels, new Map()) ?? [])];
+  }
+
+  /** This node's endpoints whose labels are known, with those that count. */
+  *identifiedEndpoints(state: State): Generator<{ readonly endpoint: Endpoint; readonly labels: IdentityLabels }> {
+    const names = this.#referenced(state);
+    for (const endpoint of state.endpoints.values()) {
+      const carrier = this.#carrierOf(endpoint, state.networks.get(endpoint.network));
+      if (carrier !== undefined) yield { endpoint, labels: relevantLabels(carrier, names) };
+    }
+  }
+
+  /** Identity keys without an agreed number, sorted. */
+  unnumbered(state: State): readonly string[] {
+    const keys = [...this.#carried(state, this.#referenced(state))].map(([, labels]) => identityKey(labels));
+    return [...new Set(keys)].filter((key) => !state.cluster.numbers.has(key)).toSorted();
+  }
+
+  /** How many containers on other nodes carry each number. */
+  remoteCounts({ cluster }: State): ReadonlyMap<number, number> {
+    return this.#remote.countsOf(cluster.endpoints);
   }
 
   /** Labels of containers that are no policy: one sentence each. Such a container is closed. */
@@ -135,13 +162,25 @@ export class PolicyBook {
       for (const network of state.networks.values()) networks.set(nameOfNetwork(network), { internal: network.internal, icc: network.icc });
       for (const [id, labels] of this.#carried(state, this.#referenced(state))) if (id !== 0) identities.set(id, { id, labels });
     }
-    const last = states.at(-1);
-    const { betweenNetworks, published, untilIdentified, hostServices, nodes } = this.#settings;
+    const last = states.at(-1) ?? emptyState;
+    const ambiguous = this.ambiguous(states);
+    const { betweenNetworks, published, untilIdentified, hostServices } = this.#settings;
     return {
-      identities: [...identities.values()].toSorted((a, b) => a.id - b.id),
-      host: [...host.hostPrefixes.map(addressOf), ...(last === undefined ? [] : gatewaysOf(last))].toSorted(),
-      nodes, lan: host.lan, networks, hostServices, betweenNetworks, published, untilIdentified,
+      identities: [...[...identities.values()].toSorted((a, b) => a.id - b.id), ...this.#remote.among(states.map(({ cluster }) => cluster.endpoints), identities)].filter(({ id }) => !ambiguous.has(id)),
+      host: [...host.hostPrefixes.map(addressOf), ...gatewaysOf(last)].toSorted(),
+      ...this.#prefixes.of(last.cluster), poolByAddress: last.cluster.kind !== "etcd",
+      lan: host.lan, networks, hostServices, betweenNetworks, published, untilIdentified,
     };
+  }
+
+  /**
+   * Numbers that mean one set of labels in one state and another in another, as where the nodes agree on what this one had given out by itself:
+   * nobody may be judged by them before all carry what they are to carry.
+   */
+  ambiguous(states: readonly State[]): ReadonlySet<number> {
+    if (states.length < 2) return new Set();
+    const carried = states.flatMap((state) => [...this.#carried(state, this.#referenced(state))]);
+    return this.#remote.ambiguous(states.map(({ cluster }) => cluster.endpoints), carried);
   }
 
   /**
@@ -157,24 +196,27 @@ export class PolicyBook {
     return new Map(this.#carried(state, this.#referenced(state)));
   }
 
-  #readAll(files: State, carriers: readonly State[]): { readonly all: readonly Policy[]; readonly problems: ReadonlyMap<string, string> } {
+  /** With those of containers on other nodes. */
+  labelsEverywhere(state: State): ReadonlyMap<number, IdentityLabels> {
+    const elsewhere = [...this.#remote.of(state.cluster.endpoints).values()].map(({ id, labels }) => [id, labels] as const);
+    return new Map([...elsewhere, ...this.labelsOf(state)]);
+  }
+
+  prefixesOf({ cluster }: State): Pick<PolicyFacts, "nodes" | "pool"> {
+    return this.#prefixes.of(cluster);
+  }
+
+  #readAll(files: State, carriers: readonly State[]): ReadPolicies {
     // Only containers with labels of ours bring policies of their own; replicas bring one for all of them. What a container's doubtful
     // labels say is a policy for whoever surely has them, so that for this one only what closes counts (R88).
-    const own = new Map<string, IdentityLabels>();
-    for (const state of carriers) {
-      for (const [, labels] of this.#carried(state, this.#referenced(state))) {
-        for (const one of readingsOf(labels)) {
-          if (Object.keys(one.own).some((key) => key.startsWith("hawser."))) own.set(identityKey(one), one);
-        }
-      }
-    }
+    const own = ownPolicies(carriers.flatMap((state) => [...this.#carried(state, this.#referenced(state))].map(([, labels]) => labels)));
     const keys = [...own.keys()].toSorted();
     const labels = keys.join("\n");
     const known = this.#policies.get(files.policies);
     if (known?.labels === labels) return known;
     const problems = new Map<string, string>();
-    const ofLabels = keys.flatMap((key) => { const carried = own.get(key); return (carried && this.#ofLabels(carried, problems)) ?? []; });
-    const read = { labels, all: [...this.#ofFiles(files), ...ofLabels], problems };
+    const ofLabels = keys.flatMap((key) => { const carried = own.get(key); return (carried && policyFrom(carried, problems)) ?? []; });
+    const read = { labels, keys: new Set(keys), all: [...this.#ofFiles(files), ...ofLabels], problems };
     this.#policies.set(files.policies, read);
     return read;
   }
@@ -195,24 +237,24 @@ export class PolicyBook {
     return all;
   }
 
-  #ofLabels(labels: IdentityLabels, problems: Map<string, string>): Policy | null {
-    const key = identityKey(labels);
-    if (Object.hasOwn(labels.own, quarantineLabel)) return shutAway(key, "quarantine", "policy.unenforced", "quarantined");
-    try {
-      return policyOfLabels(labels, key);
-    } catch (error) {
-      problems.set(key, messageOf(error));
-      return shutAway(key, "label", "label", "a label of it is wrong");
+  /** Names that a policy here or on another node refers to. */
+  #referenced(state: State): ReadonlySet<string> {
+    const { nodes } = state.cluster;
+    const own = this.ownNames(state);
+    if (nodes.size === 0) return own;
+    if (this.#everywhere?.own !== own || this.#everywhere.nodes !== nodes) {
+      this.#everywhere = { own, nodes, names: new Set([...own, ...[...nodes.values()].flatMap(({ names }) => names)]) };
     }
+    return this.#everywhere.names;
   }
 
-  /** Names that a rule of a file, or of a container's own label, refers to. */
-  #referenced(state: State): ReadonlySet<string> {
+  /** Names that a rule of a file here, or of a container's own label, refers to. */
+  ownNames(state: State): ReadonlySet<string> {
     const own = ownPolicyLabels(state);
     const labels = own.map((one) => JSON.stringify(one)).toSorted().join("\n");
     const known = this.#names.get(state.policies);
     if (known?.labels === labels) return known.names;
-    const ofLabels = own.flatMap((one) => this.#ofLabels({ network: "", project: null, service: null, name: null, own: one }, new Map()) ?? []);
+    const ofLabels = own.flatMap((one) => policyFrom({ network: "", project: null, service: null, name: null, own: one }, new Map()) ?? []);
     const names = referencedNames([...this.#ofFiles(state), ...ofLabels]);
     this.#names.set(state.policies, { labels, names });
     return names;
@@ -233,58 +275,17 @@ export class PolicyBook {
     }
     for (const guest of state.guests.values()) yield [guest.identity, relevantLabels(guest, names)];
   }
+}
 
-  /** `carried`: what the container bears already, which is kept where it is nobody else's: the kernel knows it by that. */
-  #numberOf(labels: IdentityLabels, carried = 0): number {
-    const key = identityKey(labels);
-    const known = this.#numbers.get(key);
-    if (known !== undefined) return known;
-    const taken = new Set(this.#numbers.values());
-    if (carried !== 0 && !taken.has(carried)) {
-      this.#numbers.set(key, carried);
-      return carried;
-    }
-    while (taken.has(this.#next)) this.#next = this.#next >= lastIdentity ? firstIdentity : this.#next + 1;
-    const number = this.#next;
-    this.#numbers.set(key, number);
-    this.#next = number >= lastIdentity ? firstIdentity : number + 1;
-    return number;
-  }
-
-  /** A container with labels that no other had is forgotten some time after it went (R31). */
-  #prune(state: State, names: ReadonlySet<string>): void {
-    const used = new Map([...this.#carried(state, names)].map(([id, labels]) => [identityKey(labels), id]));
-    if (this.#numbers.size > 2 * used.size + 256) this.#numbers = used;
-  }
+interface ReadPolicies {
+  readonly labels: string;
+  /** Identity keys of the labels that are policies. */
+  readonly keys: ReadonlySet<string>;
+  readonly all: readonly Policy[];
+  readonly problems: ReadonlyMap<string, string>;
 }
 
 function stateOf(identity: number, carrier: Carrier | undefined): Endpoint["state"] {
   if (identity === 0) return "init";
   return Object.hasOwn({ ...carrier?.doubtful, ...carrier?.own }, quarantineLabel) ? "quarantined" : "ready";
-}
-
-/** A container's labels as they surely are, then as they may be. */
-function readingsOf(labels: IdentityLabels): readonly IdentityLabels[] {
-  return labels.doubtful === undefined ? [labels] : [labels, labels.doubtful];
-}
-
-/** Denies both ways, so that no rule opens it. */
-function shutAway(key: string, policy: string, file: string, why: string): Policy {
-  const place = { file, line: 1, column: 1 };
-  const any = { kind: "entity", entity: "any", place } as const;
-  const self = { kind: "entity", entity: "self", place } as const;
-  const rule = (from: Peer, to: Peer, text: string): Rule => ({ policy, action: "deny", place, text, from: [from], to: [to], ports: [], ends: "both" });
-  return {
-    name: `${policy} ${key}`, place, scope: { kind: "identity", key }, defaults: { in: "deny", out: "deny" },
-    rules: [rule(any, self, `any -> self (${why})`), rule(self, any, `self -> any (${why})`)], tests: [], closedNames: null,
-  };
-}
-
-/** The `hawser.…` labels of each container that has some, or may have. */
-function ownPolicyLabels(state: State): readonly Readonly<Record<string, string>>[] {
-  const carriers = [...[...state.endpoints.values()].flatMap(({ container }) => container ?? []), ...state.guests.values()];
-  return carriers.flatMap(({ own, doubtful }) => {
-    const ours = Object.entries({ ...doubtful, ...own }).filter(([key]) => key.startsWith("hawser."));
-    return ours.length === 0 ? [] : [Object.fromEntries(ours)];
-  });
 }

@@ -133,7 +133,8 @@ function verify(candidate: State, names: ReadonlySet<string>, strict: boolean, j
 function knownIn(state: State): { readonly subnets: ReadonlyMap<string, readonly Cidr[]>; readonly names: readonly string[] } {
   const subnets = [...state.networks.values()].map((network) =>
     [nameOfNetwork(network), [network.ipv4, network.ipv6].flatMap((subnet) => (subnet === null ? [] : [subnet.prefix]))] as const);
-  return { subnets: new Map(subnets), names: [...state.endpoints.values()].flatMap(({ container }) => (container === null ? [] : [container.name])) };
+  const here = [...state.endpoints.values()].flatMap(({ container }) => (container === null ? [] : [container.name]));
+  return { subnets: new Map(subnets), names: [...new Set([...here, ...[...state.cluster.endpoints.values()].map(({ name }) => name)])] };
 }
 
 function rowsOf(read: readonly Policy[], documents: readonly PolicyDocument[], source: StoredPolicy["source"], state: State, now: number): readonly StoredPolicy[] {

@@ -1,10 +1,12 @@
 // The desk's side for policy: what a decision means for the tables, changes of policy, and everything that people ask about it.
 import type { Datapath } from "../datapath/types.ts";
 import { isDead } from "../network/dead.ts";
-import type { Decision, State, Step } from "../network/types.ts";
+import type { RemoteEndpoint } from "../network/cluster.ts";
+import type { Decision, PoolConfig, State, Step } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
+import { poolsOf } from "./cluster-desk.ts";
 import { enforce } from "./enforce.ts";
 import { FlowLog } from "./flow-log.ts";
 import type { AddressBook } from "./flow-log.ts";
@@ -18,6 +20,7 @@ import type { ApplyPolicy, DirectoryReading, PartStatus, PolicyReport, Queries }
 export interface PolicyDeskOptions {
   readonly datapath: Pick<Datapath, "facts" | "policy" | "standing" | "rawEvents" | "decodeEvent" | "deviceName">;
   readonly policy: PolicySettings;
+  readonly pool: PoolConfig;
   readonly node: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -25,29 +28,29 @@ export interface PolicyDeskOptions {
 
 export class PolicyDesk {
   readonly #options: PolicyDeskOptions;
-  readonly #book: PolicyBook;
+  readonly book: PolicyBook;
   readonly #flows: FlowLog;
   readonly #state: () => State;
-  #addresses: { readonly of: State; readonly hosts: readonly string[]; readonly book: AddressBook } | undefined;
+  #addresses: { readonly of: readonly unknown[]; readonly book: AddressBook } | undefined;
   #waiting = false;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
 
-  /** `state`: the one in force. */
-  constructor(options: PolicyDeskOptions, state: () => State) {
-    const { datapath, clock, policy } = options;
+  /** `state`: the one in force. `ownerOf`: the container elsewhere that has an address. */
+  constructor(options: PolicyDeskOptions, state: () => State, ownerOf: (address: string) => RemoteEndpoint | undefined) {
+    const { datapath, clock, policy, pool } = options;
     this.#options = options;
     this.#state = state;
-    this.#book = new PolicyBook(policy);
+    this.book = new PolicyBook(policy, poolsOf(pool));
     this.#flows = new FlowLog({
       decode: (bytes) => datapath.decodeEvent(bytes), rulesOf: (revision) => datapath.policy().rulesOf(revision), deviceName: (ifindex) => datapath.deviceName(ifindex),
       epoch: BigInt(clock.now()) * 1_000_000n - process.hrtime.bigint(),
     });
-    datapath.rawEvents((bytes) => this.#flows.add(bytes, this.#addressBook(), clock.now()));
+    datapath.rawEvents((bytes) => this.#flows.add(bytes, this.#addressBook(), clock.now(), ownerOf));
   }
 
   recall(state: State): void {
-    this.#book.recall(state, this.#options.datapath.standing().identities?.values());
+    this.book.recall(state, this.#options.datapath.standing().identities?.values());
   }
 
   /**
@@ -71,7 +74,7 @@ export class PolicyDesk {
     const { datapath, clock } = this.#options;
     const around = { now: clock.now(), standing: () => datapath.standing() };
     return enforce(this.#state(), decision, {
-      book: this.#book, host: datapath.facts, standing: datapath.policy().tables, isDead: (endpoint) => isDead(endpoint, around),
+      book: this.book, host: datapath.facts, standing: datapath.policy().tables, isDead: (endpoint) => isDead(endpoint, around),
     });
   }
 
@@ -80,7 +83,7 @@ export class PolicyDesk {
     if (this.#waiting) return undefined;
     const { datapath } = this.#options;
     const state = this.#state();
-    return { kind: "policy", tables: this.#book.tables(state, [state], datapath.facts), before: datapath.policy().tables };
+    return { kind: "policy", tables: this.book.tables(state, [state], datapath.facts), before: datapath.policy().tables };
   }
 
   apply(state: State, command: ApplyPolicy, now: number): Decision<Omit<PolicyReport, "revision">> {
@@ -115,21 +118,21 @@ export class PolicyDesk {
 
   part(): PartStatus {
     if (this.#waiting) return { part: "policy", state: "ok", detail: "as an earlier agent left it, because the state was lost; changes wait until Docker has answered once" };
-    return policyPart(this.#state(), this.#book, this.#problems, this.#options.datapath.policy().revision);
+    return policyPart(this.#state(), this.book, this.#problems, this.#options.datapath.policy().revision);
   }
 
   queries(): Pick<Queries, "identities" | "policies" | "policy" | "trace" | "flows" | "flowCounts"> {
-    const views = (): ReturnType<typeof policyViews> => policyViews(this.#state(), this.#book, this.#problems);
+    const views = (): ReturnType<typeof policyViews> => policyViews(this.#state(), this.book, this.#problems);
     return {
-      identities: () => identityViews(this.#state(), this.#book),
+      identities: () => identityViews(this.#state(), this.book),
       policies: views,
       policy: (name) => {
         const row = this.#state().policies.get(name);
         const view = views().find((one) => one.name === name);
         if (view === undefined) throw unknownPolicy(this.#state(), name);
-        return { ...view, text: row?.text ?? labelText(this.#state(), this.#book, view.source) };
+        return { ...view, text: row?.text ?? labelText(this.#state(), this.book, view.source) };
       },
-      trace: (from, to) => traceView(this.#state(), this.#book, this.#options.datapath.facts, from, to),
+      trace: (from, to) => traceView(this.#state(), this.book, this.#options.datapath.facts, from, to),
       flows: (query, signal) => this.#flows.read(query, signal),
       flowCounts: () => this.#flows.counts,
     };
@@ -137,15 +140,15 @@ export class PolicyDesk {
 
   #judge(): Judge {
     const { facts } = this.#options.datapath;
-    return { policies: (state) => this.#book.policies(state), facts: (state) => this.#book.facts([this.#book.identified(state)], facts) };
+    return { policies: (state) => this.book.policies(state), facts: (state) => this.book.facts([this.book.identified(state)], facts) };
   }
 
   #addressBook(): AddressBook {
     const { datapath: { facts }, node } = this.#options;
     const state = this.#state();
-    if (this.#addresses?.of !== state || this.#addresses.hosts !== facts.hostPrefixes) {
-      this.#addresses = { of: state, hosts: facts.hostPrefixes, book: addressBook(state, this.#book, facts, node) };
-    }
+    // Of what may be large and changes often elsewhere a book holds nothing.
+    const of = [state.endpoints, state.networks, state.guests, state.policies, state.cluster.nodes, facts.hostPrefixes];
+    if (this.#addresses === undefined || this.#addresses.of.some((one, i) => one !== of[i])) this.#addresses = { of, book: addressBook(state, this.book, facts, node) };
     return this.#addresses.book;
   }
 }

@@ -3,20 +3,21 @@ import { displayLabels } from "../policy/identity.ts";
 import { trace } from "../policy/trace.ts";
 import type { KnownEndpoint } from "../policy/trace.ts";
 import type { Policy } from "../policy/types.ts";
+import { sliceOwner } from "../network/cluster-plan.ts";
 import { addressesOf, gatewaysOf, nameOfNetwork } from "../network/state.ts";
 import type { State } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { addressOf, contains } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
-import { hostIdentity } from "./flow-log.ts";
+import { hostIdentity, nodeIdentity } from "./flow-log.ts";
 import type { AddressBook } from "./flow-log.ts";
 import type { HostView, PolicyBook } from "./policy-book.ts";
 import type { DecidedBy, FlowEnd, IdentityView, PartStatus, PolicyView, TraceEnd, TraceView } from "./types.ts";
 
 export function identityViews(state: State, book: PolicyBook): readonly IdentityView[] {
-  const carried = new Map<number, number>();
+  const carried = new Map(book.remoteCounts(state));
   for (const { identity } of [...state.endpoints.values(), ...state.guests.values()]) carried.set(identity, (carried.get(identity) ?? 0) + 1);
-  return [...book.labelsOf(state)]
+  return [...book.labelsEverywhere(state)]
     .filter(([id]) => id !== 0)
     .map(([id, labels]) => ({ id, labels: displayLabels(labels), endpoints: carried.get(id) ?? 0 }))
     .toSorted((a, b) => a.id - b.id);
@@ -67,7 +68,8 @@ export function policyPart(state: State, book: PolicyBook, problems: ReadonlyMap
 
 /** @throws HawserError NOT_FOUND, BAD_REQUEST */
 export function traceView(state: State, book: PolicyBook, host: HostView, from: string, to: string): TraceView {
-  const views = trace(book.policies(state), book.facts([state], host), from, to, knownEndpoints(state, book)).map(({ decidedBy, ...rest }): TraceView => {
+  const everybody = [...knownEndpoints(state, book), ...knownElsewhere(state)];
+  const views = trace(book.policiesEverywhere(state), book.facts([state], host), from, to, everybody).map(({ decidedBy, ...rest }): TraceView => {
     const by: DecidedBy | string = decidedBy.kind === "default"
       ? decidedBy.name
       : { policy: decidedBy.rule.policy, rule: decidedBy.rule.text, file: decidedBy.rule.place.file, line: decidedBy.rule.place.line };
@@ -86,6 +88,8 @@ function refuseFree(state: State, ends: readonly TraceEnd[], host: HostView): vo
     if (identity !== 0 || address === "" || taken.has(address)) continue;
     const network = [...state.networks.values()].find(({ ipv4, ipv6 }) => [ipv4, ipv6].some((subnet) => subnet !== null && contains(subnet.prefix, address as Ip)));
     if (network !== undefined) throw new HawserError("NOT_FOUND", `${address} lies in network ${nameOfNetwork(network)}, and no container has it; see hawser endpoint list`);
+    const node = state.cluster.kind === "etcd" ? sliceOwner(state.cluster, address as Ip) : undefined;
+    if (node !== undefined) throw new HawserError("NOT_FOUND", `${address} lies in node ${node.name}'s slice of the pool, and no container has it; see hawser endpoint list --all`);
   }
 }
 
@@ -112,6 +116,14 @@ export function knownEndpoints(state: State, book: PolicyBook): readonly KnownEn
   return known;
 }
 
+/** Containers on other nodes: they are judged as their nodes say who they are. */
+function knownElsewhere({ cluster }: State): readonly KnownEndpoint[] {
+  return [...cluster.endpoints.values()].map(({ id, containerId, name, network, identity, labels, ipv4, ipv6 }) => ({
+    id, containerId, name, network, identity: { id: identity, labels }, ipv4, ipv6,
+  }));
+}
+
+/** Without containers on other nodes: there may be thousands, and of a flow's two ends each is looked up by itself. */
 export function addressBook(state: State, book: PolicyBook, host: HostView, node: string): AddressBook {
   const ends = new Map<string, Omit<FlowEnd, "address" | "port">>();
   const own = { identity: hostIdentity, labels: { reserved: "host" }, name: "", containerId: "", network: "" };
@@ -120,7 +132,9 @@ export function addressBook(state: State, book: PolicyBook, host: HostView, node
     const end = { identity: identity.id, labels: displayLabels(identity.labels), name, containerId, network };
     for (const address of [ipv4, ipv6]) if (address !== null) ends.set(address, end);
   }
-  return { ends, node };
+  const { nodes, pool } = book.prefixesOf(state);
+  for (const prefix of nodes) if (!ends.has(addressOf(prefix))) ends.set(addressOf(prefix), { ...own, identity: nodeIdentity, labels: { reserved: "remote-node" } });
+  return { ends, pool, node };
 }
 
 function count(number: number, one: string, many: string): string {

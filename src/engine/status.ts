@@ -1,7 +1,7 @@
 // `hawser status`: what the parts say, put together into ready or not, and what is wrong.
 import type { CounterRow, KernelView } from "../datapath/types.ts";
 import type { State } from "../network/types.ts";
-import type { PartStatus, Status } from "./types.ts";
+import type { NodeView, PartStatus, Status } from "./types.ts";
 
 export interface StatusFacts {
   readonly node: string;
@@ -12,9 +12,10 @@ export interface StatusFacts {
   readonly kernel: KernelView;
   readonly counters: readonly CounterRow[];
   readonly parts: readonly PartStatus[];
+  readonly nodes: readonly NodeView[];
 }
 
-export function statusOf({ node, version, started, startedAt, state, kernel, counters, parts }: StatusFacts): Status {
+export function statusOf({ node, version, started, startedAt, state, kernel, counters, parts, nodes }: StatusFacts): Status {
   const { problems: wrong, ...view } = kernel;
   const datapath: PartStatus = wrong.length > 0
     ? { part: "datapath", state: "degraded", detail: wrong.join("; ") }
@@ -30,6 +31,7 @@ export function statusOf({ node, version, started, startedAt, state, kernel, cou
       ...parts.filter((part) => part.state === "degraded" || part.state === "failed").map((part) => `${part.part}: ${part.detail}`),
     ],
     parts: all,
+    peers: nodes.filter(({ state: how }) => how !== "self"),
     counts: {
       networks: state.networks.size,
       endpoints: state.endpoints.size,

@@ -3,6 +3,7 @@ import type {
   CreateEndpoint, CreateEndpointReply, CreateNetwork, DockerTruth, EndpointRef, Join, JoinReply, PublishPorts, ReconcileReport,
   ReleaseAddress, RequestAddress, RequestPool, RequestPoolReply,
 } from "../network/commands.ts";
+import type { Cluster, OwnRecords } from "../network/cluster.ts";
 import type { MapEntry, MapRow } from "../datapath/types.ts";
 import type { Decider, Direction, Protocol as PolicyProtocol, Verdict } from "../policy/types.ts";
 import type { EndpointId, EndpointState, Network, NetworkId, PoolId, Protocol, PublishedPort } from "../network/types.ts";
@@ -15,6 +16,7 @@ export type {
   ContainerIdentity, EndpointId, EndpointState, Network, NetworkId, PoolId, PortRequest, Protocol, PublishedPort,
 } from "../network/types.ts";
 
+export type { Cluster, OwnRecords };
 export type MapView = MapRow;
 /** Decoded to plain JSON: addresses as text, bytes as hex. */
 export type MapEntryView = MapEntry;
@@ -50,6 +52,8 @@ export interface Commands extends DockerCommands {
   syncPolicyDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void>;
   /** The containers that somebody else wired, as they are now: those not named go. */
   syncGuests(truth: GuestTruth, signal?: AbortSignal): Promise<GuestReport>;
+  /** What is known of other nodes now, whole. Maps that did not change should be the same objects: then it costs nothing. */
+  syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void>;
 }
 
 /** One file, or what came in its stead: YAML, or a Compose file with `x-hawser:`. */
@@ -141,7 +145,7 @@ export interface EndpointView {
 export interface IdentityView {
   readonly id: number;
   readonly labels: Readonly<Record<string, string>>;
-  /** How many endpoints carry it. */
+  /** How many endpoints carry it, on all nodes. */
   readonly endpoints: number;
 }
 
@@ -281,6 +285,8 @@ export interface Status {
   /** One sentence each, with the mend. */
   readonly problems: readonly string[];
   readonly parts: readonly PartStatus[];
+  /** The other nodes. */
+  readonly peers: readonly NodeView[];
   readonly counts: { readonly networks: number; readonly endpoints: number; readonly ports: number; readonly pools: number };
   readonly kernel: {
     readonly release: string;
@@ -297,6 +303,10 @@ export interface Status {
 export interface Queries {
   status(): Promise<Status>;
   endpoints(): readonly EndpointView[];
+  /** Containers on other nodes, as those told of them. */
+  remoteEndpoints(): readonly EndpointView[];
+  /** All nodes, this one first, then by name. */
+  nodes(): readonly NodeView[];
   networks(): readonly NetworkView[];
   ports(): readonly PortView[];
   network(id: NetworkId): Network | undefined;
@@ -316,3 +326,23 @@ export interface Queries {
 }
 
 export type { Decider };
+
+/** A node of the installation, this one among them. */
+export interface NodeView {
+  readonly name: string;
+  /** The first of its addresses; empty: none is known. */
+  readonly address: string;
+  /** Its slices of the pool; empty: none. */
+  readonly ipv4: string;
+  readonly ipv6: string;
+  /** Whether it answers probes; before the first three went unanswered it is believed to. */
+  readonly state: "ready" | "unreachable" | "self";
+  /** Its last answer to a probe, in milliseconds since the epoch; 0: none yet. */
+  readonly lastSeen: number;
+  /** Smoothed; null: no answer yet. */
+  readonly rttMs: number | null;
+  /** Smallest MTU of its uplinks. */
+  readonly mtu: number;
+  /** How many containers it told of. */
+  readonly endpoints: number;
+}

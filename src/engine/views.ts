@@ -52,6 +52,19 @@ export function guestViews(state: State, node: string, tables: PolicyTables | nu
   }));
 }
 
+/** Containers on other nodes, as those told of them; what happens by default is what this node would do. */
+export function remoteViews(state: State, tables: PolicyTables | null): readonly EndpointView[] {
+  const networks = new Map([...state.networks.values()].map((network) => [nameOf(network, network.id), network]));
+  return [...state.cluster.endpoints.values()].map((endpoint) => {
+    const { id, name, containerId, network, node, ipv4, ipv6, mac, identity, labels } = endpoint;
+    const home = networks.get(network);
+    return {
+      id: id as EndpointView["id"], name, containerId, network, networkId: home?.id ?? ("" as EndpointView["networkId"]), node, ipv4: ipv4 ?? "", ipv6: ipv6 ?? "", mac,
+      identity, labels: labels.own, state: "ready", hostInterface: "", default: defaultsOf(tables, identity, home), mtu: 0, ports: [], notes: [],
+    };
+  });
+}
+
 function defaultsOf(tables: PolicyTables | null, identity: number, network: Network | undefined): EndpointView["default"] {
   const row = tables?.classes.get(identity);
   return {

@@ -4,7 +4,7 @@ import { networkOf, parseCidr } from "../std/ip.ts";
 import type { DockerTruth, ReconcileReport } from "./commands.ts";
 import { isDead } from "./dead.ts";
 import { deleteNetwork } from "./delete-network.ts";
-import { removalOf } from "./plan.ts";
+import { networkPlan, removalOf } from "./plan.ts";
 import { released } from "./release-address.ts";
 import { restore } from "./restore.ts";
 import { addressesOf, endpointsOf, withEndpoint, withNetwork, withoutEndpoint, withoutPool, withPool } from "./state.ts";
@@ -36,7 +36,12 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
       next = withoutPoolsOf(gone.next, network);
       continue;
     }
-    if (network.name !== known.name) next = withNetwork(next, { ...network, name: known.name });
+    if (network.name !== known.name) {
+      const named = { ...network, name: known.name };
+      next = withNetwork(next, named);
+      // Other nodes know it by what is made of its name.
+      steps.push({ kind: "network", network: networkPlan(named) });
+    }
     const containers = new Map(known.endpoints.map((endpoint) => [endpoint.id, endpoint.container]));
     for (const endpoint of endpointsOf(next, network.id)) {
       const container = containers.get(endpoint.id);
@@ -46,7 +51,7 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
         removedEndpoints.push(endpoint.id);
         next = withoutEndpoint(next, endpoint.id);
       } else if (container && !isSameIdentity(container, endpoint)) {
-        next = withEndpoint(next, { ...endpoint, container });
+        next = withEndpoint(next, { ...endpoint, container: withKnownAliases(container, endpoint) });
         identified++;
       }
     }
@@ -59,7 +64,16 @@ function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boole
   const known = endpoint.container;
   if (!known || known.id !== container.id || known.name !== container.name) return false;
   return sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
-    sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && (known.notes ?? []).join("\n") === (container.notes ?? []).join("\n");
+    sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && sameLines(known.notes, container.notes) && (container.aliases === undefined || sameLines(known.aliases, container.aliases));
+}
+
+/** Docker's lists do not tell them: what an agent knew before it started again holds until it has asked. */
+function withKnownAliases(container: ContainerIdentity, { container: known }: Endpoint): ContainerIdentity {
+  return container.aliases !== undefined || known?.id !== container.id || known.aliases === undefined ? container : { ...container, aliases: known.aliases };
+}
+
+function sameLines(a: readonly string[] = [], b: readonly string[] = []): boolean {
+  return a.join("\n") === b.join("\n");
 }
 
 function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {

@@ -18,7 +18,7 @@ export function requestPool(state: State, command: RequestPool, context: Context
     throw new HawserError("UNSUPPORTED", "this node does not speak IPv6; create the network without --ipv6, or turn IPv6 on (pool.ipv6)");
   }
   const taken = takenBlocks(state, context);
-  const prefix = command.pool === "" ? choose(family, taken, context) : named(command.pool, family, taken);
+  const prefix = command.pool === "" ? choose(family, taken, state, context) : named(command.pool, family, taken);
   const pool: Pool = {
     id: prefix as string as PoolId,
     prefix,
@@ -49,11 +49,12 @@ function rangeIn(prefix: Cidr, text: string): Cidr {
  * The lowest free block. Blocks are aligned and no larger than a node's slice, so that a slice fills up before the
  * next one is begun. Whatever is in the way is jumped over whole: an IPv6 slice has too many blocks to try each.
  */
-function choose(family: Family, taken: readonly Taken[], context: Context): Cidr {
-  const whole = family === 4 ? context.pool.ipv4 : context.pool.ipv6;
-  if (whole === null) {
+function choose(family: Family, taken: readonly Taken[], state: State, context: Context): Cidr {
+  const pool = family === 4 ? context.pool.ipv4 : context.pool.ipv6;
+  if (pool === null) {
     throw new HawserError("UNSUPPORTED", "there is no IPv6 pool to take a subnet from; give --subnet or set pool.ipv6 in the configuration");
   }
+  const whole = ownPart(state, pool, family);
   const slice = family === 4 ? context.pool.ipv4NodePrefix : context.pool.ipv6NodePrefix;
   const length = Math.max(lengths[family], slice, lengthOf(whole));
   const size = 1n << BigInt(bitsOf(family) - length);
@@ -66,5 +67,17 @@ function choose(family: Family, taken: readonly Taken[], context: Context): Cidr
     const after = lastOf(obstacle) + 1n;
     first = after > first + size ? ((after + size - 1n) / size) * size : first + size;
   }
-  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${whole}; enlarge pool.ipv${family} in the configuration or give --subnet`);
+  const [where, remedy] = whole === pool
+    ? [whole, `enlarge pool.ipv${family} in the configuration`]
+    : [`${whole}, this node's slice of ${pool}`, "remove a network"];
+  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${where}; ${remedy} or give --subnet`);
+}
+
+/** All of the pool where there is no other node, else this node's slice: only that is nobody else's. */
+function ownPart({ cluster }: State, pool: Cidr, family: Family): Cidr {
+  if (cluster.kind === "alone") return pool;
+  const slice = family === 4 ? cluster.ipv4 : cluster.ipv6;
+  if (slice !== null) return slice;
+  const remedy = cluster.kind === "etcd" ? "see the store in `hawser status` and try again" : "no peer's configuration leaves it one";
+  throw new HawserError("NO_FREE_POOL", `no slice of ${pool} is known to be this node's yet; ${remedy}, or give --subnet`);
 }

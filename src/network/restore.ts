@@ -2,6 +2,7 @@
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import { addressOf, formatIp, networkOf, parseCidr, parseIp } from "../std/ip.ts";
+import { noCluster } from "./cluster.ts";
 import type { CreateNetwork, DockerTruth, EndpointTruth, NetworkTruth, PoolTruth, SubnetRequest } from "./commands.ts";
 import { createEndpoint } from "./create-endpoint.ts";
 import { createNetwork, numberFor } from "./create-network.ts";
@@ -20,7 +21,8 @@ export interface Restored {
 export function restore(state: State, truth: DockerTruth, context: Context): Restored {
   const restored: string[] = [];
   const refused: string[] = [];
-  let next = state;
+  // What is there is there, whoever else was given its place meanwhile.
+  let next: State = { ...state, cluster: noCluster };
   const attempt = (id: string, what: string, change: (state: State) => State): void => {
     const removedAt = context.removed.get(id);
     // Docker's answer may be older than the removal; ids of networks and endpoints never come again, a pool's does.
@@ -47,7 +49,7 @@ export function restore(state: State, truth: DockerTruth, context: Context): Res
       attempt(endpoint.id, `endpoint ${shortId(endpoint.id)} of ${endpoint.container?.name ?? "a container"}`, (now) => withEndpointAgain(now, network.id, endpoint, context));
     }
   }
-  return { next, restored, refused };
+  return { next: restored.length === 0 ? state : { ...next, cluster: state.cluster }, restored, refused };
 }
 
 function withPoolAgain(state: State, truth: PoolTruth, context: Context): State {

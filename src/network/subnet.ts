@@ -81,6 +81,9 @@ export function takenBlocks(state: State, context: Context): readonly Taken[] {
     }
   }
   for (const pool of state.pools.values()) taken.push({ prefix: pool.prefix, by: "an address pool that Docker holds", isPool: true });
+  for (const { name, ipv4, ipv6 } of state.cluster.nodes.values()) {
+    for (const slice of [ipv4, ipv6]) if (slice) taken.push({ prefix: slice, by: `node ${name}'s slice of the pool`, isPool: false });
+  }
   const gateways = gatewaysOf(state);
   for (const prefix of context.hostPrefixes) {
     if (!gateways.has(addressOf(prefix))) taken.push({ prefix, by: `the host's own address ${addressOf(prefix)}`, isPool: false });

@@ -103,6 +103,8 @@ export interface ContainerIdentity {
   readonly doubtful?: Readonly<Record<string, string>>;
   /** What of it cannot be enforced, or who else speaks with its identity (R50). */
   readonly notes?: readonly string[];
+  /** Further names that it has on the endpoint's network (`--network-alias`), sorted. Left out: not known yet. */
+  readonly aliases?: readonly string[];
 }
 
 /** A container that somebody else wired, and whose veth we judge. */

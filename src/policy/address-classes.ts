@@ -14,10 +14,14 @@ const special: readonly Cidr[] = [
   "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128",
   "64:ff9b:1::/48", "2001:db8::/32", "fc00::/7", "fe80::/10", "ff00::/8",
 ].map((text) => text as Cidr);
+/** Instance metadata of clouds: whoever reads it becomes the machine. */
+const metadata: readonly Cidr[] = ["169.254.169.254/32", "fd00:ec2::254/128"].map((text) => text as Cidr);
 const everything: readonly Cidr[] = ["0.0.0.0/0", "::/0"].map((text) => text as Cidr);
 
-/** Number, for the sweep only, of what lies in `special`. */
+/** Numbers, for the sweep only, of what lies in `special` and in the pool. */
 const specialSelector = -1;
+const poolSelector = -2;
+type AddressFacts = Pick<PolicyFacts, "host" | "nodes" | "lan" | "pool" | "poolByAddress">;
 
 /** One range, or all ranges without exceptions of one selector: met where it is included and not excepted. */
 interface Group {
@@ -44,7 +48,7 @@ interface Level {
  * always one for all of IPv4 and one for all of IPv6.
  */
 export function addressTable(
-  program: Program, facts: Pick<PolicyFacts, "host" | "nodes" | "lan">, classOf: (selectors: readonly number[]) => PolicyClass,
+  program: Program, facts: AddressFacts, classOf: (selectors: readonly number[]) => PolicyClass,
 ): ReadonlyMap<Cidr, number> {
   const marks = gatherMarks(program, facts).toSorted((a, b) => comparePrefixes(a.prefix, b.prefix));
   const table = new Map<Cidr, number>();
@@ -71,14 +75,14 @@ export function addressTable(
       levels.pop();
     }
     for (const mark of here) count(mark, 1);
-    const found = classOf(selectorsOf(met, program));
+    const found = classOf(selectorsOf(met, program, facts));
     if (levels.at(-1)?.class !== found) table.set(textOf(prefix), found.number);
     levels.push({ prefix, marks: here, class: found });
   }
   return table;
 }
 
-function gatherMarks(program: Program, { host, nodes, lan }: Pick<PolicyFacts, "host" | "nodes" | "lan">): Mark[] {
+function gatherMarks(program: Program, { host, nodes, lan, pool }: AddressFacts): Mark[] {
   const marks: Mark[] = [];
   const mark = (cidr: Cidr, group: Group | null, side: Mark["side"] = "included"): void => void marks.push({ prefix: readPrefix(cidr), group, side });
   const all = (cidrs: readonly Cidr[], selector: number): void => {
@@ -90,6 +94,8 @@ function gatherMarks(program: Program, { host, nodes, lan }: Pick<PolicyFacts, "
   all(host.map((ip) => cidrOf(ip, bitsOf(familyOf(ip)))), wellKnown.host);
   all(nodes, wellKnown.nodes);
   all(lan, wellKnown.lan);
+  all(pool, poolSelector);
+  all(metadata, wellKnown.metadata);
   for (const [selector, ranges] of program.addresses) {
     const plain = { selector, included: 0, excepted: 0 };
     for (const { include, except } of ranges) {
@@ -105,18 +111,20 @@ function isMet(group: Group): boolean {
   return group.included > 0 && group.excepted === 0;
 }
 
-/** Ascending, only what rules name. The host is no node, `lan` and `internet` are parts of `world`, which is neither of both. */
-function selectorsOf(met: ReadonlyMap<number, number>, program: Program): number[] {
+/** Ascending, only what rules name. The host is no node, `lan` and `internet` are parts of `world`, which is neither of both nor of the pool. */
+function selectorsOf(met: ReadonlyMap<number, number>, program: Program, { poolByAddress }: AddressFacts): number[] {
   const has = (selector: number): boolean => met.has(selector);
   const isHost = has(wellKnown.host);
   const isNode = !isHost && has(wellKnown.nodes);
-  const isWorld = !isHost && !isNode;
+  const isPool = has(poolSelector);
+  const isWorld = !isHost && !isNode && !isPool;
   const entities = [
     [wellKnown.host, isHost], [wellKnown.nodes, isNode], [wellKnown.lan, isWorld && has(wellKnown.lan)],
-    [wellKnown.world, isWorld], [wellKnown.internet, isWorld && !has(specialSelector)],
+    [wellKnown.world, isWorld], [wellKnown.internet, isWorld && !has(specialSelector)], [wellKnown.metadata, has(wellKnown.metadata)],
   ] as const;
   const found: number[] = [];
   for (const [selector, isIt] of entities) if (isIt && program.isNamed(selector)) found.push(selector);
-  const ranges = [...met.keys()].filter((selector) => selector > wellKnown.internet);
+  const byAddress = poolByAddress || isHost || !isPool;
+  const ranges = byAddress ? [...met.keys()].filter((selector) => selector > wellKnown.metadata) : [];
   return [...found, ...ranges.toSorted((a, b) => a - b)];
 }

@@ -70,7 +70,8 @@ export function questionOf(from: Candidate, to: Candidate, { protocol, port, icm
   const [sender, receiver] = [endOf(from, family), endOf(to, family)];
   const message = protocol === "icmp" && icmpv6 !== null && family === 6 ? { protocol: "icmpv6" as const, port: icmpv6 } : { protocol, port };
   // From outside, a container is only reached through a port that it publishes; what others wired has ports of theirs, which are not ours to see.
-  const published = sender.identity === null && sender.address !== null && !facts.host.includes(sender.address) && receiver.identity !== null && receiver.guest !== true;
+  const outside = sender.identity === null && sender.address !== null && !facts.host.includes(sender.address) && !inAny(facts.pool, sender.address);
+  const published = outside && receiver.identity !== null && receiver.guest !== true;
   return { from: sender, to: receiver, ...message, published };
 }
 
@@ -107,8 +108,8 @@ export function addressFrom(text: string): Ip | null {
 
 /** Public addresses, one of each family, that no policy and no fact speaks of in particular. */
 function farAway(policies: readonly Policy[], facts: PolicyFacts): readonly Ip[] {
-  const mentioned = [...specialRanges, ...facts.nodes, ...facts.lan, ...policies.flatMap(mentionedIn)].filter((prefix) => lengthOf(prefix) > 0);
-  const isFree = (address: Ip): boolean => !facts.host.includes(address) && !mentioned.some((prefix) => contains(prefix, address));
+  const mentioned = [...specialRanges, ...facts.nodes, ...facts.lan, ...facts.pool, ...policies.flatMap(mentionedIn)].filter((prefix) => lengthOf(prefix) > 0);
+  const isFree = (address: Ip): boolean => !facts.host.includes(address) && !inAny(mentioned, address);
   const candidates4 = Array.from({ length: 223 }, (_, i) => parseIp(`${i + 1}.${i + 1}.${i + 1}.${i + 1}`));
   const candidates6 = Array.from({ length: 256 }, (_, i) => parseIp(`2a00:${(i + 1).toString(16)}::1`));
   return [candidates4, candidates6].map((all) => all.find(isFree) ?? all[0]).filter((address) => address !== undefined);
@@ -124,15 +125,19 @@ function someAddress(prefix: Cidr): Ip {
   return formatIp(firstOf(prefix) + (lengthOf(prefix) < bits - 1 ? 1n : 0n), familyOf(prefix));
 }
 
-/** Somebody in the subnet who is neither the host nor a node. */
+/** Somebody in the subnet who is neither the host nor a node nor of the pool. */
 function strangerIn(prefix: Cidr, facts: PolicyFacts): Ip {
   const size = BigInt((familyOf(prefix) === 4 ? 32 : 128) - lengthOf(prefix));
   const last = size > 8n ? 256n : 1n << size;
   for (let i = 1n; i < last; i++) {
     const address = formatIp(firstOf(prefix) + i, familyOf(prefix));
-    if (!facts.host.includes(address) && !facts.nodes.some((node) => contains(node, address))) return address;
+    if (!facts.host.includes(address) && !inAny([...facts.nodes, ...facts.pool], address)) return address;
   }
   return someAddress(prefix);
+}
+
+function inAny(prefixes: readonly Cidr[], address: Ip): boolean {
+  return prefixes.some((prefix) => contains(prefix, address));
 }
 
 function commonFamily(from: Candidate, to: Candidate, wanted: Family): Family {

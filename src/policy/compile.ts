@@ -63,7 +63,7 @@ function createWork(policies: readonly Policy[], hostServices: readonly number[]
     return found;
   };
   const prefixes = (facts: PolicyFacts): ReadonlyMap<Cidr, number> => {
-    const text = [facts.host, facts.nodes, facts.lan].map((list) => list.join()).join(" ");
+    const text = [facts.host, facts.nodes, facts.lan, facts.pool, [facts.poolByAddress]].map((list) => list.join()).join(" ");
     if (addresses.facts !== text) addresses = { facts: text, table: addressTable(program, facts, classes.ofAddresses) };
     return addresses.table;
   };

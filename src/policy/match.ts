@@ -31,7 +31,7 @@ export function isPeer(peer: Peer, scope: Scope, end: End, facts: PolicyFacts): 
     case "name": return end.identity !== null && isName(peer.name, peer.network, scope, end.identity);
     case "labels": return end.identity !== null && hasLabels(end.identity, peer.labels);
     case "network": return end.identity !== null && end.identity.network === peer.name;
-    case "addresses": return isAddress(end) && peer.ranges.some((range) => inRange(range, end.address));
+    case "addresses": return isAddress(end) && (facts.poolByAddress || isHost(end, facts) || !inAnyOf(facts.pool, end)) && peer.ranges.some((range) => inRange(range, end.address));
     default: return unreachable(peer);
   }
 }
@@ -83,7 +83,7 @@ function isNode(end: End, facts: PolicyFacts): boolean {
 }
 
 function isWorld(end: End, facts: PolicyFacts): boolean {
-  return isAddress(end) && !isHost(end, facts) && !isNode(end, facts);
+  return isAddress(end) && !isHost(end, facts) && !isNode(end, facts) && !inAnyOf(facts.pool, end);
 }
 
 /** What has an identity is a container and is never meant by its address. */

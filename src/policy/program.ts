@@ -1,5 +1,4 @@
 // Policies read once for many compilations: rules by strength, and by the selectors at either of their ends.
-import type { Cidr } from "../std/ip.ts";
 import type { Stance } from "./classes.ts";
 import type { FlatRule } from "./flatten.ts";
 import { createMatcher } from "./members.ts";
@@ -34,8 +33,6 @@ interface Sentence extends Readonly<Record<Side, readonly number[]>> {
 
 const strengths = { deny: 0, audit: 1, allow: 2, builtin: 3 } as const;
 
-/** Instance metadata of clouds: whoever reads it becomes the machine. */
-const metadata: readonly AddressRange[] = ["169.254.169.254/32", "fd00:ec2::254/128"].map((text) => ({ include: text as Cidr, except: [] }));
 /** DHCP of both families, mDNS, LLMNR, HSRP: who answers these for his neighbours takes their traffic. */
 const localServices = [67, 68, 546, 547, 5353, 5355, 1985];
 
@@ -56,7 +53,7 @@ export function createProgram(policies: readonly Policy[], hostServices: readonl
       from: meaning(rule.from, policy, rule),
       to: meaning(rule.to, policy, rule),
     })),
-    ...builtins(selectors, hostServices),
+    ...builtins(hostServices),
   ].toSorted((a, b) => a.strength - b.strength);
   const at = { in: bySelector(sentences, "in"), out: bySelector(sentences, "out") };
   const named = new Set(sentences.flatMap(({ from, to }) => [...from, ...to]));
@@ -90,14 +87,12 @@ export function createProgram(policies: readonly Policy[], hostServices: readonl
 }
 
 /** Weaker than every rule that is written. */
-function builtins(selectors: Selectors, hostServices: readonly number[]): readonly Sentence[] {
+function builtins(hostServices: readonly number[]): readonly Sentence[] {
   const single = (protocol: "tcp" | "udp") => (port: number): PortRange => ({ protocol, first: port, last: port });
   const refusing = (number: number, to: number, ports: readonly PortRange[]): Sentence => ({
     strength: strengths.builtin, ends: "out", flat: { number, verdict: "deny", ports }, from: [wellKnown.any], to: [to],
   });
-  const scope = { kind: "all" } as const;
-  const place = { file: "", line: 1, column: 1 };
-  const found = [refusing(builtinRules.metadata, selectors.ofPeer({ kind: "addresses", ranges: metadata, set: null, place }, scope), [])];
+  const found = [refusing(builtinRules.metadata, wellKnown.metadata, [])];
   // No port would mean every port.
   if (hostServices.length > 0) found.push(refusing(builtinRules.hostServices, wellKnown.host, hostServices.map(single("tcp"))));
   return [...found, refusing(builtinRules.localServices, wellKnown.containers, localServices.map(single("udp")))];

@@ -2,7 +2,7 @@
 import type { AddressRange, Peer, Scope } from "./types.ts";
 
 /** The numbers that stand for the same in every policy. `any` and `containers` are matched without being listed. */
-export const wellKnown = { any: 0, containers: 1, host: 2, nodes: 3, lan: 4, world: 5, internet: 6 } as const;
+export const wellKnown = { any: 0, containers: 1, host: 2, nodes: 3, lan: 4, world: 5, internet: 6, metadata: 7 } as const;
 /** Above every well-known one. */
 const firstNumber = 16;
 

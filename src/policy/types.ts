@@ -132,6 +132,10 @@ export interface PolicyFacts {
   readonly host: readonly Ip[];
   /** Other Hawser nodes. */
   readonly nodes: readonly Cidr[];
+  /** What the installation hands out to containers: of the world is none of it, whether or not somebody has it. */
+  readonly pool: readonly Cidr[];
+  /** Whether a prefix in a rule means addresses of the pool too: of static peers' containers nothing else is known. */
+  readonly poolByAddress: boolean;
   /** The uplinks' own subnets. */
   readonly lan: readonly Cidr[];
   /** By name: whether the network is internal, and whether its containers may talk to one another (`icc`). */

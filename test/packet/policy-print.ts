@@ -9,6 +9,7 @@ export function describeCase(world: World, { packet, question }: Case, rules: re
   return [
     `host: [${facts.host.join(", ")}]`,
     `nodes: [${facts.nodes.join(", ")}]`,
+    `pool: [${facts.pool.join(", ")}]${facts.poolByAddress ? " by address" : ""}`,
     `lan: [${facts.lan.join(", ")}]`,
     `networks: { ${[...facts.networks].map(([name, { internal, icc }]) => `${name}: {${internal ? " internal" : ""}${icc ? "" : " no-icc"} }`).join(", ")} }`,
     `betweenNetworks: ${facts.betweenNetworks}, published: ${facts.published}, untilIdentified: ${facts.untilIdentified}`,

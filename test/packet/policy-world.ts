@@ -63,6 +63,8 @@ export function randomWorld(random: Random): World {
     host: [...hostAddresses, ...[1, 2, 3].flatMap(gatewaysOf)],
     nodes: random.list(0, 2, () => random.pick(prefixes.filter((prefix) => !prefix.endsWith("/0")))),
     lan: random.chance(0.8) ? [parseCidr("192.0.2.0/24"), parseCidr("2001:db8::/64")] : [],
+    pool: random.list(0, 2, () => random.pick(prefixes.filter((prefix) => !prefix.endsWith("/0")))),
+    poolByAddress: random.chance(0.5),
     networks: new Map(networks),
     hostServices: [2375, 2376, 8443],
     betweenNetworks: random.chance(0.3) ? "allow" : "deny",

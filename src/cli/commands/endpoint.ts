@@ -20,17 +20,19 @@ export function addEndpoint(program: Command, deps: CliDependencies): void {
     .command("list")
     .alias("ls")
     .summary("list endpoints")
-    .description("Lists every endpoint of this node.")
+    .description("Lists every endpoint of this node. What happens by default to one of another node is what this node's policies say.")
+    .option("-a, --all", "those of other nodes as well")
     .option("--no-trunc", "whole ids")
     .addOption(outputOption())
     .addHelpText("after", examples([
       ["hawser endpoint list", "one line each"],
+      ["hawser endpoint list --all", "of all nodes, with the node's name"],
       ["hawser endpoint list -o json | jq -r '.[] | select(.network == \"shop\") | .ipv4'", "addresses on one network"],
     ]))
-    .action(async (options: { trunc: boolean }, command: Command) => {
-      const endpoints = await withAgent(command, deps, (agent) => agent.endpoints());
+    .action(async ({ trunc, all = false }: { trunc: boolean; all?: boolean }, command: Command) => {
+      const endpoints = await withAgent(command, deps, (agent) => agent.endpoints(all));
       if (formatOf(command) === "json") printJson(deps, endpoints);
-      else deps.stdout.write(endpointTable(endpoints, styleFor(deps), options.trunc));
+      else deps.stdout.write(endpointTable(endpoints, styleFor(deps), trunc, all));
     });
   endpoint
     .command("get")
@@ -50,12 +52,13 @@ export function addEndpoint(program: Command, deps: CliDependencies): void {
     });
 }
 
-export function endpointTable(endpoints: readonly EndpointView[], style: Style, truncate: boolean): string {
+export function endpointTable(endpoints: readonly EndpointView[], style: Style, truncate: boolean, withNode = false): string {
   const id = (text: string): string => (truncate ? text.slice(0, 12) : text);
   return table<EndpointView>([
     { title: "ID", value: (row) => id(row.id) },
     { title: "NAME", value: (row) => row.name },
     { title: "CONTAINER", value: (row) => id(row.containerId) },
+    ...(withNode ? [{ title: "NODE", value: (row: EndpointView) => row.node }] : []),
     { title: "NETWORK", value: (row) => row.network },
     { title: "IPV4", value: (row) => row.ipv4 },
     { title: "IPV6", value: (row) => row.ipv6 },

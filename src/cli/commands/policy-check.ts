@@ -105,14 +105,14 @@ function lineOf({ file, line, column, message }: Remark): string {
 
 /** A host with the default configuration on which nothing runs. */
 const unknownHost: PolicyFacts = {
-  identities: [], host: [], nodes: [], lan: [], networks: new Map(), hostServices: [2375, 2376], betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
+  identities: [], host: [], nodes: [], lan: [], pool: [], poolByAddress: true, networks: new Map(), hostServices: [2375, 2376], betweenNetworks: "deny", published: "allow", untilIdentified: "deny",
 };
 
 /** Without an agent, or with one that does not know the calls, nobody is known. */
 async function knownTo(command: Command, deps: CliDependencies): Promise<Known> {
   try {
     using agent = await deps.connect(chosenSocket(command, deps) ?? defaultSocket);
-    const [identities, networks, endpoints] = await Promise.all([agent.identities(), agent.networks(), agent.endpoints()]);
+    const [identities, networks, endpoints] = await Promise.all([agent.identities(), agent.networks(), agent.endpoints(true)]);
     return {
       identities: endpoints.map((endpoint) => carriedBy(endpoint, identities)),
       networks: new Map(networks.map(({ name, internal }) => [name, { internal, icc: true }])),

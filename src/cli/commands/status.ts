@@ -1,13 +1,14 @@
 // `hawser status`: is it well, and if not, what to do.
 import type { Command } from "commander";
-import type { PartStatus, Status } from "../../api/client.ts";
+import type { NodeView, PartStatus, Status } from "../../api/client.ts";
 import { withAgent } from "../agent-socket.ts";
 import type { CliDependencies } from "../dependencies.ts";
 import { Ended } from "../exit.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
-import { many, table, wrap } from "../table.ts";
+import { duration, many, table, wrap } from "../table.ts";
+import { nodePaint, rttText, seenText } from "./node.ts";
 
 export function addStatus(program: Command, deps: CliDependencies): void {
   program
@@ -33,28 +34,11 @@ export function statusText(status: Status, style: Style, now: number, width: num
     `${style.bold("hawser")} ${status.version} on ${style.bold(status.node)}: ${verdict}, up ${duration(now - status.startedAt)}\n`,
     problems(status, style, width),
     status.parts.map((part) => partLine(part, status, style, width)).join(""),
+    peers(status, style, now),
     kernel(status, style, width),
     counters(status, style),
   ];
   return sections.filter((section) => section !== "").join("\n");
-}
-
-/** `3 d 4 h`, `12 min`, `8 s`: the two largest units. */
-export function duration(milliseconds: number): string {
-  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
-  const units = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]] as const;
-  const at = units.findIndex(([, size]) => seconds >= size);
-  if (at < 0) return "0 s";
-  let rest = seconds;
-  return units
-    .slice(at, at + 2)
-    .map(([unit, size]) => {
-      const count = Math.floor(rest / size);
-      rest -= count * size;
-      return count === 0 ? "" : `${count} ${unit}`;
-    })
-    .filter((text) => text !== "")
-    .join(" ");
 }
 
 function problems(status: Status, style: Style, width: number): string {
@@ -74,6 +58,18 @@ function partLine(part: PartStatus, status: Status, style: Style, width: number)
   const shown = (text: string): string => (part.state === "off" ? style.dim(text) : text);
   const head = `  ${paints[part.state](marks[part.state])} ${part.part.padEnd(names)}   ${shown(first)}`.trimEnd();
   return `${[head, ...rest.map((line) => " ".repeat(names + 7) + shown(line))].join("\n")}\n`;
+}
+
+/** Whether each other node answers. */
+function peers({ peers: others }: Status, style: Style, now: number): string {
+  if (others.length === 0) return "";
+  return table<NodeView>([
+    { title: "PEER", value: (row) => row.name },
+    { title: "ADDRESS", value: (row) => row.address },
+    { title: "STATE", value: (row) => row.state, paint: (row) => nodePaint(row, style) },
+    { title: "RTT", value: rttText, right: true },
+    { title: "LAST SEEN", value: (row) => seenText(row, now) },
+  ], others, style.dim);
 }
 
 function kernel(status: Status, style: Style, width: number): string {

@@ -1,6 +1,6 @@
 // One small node as plain data: what the API's and the command line's tests look at.
 import type {
-  ApplyPolicy, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, PolicyText, PolicyView, PortView,
+  ApplyPolicy, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, NodeView, PolicyText, PolicyView, PortView,
   Status, TraceView,
 } from "../../../src/engine/types.ts";
 import type { ApiCommands, ApiQueries } from "../../../src/api/server.ts";
@@ -84,6 +84,19 @@ export const status: Status = {
     { direction: "ingress", reason: "MARTIAN", packets: 2n ** 60n, bytes: 2n ** 62n },
   ],
   startedAt: Date.UTC(2026, 0, 1),
+  peers: [],
+};
+
+export const nodes: readonly NodeView[] = [
+  { name: "edge-1", address: "192.0.2.10", ipv4: "10.44.0.0/24", ipv6: "fd44::/64", state: "self", lastSeen: Date.UTC(2026, 0, 1), rttMs: null, mtu: 1500, endpoints: 4 },
+  { name: "edge-2", address: "192.0.2.20", ipv4: "10.44.2.0/24", ipv6: "fd44:0:0:2::/64", state: "ready", lastSeen: Date.UTC(2026, 0, 1, 3, 12, 4), rttMs: 0.418, mtu: 1500, endpoints: 1 },
+  { name: "edge-3", address: "2001:db8::30", ipv4: "10.44.3.0/24", ipv6: "", state: "unreachable", lastSeen: 0, rttMs: null, mtu: 9000, endpoints: 0 },
+];
+
+/** On another node. */
+export const far: EndpointView = {
+  ...web, id: `aa${"5".repeat(62)}` as EndpointId, name: "cache", containerId: `c0dddd${"0".repeat(58)}`, node: "edge-2", ipv4: "10.44.2.2", ipv6: "", mac: "02:42:0a:2c:02:02",
+  identity: 300, labels: {}, hostInterface: "", mtu: 0, ports: [],
 };
 
 export const entries: readonly MapEntryView[] = [
@@ -164,6 +177,8 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
   return {
     status: () => Promise.resolve(status),
     endpoints: () => endpoints,
+    remoteEndpoints: () => [far],
+    nodes: () => nodes,
     networks: () => networks,
     ports: () => ports,
     maps: () => Promise.resolve(maps),

@@ -44,7 +44,7 @@ const world = {
 
 function truthOf(socket: string): Promise<DockerTruth> {
   const docker = openDocker(socket);
-  return readTruth({ docker, images: createImages(docker), notesOf: () => [], now: () => 0 });
+  return readTruth({ docker, images: createImages(docker), notesOf: () => [], aliasesOf: () => undefined, now: () => 0 });
 }
 
 function door(socket: string) {

@@ -93,7 +93,8 @@ test("containers that name each other as owners of their namespace end no readin
   t.deepEqual(unenforcedIn(circle), []);
 });
 
-const inspected = (host: unknown): unknown => ({ HostConfig: host });
+const inspected = (host: unknown, networks: Readonly<Record<string, unknown>> = {}): unknown => ({ HostConfig: host, NetworkSettings: { Networks: networks } });
+const on = (...ids: readonly string[]) => ids.map((id) => ({ id, networks: ["n-shop"] }));
 
 test("R50: privileged containers and those with telling capabilities are noted, each asked for once and forgotten with its container", async (t) => {
   await using docker = await fakeDocker();
@@ -104,7 +105,7 @@ test("R50: privileged containers and those with telling capabilities are noted, 
     "/containers/all/json": inspected({ CapAdd: ["ALL"] }),
   });
   const privileges = createPrivileges(openDocker(docker.socket));
-  t.true(await privileges.learn(["root", "admin", "plain", "all", "gone"]));
+  t.true(await privileges.learn(on("root", "admin", "plain", "all", "gone")));
   t.deepEqual(["root", "admin", "plain", "all", "gone"].map((id) => privileges.notesOf(id)), [
     ["privileged: it may leave its namespace"],
     ["has NET_ADMIN: it may change its own addresses, routes and devices", "has SYS_ADMIN: it may leave its namespace"],
@@ -113,9 +114,25 @@ test("R50: privileged containers and those with telling capabilities are noted, 
     [],
   ]);
   docker.asked.length = 0;
-  t.false(await privileges.learn(["root", "admin", "plain"]));
+  t.false(await privileges.learn(on("root", "admin", "plain")));
   t.deepEqual(docker.asked, []);
   t.deepEqual(privileges.notesOf("all"), []);
+});
+
+test("aliases are learnt for each network, asked for again when a container is connected to another, and are news only when there are some", async (t) => {
+  await using docker = await fakeDocker();
+  const id = "4f0c1234abcd".padEnd(64, "0");
+  const place = (network: string, ...aliases: readonly string[]) => ({ [network]: { NetworkID: network, Aliases: aliases.length === 0 ? null : aliases } });
+  docker.answers[`/containers/${id}/json`] = inspected({}, place("n-shop", "4f0c1234abcd"));
+  const privileges = createPrivileges(openDocker(docker.socket));
+  t.false(await privileges.learn([{ id, networks: ["n-shop"] }]));
+  t.deepEqual([privileges.aliasesOf(id, "n-shop"), privileges.aliasesOf(id, "n-back"), privileges.aliasesOf("other", "n-shop")], [[], undefined, undefined]);
+  docker.answers[`/containers/${id}/json`] = inspected({}, { ...place("n-shop", "4f0c1234abcd"), ...place("n-back", "www", "4f0c1234abcd", "api") });
+  t.true(await privileges.learn([{ id, networks: ["n-shop", "n-back"] }]));
+  t.deepEqual(privileges.aliasesOf(id, "n-back"), ["api", "www"]);
+  docker.asked.length = 0;
+  t.false(await privileges.learn([{ id, networks: ["n-back", "n-shop"] }]));
+  t.deepEqual(docker.asked, []);
 });
 
 test("R50, R92: an inspection that waits holds no reading up, and what it tells comes with the next one", async (t) => {

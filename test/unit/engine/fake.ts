@@ -1,4 +1,5 @@
 // A host that is a sorted list of words: what the doers made and did not take away again.
+import type { Cluster, ClusterPlan } from "../../../src/network/cluster.ts";
 import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
@@ -14,6 +15,8 @@ export interface FakeHost {
   readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
+  /** What it knows of other nodes; null: nothing was said. */
+  cluster: ClusterPlan | null;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -39,6 +42,10 @@ export function fakeHost(): FakeHost {
       revision++;
       return;
     }
+    if (step.kind === "cluster") {
+      host.cluster = verb === "do" ? step.cluster : step.before;
+      return;
+    }
     // Undone, what was there before is there again.
     if (verb === "undo" && "before" in step) return;
     const makes = (verb === "do") === !(step.kind in opposite);
@@ -52,8 +59,8 @@ export function fakeHost(): FakeHost {
     policy: doer, cluster: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
-    for (const step of steps) if (step.kind === "policy") await act("do", step);
-    const wanted = new Set(steps.filter((step) => step.kind !== "policy").map(describe));
+    for (const step of steps) if (step.kind === "policy" || step.kind === "cluster") await act("do", step);
+    const wanted = new Set(steps.filter((step) => step.kind !== "policy" && step.kind !== "cluster").map(describe));
     const links = unclaimed === "keep" ? [] : [...there].filter((thing) => !wanted.has(thing));
     for (const thing of links) there.delete(thing);
     for (const thing of wanted) there.add(thing);
@@ -61,6 +68,7 @@ export function fakeHost(): FakeHost {
   };
   const host: FakeHost = {
     calls,
+    cluster: null,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -117,13 +125,17 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
 
 export function desk(host: FakeHost, store: Store, options: {
   readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
+  readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number;
 } = {}) {
   const lines: string[] = [];
   const engine = createEngine({
     store, datapath: host.datapath, node: "n1", version: "0.0.0", mtu: null, masquerade: options.masquerade ?? true,
     pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
-    policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375], nodes: [] },
+    policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375] },
     ...(options.whose === undefined ? {} : { whose: options.whose }),
+    ...(options.announced === undefined ? {} : { announced: options.announced }),
+    ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
+    ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
     parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,
     log: createLog((line) => lines.push(line), () => 0),
   });

@@ -70,7 +70,8 @@ function replay(world: ReadonlySet<string>, steps: readonly Step[]): ReadonlySet
     if (kind === "claimPort") return;
     const made = opposite[kind];
     if (made === undefined) {
-      if (next.has(`${kind} ${thing}`)) throw new Error(`step ${i} makes twice: ${line}`);
+      // A network is made again once its name is known.
+      if (next.has(`${kind} ${thing}`) && kind !== "network") throw new Error(`step ${i} makes twice: ${line}`);
       next.add(`${kind} ${thing}`);
     } else if (!next.delete(`${made} ${thing}`)) throw new Error(`step ${i} removes what is not there: ${line}`);
   });

@@ -1,12 +1,14 @@
 // Address pools: subnets out of the node's own pool or the user's, and addresses out of subnets.
 import test from "ava";
+import { noCluster } from "../../../src/network/cluster.ts";
+import type { Cluster, ClusterNode, RemoteEndpoint } from "../../../src/network/cluster.ts";
 import { releaseAddress } from "../../../src/network/release-address.ts";
 import { releasePool } from "../../../src/network/release-pool.ts";
 import { requestAddress } from "../../../src/network/request-address.ts";
 import { requestPool } from "../../../src/network/request-pool.ts";
 import type { State } from "../../../src/network/types.ts";
 import { emptyState } from "../../../src/network/types.ts";
-import { after, cidr, context, made, network, pool, poolId, refusal } from "./world.ts";
+import { after, cidr, context, ip, made, network, pool, poolId, refusal } from "./world.ts";
 
 const small = { ...context, pool: { ...context.pool, ipv4: cidr("10.44.0.0/24"), ipv6: cidr("fd44::/79") } };
 const refused = (change: Parameters<typeof pool>[0], state = emptyState) => refusal(() => requestPool(state, pool(change), context));
@@ -145,4 +147,40 @@ test("releasing what is not held is fine, and a subnet that our IPAM gave is no 
   t.is(releaseAddress(state, { pool: poolId("10.50.0.0/24"), address: "10.50.0.77" }).next, state);
   t.is(releaseAddress(state, { pool: poolId("10.99.0.0/24"), address: "10.99.0.1" }).next, state);
   t.is(refusal(() => made(network())(state)), "accepted");
+});
+
+// ---- With other nodes.
+
+const shared = (change: Partial<Cluster> = {}): State => {
+  const b: ClusterNode = { name: "b", addresses: [ip("192.0.2.20")], ipv4: cidr("10.44.2.0/24"), ipv6: null, mtu: 1500, names: [] };
+  return { ...emptyState, cluster: { ...noCluster, kind: "etcd", ipv4: cidr("10.44.1.0/24"), nodes: new Map([["b", b]]), ...change } };
+};
+const far = (address: string): RemoteEndpoint => ({
+  node: "b", id: address, containerId: "c", name: "db", names: ["db"], network: "shop", ipv4: ip(address), ipv6: null, mac: "02:42:0a:32:00:03", identity: 300,
+  labels: { network: "shop", project: null, service: null, name: null, own: {} },
+});
+const withFar = (...taken: readonly string[]): State =>
+  ({ ...user(), cluster: { ...shared().cluster, endpoints: new Map(taken.map((address) => [`b/${address}`, far(address)])) } });
+
+test("among other nodes a subnet comes out of this node's slice alone, until that is full", (t) => {
+  t.deepEqual(pools(4, context, {}, shared()), ["10.44.1.0/26", "10.44.1.64/26", "10.44.1.128/26", "10.44.1.192/26"]);
+  const full = [0, 1, 2, 3].reduce((state) => requestPool(state, pool(), context).next, shared());
+  t.is(refused({}, full), "NO_FREE_POOL: no free /26 is left in 10.44.1.0/24, this node's slice of 10.44.0.0/16; remove a network or give --subnet");
+});
+
+test("while no slice is known to be this node's none is taken, and the error says why", (t) => {
+  t.regex(refused({}, shared({ ipv4: null })), /^NO_FREE_POOL: no slice of 10\.44\.0\.0\/16 is known to be this node's yet; see the store .*--subnet$/);
+  t.regex(refused({}, shared({ kind: "static", ipv4: null })), /^NO_FREE_POOL: no slice of 10\.44\.0\.0\/16 is known to be this node's yet; no peer's configuration leaves it one/);
+  t.regex(refused({ ipv6: true }, shared()), /^NO_FREE_POOL: no slice of fd44::\/48 /);
+});
+
+test("a subnet that the user names may be one of another node's networks, but no part of its slice", (t) => {
+  t.is(refused({ pool: "10.50.0.0/29" }, shared({ endpoints: withFar("10.50.0.3").cluster.endpoints })), "accepted");
+  t.is(refused({ pool: "10.44.2.64/26" }, shared()), "OVERLAP: Pool: 10.44.2.64/26 overlaps 10.44.2.0/24 of node b's slice of the pool; choose another --subnet");
+  t.is(refused({ pool: "10.44.1.64/26" }, shared()), "accepted");
+});
+
+test("an address that a container on another node has is not given out, and refused with the node's name when it is asked for", (t) => {
+  t.deepEqual(addresses(withFar("10.50.0.2", "10.50.0.4"), p29, "gateway", "", ""), ["10.50.0.1/29", "10.50.0.3/29", "10.50.0.5/29"]);
+  t.is(refusal(() => requestAddress(withFar("10.50.0.3"), { pool: p29, address: "10.50.0.3", purpose: "endpoint" }, context)), "IN_USE: address 10.50.0.3 of 10.50.0.0/29 is container db's on node b; choose another");
 });

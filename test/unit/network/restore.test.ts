@@ -1,5 +1,7 @@
 // What a lost state takes with it comes back from Docker's truth and from what the kernel still knows (R24).
 import test from "ava";
+import { noCluster } from "../../../src/network/cluster.ts";
+import type { ClusterNode } from "../../../src/network/cluster.ts";
 import type { DockerTruth, EndpointTruth, NetworkTruth } from "../../../src/network/commands.ts";
 import { createEndpoint } from "../../../src/network/create-endpoint.ts";
 import { publishPorts } from "../../../src/network/publish-ports.ts";
@@ -7,7 +9,7 @@ import { reconcile } from "../../../src/network/reconcile.ts";
 import { requestAddress } from "../../../src/network/request-address.ts";
 import type { Context, Standing } from "../../../src/network/types.ts";
 import { emptyState } from "../../../src/network/types.ts";
-import { after, context, db, endpoint, ip, joined, joining, laterBy, made, network, plugged, poolId, port, printPorts, printSteps, published, refusal, shop, web } from "./world.ts";
+import { after, cidr, context, db, endpoint, ip, joined, joining, laterBy, made, network, plugged, poolId, port, printPorts, printSteps, published, refusal, shop, web } from "./world.ts";
 
 const container = { id: "c0ffee", name: "db", labels: {} };
 const running: EndpointTruth = { id: db, container, running: { ipv4: "10.50.0.2/24", ipv6: null, mac: "02:42:0a:32:00:02" } };
@@ -97,4 +99,11 @@ test("Docker forgets a dead endpoint and so does Hawser, at once and with its ad
   t.regex(refusal(() => requestAddress(held, { pool: id, address: "10.50.0.2", purpose: "endpoint" }, laterBy(5000))), /IN_USE/);
   t.deepEqual(reconcile(held, truthOf(shopTruth({ endpoints: [] })), dead).reply.removedEndpoints, [db]);
   t.deepEqual(reconcile(held, truthOf(shopTruth({ endpoints: [] })), laterBy(5000)).reply.removedEndpoints, []);
+});
+
+test("what runs here is known again although its subnet lies in what is another node's slice by now", (t) => {
+  const b: ClusterNode = { name: "b", addresses: [ip("192.0.2.20")], ipv4: cidr("10.50.0.0/24"), ipv6: null, mtu: 1500, names: [] };
+  const state = { ...emptyState, cluster: { ...noCluster, kind: "etcd" as const, nodes: new Map([["b", b]]) } };
+  const { next, reply } = reconcile(state, truthOf(shopTruth()), standing());
+  t.deepEqual([reply.restored, reply.refused, next.cluster === state.cluster], [[shop, db], [], true]);
 });

@@ -17,13 +17,12 @@ function table(peers: readonly Peer[], about: Partial<PolicyFacts> = {}): readon
   const program = createProgram([policy({ kind: "all" }, peers.map((peer) => rule("allow", entity("any"), peer)))], []);
   const classes = createClasses();
   const rows = addressTable(program, { ...facts([]), ...about }, classes.ofAddresses);
-  const metadata = [...program.addresses.keys()].at(-1);
   const ranges = [...program.addresses.keys()];
   const entities = Object.entries(wellKnown);
   const name = (selector: number): string => entities.find(([, number]) => number === selector)?.[0] ?? String.fromCharCode(65 + ranges.indexOf(selector));
   return [...rows].flatMap(([cidr, number]) => {
     const selectors = classes.all[number - 1]?.selectors ?? [];
-    return metadata !== undefined && selectors.includes(metadata) ? [] : [`${cidr}: ${selectors.map(name).join(" ")}`.trim()];
+    return selectors.includes(wellKnown.metadata) ? [] : [`${cidr}: ${selectors.map(name).join(" ")}`.trim()];
   });
 }
 
@@ -60,6 +59,22 @@ test("a prefix speaks of the host's addresses as of others", (t) => {
   t.deepEqual(table([addresses("192.0.2.0/24"), entity("host")], facts([], { host: ["192.0.2.1"] })), [
     "0.0.0.0/0:", "192.0.2.0/24: A", "192.0.2.1/32: host A", "::/0:",
   ]);
+});
+
+test("nothing of the pool is of the world, but for the host's own addresses and a node's; a prefix means it where containers are known by address alone", (t) => {
+  const about = facts([], { host: ["10.44.0.1"], nodes: ["10.44.9.9/32"], lan: ["10.0.0.0/8"], pool: ["10.44.0.0/16", "fd44::/48"] });
+  const peers = [entity("world"), entity("host"), entity("nodes"), entity("lan"), addresses("10.44.0.0/15")];
+  const others = ["0.0.0.0/0: world", "10.0.0.0/8: lan world", "10.44.0.0/15: lan world A"];
+  t.deepEqual(table(peers, about), [...others, "10.44.0.0/16: A", "10.44.0.1/32: host A", "10.44.9.9/32: nodes A", "::/0: world", "fd44::/48:"]);
+  t.deepEqual(table(peers, { ...about, poolByAddress: false }), [...others, "10.44.0.0/16:", "10.44.0.1/32: host A", "10.44.9.9/32: nodes", "::/0: world", "fd44::/48:"]);
+});
+
+test("metadata stays refused where somebody made it a part of the pool", (t) => {
+  const about = facts([], { pool: ["169.254.0.0/16"], poolByAddress: false });
+  const program = createProgram([], []);
+  const classes = createClasses();
+  const found = addressTable(program, about, classes.ofAddresses).get("169.254.169.254/32" as Cidr);
+  t.deepEqual(classes.all[(found ?? 0) - 1]?.selectors, [wellKnown.metadata]);
 });
 
 test("the internet is the world without private and special blocks", (t) => {

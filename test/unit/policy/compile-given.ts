@@ -46,12 +46,14 @@ export function services(...names: readonly string[]): readonly Identity[] {
   return names.map((service, i) => identity(i + 1, { service }));
 }
 
-export function facts(identities: readonly Identity[], more: { readonly [K in "host" | "nodes" | "lan"]?: readonly string[] } & { readonly hostServices?: readonly number[] } = {}): PolicyFacts {
+export function facts(identities: readonly Identity[], more: { readonly [K in "host" | "nodes" | "lan" | "pool"]?: readonly string[] } & { readonly hostServices?: readonly number[]; readonly poolByAddress?: boolean } = {}): PolicyFacts {
   return {
     identities,
     host: (more.host ?? []).map((ip): Ip => parseIp(ip)),
     nodes: (more.nodes ?? []).map((cidr): Cidr => parseCidr(cidr)),
     lan: (more.lan ?? []).map((cidr): Cidr => parseCidr(cidr)),
+    pool: (more.pool ?? []).map((cidr): Cidr => parseCidr(cidr)),
+    poolByAddress: more.poolByAddress ?? true,
     networks: new Map(),
     hostServices: more.hostServices ?? [],
     betweenNetworks: "deny", published: "allow", untilIdentified: "deny",

@@ -71,8 +71,10 @@ const policy = (identities: readonly Identity[]): fc.Arbitrary<Policy> => fc.rec
 const world: fc.Arbitrary<readonly [readonly Policy[], PolicyFacts]> = fc
   .array(labels, { minLength: 1, maxLength: 5 })
   .map((all) => all.map((one, i): Identity => ({ id: i + 1, labels: one })))
-  .chain((identities) => fc.tuple(fc.array(policy(identities), { minLength: 1, maxLength: 4 }), fc.subarray([22, 80, 2375]).map((hostServices) =>
-    factsOf(identities, { host: ["192.0.2.1", "fd44::1"], nodes: ["192.0.2.200/32", "192.0.2.1/32"], lan: ["192.0.2.0/24", "2600::/64"], hostServices }))));
+  .chain((identities) => fc.tuple(fc.array(policy(identities), { minLength: 1, maxLength: 4 }), fc.tuple(fc.subarray([22, 80, 2375]), fc.boolean()).map(([hostServices, poolByAddress]) =>
+    factsOf(identities, {
+      host: ["192.0.2.1", "fd44::1"], nodes: ["192.0.2.200/32", "192.0.2.1/32"], lan: ["192.0.2.0/24", "2600::/64"], pool: ["10.1.0.0/16", "192.0.2.192/26", "fd44::/48"], poolByAddress, hostServices,
+    }))));
 
 test("R53 every packet's rule at either end is the one that reading all rules in order gives", (t) => {
   fc.assert(
@@ -147,6 +149,7 @@ function strongest(rules: readonly Applies[], protocol: Protocol | null, port: n
 function isMeant(peer: Peer, scope: Scope, facts: PolicyFacts, other: Identity | Ip): boolean {
   if (typeof other === "string") {
     if (peer.kind === "entity") return isOfEntity(peer.entity, facts, other);
+    if (!facts.poolByAddress && !facts.host.includes(other) && facts.pool.some((cidr) => contains(cidr, other))) return false;
     return peer.kind === "addresses" && peer.ranges.some(({ include, except }) => contains(include, other) && !except.some((cidr) => contains(cidr, other)));
   }
   const { labels: one } = other;
@@ -170,7 +173,7 @@ function isMeant(peer: Peer, scope: Scope, facts: PolicyFacts, other: Identity |
 function isOfEntity(entity: Entity, facts: PolicyFacts, address: Ip): boolean {
   const isHost = facts.host.includes(address);
   const isNode = !isHost && facts.nodes.some((cidr) => contains(cidr, address));
-  const isWorld = !isHost && !isNode;
+  const isWorld = !isHost && !isNode && !facts.pool.some((cidr) => contains(cidr, address));
   switch (entity) {
     case "any":
       return true;

@@ -18,6 +18,8 @@ export const facts: PolicyFacts = {
   host: ["192.0.2.1", "10.44.0.1", "2001:db8::1"].map((address) => parseIp(address)),
   nodes: [parseCidr("192.0.2.7/32")],
   lan: [parseCidr("192.0.2.0/24"), parseCidr("2001:db8::/64")],
+  pool: [parseCidr("10.44.0.0/16"), parseCidr("fd44::/48")],
+  poolByAddress: true,
   networks: new Map([["shop", { internal: false, icc: true }], ["back", { internal: false, icc: true }]]),
   hostServices: [2375, 2376],
   betweenNetworks: "deny",

@@ -42,6 +42,8 @@ export interface Status {
   counters: Counter[];
   /** Milliseconds since the epoch. */
   startedAt: bigint;
+  /** The other nodes. */
+  peers: Node[];
 }
 
 export interface Part {
@@ -86,6 +88,8 @@ export interface Counter {
 }
 
 export interface ListEndpointsRequest {
+  /** Those of other nodes as well. */
+  all: boolean;
 }
 
 export interface ListEndpointsResponse {
@@ -132,6 +136,35 @@ export interface PublishedPort {
   /** 0.0.0.0 or :: for every address of its family. */
   hostIp: string;
   hostPort: number;
+}
+
+export interface ListNodesRequest {
+}
+
+export interface ListNodesResponse {
+  nodes: Node[];
+}
+
+export interface GetNodeRequest {
+  name: string;
+}
+
+export interface Node {
+  name: string;
+  /** The first of its addresses; empty: none is known. */
+  address: string;
+  /** Its slices of the pool; empty: none. */
+  ipv4: string;
+  ipv6: string;
+  /** ready, unreachable or self. */
+  state: string;
+  /** Its last answer to a probe, in milliseconds since the epoch; 0: none yet. */
+  lastSeen: bigint;
+  /** Round-trip time in milliseconds; absent: no answer yet. */
+  rttMs?: number | undefined;
+  mtu: number;
+  /** How many containers it told of. */
+  endpoints: number;
 }
 
 export interface ListNetworksRequest {
@@ -428,6 +461,7 @@ function createBaseStatus(): Status {
     kernel: undefined,
     counters: [],
     startedAt: 0n,
+    peers: [],
   };
 }
 
@@ -462,6 +496,9 @@ export const Status: MessageFns<Status> = {
         throw new globalThis.Error("value provided for field message.startedAt of type int64 too large");
       }
       writer.uint32(72).int64(message.startedAt);
+    }
+    for (const v of message.peers) {
+      Node.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -549,6 +586,14 @@ export const Status: MessageFns<Status> = {
             }
 
             message.startedAt = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.peers.push(Node.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1015,11 +1060,14 @@ export const Counter: MessageFns<Counter> = {
 };
 
 function createBaseListEndpointsRequest(): ListEndpointsRequest {
-  return {};
+  return { all: false };
 }
 
 export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
-  encode(_: ListEndpointsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListEndpointsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.all !== false) {
+      writer.uint32(8).bool(message.all);
+    }
     return writer;
   },
 
@@ -1036,6 +1084,14 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.all = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1517,6 +1573,270 @@ export const PublishedPort: MessageFns<PublishedPort> = {
             }
 
             message.hostPort = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListNodesRequest(): ListNodesRequest {
+  return {};
+}
+
+export const ListNodesRequest: MessageFns<ListNodesRequest> = {
+  encode(_: ListNodesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListNodesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListNodesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListNodesResponse(): ListNodesResponse {
+  return { nodes: [] };
+}
+
+export const ListNodesResponse: MessageFns<ListNodesResponse> = {
+  encode(message: ListNodesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodes) {
+      Node.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListNodesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListNodesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodes.push(Node.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetNodeRequest(): GetNodeRequest {
+  return { name: "" };
+}
+
+export const GetNodeRequest: MessageFns<GetNodeRequest> = {
+  encode(message: GetNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseNode(): Node {
+  return { name: "", address: "", ipv4: "", ipv6: "", state: "", lastSeen: 0n, rttMs: undefined, mtu: 0, endpoints: 0 };
+}
+
+export const Node: MessageFns<Node> = {
+  encode(message: Node, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.ipv4 !== "") {
+      writer.uint32(26).string(message.ipv4);
+    }
+    if (message.ipv6 !== "") {
+      writer.uint32(34).string(message.ipv6);
+    }
+    if (message.state !== "") {
+      writer.uint32(42).string(message.state);
+    }
+    if (message.lastSeen !== 0n) {
+      if (BigInt.asIntN(64, message.lastSeen) !== message.lastSeen) {
+        throw new globalThis.Error("value provided for field message.lastSeen of type int64 too large");
+      }
+      writer.uint32(48).int64(message.lastSeen);
+    }
+    if (message.rttMs !== undefined) {
+      writer.uint32(57).double(message.rttMs);
+    }
+    if (message.mtu !== 0) {
+      writer.uint32(64).uint32(message.mtu);
+    }
+    if (message.endpoints !== 0) {
+      writer.uint32(72).uint32(message.endpoints);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Node {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ipv4 = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ipv6 = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lastSeen = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.rttMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.endpoints = reader.uint32();
             continue;
           }
         }
@@ -4004,6 +4324,26 @@ export const HawserService = {
     responseSerialize: (value: Endpoint): Buffer => Buffer.from(Endpoint.encode(value).finish()),
     responseDeserialize: (value: Buffer): Endpoint => Endpoint.decode(value),
   },
+  /** This node and the others. */
+  listNodes: {
+    path: "/hawser.v1.Hawser/ListNodes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListNodesRequest): Buffer => Buffer.from(ListNodesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListNodesRequest => ListNodesRequest.decode(value),
+    responseSerialize: (value: ListNodesResponse): Buffer => Buffer.from(ListNodesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListNodesResponse => ListNodesResponse.decode(value),
+  },
+  /** By name. */
+  getNode: {
+    path: "/hawser.v1.Hawser/GetNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetNodeRequest): Buffer => Buffer.from(GetNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetNodeRequest => GetNodeRequest.decode(value),
+    responseSerialize: (value: Node): Buffer => Buffer.from(Node.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Node => Node.decode(value),
+  },
   listNetworks: {
     path: "/hawser.v1.Hawser/ListNetworks" as const,
     requestStream: false as const,
@@ -4152,6 +4492,10 @@ export interface HawserServer extends UntypedServiceImplementation {
   listEndpoints: handleUnaryCall<ListEndpointsRequest, ListEndpointsResponse>;
   /** By endpoint id, container id (or an unambiguous prefix of either), container name, or `network/name`. */
   getEndpoint: handleUnaryCall<GetEndpointRequest, Endpoint>;
+  /** This node and the others. */
+  listNodes: handleUnaryCall<ListNodesRequest, ListNodesResponse>;
+  /** By name. */
+  getNode: handleUnaryCall<GetNodeRequest, Node>;
   listNetworks: handleUnaryCall<ListNetworksRequest, ListNetworksResponse>;
   /** By id, an unambiguous prefix of it, or name. */
   getNetwork: handleUnaryCall<GetNetworkRequest, Network>;
@@ -4224,6 +4568,35 @@ export interface HawserClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Endpoint) => void,
+  ): ClientUnaryCall;
+  /** This node and the others. */
+  listNodes(
+    request: ListNodesRequest,
+    callback: (error: ServiceError | null, response: ListNodesResponse) => void,
+  ): ClientUnaryCall;
+  listNodes(
+    request: ListNodesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListNodesResponse) => void,
+  ): ClientUnaryCall;
+  listNodes(
+    request: ListNodesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListNodesResponse) => void,
+  ): ClientUnaryCall;
+  /** By name. */
+  getNode(request: GetNodeRequest, callback: (error: ServiceError | null, response: Node) => void): ClientUnaryCall;
+  getNode(
+    request: GetNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Node) => void,
+  ): ClientUnaryCall;
+  getNode(
+    request: GetNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Node) => void,
   ): ClientUnaryCall;
   listNetworks(
     request: ListNetworksRequest,
