@@ -316,3 +316,23 @@ export interface Queries {
 }
 
 export type { Decider };
+
+/** A node of the installation, this one among them. */
+export interface NodeView {
+  readonly name: string;
+  /** The first of its addresses; empty: none is known. */
+  readonly address: string;
+  /** Its slices of the pool; empty: none. */
+  readonly ipv4: string;
+  readonly ipv6: string;
+  /** Whether it answers probes; before the first three went unanswered it is believed to. */
+  readonly state: "ready" | "unreachable" | "self";
+  /** Its last answer to a probe, in milliseconds since the epoch; 0: none yet. */
+  readonly lastSeen: number;
+  /** Smoothed; null: no answer yet. */
+  readonly rttMs: number | null;
+  /** Smallest MTU of its uplinks. */
+  readonly mtu: number;
+  /** How many containers it told of. */
+  readonly endpoints: number;
+}
