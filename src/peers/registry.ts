@@ -46,11 +46,11 @@ export function openRegistry({ pool, complain }: { readonly pool: PoolConfig; re
   const putSlice = (slice: Cidr, node: string): readonly string[] => {
     const [within, length] = familyOf(slice) === 4 ? [pool.ipv4, pool.ipv4NodePrefix] : [pool.ipv6, pool.ipv6NodePrefix];
     if (within === null || !contains(within, slice)) throw new HawserError("BAD_REQUEST", `the slice ${slice} is not of the pool ${within ?? "(IPv6 is off)"}`);
+    const rival = [...slices].find(([other, { value }]) => other !== slice && value !== node && overlaps(other, slice));
+    if (rival !== undefined) throw new HawserError("OVERLAP", `the slice ${slice} of ${node} overlaps ${rival[0]} of ${rival[1].value}`);
     if (lengthOf(slice) !== length) {
       complain(`slices of ${node}`, `${slice} is not a /${length}, as pool.ipv${familyOf(slice)}NodePrefix says here; it should be the same on every node`);
     }
-    const rival = [...slices].find(([other, { value }]) => other !== slice && value !== node && overlaps(other, slice));
-    if (rival !== undefined) throw new HawserError("OVERLAP", `the slice ${slice} of ${node} overlaps ${rival[0]} of ${rival[1].value}`);
     const before = slices.get(slice)?.value;
     slices.set(slice, { value: node, stands: true });
     return before === node ? [] : [node, ...(before === undefined ? [] : [before])];

@@ -56,7 +56,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     version: node.version ?? "", machine, startedAt,
   });
 
-  const follow = (): void => probes.follow([...view.cluster().nodes.values()], node.addresses());
+  const follow = (): void => probes.follow(view.nodes().values(), node.addresses());
   const viewChanged = (): void => {
     changedSinceSaved = true;
     follow();
@@ -122,7 +122,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     const counts = new Map<string, number>();
     for (const { node } of view.cluster().endpoints.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
     const self: ShownNode = { ...record(), endpoints: own().endpoints.length };
-    return viewsOf(self, [...view.cluster().nodes.values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
+    return viewsOf(self, [...view.nodes().values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
   };
 
   return {

@@ -21,7 +21,6 @@ export function createTeller(cluster: () => Cluster, sync: (cluster: Cluster, si
   let trouble: string | undefined;
 
   const tell = async (signal: AbortSignal): Promise<void> => {
-    wake = Promise.withResolvers();
     await sync(cluster(), signal);
     trouble = undefined;
   };
@@ -34,6 +33,7 @@ export function createTeller(cluster: () => Cluster, sync: (cluster: Cluster, si
       while (!signal.aborted) {
         await wake.promise;
         if (signal.aborted) return;
+        wake = Promise.withResolvers();
         let wait = pause;
         try {
           await tell(signal);

@@ -57,6 +57,8 @@ export interface View {
   /** A node stopped answering; it goes when its lease has ended, too. */
   fellSilent(name: string): boolean;
   cluster(): Cluster;
+  /** As in the cluster. */
+  nodes(): ReadonlyMap<string, ClusterNode>;
   readonly registry: Registry;
   readonly members: ReadonlyMap<string, Member>;
   /** This node's own leased records as the store has them. */
@@ -194,6 +196,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
 
   return {
     take, takeAll, registry, members, own,
+    nodes: () => admission.nodes(),
     fellSilent: (name) => {
       const member = members.get(name);
       if (member === undefined || member.registered || member.node === undefined) return false;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { identityKey } from "../../../src/engine/shared.ts";
+import { identityHashKey } from "../../../src/peers/keys.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { Server } from "./server.ts";
 import { freshPort, node, until } from "./world.ts";
@@ -68,7 +69,6 @@ test("an identity without an agreed number is told to nobody", async (t) => {
   await using a = node({ name: "a", address: "127.0.1.1", port, store });
   await a.start();
   const key = identityKey({ network: "shop", project: null, service: null, name: null, own: { app: "web" } });
-  const { identityHashKey } = await import("../../../src/peers/keys.ts");
   server.put({ [identityHashKey(key)]: "nonsense" });
   a.run("web");
   a.run("db");
@@ -128,7 +128,7 @@ test("R113: nodes that were apart for long both keep everything, and become one 
   a.run("a2", { app: "both" });
   b.run("b2", { app: "both" });
   b.stop("b1");
-  await until(() => c.seen().join() === "a1,b2,c1".replace(",c1", ""));
+  await until(() => c.seen().join() === "a1,b2");
   t.deepEqual(a.seen(), ["b1", "c1"]);
   stores.a.heal();
   await until(() => a.seen().join() === "b2,c1" && b.seen().join() === "a1,a2,c1" && c.seen().join() === "a1,a2,b2");
@@ -167,7 +167,6 @@ test("what stands in the store wins: a node that comes back to a refilled server
   store.cut();
   server.wipe();
   const other = identityKey({ network: "shop", project: null, service: null, name: null, own: { app: "other" } });
-  const { identityHashKey } = await import("../../../src/peers/keys.ts");
   server.put({
     [`slices/4/${slice.replace("/24", "")}`]: JSON.stringify({ v: 1, slice, node: "b" }),
     [`identities/${number}`]: JSON.stringify({ v: 1, key: other }), [identityHashKey(other)]: JSON.stringify({ v: 1, key: other, number }),
@@ -209,7 +208,7 @@ test("a node that is dead goes when its lease ends, and has its slices again whe
   const b = node({ name: "b", address: "127.0.1.2", port, store });
   await Promise.all([a.start(), b.start()]);
   b.run("db");
-  await until(() => a.seen().join() === "db");
+  await until(() => a.seen().join() === "db" && (a.door.nodes()[1]?.lastSeen ?? 0) > 0);
   const slice = b.last().ipv4;
   await b[Symbol.asyncDispose]();
   await until(() => a.door.nodes()[1]?.state === "unreachable");
@@ -240,6 +239,7 @@ test("a name that another living node has keeps a node from starting, and leaves
   const [server, port] = [new Server(), freshPort()];
   await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
   await a.start();
+  await a.door.announced(new AbortController().signal);
   const record = server.get("nodes/a");
   await using thief = node({ name: "a", address: "127.0.1.9", port, store: server.connect("thief") });
   await t.throwsAsync(thief.start(), { code: "ALREADY_EXISTS", message: /another node is called "a": the one at 127\.0\.1\.1, started .*give this one another node\.name/ });
