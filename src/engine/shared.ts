@@ -1,0 +1,3 @@
+// What the models say about records that nodes share, for the door that carries them.
+export { firstProvisional, noCluster } from "../network/cluster.ts";
+export { identityKey } from "../policy/identity.ts";

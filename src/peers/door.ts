@@ -1,0 +1,68 @@
+// The door to the other nodes: who they are and what runs there, from a store that all share or from the configuration.
+import { HawserError } from "../std/errors.ts";
+import type { SharedStore } from "../store/shared.ts";
+import { aborted } from "./aborted.ts";
+import { createProbes } from "./probes.ts";
+import { openSharedDoor } from "./shared-door.ts";
+import { openStaticDoor } from "./static-door.ts";
+import type { Behind, PeersDoor, PeersDoorOptions } from "./types.ts";
+
+export type { Behind, ConfiguredPeer, PeersDoor, PeersDoorOptions } from "./types.ts";
+
+/** @throws HawserError BAD_CONFIG */
+export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
+  const { kind, node, probePort: port, clock, random, monotonic = () => performance.now(), log } = options;
+  if (kind === "alone") return aloneDoor(options);
+  const probes = createProbes({ self: node.name, port, clock, random, monotonic, log, changed: (name) => behind.answersChanged(name) });
+  const behind: Behind = kind === "static" ? openStaticDoor(options, probes) : openSharedDoor(options, probes, sharedStore(options));
+  const life = new AbortController();
+  let work: Promise<unknown> = Promise.resolve();
+
+  const close = async (): Promise<void> => {
+    life.abort();
+    await work;
+    await probes[Symbol.asyncDispose]();
+  };
+
+  return {
+    start: async (signal) => {
+      probes.follow([], node.addresses());
+      try {
+        // The store is followed from now on, so that its first view is read once.
+        work = Promise.allSettled([probes.run(life.signal), ...behind.work(life.signal)]);
+        await behind.start(signal, life.signal);
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+    run: async (signal) => {
+      await aborted(AbortSignal.any([signal, life.signal]));
+      await close();
+    },
+    changed: () => behind.changed(),
+    announced: (signal) => behind.announced(signal),
+    nodes: () => behind.nodes(),
+    status: () => behind.status(),
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function aloneDoor({ node, own, commands }: PeersDoorOptions): PeersDoor {
+  return {
+    start: (signal) => commands.syncCluster({ kind: "alone", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map() }, signal),
+    run: (signal) => aborted(signal),
+    changed: () => {},
+    announced: async () => {},
+    nodes: () => [{
+      name: node.name, address: node.addresses()[0] ?? "", ipv4: "", ipv6: "", state: "self", lastSeen: 0, rttMs: null, mtu: node.mtu(), endpoints: own().endpoints.length,
+    }],
+    status: () => ({ part: "peers", state: "off", detail: "none: store.kind is embedded, and peers is empty" }),
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+function sharedStore({ store }: PeersDoorOptions): SharedStore {
+  if (store === undefined) throw new HawserError("INTERNAL", "the peers door of kind etcd was given no store");
+  return store;
+}

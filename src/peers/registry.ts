@@ -1,0 +1,125 @@
+// What is claimed once and for good: slices of the pool by nodes, numbers by identities. Nothing here is forgotten when the store is emptied.
+import type { PoolConfig } from "../network/types.ts";
+import { HawserError } from "../std/errors.ts";
+import { contains, familyOf, lengthOf, overlaps } from "../std/ip.ts";
+import type { Cidr, Family } from "../std/ip.ts";
+import type { Complaints } from "./complaints.ts";
+import type { Place } from "./keys.ts";
+import type { SharedRecord } from "./records.ts";
+
+export interface Registry {
+  /** @returns the nodes whose slices changed. @throws HawserError when it cannot be. */
+  put(record: Extract<SharedRecord, { kind: "slice" | "identity" | "identity key" }>): readonly string[];
+  /** It stands in the store no more; it holds all the same. */
+  gone(place: Place): void;
+  /** Nothing stands any more. */
+  emptied(): void;
+  ownerOf(slice: Cidr): string | undefined;
+  /** One that stands in the store before one that is only remembered. */
+  sliceOf(node: string, family: Family): Cidr | null;
+  slices(): Iterable<Cidr>;
+  /** undefined: none, or one that another identity has. */
+  agreed(identityKey: string): number | undefined;
+  /** Whose the number is. */
+  keyOf(number: number): string | undefined;
+  /** Whether slice or number are in the store. */
+  stands(what: Cidr | string): boolean;
+  numbers(): ReadonlyMap<string, number>;
+  /** Since it was last asked. */
+  changedNumbers(): boolean;
+  /** Whether a number passed from one identity to another since it was last asked. */
+  replaced(): boolean;
+  records(): Iterable<Extract<SharedRecord, { kind: "slice" | "identity" | "identity key" }>>;
+}
+
+interface Claimed<T> {
+  readonly value: T;
+  stands: boolean;
+}
+
+export function openRegistry({ pool, complain }: { readonly pool: PoolConfig; readonly complain: Complaints }): Registry {
+  const slices = new Map<Cidr, Claimed<string>>();
+  const byNumber = new Map<number, Claimed<string>>();
+  const byKey = new Map<string, Claimed<number>>();
+  const flags = { numbers: false, replaced: false };
+
+  const putSlice = (slice: Cidr, node: string): readonly string[] => {
+    const [within, length] = familyOf(slice) === 4 ? [pool.ipv4, pool.ipv4NodePrefix] : [pool.ipv6, pool.ipv6NodePrefix];
+    if (within === null || !contains(within, slice)) throw new HawserError("BAD_REQUEST", `the slice ${slice} is not of the pool ${within ?? "(IPv6 is off)"}`);
+    const rival = [...slices].find(([other, { value }]) => other !== slice && value !== node && overlaps(other, slice));
+    if (rival !== undefined) throw new HawserError("OVERLAP", `the slice ${slice} of ${node} overlaps ${rival[0]} of ${rival[1].value}`);
+    if (lengthOf(slice) !== length) {
+      complain(`slices of ${node}`, `${slice} is not a /${length}, as pool.ipv${familyOf(slice)}NodePrefix says here; it should be the same on every node`);
+    }
+    const before = slices.get(slice)?.value;
+    slices.set(slice, { value: node, stands: true });
+    return before === node ? [] : [node, ...(before === undefined ? [] : [before])];
+  };
+
+  const agreed = (key: string): number | undefined => {
+    const number = byKey.get(key)?.value;
+    return number !== undefined && byNumber.get(number)?.value === key ? number : undefined;
+  };
+
+  return {
+    agreed,
+    put: (record) => {
+      if (record.kind === "slice") return putSlice(record.slice, record.node);
+      const { number } = record;
+      if (record.kind === "identity") {
+        const before = byNumber.get(number)?.value;
+        // The same text once: a key is long, and both maps hold it.
+        byNumber.set(number, { value: before === record.key ? before : record.key, stands: true });
+        if (before === record.key) return [];
+        flags.replaced ||= before !== undefined;
+      } else {
+        const before = byKey.get(record.key)?.value;
+        const other = byNumber.get(number)?.value;
+        byKey.set(other === record.key ? other : record.key, { value: number, stands: true });
+        if (other !== undefined && other !== record.key) throw new HawserError("BAD_REQUEST", `the number ${number} is another identity's`);
+        if (before === number) return [];
+        flags.replaced ||= before !== undefined;
+      }
+      flags.numbers = true;
+      return [];
+    },
+    gone: (place) => {
+      const claimed = place.kind === "slice" ? [...slices].find(([slice]) => slice.startsWith(`${place.address}/`))?.[1]
+        : place.kind === "identity" ? byNumber.get(place.number) : undefined;
+      if (claimed !== undefined) claimed.stands = false;
+    },
+    emptied: () => {
+      for (const claims of [slices, byNumber, byKey]) for (const claimed of claims.values()) claimed.stands = false;
+    },
+    ownerOf: (slice) => slices.get(slice)?.value,
+    sliceOf: (node, family) => {
+      const own = [...slices].filter(([slice, { value }]) => value === node && familyOf(slice) === family);
+      return (own.find(([, { stands }]) => stands) ?? own[0])?.[0] ?? null;
+    },
+    slices: () => slices.keys(),
+    keyOf: (number) => byNumber.get(number)?.value,
+    stands: (what) => {
+      const slice = slices.get(what as Cidr);
+      if (slice !== undefined) return slice.stands;
+      const number = agreed(what);
+      return number !== undefined && byKey.get(what)?.stands === true && byNumber.get(number)?.stands === true;
+    },
+    numbers: () => new Map([...byKey.keys()].flatMap((key) => {
+      const number = agreed(key);
+      return number === undefined ? [] : [[key, number] as const];
+    })),
+    changedNumbers: () => taken(flags, "numbers"),
+    replaced: () => taken(flags, "replaced"),
+    *records() {
+      for (const [slice, { value }] of slices) yield { kind: "slice", slice, node: value };
+      for (const [number, { value }] of byNumber) yield { kind: "identity", number, key: value };
+      for (const [key, { value }] of byKey) yield { kind: "identity key", key, number: value };
+    },
+  };
+}
+
+function taken<Name extends string>(flags: Record<Name, boolean>, name: Name): boolean {
+  const was = flags[name];
+  flags[name] = false;
+  return was;
+}

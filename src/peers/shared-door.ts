@@ -1,0 +1,184 @@
+// Other nodes from a store that all share: follows it, tells the engine, writes what is this node's own, and remembers for when it is away.
+import type { NodeView } from "../engine/types.ts";
+import { HawserError, messageOf } from "../std/errors.ts";
+import type { Family } from "../std/ip.ts";
+import type { SharedEvent, SharedStore } from "../store/shared.ts";
+import { aborted } from "./aborted.ts";
+import { loadCache, saveCache } from "./cache.ts";
+import { createClaims } from "./claims.ts";
+import { createComplaints } from "./complaints.ts";
+import { endpointsOf, nodeKey, nodeName } from "./keys.ts";
+import type { Probes } from "./probes.ts";
+import { createPublisher } from "./publisher.ts";
+import type { NodeRecord } from "./records.ts";
+import { statusOf, viewsOf } from "./shown.ts";
+import type { ShownNode } from "./shown.ts";
+import { createTeller } from "./teller.ts";
+import type { Behind, PeersDoorOptions } from "./types.ts";
+import { openView } from "./view.ts";
+
+/** Milliseconds. How long the start waits for the store. */
+const firstView = 4000;
+/** How long a container's start waits until the others know of it. */
+const announcement = 300;
+const cachePause = 30_000;
+
+/** @throws HawserError BAD_CONFIG when the node's name is none that others can write down. */
+export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store: SharedStore): Behind {
+  const { node, pool, commands, own, cacheFile, clock, random, log } = options;
+  if (!nodeName.test(node.name)) {
+    throw new HawserError("BAD_CONFIG", `node.name: "${node.name}" is no name of 1 to 63 letters, digits, dots, dashes or underscores; set one`);
+  }
+  const startedAt = clock.now();
+  const families: readonly Family[] = pool.ipv6 === null ? [4] : [4, 6];
+  const first = Promise.withResolvers<void>();
+  let machine = "";
+  /** Why the store is not heard, and since when; undefined: it is. */
+  let lost: { readonly why: string; readonly since: number } | undefined = { why: "it was not heard yet", since: startedAt };
+  let changedSinceSaved = false;
+  /** Nothing is written before the start knows that it may be. */
+  let open = false;
+  /** The cache is read. */
+  let started: Promise<void> = Promise.resolve();
+
+  const view = openView({
+    self: node.name, pool, log, addresses: () => node.addresses(),
+    answers: (name) => {
+      const { state, lastSeen } = probes.seen(name);
+      return state === "ready" && lastSeen > 0;
+    },
+  });
+  const teller = createTeller(() => view.cluster(), (cluster, signal) => commands.syncCluster(cluster, signal), clock, log);
+
+  const slice = (family: Family) => view.registry.sliceOf(node.name, family);
+  const record = (): NodeRecord => ({
+    name: node.name, addresses: node.addresses(), ipv4: slice(4), ipv6: pool.ipv6 === null ? null : slice(6), mtu: node.mtu(), names: own().names,
+    version: node.version ?? "", machine, startedAt,
+  });
+
+  const follow = (): void => probes.follow(view.nodes().values(), node.addresses());
+  const viewChanged = (): void => {
+    changedSinceSaved = true;
+    follow();
+    teller.nudge();
+  };
+
+  const claims = createClaims({ self: node.name, pool, store, view, learned: viewChanged });
+  const publisher = createPublisher({
+    self: node.name, families, store, view, claims, own, node: record, heard: () => open && lost === undefined, clock, random, log,
+    complain: createComplaints(log),
+    learned: viewChanged,
+  });
+
+  const heard = (event: SharedEvent): void => {
+    if (event.kind === "lost") {
+      if (lost === undefined) log.warn("the store is not heard; what is known of the other nodes stays", { why: event.why });
+      lost = { why: event.why, since: lost?.since ?? clock.now() };
+      return;
+    }
+    if (event.kind === "snapshot") {
+      if (lost !== undefined) log.info("the store is heard", { records: event.entries.size });
+      lost = undefined;
+      const changed = view.takeAll(event.entries);
+      if (changed) viewChanged();
+      publisher.compare();
+      first.resolve();
+      return;
+    }
+    const values = new Map(event.changes.map(({ key, value }) => [key, value]));
+    if (view.take(values)) viewChanged();
+    publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key.startsWith(endpointsOf(node.name)))));
+  };
+
+  const listen = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        for await (const event of store.watch("", signal)) heard(event);
+      } catch (error) {
+        if (signal.aborted) return;
+        heard({ kind: "lost", why: messageOf(error) });
+      }
+      await clock.sleep(1000, signal).catch(() => undefined);
+    }
+  };
+
+  const save = async (): Promise<void> => {
+    if (!changedSinceSaved) return;
+    changedSinceSaved = false;
+    await saveCache(cacheFile, machine, view.records()).catch((error: unknown) => {
+      changedSinceSaved = true;
+      log.warn("what is known of the other nodes was not remembered", { file: cacheFile, error });
+    });
+  };
+
+  const remember = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      await clock.sleep(cachePause, signal).catch(() => undefined);
+      await save();
+    }
+  };
+
+  const nodes = (): readonly NodeView[] => {
+    const counts = new Map<string, number>();
+    for (const { node } of view.cluster().endpoints.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
+    const self: ShownNode = { ...record(), endpoints: own().endpoints.length };
+    return viewsOf(self, [...view.nodes().values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
+  };
+
+  return {
+    nodes,
+    start: async (signal, life) => {
+      await started;
+      const limit = AbortSignal.any([signal, life, clock.deadline(firstView)]);
+      await Promise.race([first.promise, aborted(limit)]);
+      if (lost === undefined) {
+        await publisher.register(limit).catch((error: unknown) => {
+          if (error instanceof HawserError && error.code !== "STORE") throw error;
+          log.warn("this node could not be registered at start; it is tried again", { error });
+        });
+      } else {
+        log.warn("the store was not heard at start; what was remembered of the other nodes holds", { why: lost.why, nodes: view.members.size });
+      }
+      follow();
+      await teller.tell(life);
+      open = true;
+      publisher.nudge();
+    },
+    work: (signal) => {
+      const lease = store.onLeaseLost(() => publisher.forget());
+      started = loadCache(cacheFile, log).then(({ machine: known, entries }) => {
+        machine = known;
+        view.takeAll(entries);
+      });
+      const working = started.then(() => Promise.allSettled([listen(signal), publisher.run(signal), teller.run(signal), remember(signal)]));
+      return [working.then(save).finally(() => lease[Symbol.dispose]())];
+    },
+    changed: () => {
+      follow();
+      publisher.nudge();
+    },
+    announced: async (signal) => {
+      if (lost !== undefined || signal.aborted) return;
+      const done = new AbortController();
+      const limit = clock.sleep(announcement, AbortSignal.any([signal, done.signal])).catch(() => undefined);
+      await Promise.race([publisher.settled(), limit]);
+      done.abort();
+    },
+    answersChanged: (name) => {
+      if (probes.seen(name).state === "unreachable" && view.fellSilent(name)) {
+        log.info("a node is gone: its lease has ended, and it does not answer", { name });
+        viewChanged();
+      }
+    },
+    status: () => {
+      const kept = [...view.members].filter(([, { registered, node }]) => node !== undefined && !registered).map(([name]) => name);
+      const health = store.health();
+      const wrong = [
+        ...(lost === undefined ? [] : [`the store is not heard since ${new Date(lost.since).toISOString()}: ${lost.why}; what is known stays, changes wait`]),
+        ...(lost === undefined && health.state === "degraded" ? [health.detail] : []),
+        ...[publisher.trouble(), probes.trouble(), teller.trouble()].filter((one) => one !== undefined),
+      ];
+      return statusOf(nodes(), wrong, kept.length === 0 ? [] : [`kept although their leases have ended, because they answer: ${kept.toSorted().join(", ")}`]);
+    },
+  };
+}

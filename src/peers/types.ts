@@ -1,0 +1,77 @@
+// What the door to the other nodes is given, and what it offers.
+import type { NodeView, PartStatus } from "../engine/types.ts";
+import type { Cluster, ClusterKind, OwnRecords } from "../network/cluster.ts";
+import type { PoolConfig } from "../network/types.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Ip } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+import type { SharedStore } from "../store/shared.ts";
+
+export interface ConfiguredPeer {
+  readonly name: string;
+  readonly address: string;
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+}
+
+export interface PeersDoorOptions {
+  readonly kind: ClusterKind;
+  /** Of kind `etcd`. */
+  readonly store?: SharedStore;
+  /** Of kind `static`: every node, this one too. */
+  readonly peers: readonly ConfiguredPeer[];
+  readonly node: {
+    readonly name: string;
+    /** Where the others reach this one, as it is now. */
+    addresses(): readonly Ip[];
+    /** Smallest of the uplinks'. */
+    mtu(): number;
+    /** Hawser's. */
+    readonly version?: string;
+  };
+  readonly pool: PoolConfig;
+  readonly commands: { syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void> };
+  readonly own: () => OwnRecords;
+  /** Where the last view is kept, below `paths.state`. */
+  readonly cacheFile: string;
+  /** UDP, of every node. */
+  readonly probePort: number;
+  readonly clock: Clock;
+  /** A number in [0, 1), fresh at each call. */
+  readonly random: () => number;
+  /** Milliseconds with their fractions, for round-trip times. */
+  readonly monotonic?: () => number;
+  readonly log: Log;
+}
+
+export interface PeersDoor extends AsyncDisposable {
+  /**
+   * Tells the engine a first view: from the store within a few seconds, else (and when the signal aborts before) what was remembered. From then on
+   * the door works, until it is disposed of.
+   * @throws HawserError BAD_CONFIG for peers that cannot be, ALREADY_EXISTS when another living node has the name, NO_FREE_POOL, and what the engine throws.
+   */
+  start(signal: AbortSignal): Promise<void>;
+  /** Keeps the door open until the signal aborts, then closes it. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Own records, or own addresses, changed. */
+  changed(): void;
+  /** Resolves when everything own so far is written, when nobody can be told, or after 300 ms. Never fails. */
+  announced(signal: AbortSignal): Promise<void>;
+  /** This node first, the others by name. */
+  nodes(): readonly NodeView[];
+  status(): PartStatus;
+}
+
+/** What kinds of doors have in common behind `PeersDoor`. */
+export interface Behind {
+  /** `signal` ends the waiting, `life` everything. */
+  start(signal: AbortSignal, life: AbortSignal): Promise<void>;
+  /** Everything that goes on, until the signal aborts. */
+  work(signal: AbortSignal): readonly Promise<void>[];
+  changed(): void;
+  announced(signal: AbortSignal): Promise<void>;
+  nodes(): readonly NodeView[];
+  status(): PartStatus;
+  /** A node began or ceased to answer. */
+  answersChanged(name: string): void;
+}

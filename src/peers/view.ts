@@ -1,0 +1,261 @@
+// What this node knows of the others: taken from the store's events, kept where the store has lost it, handed out as one Cluster.
+import type { Cluster, ClusterNode, RemoteEndpoint } from "../network/cluster.ts";
+import type { PoolConfig } from "../network/types.ts";
+import type { Cidr, Family, Ip } from "../std/ip.ts";
+import { messageOf } from "../std/errors.ts";
+import type { Log } from "../std/log.ts";
+import { identityKey } from "../engine/shared.ts";
+import { openAdmission } from "./admission.ts";
+import { createComplaints } from "./complaints.ts";
+import { endpointKey, endpointsOf, nodeKey, placeOf } from "./keys.ts";
+import type { Place } from "./keys.ts";
+import { decode } from "./records.ts";
+import type { NodeRecord, SharedRecord } from "./records.ts";
+import { openRegistry } from "./registry.ts";
+import type { Registry } from "./registry.ts";
+
+export interface ViewOptions {
+  readonly self: string;
+  readonly pool: PoolConfig;
+  /** This node's own addresses, as they are now. */
+  readonly addresses: () => readonly Ip[];
+  /** Whether the node answers probes although nobody hears of it any more. */
+  readonly answers: (name: string) => boolean;
+  readonly log: Log;
+}
+
+/** Labels with their identity key: one object for thousands of replicas. */
+export interface Labelled {
+  readonly key: string;
+  readonly labels: RemoteEndpoint["labels"];
+}
+
+export interface Entry {
+  readonly endpoint: RemoteEndpoint;
+  readonly labelled: Labelled;
+  /** Whether its node wrote it since the node's lease ended. */
+  fresh: boolean;
+}
+
+export interface Member {
+  /** undefined: of the node there is no record yet. */
+  node: NodeRecord | undefined;
+  /** False: its lease has ended, but it answers. */
+  registered: boolean;
+  /** By id. */
+  readonly entries: Map<string, Entry>;
+}
+
+/** A value undefined: the key is gone. */
+export type Values = ReadonlyMap<string, string | undefined>;
+
+export interface View {
+  /** Several changes of one moment. @returns whether anything but this node's own records changed. */
+  take(values: Values): boolean;
+  /** Everything that there is. What only the numbers and slices of an emptied store would tell stays known. */
+  takeAll(entries: ReadonlyMap<string, string>): boolean;
+  /** A node stopped answering; it goes when its lease has ended, too. */
+  fellSilent(name: string): boolean;
+  cluster(): Cluster;
+  /** As in the cluster. */
+  nodes(): ReadonlyMap<string, ClusterNode>;
+  readonly registry: Registry;
+  readonly members: ReadonlyMap<string, Member>;
+  /** This node's own leased records as the store has them. */
+  readonly own: ReadonlyMap<string, string>;
+  /** Every record that others may need again, as it is written. */
+  records(): Iterable<SharedRecord>;
+}
+
+/** More nodes than the datapath can number, and more endpoints than any node has, are somebody's mistake. */
+const mostNodes = 1023;
+const mostEndpoints = 4096;
+
+export function openView({ self, pool, addresses, answers, log }: ViewOptions): View {
+  const members = new Map<string, Member>();
+  const own = new Map<string, string>();
+  const complain = createComplaints(log);
+  const registry = openRegistry({ pool, complain });
+  const admission = openAdmission({ pool, addresses, registry, members, complain });
+  /** What was handed out last, as long as it holds. */
+  const made: { nodes?: ReadonlyMap<string, ClusterNode>; endpoints?: ReadonlyMap<string, RemoteEndpoint>; numbers?: ReadonlyMap<string, number> } = {};
+  const share = shareLabels();
+
+  const memberOf = (name: string): Member => {
+    const known = members.get(name);
+    if (known !== undefined) return known;
+    if (members.size >= mostNodes) throw new RangeError(`there are ${mostNodes} nodes already`);
+    const member: Member = { node: undefined, registered: false, entries: new Map() };
+    members.set(name, member);
+    return member;
+  };
+
+  const remove = (name: string): void => {
+    for (const id of members.get(name)?.entries.keys() ?? []) admission.withdraw(name, id);
+    members.delete(name);
+    admission.nodeChanged(name);
+  };
+
+  /** Its lease ended: without an answer from itself it is gone. */
+  const ended = (name: string, member: Member): void => {
+    if (!answers(name)) return remove(name);
+    if (member.registered) for (const entry of member.entries.values()) entry.fresh = false;
+    member.registered = false;
+  };
+
+  const put = (record: SharedRecord): void => {
+    switch (record.kind) {
+      case "node": {
+        const member = memberOf(record.node.name);
+        // A node writes its own record last, so what it did not write again is no more.
+        if (!member.registered && member.node !== undefined) {
+          for (const [id, { fresh }] of member.entries) if (!fresh) drop(record.node.name, id);
+        }
+        member.node = record.node;
+        member.registered = true;
+        admission.nodeChanged(record.node.name);
+        return;
+      }
+      case "endpoint": {
+        const { node, id, labels: said } = record.endpoint;
+        const member = memberOf(node);
+        if (member.entries.size >= mostEndpoints && !member.entries.has(id)) throw new RangeError(`its node has ${mostEndpoints} endpoints already`);
+        const labelled = share(said);
+        member.entries.set(id, { endpoint: { ...record.endpoint, labels: labelled.labels }, labelled, fresh: true });
+        admission.endpointChanged(node, id);
+        return;
+      }
+      default:
+        for (const name of registry.put(record)) admission.nodeChanged(name);
+    }
+  };
+
+  const drop = (node: string, id: string): void => {
+    members.get(node)?.entries.delete(id);
+    admission.withdraw(node, id);
+  };
+
+  const gone = (place: Place): void => {
+    if (place.kind === "node") {
+      const member = members.get(place.name);
+      if (member !== undefined) ended(place.name, member);
+    } else if (place.kind === "endpoint") {
+      // Of a node whose lease ended everything goes at once, and means nothing while it answers.
+      const member = members.get(place.node);
+      if (member !== undefined && (member.registered || member.node === undefined)) drop(place.node, place.id);
+      if (member?.node === undefined && member?.entries.size === 0) members.delete(place.node);
+    } else {
+      registry.gone(place);
+    }
+  };
+
+  const isOwn = (key: string): boolean => key === nodeKey(self) || key.startsWith(endpointsOf(self));
+
+  const take = (values: Values): boolean => {
+    // Nodes that go come first, because their endpoints went with them; then what others are judged by.
+    for (const [key, text] of inOrder(values)) {
+      if (isOwn(key)) {
+        if (text === undefined) own.delete(key);
+        else own.set(key, text);
+        continue;
+      }
+      try {
+        const place = placeOf(key);
+        if (place === undefined) continue;
+        if (text === undefined) gone(place);
+        else put(decode(place, text));
+        complain.settled(key);
+      } catch (error) {
+        complain(key, messageOf(error));
+        refused(key, text, gone);
+      }
+    }
+    return settle();
+  };
+
+  const settle = (): boolean => {
+    const changed = admission.settle();
+    const numbers = registry.changedNumbers();
+    if (changed.nodes) delete made.nodes;
+    if (changed.endpoints) delete made.endpoints;
+    if (numbers) delete made.numbers;
+    return changed.nodes || changed.endpoints || numbers;
+  };
+
+  const takeAll = (entries: ReadonlyMap<string, string>): boolean => {
+    own.clear();
+    registry.emptied();
+    const values = new Map<string, string | undefined>();
+    for (const [name, member] of members) {
+      if (member.node !== undefined && !entries.has(nodeKey(name))) values.set(nodeKey(name), undefined);
+      for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) values.set(endpointKey(name, id), undefined);
+    }
+    for (const [key, text] of entries) values.set(key, text);
+    return take(values);
+  };
+
+  return {
+    take, takeAll, registry, members, own,
+    nodes: () => admission.nodes(),
+    fellSilent: (name) => {
+      const member = members.get(name);
+      if (member === undefined || member.registered || member.node === undefined) return false;
+      remove(name);
+      return settle();
+    },
+    cluster: () => {
+      made.nodes ??= admission.nodes();
+      made.endpoints ??= new Map(admission.endpoints);
+      made.numbers ??= registry.numbers();
+      const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: made.nodes, endpoints: made.endpoints, numbers: made.numbers };
+    },
+    *records() {
+      yield* registry.records();
+      for (const { node, entries } of members.values()) {
+        for (const { endpoint } of entries.values()) yield { kind: "endpoint", endpoint };
+        if (node !== undefined) yield { kind: "node", node };
+      }
+    },
+  };
+}
+
+/** What stood under the key before a value that is none came does not stand any more. */
+function refused(key: string, text: string | undefined, gone: (place: Place) => void): void {
+  if (text === undefined) return;
+  try {
+    const place = placeOf(key);
+    if (place !== undefined && place.kind !== "node") gone(place);
+  } catch {
+    // The key itself is none.
+  }
+}
+
+/** The last is written last by its owner: a node's record, when everything else of the node is there. */
+const rooms: readonly string[] = ["slices", "identities", "identity-keys", "endpoints", "nodes"];
+
+function inOrder(values: Values): readonly (readonly [string, string | undefined])[] {
+  const ranked: (readonly [string, string | undefined])[][] = Array.from({ length: rooms.length + 2 }, () => []);
+  for (const [key, text] of values) {
+    const room = key.slice(0, key.indexOf("/"));
+    ranked[text === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push([key, text]);
+  }
+  return ranked.flat();
+}
+
+function shareLabels(): (labels: RemoteEndpoint["labels"]) => Labelled {
+  const known = new Map<string, WeakRef<Labelled>>();
+  let limit = 1000;
+  return (labels) => {
+    const key = identityKey(labels);
+    const shared = known.get(key)?.deref();
+    if (shared !== undefined) return shared;
+    const made = { key, labels };
+    known.set(key, new WeakRef(made));
+    if (known.size > limit) {
+      for (const [old, ref] of known) if (ref.deref() === undefined) known.delete(old);
+      limit = 2 * known.size + 1000;
+    }
+    return made;
+  };
+}

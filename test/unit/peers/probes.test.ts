@@ -1,0 +1,169 @@
+// Probes between nodes, over loopback: who is there and how far, who is answered, and that nobody is sent more than was asked.
+import { createSocket } from "node:dgram";
+import type { Socket } from "node:dgram";
+import { once } from "node:events";
+import { randomBytes } from "node:crypto";
+import test from "ava";
+import fc from "fast-check";
+import { decodePacket, encodeAnswer, encodeQuestion, questionLength } from "../../../src/peers/probe-packet.ts";
+import { createProbes } from "../../../src/peers/probes.ts";
+import type { Probes } from "../../../src/peers/probes.ts";
+import { systemClock } from "../../../src/std/clock.ts";
+import { parseIp } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
+import { freshPort, until } from "./world.ts";
+
+interface Running extends AsyncDisposable {
+  readonly probes: Probes;
+  readonly changes: string[];
+}
+
+function prober(self: string, port: number): Running {
+  const [life, changes] = [new AbortController(), [] as string[]];
+  const probes = createProbes({
+    self, port, clock: systemClock, random: Math.random, monotonic: () => performance.now(), changed: (name) => changes.push(name),
+    log: createLog(() => {}, () => 0),
+  });
+  const running = probes.run(life.signal);
+  return {
+    probes, changes,
+    [Symbol.asyncDispose]: async () => {
+      life.abort();
+      await running;
+      await probes[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function socketAt(address: string, port = 0): Promise<Socket & AsyncDisposable> {
+  const socket = createSocket("udp4");
+  socket.bind(port, address);
+  await once(socket, "listening");
+  return Object.assign(socket, { [Symbol.asyncDispose]: async () => void socket.close() });
+}
+
+test("nodes that know each other answer, and a round trip takes as long as it takes", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  await using b = prober("b", port);
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.4.2")] }], [parseIp("127.0.4.1")]);
+  b.probes.follow([{ name: "a", addresses: [parseIp("127.0.4.1")] }], [parseIp("127.0.4.2")]);
+  await until(() => a.probes.seen("b").lastSeen > 0 && b.probes.seen("a").lastSeen > 0);
+  const { state, rttMs } = a.probes.seen("b");
+  t.is(state, "ready");
+  t.true(rttMs !== null && rttMs > 0);
+  t.deepEqual(a.changes, ["b"]);
+});
+
+test("IPv6 works as IPv4 does, and the first address of a family that both have is asked", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  a.probes.follow([{ name: "a", addresses: [parseIp("192.0.2.9"), parseIp("::1")] }], [parseIp("::1")]);
+  await until(() => a.probes.seen("a").lastSeen > 0);
+  t.is(a.probes.seen("a").state, "ready");
+});
+
+test("a node that answers no more is unreachable after three questions, and ready with its next answer", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.5.2")] }], [parseIp("127.0.5.1")]);
+  t.is(a.probes.seen("b").state, "ready", "until the contrary is known");
+  await until(() => a.probes.seen("b").state === "unreachable");
+  t.deepEqual(a.changes, ["b"]);
+  await using b = prober("b", port);
+  b.probes.follow([{ name: "a", addresses: [parseIp("127.0.5.1")] }], [parseIp("127.0.5.2")]);
+  await until(() => a.probes.seen("b").state === "ready");
+  t.deepEqual(a.changes, ["b", "b"]);
+});
+
+test("another node at a node's address, and an answer that nobody asked for, count for nothing", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  await using impostor = await socketAt("127.0.6.2", port);
+  let asked = 0;
+  impostor.on("message", (bytes, from) => {
+    asked++;
+    const packet = decodePacket(bytes);
+    if (packet === undefined) return;
+    impostor.send(encodeAnswer(packet.nonce, "c"), from.port, from.address);
+    impostor.send(encodeAnswer(randomBytes(16), "b"), from.port, from.address);
+    impostor.send(randomBytes(40), from.port, from.address);
+  });
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.6.2")] }], [parseIp("127.0.6.1")]);
+  await until(() => a.probes.seen("b").state === "unreachable");
+  t.true(asked >= 3);
+  t.is(a.probes.seen("b").lastSeen, 0);
+});
+
+test("strangers are not answered, known nodes are, with no more than they sent", async (t) => {
+  const port = freshPort();
+  const name = "n".repeat(63);
+  await using a = prober(name, port);
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.7.2")] }], [parseIp("127.0.7.1")]);
+  await using stranger = await socketAt("127.0.7.3");
+  await using known = await socketAt("127.0.7.2");
+  const heard: [string, Buffer][] = [];
+  stranger.on("message", (bytes) => heard.push(["stranger", bytes]));
+  known.on("message", (bytes) => heard.push(["known", bytes]));
+  const nonce = randomBytes(16);
+  stranger.send(encodeQuestion(nonce), port, "127.0.7.1");
+  for (const short of [Buffer.alloc(0), encodeQuestion(nonce).subarray(0, 40), Buffer.concat([encodeQuestion(nonce), Buffer.alloc(1)])]) known.send(short, port, "127.0.7.1");
+  known.send(encodeQuestion(nonce), port, "127.0.7.1");
+  await until(() => heard.length > 0);
+  t.is(heard.length, 1);
+  const [who, bytes] = heard[0] ?? ["", Buffer.alloc(0)];
+  t.is(who, "known");
+  t.true(bytes.length <= questionLength);
+  t.deepEqual(decodePacket(bytes), { kind: "answer", nonce, name });
+});
+
+test("a port that somebody else has is said, and taken when it is free", async (t) => {
+  const port = freshPort();
+  const holder = await socketAt("127.0.8.1", port);
+  await using a = prober("a", port);
+  a.probes.follow([], [parseIp("127.0.8.1")]);
+  await until(() => a.probes.trouble() !== undefined);
+  t.regex(a.probes.trouble() ?? "", new RegExp(`UDP port ${port} of 127\\.0\\.8\\.1: .*EADDRINUSE`));
+  await holder[Symbol.asyncDispose]();
+  await until(() => a.probes.trouble() === undefined);
+});
+
+test("256 nodes are asked in turn, never many at once", async (t) => {
+  const port = freshPort();
+  let [now, sent] = [0, 0];
+  const times: number[] = [];
+  const life = new AbortController();
+  await using sink = await socketAt("127.0.9.2", port);
+  // Time is this test's: ten seconds of it pass in a moment.
+  const probes = createProbes({
+    self: "a", port, random: Math.random, monotonic: () => now, changed: () => {}, log: createLog(() => {}, () => 0),
+    clock: {
+      ...systemClock,
+      sleep: async (ms) => {
+        now += ms;
+        await new Promise(setImmediate);
+        times.push(ms);
+        if (now > 10_000) life.abort();
+      },
+    },
+  });
+  sink.on("message", () => sent++);
+  probes.follow(Array.from({ length: 256 }, (_, i) => ({ name: `n${i}`, addresses: [parseIp("127.0.9.2")] })), [parseIp("127.0.9.1")]);
+  await probes.run(life.signal);
+  await until(() => sent > 2000);
+  t.true(sent <= 256 * 12, `${sent} questions in 10 s`);
+  t.true(times.every((ms) => ms >= 20), "and there is a pause after each handful");
+  await probes[Symbol.asyncDispose]();
+});
+
+test("whatever comes is a packet or none", (t) => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(undefined, 1, 2, 3), (bytes, type) => {
+    const packet = Buffer.from(bytes);
+    if (type !== undefined && packet.length > 5) {
+      packet.write("HWP1", "latin1");
+      packet[4] = type;
+    }
+    const decoded = decodePacket(packet);
+    t.true(decoded === undefined || decoded.nonce.length === 16);
+  }));
+});

@@ -1,0 +1,309 @@
+// The door to nodes that share a store: what each writes, what the others see, and what stays when the store or a node fails.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import { identityKey } from "../../../src/engine/shared.ts";
+import { identityHashKey } from "../../../src/peers/keys.ts";
+import { parseIp } from "../../../src/std/ip.ts";
+import { Server } from "./server.ts";
+import { freshPort, node, until } from "./world.ts";
+
+test("two nodes see one another's containers, with slices and numbers that no other has", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  await Promise.all([a.start(), b.start()]);
+  a.run("web");
+  b.run("db");
+  b.run("web-2", { app: "web" });
+  await until(() => a.seen().join() === "db,web-2" && b.seen().join() === "web");
+  t.truthy(a.last().ipv4);
+  t.not(a.last().ipv4, b.last().ipv4);
+  t.not(a.last().ipv6, b.last().ipv6);
+  t.is(a.last().nodes.get("b")?.ipv4, b.last().ipv4);
+  t.deepEqual(a.last().nodes.get("b")?.addresses, [parseIp("127.0.1.2")]);
+  const [web, web2] = [b.last().endpoints.get("a/web"), a.last().endpoints.get("b/web-2")];
+  t.is(web?.identity, web2?.identity, "equal labels are one identity on every node");
+  t.not(web?.identity, a.last().endpoints.get("b/db")?.identity);
+  t.deepEqual(server.keys("endpoints/"), ["endpoints/a/web", "endpoints/b/db", "endpoints/b/web-2"]);
+  b.stop("db");
+  await until(() => a.seen().join() === "web-2");
+});
+
+test("only what changed is written, and nothing when nothing did", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store });
+  await a.start();
+  a.run("web");
+  await until(() => server.get("endpoints/a/web") !== undefined);
+  await a.door.announced(new AbortController().signal);
+  const before = store.asked.length;
+  a.door.changed();
+  await a.door.announced(new AbortController().signal);
+  t.deepEqual(store.asked.slice(before), []);
+  a.run("web-2", { app: "web" });
+  await a.door.announced(new AbortController().signal);
+  t.deepEqual(store.asked.slice(before), ["write endpoints/a/web-2"]);
+});
+
+test("announced waits until the others can know, and not when nobody can be told", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store });
+  await a.start();
+  a.run("web");
+  await a.door.announced(new AbortController().signal);
+  t.truthy(server.get("endpoints/a/web"), "with a number that had to be agreed first");
+  store.cut();
+  await until(() => a.door.status().state === "degraded");
+  a.run("db");
+  await a.door.announced(new AbortController().signal);
+  t.is(server.get("endpoints/a/db"), undefined);
+});
+
+test("an identity without an agreed number is told to nobody", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store });
+  await a.start();
+  const key = identityKey({ network: "shop", project: null, service: null, name: null, own: { app: "web" } });
+  server.put({ [identityHashKey(key)]: "nonsense" });
+  a.run("web");
+  a.run("db");
+  await until(() => server.get("endpoints/a/db") !== undefined);
+  await until(() => a.door.status().detail.includes("holds a value that is no record"));
+  t.is(server.get("endpoints/a/web"), undefined, "and the others' numbers do not wait for it");
+  server.put({ [identityHashKey(key)]: undefined });
+  await until(() => server.get("endpoints/a/web") !== undefined);
+  await until(() => a.door.status().state === "ok");
+});
+
+test("R113: with the store away everything known stays, changes wait, and only the newest is written when it is back", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const [storeA, storeB] = [server.connect("a"), server.connect("b")];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: storeA });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: storeB });
+  await Promise.all([a.start(), b.start()]);
+  a.run("web");
+  b.run("db");
+  await until(() => a.seen().join() === "db" && b.seen().join() === "web");
+  storeA.cut("etcd at 192.0.2.1:2379 does not answer");
+  await until(() => a.door.status().state === "degraded");
+  t.regex(a.door.status().detail, /the store is not heard since 20.*: etcd at 192\.0\.2\.1:2379 does not answer; what is known stays, changes wait/);
+  a.stop("web");
+  for (let i = 0; i < 5; i++) {
+    a.run(`short-${i}`);
+    a.stop(`short-${i}`);
+  }
+  a.run("late");
+  b.run("cache");
+  await until(() => server.get("endpoints/b/cache") !== undefined);
+  t.deepEqual(a.seen(), ["db"]);
+  const before = storeA.asked.length;
+  storeA.heal();
+  await until(() => a.seen().join() === "cache,db" && b.seen().join() === "late");
+  t.deepEqual(storeA.asked.slice(before).filter((what) => what.includes("short-")), []);
+  await until(() => a.door.status().state === "ok");
+});
+
+test("R113: nodes that were apart for long both keep everything, and become one again without a conflict", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const stores = { a: server.connect("a"), b: server.connect("b"), c: server.connect("c") };
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: stores.a });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: stores.b });
+  await using c = node({ name: "c", address: "127.0.1.3", port, store: stores.c });
+  await Promise.all([a.start(), b.start(), c.start()]);
+  a.run("a1");
+  b.run("b1");
+  c.run("c1");
+  await until(() => a.seen().join() === "b1,c1" && b.seen().join() === "a1,c1" && c.seen().join() === "a1,b1");
+  const slices = [a, b].map((one) => one.last().ipv4);
+  // Until its lease ends, and for as long afterwards as anybody likes.
+  stores.a.cut();
+  await until(() => b.door.nodes().some(({ name, lastSeen }) => name === "a" && lastSeen > 0));
+  await until(() => a.door.status().state === "degraded");
+  stores.a.expire();
+  a.run("a2", { app: "both" });
+  b.run("b2", { app: "both" });
+  b.stop("b1");
+  await until(() => c.seen().join() === "a1,b2");
+  t.deepEqual(a.seen(), ["b1", "c1"]);
+  stores.a.heal();
+  await until(() => a.seen().join() === "b2,c1" && b.seen().join() === "a1,a2,c1" && c.seen().join() === "a1,a2,b2");
+  t.deepEqual([a, b].map((one) => one.last().ipv4), slices);
+  t.is(b.last().endpoints.get("a/a2")?.identity, a.last().endpoints.get("b/b2")?.identity, "what both named alike meanwhile is one identity");
+});
+
+test("a server that comes back empty is filled again with the same numbers and slices", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), options: { random: () => 0.001 } });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b"), options: { random: () => 0.001 } });
+  await Promise.all([a.start(), b.start()]);
+  a.run("web");
+  b.run("db");
+  await until(() => a.seen().join() === "db" && b.seen().join() === "web");
+  await until(() => [a, b].every(({ door }) => door.nodes().every(({ state, lastSeen }) => state === "self" || lastSeen > 0)));
+  // Of a node that is off at the time: its slice and its numbers must not be given to others.
+  server.put({ "slices/4/10.44.200.0": JSON.stringify({ v: 1, slice: "10.44.200.0/24", node: "off" }) });
+  await until(() => a.told.length > 0 && b.door.status().state === "ok");
+  const lasting = (): string => [...server.keys("slices/"), ...server.keys("identit")].map((key) => `${key} ${server.get(key)}`).join("\n");
+  const before = lasting();
+  const [toldA, toldB] = [a.told.length, b.told.length];
+  server.wipe();
+  await until(() => lasting() === before && server.keys("endpoints/").length === 2 && server.keys("nodes/").length === 2);
+  t.true([...a.told.slice(toldA), ...b.told.slice(toldB)].every(({ endpoints }) => endpoints.size === 1), "and meanwhile nobody lost anybody");
+});
+
+test("what stands in the store wins: a node that comes back to a refilled server takes the numbers and slices that are free", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store });
+  await a.start();
+  a.run("web");
+  await until(() => server.get("endpoints/a/web") !== undefined);
+  const [slice, number] = [a.last().ipv4 ?? "", [...a.last().numbers.values()][0] ?? 0];
+  store.cut();
+  server.wipe();
+  const other = identityKey({ network: "shop", project: null, service: null, name: null, own: { app: "other" } });
+  server.put({
+    [`slices/4/${slice.replace("/24", "")}`]: JSON.stringify({ v: 1, slice, node: "b" }),
+    [`identities/${number}`]: JSON.stringify({ v: 1, key: other }), [identityHashKey(other)]: JSON.stringify({ v: 1, key: other, number }),
+  });
+  store.heal();
+  await until(() => a.last().ipv4 !== slice && a.last().numbers.get(other) === number);
+  await until(() => server.get("endpoints/a/web")?.includes(`"identity":${number},`) === false);
+  t.not([...a.last().numbers].find(([key]) => key !== other)?.[1], number);
+});
+
+test("a node whose lease ended but that answers stays as it was, and the status says so, until it answers no more", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("b");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  const b = node({ name: "b", address: "127.0.1.2", port, store });
+  await Promise.all([a.start(), b.start()]);
+  b.run("db");
+  await until(() => a.seen().join() === "db" && (a.door.nodes()[1]?.lastSeen ?? 0) > 0);
+  store.cut();
+  store.expire();
+  await until(() => a.door.status().detail.includes("kept although their leases have ended, because they answer: b"));
+  t.is(a.door.status().state, "ok");
+  t.deepEqual(server.keys("endpoints/"), []);
+  t.deepEqual(a.seen(), ["db"]);
+  t.like(a.door.nodes()[1], { name: "b", state: "ready", endpoints: 1 });
+  await b[Symbol.asyncDispose]();
+  await until(() => a.seen().length === 0 && a.last().nodes.size === 0);
+  await using again = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b2") });
+  await again.start();
+  again.run("db");
+  await until(() => a.seen().join() === "db");
+});
+
+test("a node that is dead goes when its lease ends, and has its slices again when it returns", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  const store = server.connect("b");
+  const b = node({ name: "b", address: "127.0.1.2", port, store });
+  await Promise.all([a.start(), b.start()]);
+  b.run("db");
+  await until(() => a.seen().join() === "db" && (a.door.nodes()[1]?.lastSeen ?? 0) > 0);
+  const slice = b.last().ipv4;
+  await b[Symbol.asyncDispose]();
+  await until(() => a.door.nodes()[1]?.state === "unreachable");
+  t.deepEqual(a.seen(), ["db"], "its lease lives");
+  t.regex(a.door.status().detail, /without an answer: b \(last 20/);
+  store.expire();
+  await until(() => a.last().nodes.size === 0 && a.seen().length === 0);
+  await using again = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b2"), folder });
+  await again.start();
+  t.is(again.last().ipv4, slice);
+});
+
+test("R102: a new address of a node is told to the others at once", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  await Promise.all([a.start(), b.start()]);
+  await until(() => a.last().nodes.has("b"));
+  b.addresses = [parseIp("127.0.1.77")];
+  b.door.changed();
+  await until(() => a.last().nodes.get("b")?.addresses.join() === "127.0.1.77");
+  const told = Date.now();
+  await until(() => (a.door.nodes()[1]?.lastSeen ?? 0) > told);
+  t.is(a.door.nodes()[1]?.address, "127.0.1.77");
+});
+
+test("a name that another living node has keeps a node from starting, and leaves that one alone", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await a.start();
+  await a.door.announced(new AbortController().signal);
+  const record = server.get("nodes/a");
+  await using thief = node({ name: "a", address: "127.0.1.9", port, store: server.connect("thief") });
+  await t.throwsAsync(thief.start(), { code: "ALREADY_EXISTS", message: /another node is called "a": the one at 127\.0\.1\.1, started .*give this one another node\.name/ });
+  t.is(server.get("nodes/a"), record);
+});
+
+test("a node that finds its name taken while it runs says so and does not fight", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await a.start();
+  a.run("web");
+  await a.door.announced(new AbortController().signal);
+  const taken = JSON.stringify({ ...JSON.parse(server.get("nodes/a") ?? ""), startedAt: Date.now() + 1000, addresses: ["127.0.1.9"] });
+  server.put({ "nodes/a": taken });
+  await until(() => a.door.status().state === "degraded");
+  t.regex(a.door.status().detail, /another node is called "a": the one at 127\.0\.1\.9/);
+  a.run("db");
+  await a.door.announced(new AbortController().signal);
+  t.is(server.get("nodes/a"), taken);
+  t.is(server.get("endpoints/a/db"), undefined);
+  server.put({ "nodes/a": undefined });
+  await until(() => server.get("endpoints/a/db") !== undefined && server.get("nodes/a") !== undefined);
+});
+
+test("a node that starts again in a moment is the same node, and takes away what is not any more", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  const old = server.connect("b");
+  const b = node({ name: "b", address: "127.0.1.2", port, store: old });
+  await Promise.all([a.start(), b.start()]);
+  b.run("db");
+  b.run("cache");
+  await until(() => a.seen().join() === "cache,db");
+  await b[Symbol.asyncDispose]();
+  await using again = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b2") });
+  await again.start();
+  again.run("db");
+  await until(() => a.seen().join() === "db");
+  await again.door.announced(new AbortController().signal);
+  old.expire();
+  t.deepEqual(server.keys("endpoints/"), ["endpoints/b/db"], "what stands is under the new lease");
+  t.true(server.keys("nodes/").includes("nodes/b"));
+});
+
+test("without the store a node starts with what it remembers, and heals when the store is there", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  {
+    const a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), folder });
+    await Promise.all([a.start(), b.start()]);
+    b.run("db");
+    await until(() => a.seen().join() === "db");
+    await a.door[Symbol.asyncDispose]();
+  }
+  const store = server.connect("a2");
+  store.cut();
+  await using a = node({ name: "a", address: "127.0.1.1", port, store, folder });
+  await a.start(AbortSignal.timeout(50));
+  t.deepEqual(a.seen(), ["db"]);
+  t.truthy(a.last().ipv4);
+  t.truthy(a.last().nodes.get("b"));
+  a.run("web", { app: "db" });
+  b.run("cache");
+  store.heal();
+  await until(() => a.seen().join() === "cache,db" && b.seen().join() === "web");
+});
