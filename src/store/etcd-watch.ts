@@ -66,7 +66,7 @@ export async function hear(options: HearOptions, signal: AbortSignal): Promise<H
   call.on("data", (response: WatchResponse) => {
     unanswered = 0;
     for (const { type, kv } of response.events) {
-      if (kv !== undefined) pending.push(textOf(kv.key), type === Event_EventType.DELETE ? undefined : kv.value.toString("utf8"));
+      if (kv !== undefined) pending.push(textOf(kv.key), type === Event_EventType.DELETE ? undefined : kv.value);
     }
     if (response.compactRevision > 0n) end(new Compacted());
     else if (response.canceled) end(failed(new Error(response.cancelReason === "" ? "it ended the watch" : response.cancelReason)));

@@ -30,7 +30,7 @@ interface Snapshot {
 }
 
 /** Keys of one page of a list. */
-const largestPage = 1000;
+const largestPage = 500;
 const largestBatch = 100;
 /** etcd takes 1.5 MiB in one request. */
 const largestBatchBytes = 1024 * 1024;
@@ -66,7 +66,7 @@ class EtcdStore implements SharedStore {
     const { leased = false, signal } = options;
     return await this.#withLease(leased, async (lease) => {
       const name = this.#key(key);
-      const put: RequestOp = { requestPut: { key: name, value: Buffer.from(value), lease } };
+      const put: RequestOp = { requestPut: { key: name, value, lease } };
       for (let tries = 0; tries < attempts; tries++) {
         const { succeeded, responses } = await this.#transact("written", signal, {
           compare: [{ result: Compare_CompareResult.EQUAL, target: Compare_CompareTarget.CREATE, key: name, createRevision: 0n }],
@@ -76,7 +76,7 @@ class EtcdStore implements SharedStore {
         if (succeeded) return value;
         const standing = responses[0]?.responseRange?.kvs[0];
         if (standing === undefined) continue;
-        const text = standing.value.toString("utf8");
+        const text = standing.value;
         if (text !== value || standing.lease === lease) return text;
         // Ours, of a try whose answer was lost or of an earlier life: under its old lease it would go.
         const moved = await this.#transact("written", signal, {
@@ -94,7 +94,7 @@ class EtcdStore implements SharedStore {
       await this.#withLease(batch.some(({ leased }) => leased), async (lease) => {
         const success = batch.map(({ key, value, leased = false }): RequestOp => value === undefined
           ? { requestDeleteRange: { key: this.#key(key) } }
-          : { requestPut: { key: this.#key(key), value: Buffer.from(value), lease: leased ? lease : 0n } });
+          : { requestPut: { key: this.#key(key), value, lease: leased ? lease : 0n } });
         await this.#transact("written", signal, { compare: [], success, failure: [] });
       });
     }
@@ -103,32 +103,39 @@ class EtcdStore implements SharedStore {
   async *watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent> {
     const { clock, log, random = Math.random } = this.#options;
     const until = AbortSignal.any([signal, this.#ended.signal]);
+    const range = this.#range(prefix);
+    let hearing: Hearing | undefined;
     let lost = false;
     let pause = firstPause;
-    while (!until.aborted) {
-      let hearing: Hearing | undefined;
-      try {
-        const range = this.#range(prefix);
-        const { entries, revision } = await this.#snapshot(range, until);
-        hearing = await this.#hear(range, revision + 1n, until);
-        if (lost) log.info("etcd is heard again", { endpoint: this.#link.endpoint, prefix });
-        lost = false;
-        pause = firstPause;
-        yield { kind: "snapshot", entries };
-        for (;;) yield { kind: "changes", changes: await hearing.next() };
-      } catch (error) {
-        if (until.aborted) return;
-        if (error instanceof Compacted) continue;
-        if (!lost) {
-          log.warn("etcd is not heard any more", { error });
-          lost = true;
-          yield { kind: "lost", why: messageOf(error) };
+    // A function of its own: what a generator holds while it waits stays in memory, and a list is large.
+    const next = async (): Promise<SharedEvent> => {
+      if (hearing !== undefined) return { kind: "changes", changes: await hearing.next() };
+      const { entries, revision } = await this.#snapshot(range, until);
+      hearing = await this.#hear(range, revision + 1n, until);
+      if (lost) log.info("etcd is heard again", { endpoint: this.#link.endpoint, prefix });
+      lost = false;
+      pause = firstPause;
+      return { kind: "snapshot", entries };
+    };
+    try {
+      while (!until.aborted) {
+        try {
+          yield await next();
+        } catch (error) {
+          hearing?.[Symbol.dispose]();
+          hearing = undefined;
+          if (until.aborted || error instanceof Compacted) continue;
+          if (!lost) {
+            log.warn("etcd is not heard any more", { error });
+            lost = true;
+            yield { kind: "lost", why: messageOf(error) };
+          }
+          await clock.sleep(pause * random(), until).catch(() => undefined);
+          pause = Math.min(longestPause, pause * 2);
         }
-        await clock.sleep(pause * random(), until).catch(() => undefined);
-        pause = Math.min(longestPause, pause * 2);
-      } finally {
-        hearing?.[Symbol.dispose]();
       }
+    } finally {
+      hearing?.[Symbol.dispose]();
     }
   }
 
@@ -171,7 +178,7 @@ class EtcdStore implements SharedStore {
         revision = page.header?.revision ?? 0n;
         await this.#note(page.header, seen);
       }
-      for (const kv of page.kvs) entries.set(this.#textOf(kv.key), kv.value.toString("utf8"));
+      for (const kv of page.kvs) entries.set(this.#textOf(kv.key), kv.value);
       const last = page.kvs.at(-1);
       if (!page.more || last === undefined) return { entries, revision };
       from = Buffer.concat([last.key, Buffer.alloc(1)]);

@@ -36,7 +36,7 @@ export interface ResponseHeader {
 export interface KeyValue {
   key: Buffer;
   modRevision: bigint;
-  value: Buffer;
+  value: string;
   /** 0: it stays. */
   lease: bigint;
 }
@@ -59,7 +59,7 @@ export interface RangeResponse {
 
 export interface PutRequest {
   key: Buffer;
-  value: Buffer;
+  value: string;
   lease: bigint;
 }
 
@@ -254,7 +254,7 @@ export const ResponseHeader: MessageFns<ResponseHeader> = {
 };
 
 function createBaseKeyValue(): KeyValue {
-  return { key: Buffer.alloc(0), modRevision: 0n, value: Buffer.alloc(0), lease: 0n };
+  return { key: Buffer.alloc(0), modRevision: 0n, value: "", lease: 0n };
 }
 
 export const KeyValue: MessageFns<KeyValue> = {
@@ -268,8 +268,8 @@ export const KeyValue: MessageFns<KeyValue> = {
       }
       writer.uint32(24).int64(message.modRevision);
     }
-    if (message.value.length !== 0) {
-      writer.uint32(42).bytes(message.value);
+    if (message.value !== "") {
+      writer.uint32(42).string(message.value);
     }
     if (message.lease !== 0n) {
       if (BigInt.asIntN(64, message.lease) !== message.lease) {
@@ -314,7 +314,7 @@ export const KeyValue: MessageFns<KeyValue> = {
               break;
             }
 
-            message.value = Buffer.from(reader.bytes());
+            message.value = reader.string();
             continue;
           }
           case 6: {
@@ -492,7 +492,7 @@ export const RangeResponse: MessageFns<RangeResponse> = {
 };
 
 function createBasePutRequest(): PutRequest {
-  return { key: Buffer.alloc(0), value: Buffer.alloc(0), lease: 0n };
+  return { key: Buffer.alloc(0), value: "", lease: 0n };
 }
 
 export const PutRequest: MessageFns<PutRequest> = {
@@ -500,8 +500,8 @@ export const PutRequest: MessageFns<PutRequest> = {
     if (message.key.length !== 0) {
       writer.uint32(10).bytes(message.key);
     }
-    if (message.value.length !== 0) {
-      writer.uint32(18).bytes(message.value);
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
     }
     if (message.lease !== 0n) {
       if (BigInt.asIntN(64, message.lease) !== message.lease) {
@@ -538,7 +538,7 @@ export const PutRequest: MessageFns<PutRequest> = {
               break;
             }
 
-            message.value = Buffer.from(reader.bytes());
+            message.value = reader.string();
             continue;
           }
           case 3: {

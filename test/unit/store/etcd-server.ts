@@ -1,7 +1,6 @@
 // A real etcd of a test's own: on an address of its own in loopback, with its data in a folder of its own.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -95,6 +94,15 @@ export class EtcdServer {
   async startEmpty(): Promise<void> {
     await this.kill();
     rmSync(this.data, { recursive: true, force: true });
+    await this.start();
+  }
+
+  /** What `etcdctl snapshot save` wrote is all that it remembers. */
+  async startFrom(copy: string): Promise<void> {
+    await this.kill();
+    rmSync(this.data, { recursive: true, force: true });
+    const peer = `http://${this.host}:2380`;
+    await this.ctl("snapshot", "restore", copy, "--name=one", `--data-dir=${this.data}`, `--initial-cluster=one=${peer}`, `--initial-advertise-peer-urls=${peer}`);
     await this.start();
   }
 
