@@ -64,7 +64,11 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error ? (error as Partial<ServiceError>).code : undefined;
 }
 
+/** Without grpc-js's own words around what the system said. */
 function detailsOf(error: unknown): string {
   const details = error instanceof Error ? (error as Partial<ServiceError>).details : undefined;
-  return (details === undefined || details === "" ? messageOf(error) : details).replace(/^etcdserver: /, "");
+  return (details === undefined || details === "" ? messageOf(error) : details)
+    .replace(/^etcdserver: |^No connection established\. Last error: (?:Error: )?/, "")
+    .replace(/(?:\s*\(\d{4}-[\d:.TZ-]+\))?\. Resolution note:.*$/s, "")
+    .replaceAll(/\s+/g, " ");
 }
