@@ -32,7 +32,7 @@ export function isTooLarge(error: unknown): boolean {
   return causeCode(error) === codes.RESOURCE_EXHAUSTED && /larger than max/.test(detailsOf(error instanceof HawserError ? error.cause : error));
 }
 
-/** `what` was wanted, such as "written". */
+/** `what` was wanted, such as "written", in "etcd cannot be written". */
 export function etcdError(what: string, endpoint: string, prefix: string, error: unknown): HawserError {
   if (error instanceof HawserError) return error;
   return new HawserError("STORE", `etcd at ${endpoint} cannot be ${what}: ${detailsOf(error)}; ${remedy(error, prefix)}`, { cause: error });
@@ -70,5 +70,6 @@ function detailsOf(error: unknown): string {
   return (details === undefined || details === "" ? messageOf(error) : details)
     .replace(/^etcdserver: |^No connection established\. Last error: (?:Error: )?/, "")
     .replace(/(?:\s*\(\d{4}-[\d:.TZ-]+\))?\. Resolution note:.*$/s, "")
+    .replace(/^Deadline exceeded after ([\d.]+)s.*$/s, "no answer within $1 s")
     .replaceAll(/\s+/g, " ");
 }

@@ -18,6 +18,8 @@ export class Lease {
   readonly #ended = new AbortController();
   #standing: bigint | undefined;
   #granting: Promise<bigint> | undefined;
+  /** undefined until there was a lease. */
+  #keeping: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -37,6 +39,24 @@ export class Lease {
   /** The server lost data: what stands under the lease may be missing although the lease is there. */
   async renew(): Promise<void> {
     if (this.#standing !== undefined) await this.replace(this.#standing);
+  }
+
+  /** Keeps it alive, or replaces it when it is gone; done by itself, and of worth after a time of silence. @returns whether the server answered. */
+  async check(): Promise<boolean> {
+    const { link, log } = this.#options;
+    const [id, signal] = [this.#standing, this.#ended.signal];
+    if (this.#keeping === undefined) return true;
+    try {
+      if (id === undefined) await this.id();
+      else if ((await link.call("told that this node lives", signal, (to) => keptAlive(to, id))) <= 0n) {
+        log.warn("the lease was lost; what was written under it is written again", { endpoint: link.endpoint });
+        await this.replace(id);
+      }
+      return true;
+    } catch (error) {
+      if (!signal.aborted) log.debug("the lease could not be kept alive", { error });
+      return false;
+    }
   }
 
   onLost(listener: () => void): Disposable {
@@ -65,9 +85,6 @@ export class Lease {
     return id;
   }
 
-  /** undefined until there was a lease. */
-  #keeping: Promise<void> | undefined;
-
   #tell(): void {
     for (const listener of this.#listeners) {
       try {
@@ -79,25 +96,12 @@ export class Lease {
   }
 
   async #keep(): Promise<void> {
-    const { link, clock, log, ttl } = this.#options;
+    const { clock, ttl } = this.#options;
     const signal = this.#ended.signal;
-    let pause = ttl / 3;
+    let well = true;
     while (!signal.aborted) {
-      await clock.sleep(pause * 1000, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const id = this.#standing;
-      try {
-        if (id === undefined) await this.id();
-        else if ((await link.call("kept alive", signal, (to) => keptAlive(to, id))) <= 0n) {
-          log.warn("the lease was lost; what was written under it is written again", { endpoint: link.endpoint });
-          await this.replace(id);
-        }
-        pause = ttl / 3;
-      } catch (error) {
-        if (signal.aborted) return;
-        log.debug("the lease could not be kept alive", { error });
-        pause = ttl / 15;
-      }
+      await clock.sleep((ttl / (well ? 3 : 15)) * 1000, signal).catch(() => undefined);
+      if (!signal.aborted) well = await this.check();
     }
   }
 }

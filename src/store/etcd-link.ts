@@ -39,8 +39,17 @@ export interface Attempt extends Clients {
   cancelledBy(cancel: () => void): Disposable;
 }
 
+/** A stream that goes on beside the calls. */
+export interface Stream<T> extends Disposable {
+  readonly stream: T;
+  /** Makes a sentence of its error, and lets the next call try another member. */
+  failed(error: unknown): HawserError;
+}
+
 interface Connection extends Clients {
   readonly endpoint: string;
+  /** It stays open for these, though calls may go elsewhere: a member that writes slowly may be heard well. */
+  readonly streams: Set<object>;
   /** null: the server asks for none. */
   token: Promise<string | null> | undefined;
 }
@@ -116,9 +125,10 @@ export class EtcdLink {
     }
   }
 
-  /** For a stream, which has no deadline of its own: `failed` makes of its error a sentence, and lets the next call try another member. */
-  async stream<T>(signal: AbortSignal, begin: (attempt: Attempt) => T): Promise<{ readonly stream: T; readonly failed: (error: unknown) => HawserError }> {
+  /** For a stream, which has no deadline of its own; to be disposed of when it has ended. */
+  async stream<T>(signal: AbortSignal, begin: (attempt: Attempt) => T): Promise<Stream<T>> {
     const connection = this.#connect();
+    const mark = {};
     const failed = (error: unknown): HawserError => {
       const said = etcdError("heard", connection.endpoint, this.#options.prefix, error);
       if (this.#ended.signal.aborted) return said;
@@ -126,17 +136,25 @@ export class EtcdLink {
       this.#trouble = said.message;
       return said;
     };
+    const release = (): void => {
+      connection.streams.delete(mark);
+      if (this.#connection !== connection && connection.streams.size === 0) connection.kv.close();
+    };
     try {
-      return { stream: begin(await this.#attempt(connection, Date.now() + this.#callTime, signal)), failed };
+      const stream = begin(await this.#attempt(connection, Date.now() + this.#callTime, signal));
+      connection.streams.add(mark);
+      return { stream, failed, [Symbol.dispose]: release };
     } catch (error) {
       throw failed(error);
     }
   }
 
+  /** Streams end by their attempts' `cancelledBy`, and their connections with them. */
   close(): void {
     this.#ended.abort();
-    this.#connection?.kv.close();
+    const connection = this.#connection;
     this.#connection = undefined;
+    if (connection?.streams.size === 0) connection.kv.close();
   }
 
   #connect(): Connection {
@@ -159,7 +177,7 @@ export class EtcdLink {
     const kv = new KVClient(address, secret, options);
     const shared = { ...options, channelOverride: kv.getChannel() };
     this.#connection = {
-      endpoint, kv, token: undefined,
+      endpoint, kv, token: undefined, streams: new Set(),
       lease: new LeaseClient(address, secret, shared), watch: new WatchClient(address, secret, shared), auth: new AuthClient(address, secret, shared),
     };
     return this.#connection;
@@ -168,8 +186,8 @@ export class EtcdLink {
   /** Whoever finds a member silent first leaves it for all. */
   #leave(connection: Connection): void {
     if (this.#connection !== connection) return;
-    connection.kv.close();
     this.#connection = undefined;
+    if (connection.streams.size === 0) connection.kv.close();
     this.#next = (this.#next + 1) % this.#options.endpoints.length;
   }
 

@@ -43,13 +43,14 @@ const signs = 3;
 /** Resolves once the server has said that it watches. */
 export async function hear(options: HearOptions, signal: AbortSignal): Promise<Hearing> {
   const { link, range, from, silence, textOf, clock } = options;
-  const { stream: { call, held }, failed } = await link.stream(signal, (to) => {
+  const way = await link.stream(signal, (to) => {
     const metadata = to.metadata.clone();
     // A member that is cut off from the majority ends the stream rather than being silent.
     metadata.merge(leaderNeeded());
     const stream = to.watch.watch(metadata);
     return { call: stream, held: to.cancelledBy(() => stream.cancel()) };
   });
+  const { call, held } = way.stream;
   const pending = new Pending();
   const begun = Promise.withResolvers<void>();
   const ended = new AbortController();
@@ -60,6 +61,7 @@ export async function hear(options: HearOptions, signal: AbortSignal): Promise<H
     ended.abort();
     held[Symbol.dispose]();
     call.cancel();
+    way[Symbol.dispose]();
     pending.fail(error);
     begun.reject(error);
   };
@@ -69,22 +71,22 @@ export async function hear(options: HearOptions, signal: AbortSignal): Promise<H
       if (kv !== undefined) pending.push(textOf(kv.key), type === Event_EventType.DELETE ? undefined : kv.value);
     }
     if (response.compactRevision > 0n) end(new Compacted());
-    else if (response.canceled) end(failed(new Error(response.cancelReason === "" ? "it ended the watch" : response.cancelReason)));
+    else if (response.canceled) end(way.failed(new Error(response.cancelReason === "" ? "it ended the watch" : response.cancelReason)));
     else if (response.created) begun.resolve();
   });
-  call.on("error", (error) => end(signal.aborted ? signal.reason : failed(error)));
-  call.on("end", () => end(failed(new Error("it ended the watch"))));
+  call.on("error", (error) => end(signal.aborted ? signal.reason : way.failed(error)));
+  call.on("end", () => end(way.failed(new Error("it ended the watch"))));
   call.write({ createRequest: { key: range.key, rangeEnd: range.end, startRevision: from, fragment: true } });
 
   const listen = async (): Promise<void> => {
     while (!ended.signal.aborted) {
       await clock.sleep(silence / (signs + 1), ended.signal);
-      if (unanswered++ >= signs) end(failed(new Error(`no sign of it for ${silence / 1000} s`)));
+      if (unanswered++ >= signs) end(way.failed(new Error(`no sign of it for ${silence / 1000} s`)));
       else call.write({ progressRequest: {} });
     }
   };
   listen().catch((error: unknown) => {
-    if (!ended.signal.aborted) end(failed(new Error(messageOf(error))));
+    if (!ended.signal.aborted) end(way.failed(new Error(messageOf(error))));
   });
 
   await begun.promise;

@@ -112,6 +112,8 @@ class EtcdStore implements SharedStore {
       if (hearing !== undefined) return { kind: "changes", changes: await hearing.next() };
       const { entries, revision } = await this.#snapshot(range, until);
       hearing = await this.#hear(range, revision + 1n, until);
+      // Others hear what we hear: the shorter our records are missing there, the better.
+      if (lost) await this.#lease.check();
       if (lost) log.info("etcd is heard again", { endpoint: this.#link.endpoint, prefix });
       lost = false;
       pause = firstPause;
