@@ -16,7 +16,7 @@ import { follow } from "./shared-compliance.ts";
 
 function opened(t: ExecutionContext, server: EtcdServer, options: Partial<EtcdOptions>): SharedStore {
   const store = openEtcd({
-    endpoints: [server.endpoint], prefix: "/hawser/", ttl: 1, silence: 1000, callTime: 2000, clock: systemClock, log: createLog(() => undefined, () => 0), ...options,
+    endpoints: [server.endpoint], prefix: "/hawser/", ttl: 1, silence: 1000, clock: systemClock, log: createLog(() => undefined, () => 0), ...options,
   });
   t.teardown(() => store[Symbol.asyncDispose]());
   return store;

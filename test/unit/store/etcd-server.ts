@@ -51,8 +51,9 @@ export class EtcdServer {
   async start(): Promise<void> {
     const { tls, unverified = false, flags = [] } = this.#options;
     const peer = `http://${this.host}:2380`;
-    const child = spawn("etcd", [
-      "--name=one", `--data-dir=${this.data}`, `--listen-client-urls=${this.endpoint}`, `--advertise-client-urls=${this.endpoint}`,
+    // A test that is killed takes its server along.
+    const child = spawn("setpriv", [
+      "--pdeathsig=KILL", "etcd", "--name=one", `--data-dir=${this.data}`, `--listen-client-urls=${this.endpoint}`, `--advertise-client-urls=${this.endpoint}`,
       `--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`, `--initial-cluster=one=${peer}`,
       // A lease lives at least one and a half elections: these make it one second.
       "--heartbeat-interval=50", "--election-timeout=250", "--log-level=warn", "--logger=zap",

@@ -13,6 +13,8 @@ export class Gate {
   #shut = { questions: false, answers: false };
   /** How many connections came. */
   connections = 0;
+  /** How many times the server said something. */
+  answers = 0;
 
   constructor(target: string) {
     this.endpoint = `http://${this.#host}:2379`;
@@ -39,6 +41,7 @@ export class Gate {
           this.#marker = undefined;
         }
         client.write(bytes);
+        this.answers++;
       });
       this.#apply(pair);
     });
