@@ -31,7 +31,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   config: { values: ["std"], node: "all", packages: ["yaml"], because: "it turns a file into values and knows nobody who uses them" },
   doctor: { values: ["std"], node: "all", because: "it looks at a host that may have no agent, no addon and no right kernel" },
-  store: { values: ["std"], types: ["network", "policy", "lb"], node: "all", because: "it remembers values and knows no kernel" },
+  store: {
+    values: ["std"], types: ["network", "policy", "lb"], node: "all", packages: ["@grpc/grpc-js", "@bufbuild/protobuf"],
+    because: "it remembers values and knows no kernel",
+  },
   engine: {
     values: ["network", "policy", "lb", "std"], types: ["store", "datapath"], node: "all",
     because: "it receives its doers and its store, and never imports native",

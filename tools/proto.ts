@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
-/** The agent's own API, and containerd's as far as it is called. */
-const rooms = ["api", "containerd"];
+/** The agent's own API, and containerd's and etcd's as far as they are called. */
+const rooms = ["api", "containerd", "store"];
 const digestFile = "source.sha256";
 
 // Erasable syntax only, so that Node runs the output as it is: enums become plain objects.

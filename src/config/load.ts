@@ -57,7 +57,7 @@ function valueOf(document: Document, file: string): unknown {
 }
 
 /** What one key alone cannot show. */
-function contradictions({ pool, store }: Config): readonly Problem[] {
+function contradictions({ pool, store, peers }: Config): readonly Problem[] {
   const problems: Problem[] = [];
   const check = (holds: boolean, path: Path, sentence: string): void => {
     if (!holds) problems.push({ path, sentence: `"${path.join(".")}" ${sentence}` });
@@ -67,7 +67,18 @@ function contradictions({ pool, store }: Config): readonly Problem[] {
   if (pool.ipv6 !== null) {
     check(pool.ipv6NodePrefix >= length(pool.ipv6), ["pool", "ipv6NodePrefix"], `is ${pool.ipv6NodePrefix}, but a slice cannot be larger than the pool ${pool.ipv6}`);
   }
-  check(store.kind !== "etcd" || store.endpoints.length > 0, ["store", "endpoints"], "must name at least one address when store.kind is etcd");
+  const etcd = store.kind === "etcd";
+  const { ca, cert, key } = store.tls;
+  check(!etcd || store.endpoints.length > 0, ["store", "endpoints"], "must name at least one address when store.kind is etcd");
+  check(etcd || store.endpoints.length === 0, ["store", "endpoints"], "names etcd's addresses, so store.kind must be etcd");
+  check(!etcd || peers.length === 0, ["peers"], "must be empty when store.kind is etcd: the nodes then find one another there");
+  check(etcd || store.user === null, ["store", "user"], "is etcd's, so store.kind must be etcd");
+  check(store.user === null || store.passwordFile !== null, ["store", "passwordFile"], "must name the file with the password of store.user");
+  check(store.passwordFile === null || store.user !== null, ["store", "user"], "must say whose password store.passwordFile holds");
+  check(key === null || cert !== null, ["store", "tls", "cert"], "must name the certificate that store.tls.key belongs to");
+  check(cert === null || key !== null, ["store", "tls", "key"], "must name the key of the certificate store.tls.cert");
+  const secure = store.endpoints.some((endpoint) => endpoint.toLowerCase().startsWith("https:"));
+  check(secure || (ca ?? cert ?? key) === null, ["store", "tls"], "is for https, but no address in store.endpoints begins with https://");
   return problems;
 }
 

@@ -12,7 +12,11 @@ const address = text("an IPv4 or IPv6 address", (value) => isIP(value) !== 0);
 const anyText = text("text", (value) => value !== "");
 const nodeName = text("a name of 1 to 63 letters, digits, dots, dashes or underscores", (value) => /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(value));
 const groupName = text("a group's name", (value) => /^[a-z_][a-z0-9_-]{0,31}$/.test(value));
-const webAddress = text("an http or https address", (value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ""));
+const serverAddress = text("an address such as https://10.0.0.1:2379, http or https, without a path", (value) => {
+  const url = URL.parse(value);
+  return url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.protocol}//${url.host}/`;
+});
+const keyPrefix = text("a prefix that begins and ends with a slash, such as /hawser/", (value) => /^\/(?:[\x21-\x7e]*\/)?$/.test(value));
 
 const listen = text("an address with a port, such as 127.0.0.1:9964,", (value) => {
   const found = /^(?:\[([0-9a-f:.]+)\]|([\d.]+)):(\d{1,5})$/i.exec(value);
@@ -55,13 +59,16 @@ export const schema = group("", {
     mtu: key(either(oneOf("auto"), whole(1280, 65535)), "auto", "MTU of networks that name none; `auto`: the smallest of the uplinks."),
     masquerade: key(flag, true, "Whether containers reach the world with the host's address; a network may differ."),
   }),
-  store: group("Where the state is kept.", {
-    kind: key(oneOf("embedded", "etcd"), "embedded", "`embedded`: a file below `paths.state`."),
-    endpoints: key(listOf(webAddress), [], "etcd's addresses, such as `https://10.0.0.1:2379`."),
-    tls: group("For etcd over https.", {
-      ca: key(orNull(path), null, "File with the authorities trusted."),
-      cert: key(orNull(path), null, "File with this node's certificate."),
-      key: key(orNull(path), null, "File with its key."),
+  store: group("Where the state is kept, and what nodes share.", {
+    kind: key(oneOf("embedded", "etcd"), "embedded", "`embedded`: a file below `paths.state`. `etcd`: that file, and etcd (3.4 or later) for what nodes tell one another."),
+    endpoints: key(listOf(serverAddress), [], "etcd's addresses, all of one cluster; when one does not answer, the next is asked."),
+    prefix: key(keyPrefix, "/hawser/", "Begins every key in etcd; installations that share an etcd need one each."),
+    user: key(orNull(anyText), null, "The user to sign in to etcd as; null: none. Its role must be able to read and write all below `store.prefix`."),
+    passwordFile: key(orNull(path), null, "File with the user's password, read at every sign-in; the password itself is never in this configuration. Over http it can be overheard."),
+    tls: group("For etcd over https. The files are read at every new connection.", {
+      ca: key(orNull(path), null, "File with the authorities trusted; null: those that the system trusts."),
+      cert: key(orNull(path), null, "File with this node's certificate; null: it shows none."),
+      key: key(orNull(path), null, "File with the certificate's key."),
     }),
   }),
   peers: list("The other nodes, when there is no etcd.", {

@@ -4,11 +4,8 @@ import type { Config } from "./schema.ts";
 
 /** @throws HawserError UNSUPPORTED naming every such key. */
 export function assertSupported(config: Config, file: string): void {
-  const { store, peers, loadBalancer } = config;
+  const { peers, loadBalancer } = config;
   const asked: readonly (readonly [boolean, string, string])[] = [
-    [store.kind !== "embedded", `store.kind: ${store.kind}`, "it keeps its state in a file only; leave it at embedded"],
-    [store.endpoints.length > 0, "store.endpoints", "it knows no etcd; leave it empty"],
-    [Object.values(store.tls).some((value) => value !== null), "store.tls", "it knows no etcd; leave its keys null"],
     [peers.length > 0, "peers", "it serves one host; leave it empty"],
     [loadBalancer.mode !== "auto", `loadBalancer.mode: ${loadBalancer.mode}`, "it balances no services; leave it at auto"],
     [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "it balances no services; leave it at geneve"],

@@ -19,7 +19,7 @@ export const errorCodes = {
   UNSUPPORTED: "This build, kernel or host cannot do it; the message says what is missing.",
   DEADLINE: "The work took longer than its deadline and was undone; look at `hawser status`.",
   KERNEL: "The kernel refused a call; the message names the call and the errno.",
-  STORE: "The state could not be read or written; the message names the file.",
+  STORE: "The state, or what nodes share, could not be read or written; the message names the file, or etcd's address and what to look at.",
   AGENT_UNREACHABLE: "The agent does not answer on its socket; start it (`systemctl start hawser`, or `hawser agent`) or pick another with --socket.",
   INTERNAL: "Hawser is wrong here; please report it with the message.",
 } as const;

@@ -14,7 +14,7 @@ test("an empty file, an empty group and no file at all mean the contract's defau
     node: { name: null, address: "auto", devices: "auto" },
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
     routing: { mode: "overlay", encapsulation: "vxlan", port: 8472, probePort: 8473, mtu: "auto", masquerade: true },
-    store: { kind: "embedded", endpoints: [], tls: { ca: null, cert: null, key: null } },
+    store: { kind: "embedded", endpoints: [], prefix: "/hawser/", user: null, passwordFile: null, tls: { ca: null, cert: null, key: null } },
     peers: [],
     policy: { directory: "/etc/hawser/policy.d", betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow" },
     services: { directory: "/etc/hawser/service.d" },
@@ -72,6 +72,19 @@ const mistakes: readonly (readonly [text: string, said: RegExp])[] = [
   ["metrics: { listen: '127.0.0.1:65536' }", /must be an address with a port/],
   ["loadBalancer: { maglevTable: 16380 }", /must be a prime number/],
   ["store: { kind: etcd }", /"store\.endpoints" must name at least one address when store\.kind is etcd/],
+  ["store: { endpoints: ['https://10.0.0.1:2379'] }", /^f:1:10: "store\.endpoints" names etcd's addresses, so store\.kind must be etcd$/],
+  ["store: { kind: etcd, endpoints: ['10.0.0.1:2379'] }", /"store\.endpoints" is \["10\.0\.0\.1:2379"\], but must be a list, each an address such as https:\/\/10\.0\.0\.1:2379, http or https, without a path$/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379/v3'] }", /without a path$/],
+  ["store: { kind: etcd, endpoints: ['http://me:secret@10.0.0.1:2379'] }", /without a path$/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'], prefix: hawser }", /"store\.prefix" is "hawser", but must be a prefix that begins and ends with a slash/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'], user: me }", /^f:1:1: "store\.passwordFile" must name the file with the password of store\.user$/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'], passwordFile: /p }", /"store\.user" must say whose password store\.passwordFile holds$/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'], password: p }", /"store\.password" is no key/],
+  ["store: { user: me, passwordFile: /p }", /"store\.user" is etcd's, so store\.kind must be etcd/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'], tls: { ca: /ca } }", /"store\.tls" is for https, but no address in store\.endpoints begins with https:\/\/$/],
+  ["store: { kind: etcd, endpoints: ['https://10.0.0.1:2379'], tls: { cert: /c } }", /"store\.tls\.key" must name the key of the certificate store\.tls\.cert$/],
+  ["store: { kind: etcd, endpoints: ['https://10.0.0.1:2379'], tls: { key: /k } }", /"store\.tls\.cert" must name the certificate that store\.tls\.key belongs to$/],
+  ["store: { kind: etcd, endpoints: ['http://10.0.0.1:2379'] }\npeers: [{ name: a, address: 192.0.2.1 }]", /^f:2:1: "peers" must be empty when store\.kind is etcd/],
   ["- a", /the configuration is \["a"\], but must be a group of keys/],
   ["a: b: c", /^f:1:4: /],
   ["node: { name: x, name: y }", /Map keys must be unique/],
@@ -86,8 +99,6 @@ for (const [text, said] of mistakes) {
 }
 
 const later: readonly (readonly [text: string, key: string])[] = [
-  ["store: { kind: etcd, endpoints: ['https://10.0.0.1:2379'] }", "store.kind: etcd"],
-  ["store: { tls: { ca: /etc/ca.pem } }", "store.tls"],
   ["peers: [{ name: b, address: 192.0.2.2 }]", "peers"],
   ["loadBalancer: { mode: dsr }", "loadBalancer.mode: dsr"],
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
@@ -103,6 +114,14 @@ for (const [text, key] of later) {
     t.true(error.message.includes(`this build does not support "${key}"`), error.message);
   });
 }
+
+test("etcd is configured by its addresses alone, or with all that TLS and a user need", (t) => {
+  t.deepEqual(parseConfig("store: { kind: etcd, endpoints: ['http://[fd00::1]:2379'] }", "f").store, {
+    kind: "etcd", endpoints: ["http://[fd00::1]:2379"], prefix: "/hawser/", user: null, passwordFile: null, tls: { ca: null, cert: null, key: null },
+  });
+  const whole = { kind: "etcd", endpoints: ["https://a:2379", "https://b"], prefix: "/x/", user: "me", passwordFile: "/p", tls: { ca: "/ca", cert: "/c", key: "/k" } };
+  t.deepEqual(parseConfig(JSON.stringify({ store: whole }), "f").store as unknown, whole);
+});
 
 test("R90: a file of aliases that grows without end is refused", (t) => {
   const bomb = ["a: &a [x,x,x,x,x,x,x,x,x]", ..."bcdefghi".split("").map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(",")}]`)].join("\n");
