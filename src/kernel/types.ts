@@ -141,6 +141,8 @@ export interface LinkInfo {
   readonly kind: string;
   /** ARPHRD_*, 1 = Ethernet, 772 = loopback. */
   readonly type: number;
+  /** Of a veth whose other end is in another namespace: that one's number, as ours knows it. */
+  readonly peerNamespace: number | null;
 }
 
 export interface AddressInfo {

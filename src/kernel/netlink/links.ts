@@ -76,6 +76,7 @@ function decodeLink(payload: Buffer): LinkInfo {
   const flags = payload.readUInt32LE(8);
   const mac = attributes.get(ifla.address);
   const info = attributes.get(ifla.linkinfo);
+  const namespace = attributes.get(ifla.linkNetnsid)?.readInt32LE(0) ?? -1;
   return {
     index: payload.readInt32LE(4),
     name: textOf(attributes.get(ifla.ifname)),
@@ -85,5 +86,6 @@ function decodeLink(payload: Buffer): LinkInfo {
     noArp: (flags & iff.noArp) !== 0,
     kind: info ? textOf(decodeAttributes(info).get(iflaInfo.kind)) : "",
     type: payload.readUInt16LE(2),
+    peerNamespace: namespace < 0 ? null : namespace,
   };
 }
