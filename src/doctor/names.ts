@@ -28,11 +28,12 @@ export const nameServers: Check = async ({ host, settings }) => {
       `write "dns": ["ADDRESS"] to ${daemonFile}, a server that is no loopback address, and restart dockerd`,
     ));
   }
-  const dots = options.map((option) => /^ndots:(\d+)$/.exec(option)?.[1]).find((number) => number !== undefined);
-  if (dots !== undefined && Number(dots) > 0) {
+  // Even ndots:0, which is what Docker itself gives to containers.
+  const dots = options.find((option) => option.startsWith("ndots:"));
+  if (dots !== undefined) {
     findings.push(warn(
       "name servers",
-      `${file} says ndots:${dots}, and then Docker asks nobody for a name without a dot: containers of other nodes are found as NAME.NETWORK only`,
+      `${file} says ${dots}, and then Docker asks nobody for a name without a dot: containers of other nodes are found as NAME.NETWORK only`,
       `take ndots out of ${file} and start the containers anew, or ask for NAME.NETWORK`,
     ));
   }
