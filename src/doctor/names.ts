@@ -9,8 +9,12 @@ const resolvedFile = "/run/systemd/resolve/resolv.conf";
 interface Servers {
   readonly file: string;
   readonly addresses: readonly string[];
+  readonly optionsFile: string;
   readonly options: readonly string[];
 }
+
+/** From this version on Docker asks every server that it has from the host's resolv.conf as it does loopback ones (its source; not measured). */
+const asksFromHost = 26;
 
 /**
  * A loopback server of the host's is asked from the host's own namespace, where no program of ours is on the way; one that is named to
@@ -18,7 +22,8 @@ interface Servers {
  */
 export const nameServers: Check = async ({ host, settings }) => {
   if (!settings.docker.enabled) return [];
-  const { file, addresses, options } = await serversOf(host);
+  const { file, addresses, options, optionsFile } = await serversOf(host);
+  const version = await dockerVersion(host, settings.docker.socket);
   const [first] = addresses;
   const findings: Finding[] = [];
   if (first !== undefined && isLoopback(first)) {
@@ -28,13 +33,20 @@ export const nameServers: Check = async ({ host, settings }) => {
       `write "dns": ["ADDRESS"] to ${daemonFile}, a server that is no loopback address, and restart dockerd`,
     ));
   }
+  if (findings.length === 0 && file !== daemonFile && Number(version?.split(".")[0]) >= asksFromHost) {
+    findings.push(warn(
+      "name servers",
+      `Docker ${version} asks the servers of ${file} from the host's own namespace: containers' questions for names of other nodes find none of them`,
+      `write "dns": ["${first ?? "ADDRESS"}"] to ${daemonFile} and restart dockerd: what is named there is asked from the container`,
+    ));
+  }
   // Even ndots:0, which is what Docker itself gives to containers.
   const dots = options.find((option) => option.startsWith("ndots:"));
   if (dots !== undefined) {
     findings.push(warn(
       "name servers",
-      `${file} says ${dots}, and then Docker asks nobody for a name without a dot: containers of other nodes are found as NAME.NETWORK only`,
-      `take ndots out of ${file} and start the containers anew, or ask for NAME.NETWORK`,
+      `${optionsFile} says ${dots}, and then Docker asks nobody for a name without a dot: containers of other nodes are found as NAME.NETWORK only`,
+      `take ndots out of ${optionsFile} and start the containers anew, or ask for NAME.NETWORK`,
     ));
   }
   if (findings.length > 0) return findings;
@@ -47,16 +59,24 @@ async function serversOf(host: Host): Promise<Servers> {
   const { addresses, options, file } = behind === undefined ? plain : parseResolvConf(resolvedFile, behind);
   const { dns, "dns-opts": given } = await daemonSettings(host);
   return {
-    file: isTexts(dns) || isTexts(given) ? daemonFile : file,
+    file: isTexts(dns) ? daemonFile : file,
     addresses: isTexts(dns) ? dns : addresses,
+    optionsFile: isTexts(given) ? daemonFile : file,
     options: isTexts(given) ? given : options,
   };
+}
+
+/** undefined: it does not answer. */
+async function dockerVersion(host: Host, socket: string): Promise<string | undefined> {
+  const answer = await host.getJson(socket, "/version").catch(() => undefined);
+  return typeof answer === "object" && answer !== null && "Version" in answer ? String(answer.Version) : undefined;
 }
 
 function parseResolvConf(file: string, text = ""): Servers {
   const lines = text.split("\n").map((line) => line.trim().split(/\s+/));
   return {
     file,
+    optionsFile: file,
     addresses: lines.flatMap(([word, address]) => (word === "nameserver" && address !== undefined ? [address] : [])),
     options: lines.flatMap(([word, ...rest]) => (word === "options" ? rest : [])),
   };

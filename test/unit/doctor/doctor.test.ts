@@ -139,6 +139,14 @@ test("name servers: a loopback one is not asked from where the container is, unl
   t.deepEqual(await found(nameServers, {}, { docker: { ...settings.docker, enabled: false } }), []);
 });
 
+test("name servers: a newer Docker asks only those that it was told of from where the container is", async (t) => {
+  const sockets = { "/run/docker.sock": { "/version": { Version: "28.2.2" } } };
+  const files = { "/etc/resolv.conf": "nameserver 192.0.2.53\n" };
+  t.regex((await found(nameServers, { sockets, files }))[0] ?? "", /^warn: Docker 28\.2\.2 asks the servers of \/etc\/resolv\.conf from the host's.*→ write "dns": \["192\.0\.2\.53"\]/);
+  t.regex((await found(nameServers, { sockets, files: { ...files, "/etc/docker/daemon.json": '{"dns": ["192.0.2.55"]}' } }))[0] ?? "", /^ok/);
+  t.regex((await found(nameServers, { sockets: { "/run/docker.sock": { "/version": { Version: "20.10.24" } } }, files }))[0] ?? "", /^ok/);
+});
+
 test("name servers: with any ndots Docker forwards no name without a dot", async (t) => {
   const files = { "/etc/resolv.conf": "nameserver 192.0.2.53\noptions timeout:1 ndots:2\n" };
   t.regex((await found(nameServers, { files }))[0] ?? "", /^warn: \/etc\/resolv\.conf says ndots:2.*NAME\.NETWORK/);
