@@ -91,11 +91,14 @@ function pointersOf(reverse: ReadonlyMap<string, string>): Map<string, Uint8Arra
 /** What is not wanted goes first, to make room. */
 function update(map: KernelMap, wanted: ReadonlyMap<string, Uint8Array>): void {
   const missing = new Map(wanted);
-  for (const [key, value] of [...map.entries()]) {
-    const content = wanted.get(asKey(key));
-    if (content === undefined) map.delete(key);
-    else if (Buffer.compare(content, value) === 0) missing.delete(asKey(key));
+  const gone: Uint8Array[] = [];
+  for (const [key, value] of map.entries()) {
+    const text = asKey(key);
+    const content = wanted.get(text);
+    if (content === undefined) gone.push(key);
+    else if (Buffer.compare(content, value) === 0) missing.delete(text);
   }
+  for (const key of gone) map.delete(key);
   if (missing.size > 0) map.setBatch([...missing].map(([key, value]) => [Buffer.from(key, "latin1"), value]));
 }
 
