@@ -18,6 +18,10 @@ struct words {
 	struct hw_node node;
 	struct hw_remote remote;
 	struct hw_slice slice;
+	struct hw_name name;
+	struct hw_name_addresses name_addresses;
+	struct hw_name_pointer name_pointer;
+	struct hw_name_scope name_scope;
 	struct hw_frontend_key frontend_key;
 	struct hw_backend backend;
 	struct hw_ct4_key ct4_key;
@@ -41,6 +45,7 @@ struct words {
 	enum hw_drop_reason drop_reason;
 	enum hw_network_flags network_flags;
 	enum hw_member_layout member_layout;
+	enum hw_name_layout name_layout;
 	enum hw_host_address_flags host_address_flags;
 	enum hw_ct_flags ct_flags;
 	enum hw_node_flags node_flags;

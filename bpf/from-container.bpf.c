@@ -3,7 +3,7 @@
  * What a container sends: host end of its veth, ingress.
  *
  *   frame ▸ endpoint by device ▸ MAC ▸ ARP answered
- *         ▸ parse ▸ source address ▸ ND answered ▸ fragments
+ *         ▸ parse ▸ source address ▸ ND answered ▸ names of other nodes answered ▸ fragments
  *         ▸ conntrack ─ known, and judged by the policy in force ─┐
  *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ node │ world
  *         ▸ to a group ▸ policy ▸ copies to the containers of its network
@@ -18,6 +18,7 @@
 #include "lib/group.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
+#include "lib/names.h"
 #include "lib/nd.h"
 #include "lib/nodes.h"
 #include "lib/open.h"
@@ -105,6 +106,12 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	error = check_source(p, ep);
 	if (!error)
 		error = check_kind(p);
+	if (!error && names_is_question(skb, p)) {
+		error = names_answer(skb);
+		if (error != NAMES_UNKNOWN)
+			return error;
+		error = 0;
+	}
 	return error ? error : carry(skb, scratch, ep);
 }
 

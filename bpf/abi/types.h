@@ -106,6 +106,34 @@ struct hw_slice {
 	struct hw_ip addr;
 };
 
+enum hw_name_layout {
+	HW_NAME_BYTES = 128,	/* of a name with its lengths and its end */
+	HW_NAME_ADDRESSES = 8,	/* of one family */
+	HW_NAME_SCOPES = 16,	/* other networks of one container */
+};
+
+/* What containers of a network may ask for and Docker here does not know. Also the key of what stands behind an address in reverse. */
+struct hw_name {
+	__u32 network;
+	__u8 name[HW_NAME_BYTES];	/* as a question has it: labels behind their lengths; in small letters, zeros behind its end */
+};
+
+/* The addresses with that name. All zero: none, and none behind it. */
+struct hw_name_addresses {
+	struct hw_ip ipv4[HW_NAME_ADDRESSES];
+	struct hw_ip ipv6[HW_NAME_ADDRESSES];
+};
+
+/* The name behind an address. */
+struct hw_name_pointer {
+	__u8 name[HW_NAME_BYTES];	/* as in hw_name */
+};
+
+/* Key: ifindex. The other networks of its container, whose names it may ask for by any of its devices; 0: none, and none behind it. */
+struct hw_name_scope {
+	__u32 networks[HW_NAME_SCOPES];
+};
+
 /* Tunnel keys (24 bits) with a meaning of their own; from 256 on they are identities, or networks' keys. */
 enum hw_tunnel_key {
 	HW_TUNNEL_HOST = 1,	/* a node's own stack sends */

@@ -9,6 +9,7 @@ import type { Log } from "../std/log.ts";
 import { isCableDevice } from "./host.ts";
 import type { Host } from "./host.ts";
 import { hostDevice } from "./host-device.ts";
+import { writeNameScopes } from "./name-scopes.ts";
 import { gatewayPrefix, removeNetwork, subnetsOf, writeNetwork } from "./network.ts";
 import type { HostFacts } from "./types.ts";
 import { factsOf, hostAddressesOf, uplinksOf } from "./uplinks.ts";
@@ -49,6 +50,7 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     afresh = false;
     attached = bringUp(host, uplinks, attached, again, log, found);
     writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
+    writeNameScopes(host.tables, reading.links);
     if (hasHostDevice) await restoreNetworks(host, reading, log);
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);

@@ -9,6 +9,7 @@ import { HawserError } from "../std/errors.ts";
 import type { Attachments } from "./attachments.ts";
 import type { Features } from "./features.ts";
 import type { HostSync } from "./host-sync.ts";
+import { nameInWords } from "./names.ts";
 import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
@@ -79,9 +80,10 @@ function countEntries(map: KernelMap): number {
 
 function decodeEntry(shape: MapShape<unknown, unknown>, key: Uint8Array, value: Uint8Array): MapEntry {
   const perCpu = shape.kind === "percpu_array" || shape.kind === "percpu_hash";
+  const words = shape.name === "hw_names" || shape.name === "hw_pointers" ? nameInWords : (part: unknown) => part;
   return {
-    key: plain(shape.key.decode(key)),
-    value: plain(perCpu ? decodePerCpu(shape.value, value) : shape.value.decode(value)),
+    key: plain(words(shape.key.decode(key))),
+    value: plain(words(perCpu ? decodePerCpu(shape.value, value) : shape.value.decode(value))),
   };
 }
 

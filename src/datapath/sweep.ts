@@ -110,7 +110,9 @@ function sweepReachable({ kernel, conntrack }: Leftovers, tables: Tables, claims
   }
   const members = [...tables.members.entries()].filter(([{ network }, index]) => tables.endpoints.get(index)?.network !== network);
   for (const [member] of members) tables.members.delete(member);
-  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length, hw_members: members.length });
+  const scopes = [...tables.nameScopes.entries()].filter(([index]) => !indices.has(index));
+  for (const [index] of scopes) tables.nameScopes.delete(index);
+  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length, hw_members: members.length, hw_name_scopes: scopes.length });
 }
 
 function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {
@@ -120,7 +122,11 @@ function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {
   for (const [address] of gateways) tables.hostAddresses.delete(address);
   const networks = [...tables.networks.entries()].filter(([number]) => !claims.networks.has(number));
   for (const [number] of networks) tables.networks.delete(number);
-  return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length });
+  const names = [...tables.names.entries()].filter(([{ network }]) => !claims.networks.has(network));
+  for (const [name] of names) tables.names.delete(name);
+  const pointers = [...tables.pointers.entries()].filter(([{ network }]) => !claims.networks.has(network));
+  for (const [name] of pointers) tables.pointers.delete(name);
+  return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length, hw_names: names.length, hw_pointers: pointers.length });
 }
 
 function sweepPins(context: SweepContext, keeps: (pin: LinkPin) => boolean): string[] {

@@ -1,7 +1,9 @@
 // Our maps as typed tables: the codecs come from the compiled objects.
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
-import type { Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Network, Node, Remote, Slice, Uplink } from "../abi/generated.ts";
+import type {
+  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
+} from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { addressOf, cidrOf, familyOf, lengthOf } from "../std/ip.ts";
@@ -32,6 +34,12 @@ export interface Tables {
   readonly remotes: Table<Ip, Remote>;
   /** Value: node; 0: nobody's. */
   readonly slices: Table<Cidr, number>;
+  /** What containers may ask for and Docker here does not know. */
+  readonly names: Table<Name, NameAddresses>;
+  /** By the name that an address has in reverse. */
+  readonly pointers: Table<Name, NamePointer>;
+  /** By ifindex: the other networks of its container. */
+  readonly nameScopes: Table<number, NameScope>;
   readonly flows4: Table<Ct4Key, Ct4>;
   readonly flows6: Table<Ct6Key, Ct6>;
 }
@@ -39,7 +47,7 @@ export interface Tables {
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
   "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_nodes", "hw_peers",
-  "hw_remotes", "hw_slices", "hw_ct4", "hw_ct6",
+  "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -61,6 +69,9 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     peers: table(map("hw_peers"), address(maps.hw_peers.key), maps.hw_peers.value),
     remotes: table(map("hw_remotes"), address(maps.hw_remotes.key), maps.hw_remotes.value),
     slices: table(map("hw_slices"), prefix(maps.hw_slices.key), maps.hw_slices.value),
+    names: table(map("hw_names"), maps.hw_names.key, maps.hw_names.value),
+    pointers: table(map("hw_pointers"), maps.hw_pointers.key, maps.hw_pointers.value),
+    nameScopes: table(map("hw_name_scopes"), maps.hw_name_scopes.key, maps.hw_name_scopes.value),
     flows4: table(map("hw_ct4"), maps.hw_ct4.key, maps.hw_ct4.value),
     flows6: table(map("hw_ct6"), maps.hw_ct6.key, maps.hw_ct6.value),
   };

@@ -4,6 +4,7 @@ import { dockerNetworks, firewalld, networkd, networkManager, otherPrograms, ufw
 import { agent, build, docker, node, plugin } from "./docker.ts";
 import { realHost } from "./host.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "./kernel.ts";
+import { nameServers } from "./names.ts";
 import { forwarding, localPorts, mtu, pool, reversePath, uplinks } from "./network.ts";
 import { lookAround } from "./scene.ts";
 import { type Check, type Finding, type Host, type Installation, type Settings, warn } from "./types.ts";
@@ -12,7 +13,7 @@ export const checks: Readonly<Record<string, Check>> = {
   privileges, kernelVersion, kernelBuild, jit, btf, tcHooks, bpffs, cgroup2, lockdown,
   node, build,
   uplinks, mtu, pool, localPorts, forwarding, reversePath,
-  docker, plugin, agent, dockerNetworks,
+  docker, plugin, agent, nameServers, dockerNetworks,
   ufw, firewalld, networkManager, networkd, otherPrograms,
 };
 

@@ -143,6 +143,8 @@ export interface LinkInfo {
   readonly type: number;
   /** UDP port of a VXLAN or Geneve device; null: none of them. */
   readonly tunnelPort: number | null;
+  /** Of a veth whose other end is in another namespace: that one's number, as ours knows it. */
+  readonly peerNamespace: number | null;
 }
 
 export interface AddressInfo {

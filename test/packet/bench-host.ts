@@ -7,12 +7,15 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { configCodec, DropReason, eventCodec, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
 import type { Config, Event } from "../../src/abi/generated.ts";
+import { installNames } from "../../src/datapath/names.ts";
 import { createPolicy } from "../../src/datapath/policy.ts";
 import type { Policy } from "../../src/datapath/policy.ts";
+import { openTables } from "../../src/datapath/tables.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import type { KernelMap, KernelProgram, ProgramTestResult } from "../../src/kernel/types.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { parseMac } from "../../src/std/ip.ts";
+import type { Ip } from "../../src/std/ip.ts";
 
 export type Request =
   | { readonly op: "load"; readonly devices: readonly string[]; readonly config: Partial<Config> }
@@ -20,6 +23,8 @@ export type Request =
   | { readonly op: "object"; readonly path: string }
   | { readonly op: "time"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly runs: number }
   | { readonly op: "flood"; readonly program: string; readonly device: string; readonly data: Uint8Array; readonly at: number; readonly first: number; readonly count: number }
+  | { readonly op: "each"; readonly program: string; readonly device: string; readonly frames: readonly Uint8Array[] }
+  | { readonly op: "names"; readonly names: ReadonlyMap<string, readonly Ip[]> }
   | { readonly op: "lost" }
   | { readonly op: "sent"; readonly devices: readonly string[] }
   | { readonly op: "policy"; readonly tables: PolicyTables }
@@ -66,6 +71,8 @@ async function answer(request: Request): Promise<unknown> {
     case "object": return addObject(request.path);
     case "time": return time(request);
     case "flood": return flood(request);
+    case "each": return request.frames.map((data) => runOnce(request.program, request.device, data, 0)).map(({ verdict, data }) => ({ verdict: verdict | 0, data }));
+    case "names": return installNames(openTables(maps), request.names);
     case "lost": return eventsLost();
     case "sent": return request.devices.map(sentBy);
     case "policy": return policyNow().install(request.tables);

@@ -11,7 +11,7 @@ import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, networkCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
@@ -62,6 +62,11 @@ export interface Row {
   readonly packet: string;
 }
 
+export interface Ran {
+  readonly verdict: number;
+  readonly data: Uint8Array;
+}
+
 export interface Bench extends AsyncDisposable {
   /** From a container, out of its veth. Default MACs: its own to the host's. */
   fromContainer(from: Container, packet: Packet, options?: { readonly source?: string; readonly destination?: string; readonly gsoSize?: number }): Promise<Row>;
@@ -92,6 +97,12 @@ export interface Bench extends AsyncDisposable {
   flood(from: Container, packet: Packet, place: { readonly at: number; readonly first: number; readonly count: number }): Promise<readonly number[]>;
   /** How many packets left by each container's host end since this was last asked, as `hwa hwb×2`. */
   copies(): Promise<string>;
+  /** From a container, one after the other: the kernel's verdict, and the frame as it left. */
+  each(from: Container, packets: readonly Packet[]): Promise<readonly Ran[]>;
+  /** All names of other nodes' containers from now on, `NUMBER/name` → addresses; returns what cannot be asked for. */
+  names(names: Readonly<Record<string, readonly string[]>>): Promise<readonly string[]>;
+  /** The other networks of its container. */
+  alsoOn(container: Container, networks: readonly number[]): Promise<void>;
   /** Drops that were counted but not told. */
   lost(): Promise<number>;
   /** Opens a socket of a host program, for good. */
@@ -151,6 +162,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     addObject: async (path) => { await ask({ op: "object", path }); },
     time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
     flood: async (from, packet, place) => (await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place })) as readonly number[],
+    each: async (from, packets) => (await ask({ op: "each", program: "from_container", device: from.device, frames: packets.map((packet) => frame(from.mac, hostMac, packet)) })) as readonly Ran[],
+    names: async (names) => (await ask({ op: "names", names: new Map(Object.entries(names).map(([key, ips]) => [key, ips.map((one) => parseIp(one))])) })) as readonly string[],
+    alsoOn: async (of, others) => {
+      await set("hw_name_scopes", u32.encode(ifindexes.get(of.device) ?? 0), nameScopeCodec.encode({ networks: Array.from({ length: NameLayout.SCOPES }, (_, i) => others[i] ?? 0) }));
+    },
     lost: async () => (await ask({ op: "lost" })) as number,
     listen: async (proto, port) => { await ask({ op: "listen", proto, port }); },
     publish: async (addr, port, proto, to, toPort) => {

@@ -66,8 +66,8 @@ export function tcp(sport: number, dport: number, flags: string, data = ""): Pay
   return summed(protocols.tcp, 16, join(header, text(data)));
 }
 
-export function udp(sport: number, dport: number, data = "", options: { readonly checksum?: "none" } = {}): Payload {
-  const datagram = join(be16(sport), be16(dport), be16(8 + data.length), be16(0), text(data));
+export function udp(sport: number, dport: number, data: string | Uint8Array = "", options: { readonly checksum?: "none" } = {}): Payload {
+  const datagram = join(be16(sport), be16(dport), be16(8 + data.length), be16(0), typeof data === "string" ? text(data) : data);
   return options.checksum === "none" ? { protocol: protocols.udp, bytes: () => datagram } : summed(protocols.udp, 6, datagram);
 }
 

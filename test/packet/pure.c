@@ -6,6 +6,7 @@
 #include "lib/pure/checksum.h"
 #include "lib/pure/clock.h"
 #include "lib/pure/hash.h"
+#include "lib/pure/letters.h"
 #include "lib/pure/ports.h"
 
 static int failures;
@@ -84,9 +85,28 @@ static void ports(__u16 low, __u16 high)
 	CHECK(ports_pick(available, low, high) == ports_pick(0, low, high), "range %u…%u", low, high);
 }
 
+/* Each byte in each place, between neighbours that could carry into it. */
+static void letters(void)
+{
+	static const __u32 between[] = { 0, 0xffffffff, 0x5a5a5a5a, 0x41414141, 0x7f7f7f7f, 0x80808080 };
+	__u32 byte, place, i;
+
+	for (byte = 0; byte < 256; byte++) {
+		for (place = 0; place < 32; place += 8) {
+			for (i = 0; i < sizeof(between) / sizeof(between[0]); i++) {
+				__u32 word = (between[i] & ~(0xffu << place)) | byte << place;
+				__u32 small = letters_small(word) >> place & 0xff, wanted = byte >= 'A' && byte <= 'Z' ? byte + 32 : byte;
+
+				CHECK(small == wanted, "byte %u at bit %u of %08x becomes %u", byte, place, word, small);
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	checksums();
+	letters();
 	ports(32768, 60999);
 	ports(1024, 1024);
 	ports(65535, 65535);

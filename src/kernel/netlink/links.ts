@@ -92,6 +92,7 @@ function decodeLink(payload: Buffer): LinkInfo {
   const mac = attributes.get(ifla.address);
   const info = attributes.get(ifla.linkinfo);
   const kind = info ? textOf(decodeAttributes(info).get(iflaInfo.kind)) : "";
+  const namespace = attributes.get(ifla.linkNetnsid)?.readInt32LE(0) ?? -1;
   return {
     index: payload.readInt32LE(4),
     name: textOf(attributes.get(ifla.ifname)),
@@ -102,6 +103,7 @@ function decodeLink(payload: Buffer): LinkInfo {
     kind,
     tunnelPort: info ? tunnelPortOf(kind, decodeAttributes(info).get(iflaInfo.data)) : null,
     type: payload.readUInt16LE(2),
+    peerNamespace: namespace < 0 ? null : namespace,
   };
 }
 

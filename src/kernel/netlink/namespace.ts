@@ -34,7 +34,6 @@ const nsidAttributes = { nsid: 1, fd: 3 } as const;
 const notAssigned = -1;
 /** linux/if_link.h, what links.ts has no use for. */
 const iflaLink = 5;
-const iflaLinkNetnsid = 37;
 const loopback = 772;
 
 /** A device as its own namespace tells it. */
@@ -111,7 +110,7 @@ async function listDevices(socket: NetlinkSocket): Promise<readonly Standing[]> 
     return {
       name: textOf(attributes.get(ifla.ifname)), index: payload.readInt32LE(4), type: payload.readUInt16LE(2),
       mac: mac?.length === 6 ? macFromBytes(mac) : "", kind: info ? textOf(decodeAttributes(info).get(iflaInfo.kind)) : "",
-      link: u32Of(attributes.get(iflaLink)), linkNetnsid: attributes.get(iflaLinkNetnsid)?.readInt32LE(0) ?? notAssigned,
+      link: u32Of(attributes.get(iflaLink)), linkNetnsid: attributes.get(ifla.linkNetnsid)?.readInt32LE(0) ?? notAssigned,
     };
   });
 }

@@ -5,6 +5,7 @@ import { build, docker, node, plugin } from "../../../src/doctor/docker.ts";
 import { checks, examine } from "../../../src/doctor/examine.ts";
 import { realHost } from "../../../src/doctor/host.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "../../../src/doctor/kernel.ts";
+import { nameServers } from "../../../src/doctor/names.ts";
 import { localPorts, mtu, pool, uplinks } from "../../../src/doctor/network.ts";
 import { lookAround, routes4, routes6 } from "../../../src/doctor/scene.ts";
 import type { Check, Host, Installation, Settings } from "../../../src/doctor/types.ts";
@@ -122,6 +123,35 @@ test("address pool: a route of the host within it is a failure, our own routes a
   t.regex(ipv4 ?? "", /^fail: 10\.44\.0\.0\/16 overlaps 10\.44\.0\.0\/20 on eth0 → choose another pool\.ipv4/);
   t.regex(ipv6 ?? "", /^ok/);
   t.regex((await found(pool, { files: { "/proc/net/route": foreign.replaceAll("eth0 00002C0A", "hwhost 00002C0A") } }))[0] ?? "", /^ok/);
+});
+
+test("name servers: a loopback one is not asked from where the container is, unless it is systemd-resolved alone", async (t) => {
+  const conf = (text: string, more: Readonly<Record<string, string>> = {}): Sketch => ({ files: { "/etc/resolv.conf": text, ...more } });
+  const daemon = (settings: object): Readonly<Record<string, string>> => ({ "/etc/docker/daemon.json": JSON.stringify(settings) });
+  t.deepEqual(await found(nameServers, conf("# written by hand\nnameserver 192.0.2.53\nnameserver 127.0.0.1\n")), ["ok: Docker asks 192.0.2.53 (/etc/resolv.conf); names of other nodes are answered on the way"]);
+  t.regex((await found(nameServers, conf("nameserver 127.0.0.1\nnameserver 192.0.2.53\n")))[0] ?? "", /^warn: \/etc\/resolv\.conf names 127\.0\.0\.1 first.*→ write "dns": \["ADDRESS"\] to \/etc\/docker\/daemon\.json/);
+  t.regex((await found(nameServers, conf("nameserver 127.0.0.53\n")))[0] ?? "", /^warn: .* 127\.0\.0\.53/);
+  t.regex((await found(nameServers, conf("nameserver 127.0.0.53\n", { "/run/systemd/resolve/resolv.conf": "nameserver 192.0.2.54\n" })))[0] ?? "", /^ok: Docker asks 192\.0\.2\.54 \(\/run\/systemd/);
+  t.regex((await found(nameServers, conf("nameserver 127.0.0.1\n", daemon({ dns: ["192.0.2.55"] }))))[0] ?? "", /^ok: Docker asks 192\.0\.2\.55 \(\/etc\/docker\/daemon\.json\)/);
+  t.regex((await found(nameServers, conf("nameserver 192.0.2.53\n", daemon({ dns: ["127.0.0.1"] }))))[0] ?? "", /^warn: \/etc\/docker\/daemon\.json names 127\.0\.0\.1/);
+  t.regex((await found(nameServers, {}))[0] ?? "", /^ok: .*names none/);
+  t.regex((await found(nameServers, conf("nameserver 192.0.2.53\n", { "/etc/docker/daemon.json": "{" })))[0] ?? "", /^ok/);
+  t.deepEqual(await found(nameServers, {}, { docker: { ...settings.docker, enabled: false } }), []);
+});
+
+test("name servers: a newer Docker asks only those that it was told of from where the container is", async (t) => {
+  const sockets = { "/run/docker.sock": { "/version": { Version: "28.2.2" } } };
+  const files = { "/etc/resolv.conf": "nameserver 192.0.2.53\n" };
+  t.regex((await found(nameServers, { sockets, files }))[0] ?? "", /^warn: Docker 28\.2\.2 asks the servers of \/etc\/resolv\.conf from the host's.*→ write "dns": \["192\.0\.2\.53"\]/);
+  t.regex((await found(nameServers, { sockets, files: { ...files, "/etc/docker/daemon.json": '{"dns": ["192.0.2.55"]}' } }))[0] ?? "", /^ok/);
+  t.regex((await found(nameServers, { sockets: { "/run/docker.sock": { "/version": { Version: "20.10.24" } } }, files }))[0] ?? "", /^ok/);
+});
+
+test("name servers: with any ndots Docker forwards no name without a dot", async (t) => {
+  const files = { "/etc/resolv.conf": "nameserver 192.0.2.53\noptions timeout:1 ndots:2\n" };
+  t.regex((await found(nameServers, { files }))[0] ?? "", /^warn: \/etc\/resolv\.conf says ndots:2.*NAME\.NETWORK/);
+  t.regex((await found(nameServers, { files: { ...files, "/etc/docker/daemon.json": '{"dns-opts": ["timeout:2"]}' } }))[0] ?? "", /^ok/);
+  t.regex((await found(nameServers, { files: { "/etc/resolv.conf": "nameserver 192.0.2.53\noptions ndots:0\n" } }))[0] ?? "", /^warn/);
 });
 
 test("ephemeral ports: a host that takes nearly all leaves none for masquerading", async (t) => {

@@ -1,0 +1,87 @@
+// Names of other nodes' containers in the maps: as the plan says, for people in words, and gone with their network.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { installNames } from "../../../src/datapath/names.ts";
+import { mapPath } from "../../../src/datapath/pins.ts";
+import { sweep } from "../../../src/datapath/sweep.ts";
+import { openTables, tableNames } from "../../../src/datapath/tables.ts";
+import type { Tables } from "../../../src/datapath/tables.ts";
+import { parseIp } from "../../../src/std/ip.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { inOwnHost } from "./namespace.ts";
+import type { World } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, cableB, desired, endpointA, endpointB } from "./plans.ts";
+
+function pinnedTables({ kernel, bpffs }: World): Tables {
+  return openTables(new Map(tableNames.map((name) => [name, kernel.openPinnedMap(mapPath(bpffs, name))])));
+}
+
+function plan(names: Readonly<Record<string, readonly string[]>>): ReadonlyMap<string, readonly Ip[]> {
+  return new Map(Object.entries(names).map(([key, ips]) => [key, ips.map((ip) => parseIp(ip))]));
+}
+
+await inOwnHost(import.meta.url, {
+  "names stand as the plan says and are shown in words": async (world) => {
+    await using datapath = await world.open();
+    const tables = pinnedTables(world);
+    const wanted = plan({ "1/db": ["10.44.1.9", "fd44::1:9"], "1/db.shop": ["10.44.1.9", "fd44::1:9"], "1/data": ["10.44.1.9", "10.44.2.9"], [`1/${"x".repeat(64)}`]: ["10.44.1.8"] });
+    assert.deepEqual(installNames(tables, wanted), [`1/${"x".repeat(64)}`]);
+    installNames(tables, wanted);
+    const rows = (map: string): string[] => datapath.dumpMap(map, 10).map((entry) => JSON.stringify([entry.key, entry.value])).toSorted();
+    assert.deepEqual(rows("hw_names"), [
+      '[{"network":1,"name":"data"},{"ipv4":["10.44.1.9","10.44.2.9"],"ipv6":[]}]',
+      '[{"network":1,"name":"db"},{"ipv4":["10.44.1.9"],"ipv6":["fd44::1:9"]}]',
+      '[{"network":1,"name":"db.shop"},{"ipv4":["10.44.1.9"],"ipv6":["fd44::1:9"]}]',
+    ]);
+    assert.deepEqual(rows("hw_pointers").filter((row) => row.includes("in-addr")), [
+      '[{"network":1,"name":"9.1.44.10.in-addr.arpa"},{"name":"db.shop"}]',
+      '[{"network":1,"name":"9.2.44.10.in-addr.arpa"},{"name":"data"}]',
+    ]);
+    installNames(tables, plan({ "1/db": ["10.44.1.10"], "2/db": ["10.44.1.11"] }));
+    assert.deepEqual(rows("hw_names"), ['[{"network":1,"name":"db"},{"ipv4":["10.44.1.10"],"ipv6":[]}]', '[{"network":2,"name":"db"},{"ipv4":["10.44.1.11"],"ipv6":[]}]']);
+    assert.equal(rows("hw_pointers").length, 2);
+  },
+
+  "names outlive their agent, and go when nobody claims their network": async (world) => {
+    {
+      await using datapath = await world.open();
+      await doAll(datapath.doers, desired);
+      installNames(pinnedTables(world), plan({ "1/db": ["10.44.1.9"], "2/db": ["10.44.1.10"] }));
+    }
+    await using datapath = await world.open();
+    assert.deepEqual((await datapath.adopt(desired)).removed.entries, { hw_names: 1, hw_pointers: 1 });
+    assert.deepEqual(datapath.dumpMap("hw_names", 10).map((entry) => entry.key), [{ network: 1, name: "db" }]);
+    const swept = await sweep({ ...world, claimed: [], all: false });
+    assert.deepEqual([swept.entries["hw_names"], swept.entries["hw_pointers"]], [1, 1]);
+    assert.deepEqual(datapath.dumpMap("hw_names", 10), []);
+  },
+
+  "a container on two networks may ask for the names of both by either device, as long as it is": async (world) => {
+    const container = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
+    try {
+      await new Promise((resolve) => container.stdout.once("data", resolve));
+      await using datapath = await world.open();
+      await doAll(datapath.doers, [
+        { kind: "cable", cable: cableA }, { kind: "cable", cable: cableB },
+        { kind: "endpoint", endpoint: endpointA }, { kind: "endpoint", endpoint: { ...endpointB, network: 2 } },
+      ]);
+      const scopes = async (): Promise<string> => {
+        const links = await world.netlink.links();
+        return datapath.dumpMap("hw_name_scopes", 10).map(({ key, value }) => {
+          const { networks } = value as { readonly networks: readonly number[] };
+          return `${links.find((link) => link.index === key)?.name}: ${networks.filter((number) => number !== 0).join(" ")}`;
+        }).toSorted().join(", ");
+      };
+      const becomes = (wanted: string): Promise<void> => world.until(`the scopes are "${wanted}"`, async () => (await scopes()) === wanted);
+      assert.equal(await scopes(), "");
+      world.ip(`link set ${cableA.containerInterface} netns ${container.pid}`);
+      world.ip(`link set ${cableB.containerInterface} netns ${container.pid}`);
+      await becomes(`${cableA.hostInterface}: 2, ${cableB.hostInterface}: 1`);
+      await datapath.doers.removeEndpoint.do({ kind: "removeEndpoint", endpoint: { ...endpointB, network: 2 } });
+      await becomes("");
+    } finally {
+      container.stdin.end();
+    }
+  },
+});
