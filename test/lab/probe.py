@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 IP_PKTINFO = 8  # <linux/in.h>; Python has no name for it
@@ -98,7 +99,11 @@ def ask(args):
         if int(source):
             sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", int(source)))
         sock.connect((host, int(port)))
-        sock.sendall(body)
+        # An echo comes back while the rest is still being sent.
+        if protocol == "tcp" and len(body) > 65536:
+            threading.Thread(target=sock.sendall, args=(body,), daemon=True).start()
+        else:
+            sock.sendall(body)
         data = b""
         while b"\n" not in data or len(data.partition(b"\n")[2]) < len(body):
             piece = sock.recv(65535)
