@@ -35,7 +35,8 @@ export function member(options: ClusterOptions, machines: readonly Machine[], ma
   const { store = "etcd", mode = "overlay", underlay = 4 } = options;
   const addressOf = ({ ipv4, ipv6 }: Machine): string => (underlay === 4 ? ipv4 : ipv6);
   return {
-    node: { address: addressOf(machine) },
+    // Of both families `auto` takes the first, IPv4.
+    ...(underlay === 6 ? { node: { address: machine.ipv6 } } : {}),
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
     routing: { mode, encapsulation: options.encapsulation ?? process.env["HAWSER_LAB_ENCAPSULATION"] ?? "vxlan", port: portOf(options) },
     ...(store === "etcd"
