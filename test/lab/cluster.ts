@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import type { Drops } from "./drops.ts";
 import type { Etcd } from "./etcd.ts";
 import type { Host } from "./host.ts";
-import type { ClusterOptions } from "./installation.ts";
+import { encapsulationOf, portOf, type ClusterOptions } from "./installation.ts";
 import type { Place } from "./place.ts";
 import { patience, waitFor, type Running, type WaitOptions } from "./run.ts";
 import { scene, type Scene } from "./scenario.ts";
@@ -118,6 +118,8 @@ export interface ClusterScene extends Scene {
   readonly b: Host;
   readonly c: Host;
   readonly etcd: Etcd;
+  /** What crafted tunnel packets need to be of the hosts' kind. */
+  readonly tunnels: { readonly encapsulation: string; readonly outerPort: number };
   /** The same policy on each of the hosts: all of them, or those given. */
   apply(text: string, hosts?: readonly Host[]): Promise<void>;
   /** `docker network create` on each host. */
@@ -138,6 +140,7 @@ export function clusterScene(test: TestFn, cluster: ClusterOptions = {}, options
     t.timeout(90_000 * patience);
     await stage.world.etcd?.start();
     await Promise.all(stage.world.hosts.map(async (host) => {
+      await host.plug();
       await host.agent.start();
       for (const { name, source } of (await host.json("policy", "list")) as readonly { readonly name: string; readonly source: string }[]) {
         if (source.startsWith("apply")) await host.hawser(["policy", "delete", name]);
@@ -170,6 +173,7 @@ export function clusterScene(test: TestFn, cluster: ClusterOptions = {}, options
       if (etcd === null) throw new Error("this world has no etcd");
       return etcd;
     },
+    tunnels: { encapsulation: encapsulationOf(cluster), outerPort: portOf(cluster) },
     apply: async (text, hosts = stage.world.hosts) => {
       const file = `${stage.world.directory}/${/^\s*policy: (\w+)$/m.exec(text)?.[1] ?? "policy"}.yaml`;
       writeFileSync(file, text);

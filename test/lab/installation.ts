@@ -22,6 +22,8 @@ const tunnelPort = 8472;
 /** The tunnels' UDP port of an installation. */
 export const portOf = (options: ClusterOptions): number => options.port ?? tunnelPort;
 
+export const encapsulationOf = (options: ClusterOptions): string => options.encapsulation ?? process.env["HAWSER_LAB_ENCAPSULATION"] ?? "vxlan";
+
 /** A host without others; its pool by its index. */
 export function alone(index: number): Settings {
   return { pool: { ipv4: `10.${44 + index}.0.0/16`, ipv6: `fd${44 + index}::/48` } };
@@ -38,7 +40,7 @@ export function member(options: ClusterOptions, machines: readonly Machine[], ma
     // Of both families `auto` takes the first, IPv4.
     ...(underlay === 6 ? { node: { address: machine.ipv6 } } : {}),
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
-    routing: { mode, encapsulation: options.encapsulation ?? process.env["HAWSER_LAB_ENCAPSULATION"] ?? "vxlan", port: portOf(options) },
+    routing: { mode, encapsulation: encapsulationOf(options), port: portOf(options) },
     ...(store === "etcd"
       ? { store: { kind: "etcd", endpoints } }
       : { peers: machines.map((each, index) => ({ name: each.name, address: addressOf(each), ...slicesOf(index) })) }),

@@ -43,7 +43,7 @@ test.serial("a tunnel packet that is what it claims arrives: so those below are 
   const before = await a.drops();
   for (const [source, target] of [[c2.ipv4, c1.ipv4], [c2.ipv6, c1.ipv6]] as const) {
     const had = await datagrams(c1);
-    await b.tunnel({ outer: a.ipv4, key: keys.c2, source, target });
+    await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key: keys.c2, source, target });
     await waitFor(`the packet to arrive at ${target}`, async () => (await datagrams(c1)) !== had);
   }
   await expectDrops(a, before, {});
@@ -54,9 +54,9 @@ test.serial("tunnel packets of a machine that is no node are dropped, with a tru
   const { a, world: { neighbour } } = stage;
   const { c1, c2, keys } = await cast();
   const [before, had] = [await a.drops(), await datagrams(c1)];
-  await neighbour.tunnel({ outer: a.ipv4, key: keys.c2, source: c2.ipv4, target: c1.ipv4, count: 3 });
-  await neighbour.tunnel({ outer: a.ipv4, key: keys.c2, source: c2.ipv6, target: c1.ipv6, count: 3 });
-  await neighbour.tunnel({ outer: a.ipv6, key: keys.c2, source: c2.ipv4, target: c1.ipv4, count: 2 });
+  await neighbour.tunnel({ ...stage.tunnels, outer: a.ipv4, key: keys.c2, source: c2.ipv4, target: c1.ipv4, count: 3 });
+  await neighbour.tunnel({ ...stage.tunnels, outer: a.ipv4, key: keys.c2, source: c2.ipv6, target: c1.ipv6, count: 3 });
+  await neighbour.tunnel({ ...stage.tunnels, outer: a.ipv6, key: keys.c2, source: c2.ipv4, target: c1.ipv4, count: 2 });
   await isTold(a, "UNKNOWN_PEER", neighbour.ipv4);
   await isTold(a, "UNKNOWN_PEER", neighbour.ipv6);
   t.is(await datagrams(c1), had);
@@ -70,7 +70,7 @@ test.serial("a node's packet from an address that is another's, its receiver's o
   const nobody = c3.ipv4.replace(/\d+$/, "250");
   for (const [source, target] of [
     [c3.ipv4, c1.ipv4], [c3.ipv6, c1.ipv6], [c1.ipv4, c1.ipv4], [nobody, c1.ipv4], [outside.ipv4, c1.ipv4], [outside.ipv6, c1.ipv6], [a.ipv4, c1.ipv4],
-  ] as const) await b.tunnel({ outer: a.ipv4, key: keys.c3, source, target });
+  ] as const) await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key: keys.c3, source, target });
   await isTold(a, "PEER_ADDRESS", b.ipv4);
   t.is(await datagrams(c1), had);
   await expectDrops(a, before, { PEER_ADDRESS: 7 });
@@ -81,8 +81,8 @@ test.serial("a node's packet with an identity that its container does not have i
   const { c1, c2, keys } = await cast();
   const [before, had] = [await a.drops(), await datagrams(c1)];
   for (const key of [keys.c3, 0, 2, 2 ** 24 - 1]) {
-    await b.tunnel({ outer: a.ipv4, key, source: c2.ipv4, target: c1.ipv4 });
-    await b.tunnel({ outer: a.ipv4, key, source: c2.ipv6, target: c1.ipv6 });
+    await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key, source: c2.ipv4, target: c1.ipv4 });
+    await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key, source: c2.ipv6, target: c1.ipv6 });
   }
   await isTold(a, "PEER_IDENTITY", b.ipv4);
   t.is(await datagrams(c1), had);
@@ -94,7 +94,7 @@ test.serial("a container's packet to any node's tunnel port is dropped, so that 
   const { c1, c2, c3, keys } = await cast();
   const [before, had] = [await dropsOf(hosts), await datagrams(c3)];
   for (const outer of [a.ipv4, b.ipv4, stage.c.ipv4, stage.c.ipv6]) {
-    await c1.tunnel({ outer, key: keys.c2, source: c2.ipv4, target: c3.ipv4, count: 2 });
+    await c1.tunnel({ ...stage.tunnels, outer, key: keys.c2, source: c2.ipv4, target: c3.ipv4, count: 2 });
   }
   t.is(await datagrams(c3), had);
   await expectDrops(a, before[0] ?? {}, { ENCAP_PROHIBITED: 8 });

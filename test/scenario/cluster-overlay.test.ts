@@ -1,4 +1,4 @@
-// The same network name on three hosts is one network, in VXLAN between them.
+// The same network name on three hosts is one network, in tunnels between them.
 //
 //   a: c1 (shop)   b: c2 (shop)   c: c3 (shop)     nb    e1 e2 e3 (etcd)
 //   └───────┬──────┴──────┬───────┴────────────────┴─────┴── LAN ── router ── outside
