@@ -1,6 +1,8 @@
 // `scripts/lab`: the tests' lab as a tool for people.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import type { ClusterOptions } from "./installation.ts";
 import { labIds, names } from "./names.ts";
 import { leaks, remove } from "./remove.ts";
 import { messageOf } from "../../src/std/errors.ts";
@@ -8,10 +10,17 @@ import { lab, openLab, type World } from "./world.ts";
 
 const usage = `Usage: scripts/lab COMMAND
 
-  up [HOSTS] [--plain] [--id ID]   build a world of Docker hosts with Hawser and leave it standing
-                                   (--plain: without Hawser's agent)
+  up [HOSTS] [OPTION…]             build a world of Docker hosts with Hawser and leave it standing
+      --plain                      without Hawser's agent
+      --etcd                       one installation of all hosts, with an etcd of three members
+      --peers                      one installation without a server: each host knows the others as static peers
+      --native                     with --etcd or --peers: routes instead of tunnels
+      --ipv6                       with --etcd or --peers: hosts reach one another over IPv6
+      --subnets                    each host on a subnet of its own, with the router between them
+      --id ID                      its name
   status                           what stands
-  exec PLACE COMMAND…              run a command on a host (a, b, …), nb (neighbour), rt (router) or out (outside)
+  exec PLACE COMMAND…              run a command on a host (a, b, …), nb (neighbour), rt (router), out (outside)
+                                   or a member of etcd (e1, e2, e3)
   docker HOST …                    Docker's command line on a host
   hawser HOST …                    Hawser's command line on a host
   down [ID]                        remove the world
@@ -19,6 +28,11 @@ const usage = `Usage: scripts/lab COMMAND
 
 The world is called "lab" unless --id says otherwise; HAWSER_LAB picks another for exec, docker and hawser.
 `;
+
+const upOptions = {
+  plain: { type: "boolean", default: false }, etcd: { type: "boolean", default: false }, peers: { type: "boolean", default: false },
+  native: { type: "boolean", default: false }, ipv6: { type: "boolean", default: false }, subnets: { type: "boolean", default: false }, id: { type: "string" },
+} as const;
 
 const [command, ...args] = process.argv.slice(2);
 const id = process.env["HAWSER_LAB"] ?? "lab";
@@ -33,13 +47,18 @@ try {
 async function run(): Promise<void> {
   switch (command) {
     case "up": {
-      const option = args.indexOf("--id");
-      const name = option < 0 ? id : (args[option + 1] ?? id);
-      const count = args.find((text, index) => !text.startsWith("--") && (option < 0 || index !== option + 1)) ?? "1";
-      if (!/^[1-9]$/.test(count)) throw new Error(`${JSON.stringify(count)} is no number of hosts; 1 to 9 are`);
-      const hosts = Number(count);
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options: upOptions });
+      const name = values.id ?? id;
+      const count = positionals[0] ?? "1";
+      if (positionals.length > 1 || !/^[1-8]$/.test(count)) throw new Error(`${JSON.stringify(positionals.join(" "))} is no number of hosts; 1 to 8 are`);
+      if (values.etcd && values.peers) throw new Error("--etcd and --peers exclude one another");
+      if ((values.native || values.ipv6) && !values.etcd && !values.peers) throw new Error("--native and --ipv6 are for one installation: add --etcd or --peers");
+      const cluster: ClusterOptions = { store: values.peers ? "peers" : "etcd", mode: values.native ? "native" : "overlay", underlay: values.ipv6 ? 6 : 4 };
       const started = performance.now();
-      const world = await lab({ id: name, hosts, agent: !args.includes("--plain"), owner: Number(process.env["HAWSER_LAB_OWNER"] ?? 0) });
+      const world = await lab({
+        id: name, hosts: Number(count), agent: !values.plain, owner: Number(process.env["HAWSER_LAB_OWNER"] ?? 0), subnets: values.subnets ? "each" : "one",
+        ...(values.etcd || values.peers ? { cluster } : {}),
+      });
       console.log(`lab ${name} is up after ${((performance.now() - started) / 1000).toFixed(1)} s`);
       describe(world);
       break;
@@ -97,6 +116,9 @@ function describe(world: World): void {
     const parts = [host.containerd, host.dockerd, host.agent].map((part) => `${part.name} ${part.pid() ?? "stopped"}`);
     console.log(`  ${host.name.padEnd(4)} ${host.ipv4.padEnd(14)} ${host.ipv6.padEnd(18)} ${parts.join(", ")}`);
   }
+  for (const { name, ipv4, ipv6, process: etcd } of world.etcd?.members ?? []) {
+    console.log(`  ${name.padEnd(4)} ${ipv4.padEnd(14)} ${ipv6.padEnd(18)} ${etcd.name} ${etcd.pid() ?? "stopped"}`);
+  }
   for (const place of [world.neighbour, world.router, world.outside]) {
     console.log(`  ${place.name.padEnd(4)} ${place.ipv4.padEnd(14)} ${place.ipv6}`);
   }
@@ -106,9 +128,10 @@ function describe(world: World): void {
 /** Gives the terminal to a command in a place. */
 function enter(name: string | undefined, command: readonly string[]): void {
   const world = openLab(id);
-  const place = [...world.hosts, world.neighbour, world.router, world.outside].find((each) => each.name === name);
+  const all = [...world.hosts, world.neighbour, world.router, world.outside, ...(world.etcd?.members ?? [])];
+  const place = all.find((each) => each.name === name);
   if (place === undefined || command.length === 0) {
-    const places = [...world.hosts.map((host) => host.name), "nb", "rt", "out"].join(", ");
+    const places = all.map((each) => each.name).join(", ");
     process.stderr.write(`${place === undefined ? `there is no place ${JSON.stringify(name ?? "")}; there are ${places}` : `what shall run on ${place.name}?`}\n\n${usage}`);
     process.exitCode = 2;
     return;

@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { daemon, type Daemon } from "./daemon.ts";
 import { decodeDrops, type Drops } from "./drops.ts";
 import { image } from "./image.ts";
+import { alone, type Settings } from "./installation.ts";
+import { setCable, setMtu, type Machine } from "./lan.ts";
 import { driver, inCgroup, root, type Names } from "./names.ts";
 import { place, type Place } from "./place.ts";
 import { waitFor, type Output, type RunOptions } from "./run.ts";
@@ -32,19 +34,23 @@ export interface Host extends Place {
   /** Links on the host that carry Hawser's name. */
   links(): Promise<readonly string[]>;
   drops(): Promise<Drops>;
+  /** Of its uplink, at both ends of the cable. */
+  setMtu(bytes: number): Promise<void>;
+  /** Pulls its cable: carrier goes and nothing passes. */
+  unplug(): Promise<void>;
+  plug(): Promise<void>;
 }
 
 export interface HostPlan {
   readonly names: Names;
-  readonly name: string;
-  /** 0, 1, …: part of its addresses and of its pool. */
-  readonly index: number;
-  readonly ipv4: string;
-  readonly ipv6: string;
+  readonly machine: Machine;
+  /** Its agent's; without it a host alone, on the lab's first pool. */
+  readonly settings?: Settings;
 }
 
 /** A host whose namespaces exist (see `makeHost`); starts nothing. */
-export function host({ names, name, index, ipv4, ipv6 }: HostPlan): Host {
+export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
+  const { name, ipv4, ipv6 } = machine;
   const directory = `${names.directory}/${name}`;
   const holder = readFileSync(`${directory}/holder.pid`, "utf8").trim();
   const cgroup = `${names.cgroup(name)}/daemons`;
@@ -58,13 +64,16 @@ export function host({ names, name, index, ipv4, ipv6 }: HostPlan): Host {
   const cli = [docker, "-H", "unix:///run/docker.sock"];
   const hawser = [`${root}/bin/hawser`];
   const configuration = `${directory}/hawser.yaml`;
-  writeFileSync(configuration, stringify({
-    node: { name },
-    pool: { ipv4: `10.${44 + index}.0.0/16`, ipv6: `fd${44 + index}::/48` },
-    // The machine's /etc/group is not ours to change.
-    api: { group: "root" },
-    paths: { state: `${directory}/state`, run: "/run/hawser", bpffs: "/sys/fs/bpf/hawser", cgroup: names.cgroup(name) },
-  }));
+  // What a test has changed stays when another process opens the lab.
+  if (!existsSync(configuration)) {
+    writeFileSync(configuration, stringify({
+      ...settings,
+      node: { name, ...settings.node },
+      // The machine's /etc/group is not ours to change.
+      api: { group: "root" },
+      paths: { state: `${directory}/state`, run: "/run/hawser", bpffs: "/sys/fs/bpf/hawser", cgroup: names.cgroup(name) },
+    }));
+  }
   const self: Host = {
     ...base,
     configuration,
@@ -118,6 +127,9 @@ export function host({ names, name, index, ipv4, ipv6 }: HostPlan): Host {
       const { stdout } = await base.run(["ip", "-o", "link", "show"]);
       return [...stdout.matchAll(/^\d+: (hw[^:@]*)/gm)].map((match) => match[1] ?? "").sort();
     },
+    setMtu: (bytes) => setMtu(names, machine, bytes),
+    unplug: () => setCable(names, machine, "down"),
+    plug: () => setCable(names, machine, "up"),
     drops: async () => driver !== "hawser" ? {} : decodeDrops((await base.run([...hawser, "status", "-o", "json"])).stdout),
   };
   return self;
@@ -131,7 +143,7 @@ async function ready(self: Host): Promise<boolean> {
 }
 
 /** Makes the mount and UTS namespace around the network namespace, held by one sleeping process. */
-export async function makeHost({ names, name }: Pick<HostPlan, "names" | "name">): Promise<void> {
+export async function makeHost({ names, machine: { name } }: Pick<HostPlan, "names" | "machine">): Promise<void> {
   const directory = `${names.directory}/${name}`;
   const cgroup = `${names.cgroup(name)}/daemons`;
   for (const folder of [directory, cgroup, `${directory}/state`]) mkdirSync(folder, { recursive: true });

@@ -24,6 +24,8 @@ export interface Place {
   stream(address: string, port: number): Promise<Stream>;
   /** Sends crafted frames (see probe.py) and returns what it printed. */
   frames(kind: string, values: Readonly<Record<string, string | number>>): Promise<string>;
+  /** Sends tunnel packets with a crafted packet inside (see probe.py) and returns what it printed. */
+  tunnel(values: Readonly<Record<string, string | number>>): Promise<string>;
 }
 
 export interface AskOptions {
@@ -101,10 +103,12 @@ export function place(name: string, ipv4: string, ipv6: string, enter: readonly 
         [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
       };
     },
-    frames: async (kind, values) =>
-      (await run(python("frames", kind, ...Object.entries(values).map(([key, value]) => `${key}=${value}`)))).stdout.trim(),
+    frames: async (kind, values) => (await run(python("frames", kind, ...pairs(values)))).stdout.trim(),
+    tunnel: async (values) => (await run(python("tunnel", ...pairs(values)))).stdout.trim(),
   };
 }
+
+const pairs = (values: Readonly<Record<string, string | number>>): readonly string[] => Object.entries(values).map(([key, value]) => `${key}=${value}`);
 
 function decodeReport(value: unknown): StreamReport {
   if (typeof value !== "object" || value === null) throw new Error("the stream's report is no object");

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 IP_PKTINFO = 8  # <linux/in.h>; Python has no name for it
@@ -98,7 +99,11 @@ def ask(args):
         if int(source):
             sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", int(source)))
         sock.connect((host, int(port)))
-        sock.sendall(body)
+        # An echo comes back while the rest is still being sent.
+        if protocol == "tcp" and len(body) > 65536:
+            threading.Thread(target=sock.sendall, args=(body,), daemon=True).start()
+        else:
+            sock.sendall(body)
         data = b""
         while b"\n" not in data or len(data.partition(b"\n")[2]) < len(body):
             piece = sock.recv(65535)
@@ -233,4 +238,27 @@ def frames(args):
     print("sent", values.get("count", 1))
 
 
-{"serve": serve, "ask": ask, "stream": stream, "frames": frames}[sys.argv[1]](sys.argv[2:])
+def tunnel(args):
+    """Sends VXLAN (or Geneve) datagrams from a socket, so from an address that is really the sender's; within each is one UDP packet."""
+    values = dict(a.split("=", 1) for a in args)
+    outer, source, target = values["outer"], values["source"], values["target"]
+    port = int(values.get("port", 9))
+    if ":" in source:
+        body = struct.pack("!H", 0x86DD) + ip6(source, target, 17, udp6(source, target, 4000, port, b"spoof"), 64)
+    else:
+        body = struct.pack("!H", 0x0800) + ip4(source, target, 17, udp4(source, target, 4000, port, b"spoof"))
+    frame = mac(values.get("targetMac", "02:00:00:00:00:02")) + mac(values.get("sourceMac", "02:00:00:00:00:01")) + body
+    key = int(values["key"])
+    if values.get("encapsulation", "vxlan") == "vxlan":
+        head = struct.pack("!II", 0x08000000, key << 8)
+    else:
+        head = struct.pack("!HHI", 0, 0x6558, key << 8)
+    sock = socket.socket(socket.AF_INET6 if ":" in outer else socket.AF_INET, socket.SOCK_DGRAM)
+    if "bind" in values:
+        sock.bind((values["bind"], 0))
+    for _ in range(int(values.get("count", 1))):
+        sock.sendto(head + frame, (outer, int(values.get("outerPort", 8472))))
+    print("sent", values.get("count", 1))
+
+
+{"serve": serve, "ask": ask, "stream": stream, "frames": frames, "tunnel": tunnel}[sys.argv[1]](sys.argv[2:])

@@ -5,7 +5,7 @@ import { patience, waitFor } from "./run.ts";
 import { lab, type LabOptions, type World } from "./world.ts";
 
 /** What stays as long as the agent's state does. */
-const ours: ReadonlySet<string> = new Set(["hwhost", "hwnet"]);
+const ours: ReadonlySet<string> = new Set(["hwhost", "hwnet", "hwtun"]);
 
 export interface Scene {
   readonly world: World;

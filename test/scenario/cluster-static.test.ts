@@ -1,0 +1,114 @@
+// Two hosts that know each other from their configuration, and no server at all.
+//
+//   a: c1 (shop)   b: c2 (shop)      outside
+//   └───────┬──────┴── LAN ── router ───┘
+import test from "ava";
+import { allTalk, clusterScene, dropsOf, meet, nodeIs, nodesOf, reaches } from "../lab/cluster.ts";
+import { expectDrops, some } from "../lab/drops.ts";
+import type { Place } from "../lab/place.ts";
+import { isDropped, passes } from "../lab/policy.ts";
+
+const stage = clusterScene(test, { store: "peers" }, { hosts: 2 });
+
+async function oneOnEach(): Promise<readonly [Place, Place]> {
+  await stage.network("shop", "--ipv6");
+  const places = await Promise.all([stage.container(stage.a, "c1", "shop"), stage.container(stage.b, "c2", "shop")] as const);
+  await meet(places);
+  return places;
+}
+
+test.serial("two nodes without a server: one network, each with the slice that the configuration gives it", async (t) => {
+  const { a, b, world: { hosts } } = stage;
+  const [c1, c2] = await oneOnEach();
+  t.regex(c1.ipv4, /^10\.44\.1\./);
+  t.regex(c2.ipv4, /^10\.44\.2\./);
+  t.regex(c2.ipv6, /^fd44:0:0:2:/);
+  const before = await dropsOf(hosts);
+  await allTalk(t, [c1, c2]);
+  await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
+  for (const address of [c2.ipv4, c2.ipv6]) {
+    t.regex(await c1.ask("tcp", address, 7000, { size: 1_000_000, timeout: 10 }), /^\S+ \d+$/);
+    t.regex(await c1.ask("udp", address, 7000, { size: 65_400 }), /^\S+ \d+$/);
+    t.regex(await a.ask("tcp", address, 7000), /^\S+ \d+$/, "the host reaches the other's containers as well");
+  }
+  t.deepEqual((await nodesOf(a)).map(({ name, state, ipv4 }) => [name, state, ipv4]).sort(), [["a", "self", "10.44.1.0/24"], ["b", "ready", "10.44.2.0/24"]]);
+  await expectDrops(a, before[0] ?? {}, {});
+  await expectDrops(b, before[1] ?? {}, {});
+});
+
+test.serial("networks of other names are apart across nodes, though nobody tells whose a container is", async (t) => {
+  const { a, b, world: { hosts } } = stage;
+  const [c1, c2] = await oneOnEach();
+  await stage.network("yard", "--ipv6");
+  const [d1, d2] = await Promise.all([stage.container(a, "d1", "yard"), stage.container(b, "d2", "yard")] as const);
+  await meet([d1, d2]);
+  const before = await dropsOf(hosts);
+  await using _c2 = await c2.serve({ tcp: [7000], udp: [7000] });
+  await using _d1 = await d1.serve({ tcp: [7000] });
+  for (const address of [c2.ipv4, c2.ipv6]) {
+    await isDropped(t, d1, address, 7000);
+    await isDropped(t, d1, address, 7000, "udp");
+  }
+  await isDropped(t, c2, d1.ipv4, 7000);
+  await expectDrops(b, before[1] ?? {}, { NETWORK_ISOLATED: some });
+  await expectDrops(a, before[0] ?? {}, { NETWORK_ISOLATED: some });
+  await passes(t, c1, c2.ipv4, 7000);
+});
+
+test.serial("policy speaks of the other node's containers by their addresses", async (t) => {
+  const { a, b, world: { hosts } } = stage;
+  const [c1, c2] = await oneOnEach();
+  await stage.apply(`policy: shop\nfor: { network: shop }\ndefault: { in: deny }\nallow:\n  - 10.44.1.0/24, fd44:0:0:1::/64 -> c2:7000\ndeny:\n  - ${c1.ipv4} -> c2:7001\n`, [b]);
+  await stage.apply("policy: yard\nfor: { network: shop }\ndeny:\n  - c1 -> 10.44.2.0/24:7002\n", [a]);
+  const before = await dropsOf(hosts);
+  await using _server = await c2.serve({ tcp: [7000, 7001, 7002] });
+  await passes(t, c1, c2.ipv4, 7000);
+  await passes(t, c1, c2.ipv6, 7000);
+  await isDropped(t, c1, c2.ipv4, 7001);
+  await isDropped(t, c1, c2.ipv4, 7002);
+  await isDropped(t, c1, c2.ipv6, 7003);
+  await expectDrops(a, before[0] ?? {}, { POLICY_DENIED: some });
+  await expectDrops(b, before[1] ?? {}, { POLICY_DENIED: some, POLICY_DEFAULT_IN: some });
+  await a.hawser(["policy", "delete", "yard"]);
+});
+
+test.serial("tunnel packets of a machine that is no peer, and of the peer for what is not its own, are dropped (R42, R43)", async (t) => {
+  const { a, b, world: { neighbour, outside } } = stage;
+  const [c1, c2] = await oneOnEach();
+  const before = await a.drops();
+  await neighbour.tunnel({ ...stage.tunnels, outer: a.ipv4, key: 1000, source: c2.ipv4, target: c1.ipv4, count: 2 });
+  await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key: 1000, source: outside.ipv4, target: c1.ipv4 });
+  await b.tunnel({ ...stage.tunnels, outer: a.ipv4, key: 1000, source: "10.44.3.9", target: c1.ipv4 });
+  await expectDrops(a, before, { UNKNOWN_PEER: 2, PEER_ADDRESS: 2 });
+  t.pass();
+});
+
+test.serial("with one node off the other keeps everything and starts new containers, and it heals by itself (R113)", async (t) => {
+  const { a, b, world: { outside } } = stage;
+  t.timeout(120_000);
+  const [c1, c2] = await oneOnEach();
+  const web = await stage.container(a, "web", "shop", "-p", "8080:7000");
+  await using _web = await web.serve({ tcp: [7000] });
+  await using stream = await outside.stream(a.ipv4, 8080);
+  await stage.apply("policy: shop\nfor: { network: shop }\ndeny:\n  - c1 -> web:7001\n", [a]);
+  await b.agent.kill();
+  await b.unplug();
+  await nodeIs(a, "b", "unreachable");
+  t.regex((await a.hawser(["status"])).stdout, /(unreachable|without an answer).*\bb\b/s, "status says so, too");
+  const late = await stage.container(a, "late", "shop");
+  await allTalk(t, [c1, late], "while the other node is off");
+  await isDropped(t, c1, web.ipv4, 7001, "tcp", "for policy stays");
+  await stage.apply("policy: shop\nfor: { network: shop }\ndeny:\n  - late -> web:7000\n", [a]);
+  await isDropped(t, late, web.ipv4, 7000, "tcp", "for policy can be changed");
+  await passes(t, c1, web.ipv4, 7000);
+  await a.agent.stop();
+  await a.agent.start();
+  t.regex(await outside.ask("tcp", a.ipv4, 8080), /^\S+ \d+$/, "a restart of its agent changes nothing");
+  await b.plug();
+  await reaches(c1, c2.ipv4, { timeoutMs: 20_000 });
+  t.is((await stream.report()).error, null);
+  await b.agent.start();
+  await nodeIs(a, "b", "ready");
+  await nodeIs(b, "a", "ready");
+  await allTalk(t, [c1, c2, late], "after it came back");
+});
