@@ -1,0 +1,120 @@
+// What is compared between two hosts: a container on each, joined by plain routing, by Docker's overlay driver in Swarm mode, and by Hawser.
+//
+//  client ── host a ── LAN (a bridge) ── host b ── server      each in a lab of its own, so that none meets another's rules
+import { readFileSync, writeFileSync } from "node:fs";
+import { parse, stringify } from "yaml";
+import type { Host } from "../test/lab/host.ts";
+import { inCgroup, names as namesOf } from "../test/lab/names.ts";
+import { place } from "../test/lab/place.ts";
+import type { Place } from "../test/lab/place.ts";
+import { run, waitFor } from "../test/lab/run.ts";
+import { lab } from "../test/lab/world.ts";
+import type { World } from "../test/lab/world.ts";
+
+export const ways = ["plain", "docker", "overlay", "native"] as const;
+export type Way = (typeof ways)[number];
+
+export const described: Readonly<Record<Way, string>> = {
+  plain: "namespaces, veth and routes alone",
+  docker: "Docker's overlay driver (Swarm)",
+  overlay: "Hawser, VXLAN",
+  native: "Hawser, native routing",
+};
+
+export interface Pair {
+  readonly way: Way;
+  /** Their `ipv4` is what the other end reaches. */
+  readonly client: Place;
+  readonly server: Place;
+}
+
+const subnetOfDocker = "10.98.0.0/24";
+
+/** The two ends, connected as far as whoever made the network says so: the first packets may still be lost. */
+export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<Pair> {
+  const world = stack.use(await lab(way === "plain" ? { hosts: 0 } : { hosts: 2, agent: false }));
+  // Between the hosts is a wire, which would not show the frames on it to iptables.
+  const wire = place("sw", "", "", ["nsenter", `--net=${namesOf(world.id).netnsPath("sw")}`, "--"]);
+  await wire.sh("for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done");
+  switch (way) {
+    case "plain": return plainPair(world);
+    case "docker": return dockerPair(world);
+    case "overlay":
+    case "native": return hawserPair(world, way);
+  }
+}
+
+/** The neighbour and the router are the two machines on the LAN that have no Docker, and so no rules nor flows to track. */
+async function plainPair(world: World): Promise<Pair> {
+  const names = namesOf(world.id);
+  const [client, server] = [
+    await plainContainer(world.neighbour, "10.45.1", "10.45.2", world.router.ipv4),
+    await plainContainer(world.router, "10.45.2", "10.45.1", world.neighbour.ipv4),
+  ];
+  return { way: "plain", client, server };
+
+  async function plainContainer(machine: Place, subnet: string, others: string, hop: string): Promise<Place> {
+    const name = `c${machine.name}`;
+    const within = ["nsenter", `--net=${names.netnsPath(name)}`, "--", ...inCgroup(names.cgroup("places"))];
+    const container = place(name, `${subnet}.2`, "", within);
+    await run(["ip", "netns", "add", names.netns(name)]);
+    await run(["ip", "link", "add", "eth0", "netns", names.netns(name), "type", "veth", "peer", "name", "container", "netns", names.netns(machine.name)]);
+    await machine.sh(`ip address add ${subnet}.1/24 dev container && ip link set container up && ip route add ${others}.0/24 via ${hop} && echo 1 > /proc/sys/net/ipv4/ip_forward`);
+    await container.sh(`ip link set lo up && ip address add ${subnet}.2/24 dev eth0 && ip link set eth0 up && ip route add default via ${subnet}.1`);
+    return container;
+  }
+}
+
+async function dockerPair(world: World): Promise<Pair> {
+  const [a, b] = bothOf(world);
+  await a.docker("swarm", "init", "--advertise-addr", a.ipv4, "--listen-addr", `${a.ipv4}:2377`);
+  const token = await a.docker("swarm", "join-token", "-q", "worker");
+  await b.docker("swarm", "join", "--advertise-addr", b.ipv4, "--listen-addr", `${b.ipv4}:2377`, "--token", token, `${a.ipv4}:2377`);
+  await a.docker("network", "create", "-d", "overlay", "--attachable", "--subnet", subnetOfDocker, "bench");
+  return { way: "docker", client: await containerOn(a, "client"), server: await containerOn(b, "server") };
+}
+
+async function hawserPair(world: World, mode: "overlay" | "native"): Promise<Pair> {
+  const both = bothOf(world);
+  for (const each of both) {
+    configure(each, both, mode);
+    await each.agent.start();
+  }
+  for (const each of both) await each.network("bench");
+  const [client, server] = [await containerOn(both[0], "client"), await containerOn(both[1], "server")];
+  return { way: mode, client, server };
+}
+
+/** Two nodes that name each other, and share one pool. */
+function configure(one: Host, both: readonly Host[], mode: "overlay" | "native"): void {
+  const before = parse(readFileSync(one.configuration, "utf8")) as Readonly<Record<string, unknown>>;
+  writeFileSync(one.configuration, stringify({
+    ...before,
+    pool: { ipv4: "10.44.0.0/16", ipv6: "fd44::/48" },
+    store: { kind: "embedded" },
+    routing: { mode, encapsulation: "vxlan" },
+    peers: both.map(({ name, ipv4 }, n) => ({ name, address: ipv4, ipv4: `10.44.${n + 1}.0/24`, ipv6: `fd44:0:0:${n + 1}::/64` })),
+  }));
+}
+
+/** A worker learns of a network only when it is asked for, which may be before the manager is ready to tell. */
+async function containerOn(on: Host, name: string): Promise<Place> {
+  let refused = "";
+  await waitFor(`a container on ${on.name}`, async () => {
+    try {
+      await on.container(name, ["--network", "bench"]);
+      return true;
+    } catch (error) {
+      refused = String(error);
+      await on.dockerOutput(["rm", "-f", name]);
+      return false;
+    }
+  }, { explain: () => refused });
+  const address = await on.docker("inspect", "-f", "{{.NetworkSettings.Networks.bench.IPAddress}}", name);
+  return { ...(await on.inside(name)), ipv4: address };
+}
+
+function bothOf({ hosts: [a, b] }: World): readonly [Host, Host] {
+  if (a === undefined || b === undefined) throw new Error("the lab lacks a host");
+  return [a, b];
+}
