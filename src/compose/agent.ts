@@ -7,7 +7,7 @@ import type { ApiCommands } from "../api/server.ts";
 import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
-import type { AdoptReport, Datapath, Routing } from "../datapath/types.ts";
+import type { AdoptReport, Datapath, HostFacts, Routing } from "../datapath/types.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createContainerdDoor } from "../containerd/door.ts";
 import type { ContainerdDoor } from "../containerd/door.ts";
@@ -21,12 +21,14 @@ import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts
 import type { Kernel } from "../kernel/index.ts";
 import { serveLibnetwork } from "../libnetwork/server.ts";
 import type { PoolConfig } from "../network/types.ts";
+import type { PeersDoor } from "../peers/door.ts";
 import { systemClock } from "../std/clock.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import { networkOf, parseCidr } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
+import { otherNodes } from "./cluster.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { lockFolder } from "./lock.ts";
@@ -79,23 +81,33 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
   try {
     const kernel = createKernel();
-    const datapath = await buildDatapath(config, store, kernel, log, ground);
+    const others = otherNodes(config, nameOf(config), poolOf(config), clock, log);
+    const datapath = await buildDatapath(config, others.routing, store, kernel, log, ground);
+    const facts = (): HostFacts => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
+    let peers: PeersDoor | undefined;
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
-      mtu: config.routing.mtu === "auto" ? null : config.routing.mtu,
+      mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
+      cluster: await others.remembered(facts), nodes: () => peers?.nodes() ?? [], announced: async (signal) => peers?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
+    // The others are known, and this node's part of the pool, before anything of Docker's is answered.
+    const door = doors.use(others.open(engine, facts, ground));
+    await door.start(signal);
+    peers = door;
+    doors.use(engine.onOwnChange(() => door.changed()));
+    doors.use(datapath.onHostChange(() => door.changed()));
     const policies = openPolicyDirectory(config.policy.directory, engine.commands, log.with({ part: "policy" }));
     // Before anything is answered: what a file forbids is forbidden from a container's first packet on.
     await policies.read();
@@ -120,10 +132,10 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     doors.use(tellSystemd(kernel, env, process.pid));
     log.info("the agent is ready", { node: nameOf(config), version: version(), startedInMs: clock.now() - started });
     if (docker !== undefined) {
-      const door = docker;
-      doors.use(engine.onJoined(() => door.nudge("a container joined")));
+      const told = docker;
+      doors.use(engine.onJoined(() => told.nudge("a container joined")));
       // The second witness: a container that ended is seen even when Docker's events are not.
-      if (containerd !== undefined) doors.use(containerd.onDockerTask(({ what }) => door.nudge(`containerd: a container ${what}`)));
+      if (containerd !== undefined) doors.use(containerd.onDockerTask(({ what }) => told.nudge(`containerd: a container ${what}`)));
     }
     await Promise.all([
       docker?.run(signal),
@@ -140,12 +152,12 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
 }
 
-async function buildDatapath(config: Config, store: Store, kernel: Kernel, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
+async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
   const netlink = ground.use(await openNetlink());
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
-    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing: routingOf(config), ipv6: config.pool.ipv6 !== null,
+    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing, ipv6: config.pool.ipv6 !== null,
     betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
     untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
@@ -236,12 +248,6 @@ function poolOf({ pool }: Config): PoolConfig {
     ipv4: networkOf(parseCidr(pool.ipv4)), ipv4NodePrefix: pool.ipv4NodePrefix,
     ipv6: pool.ipv6 === null ? null : networkOf(parseCidr(pool.ipv6)), ipv6NodePrefix: pool.ipv6NodePrefix,
   };
-}
-
-/** null: this node is alone. */
-function routingOf({ routing, store, peers }: Config): Routing | null {
-  if (store.kind === "embedded" && peers.length === 0) return null;
-  return { mode: routing.mode, encapsulation: routing.encapsulation, port: routing.port };
 }
 
 function nameOf(config: Config): string {

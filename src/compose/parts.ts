@@ -4,14 +4,19 @@ import type { Config } from "../config/schema.ts";
 import type { PartStatus } from "../engine/types.ts";
 
 export function configuredParts(config: Config): readonly PartStatus[] {
-  const { services, routing, containerd, docker } = config;
+  const { services, containerd, docker } = config;
   const parts: PartStatus[] = [
-    { part: "routing", state: "ok", detail: `${routing.mode}; with one host there is nothing to route between nodes` },
+    { part: "routing", state: "ok", detail: routingLine(config) },
     directory("services", services.directory, "services"),
   ];
   if (!containerd.enabled) parts.push({ part: "containerd", state: "off", detail: "containerd.enabled is false" });
   if (!docker.enabled) parts.push({ part: "docker", state: "off", detail: "docker.enabled is false" });
   return parts;
+}
+
+function routingLine({ routing: { mode, encapsulation, port }, store, peers }: Config): string {
+  if (store.kind === "embedded" && peers.length === 0) return `${mode}; with one host there is nothing to route between nodes`;
+  return mode === "native" ? "native: to other nodes' containers by routes" : `overlay: ${encapsulation} on UDP port ${port}`;
 }
 
 /** Files that this build would have to obey and cannot are a problem that must be seen. */

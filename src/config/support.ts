@@ -4,9 +4,8 @@ import type { Config } from "./schema.ts";
 
 /** @throws HawserError UNSUPPORTED naming every such key. */
 export function assertSupported(config: Config, file: string): void {
-  const { peers, loadBalancer } = config;
+  const { loadBalancer } = config;
   const asked: readonly (readonly [boolean, string, string])[] = [
-    [peers.length > 0, "peers", "it serves one host; leave it empty"],
     [loadBalancer.mode !== "auto", `loadBalancer.mode: ${loadBalancer.mode}`, "it balances no services; leave it at auto"],
     [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "it balances no services; leave it at geneve"],
     [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it balances no services; leave it at maglev"],

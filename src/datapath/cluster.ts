@@ -7,6 +7,7 @@ import { contains, familyOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { hostDevice } from "./host-device.ts";
+import { installNames } from "./names.ts";
 import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
 import { syncTable } from "./sync-table.ts";
@@ -97,9 +98,11 @@ export function createCluster({ tables, netlink, conntrack, policy, routing }: C
       }
       const nodesChange = next.nodes !== plan.nodes || next.pools !== plan.pools || next.kind !== plan.kind;
       const remotesChange = next.remotes !== plan.remotes || remotes === undefined;
+      const namesChange = next.names !== plan.names || plan === noPlan;
       plan = next;
       if (nodesChange) writeNodes();
       if (remotesChange) writeRemotes(next.remotes);
+      if (namesChange) installNames(tables, next.names);
       if (nodesChange && host !== undefined) {
         host = { ...host, reading: { ...host.reading, routes: await netlink.routes() } };
         await writeRoutes();
@@ -136,18 +139,18 @@ function reachedBy(node: NodePlan, facts: HostFacts | undefined): Ip | undefined
 }
 
 /**
- * Overlay: the host's own way to all containers is by hwhost, in its own name. Native: to each slice by its node, where that is on a subnet of
- * ours; what lies beyond a router is a routing daemon's.
+ * Overlay: the host's own way to each slice is by hwhost, in its own name; not to the whole pool, because Docker takes no subnet that a route
+ * of the host's overlaps. Native: by the slice's node, where that is on a subnet of ours; what lies beyond a router is a routing daemon's.
  */
 function routesOf(plan: ClusterPlan, routing: Routing | null, reading: HostReading, facts: HostFacts): readonly WantedRoute[] {
   if (routing === null || plan.nodes.length === 0) return [];
   if (routing.mode === "overlay") {
     const index = reading.links.find(({ name }) => name === hostDevice)?.index;
     if (index === undefined) return [];
-    return plan.pools.flatMap((pool) => {
-      const source = facts.nodeAddresses.find((address) => familyOf(address) === familyOf(pool));
-      return source === undefined ? [] : [{ destination: networkOf(pool), index, source }];
-    });
+    return plan.nodes.flatMap(({ slices }) => slices.flatMap((slice) => {
+      const source = facts.nodeAddresses.find((address) => familyOf(address) === familyOf(slice));
+      return source === undefined ? [] : [{ destination: networkOf(slice), index, source }];
+    }));
   }
   return plan.nodes.flatMap((node) => node.slices.flatMap((slice): readonly WantedRoute[] => {
     const gateway = node.addresses.find((address) => familyOf(address) === familyOf(slice));

@@ -58,7 +58,8 @@ function choose(family: Family, taken: readonly Taken[], state: State, context: 
   const slice = family === 4 ? context.pool.ipv4NodePrefix : context.pool.ipv6NodePrefix;
   const length = Math.max(lengths[family], slice, lengthOf(whole));
   const size = 1n << BigInt(bitsOf(family) - length);
-  const blocks = taken.map((block) => block.prefix).filter((prefix) => overlaps(prefix, whole));
+  const inTheWay = taken.filter(({ prefix }) => overlaps(prefix, whole));
+  const blocks = inTheWay.map(({ prefix }) => prefix);
   let first = firstOf(whole);
   while (first <= lastOf(whole)) {
     const candidate = cidrOf(formatIp(first, family), length);
@@ -70,7 +71,7 @@ function choose(family: Family, taken: readonly Taken[], state: State, context: 
   const [where, remedy] = whole === pool
     ? [whole, `enlarge pool.ipv${family} in the configuration`]
     : [`${whole}, this node's slice of ${pool}`, "remove a network"];
-  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${where}; ${remedy} or give --subnet`);
+  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${where} (${listed(inTheWay)}); ${remedy} or give --subnet`);
 }
 
 /** All of the pool where there is no other node, else this node's slice: only that is nobody else's. */
@@ -80,4 +81,9 @@ function ownPart({ cluster }: State, pool: Cidr, family: Family): Cidr {
   if (slice !== null) return slice;
   const remedy = cluster.kind === "etcd" ? "see the store in `hawser status` and try again" : "no peer's configuration leaves it one";
   throw new HawserError("NO_FREE_POOL", `no slice of ${pool} is known to be this node's yet; ${remedy}, or give --subnet`);
+}
+
+function listed(taken: readonly Taken[]): string {
+  const named = [...new Set(taken.map(({ prefix, by }) => `${prefix} is ${by}`))];
+  return `${named.slice(0, 3).join(", ")}${named.length > 3 ? ` and ${named.length - 3} more` : ""}`;
 }

@@ -18,14 +18,12 @@ export interface StaticPeer {
 
 /** @throws HawserError BAD_CONFIG */
 export function openStaticDoor({ peers, node, pool, commands, own, clock, log }: PeersDoorOptions, probes: Probes): Behind {
-  const { self, others } = checkedPeers(peers, node.name, pool);
-  // Nobody tells of their uplinks; nodes that are configured by hand most likely have equal ones.
-  const nodesNow = (): ReadonlyMap<string, ClusterNode> =>
-    new Map(others.map(({ name, address, ipv4, ipv6 }) => [name, { name, addresses: [address], ipv4, ipv6, mtu: node.mtu(), names: [] }]));
+  const checked = checkedPeers(peers, node.name, pool);
+  const { self, others } = checked;
   let toldMtu = 0;
   const cluster = (): Cluster => {
     toldMtu = node.mtu();
-    return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: nodesNow(), endpoints: new Map(), numbers: new Map() };
+    return staticCluster(checked, toldMtu);
   };
   const teller = createTeller(cluster, (now, signal) => commands.syncCluster(now, signal), clock, log);
   const follow = (): void => probes.follow(others.map(({ name, address }) => ({ name, addresses: [address] })), node.addresses());
@@ -52,8 +50,19 @@ export function openStaticDoor({ peers, node, pool, commands, own, clock, log }:
   };
 }
 
+export interface CheckedPeers {
+  readonly self: StaticPeer;
+  readonly others: readonly StaticPeer[];
+}
+
+/** Nobody tells of the others' uplinks; nodes that are configured by hand most likely have equal ones: `mtu` is this node's. */
+export function staticCluster({ self, others }: CheckedPeers, mtu: number): Cluster {
+  const nodes = others.map(({ name, address, ipv4, ipv6 }): readonly [string, ClusterNode] => [name, { name, addresses: [address], ipv4, ipv6, mtu, names: [] }]);
+  return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: new Map(nodes), endpoints: new Map(), numbers: new Map() };
+}
+
 /** @throws HawserError BAD_CONFIG naming the key and the mend. */
-export function checkedPeers(peers: readonly ConfiguredPeer[], name: string, pool: PoolConfig): { readonly self: StaticPeer; readonly others: readonly StaticPeer[] } {
+export function checkedPeers(peers: readonly ConfiguredPeer[], name: string, pool: PoolConfig): CheckedPeers {
   const read = peers.map((peer, i) => readPeer(peer, `peers[${i}]`, pool));
   for (const [i, peer] of read.entries()) {
     for (const [j, other] of read.slice(0, i).entries()) {

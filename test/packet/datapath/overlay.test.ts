@@ -121,7 +121,7 @@ await inOwnHost(import.meta.url, {
   "the host reaches a container on another node in its own name, and only answers come back to it": async (world) => {
     await using datapath = await world.open({ routing });
     await setUp(world, datapath, [...local, cluster()]);
-    assert.match(world.ip("route show 10.44.0.0/16"), /dev hwhost proto 72 .*src 192\.0\.2\.10/);
+    assert.match(world.ip("route show 10.44.1.0/24"), /dev hwhost proto 72 .*src 192\.0\.2\.10/);
     // Its own key goes out; the other side's device speaks with the containers' alone, so the way out is watched.
     otherNode(world, 1);
     world.ip("-n lan link set vx address 02:00:00:00:00:77");

@@ -1,0 +1,65 @@
+// The other nodes, as the configuration wants them: how packets travel there, and the door by which they come and go.
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import { overhead } from "../datapath/tunnel.ts";
+import type { HostFacts, Routing } from "../datapath/types.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Cluster, ClusterKind } from "../network/cluster.ts";
+import type { PoolConfig } from "../network/types.ts";
+import { createPeersDoor } from "../peers/door.ts";
+import type { PeersDoor } from "../peers/door.ts";
+import { rememberedCluster } from "../peers/remembered.ts";
+import type { Clock } from "../std/clock.ts";
+import { familyOf, parseIp } from "../std/ip.ts";
+import type { Ip } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+import { openEtcd } from "../store/etcd.ts";
+import { version } from "./installation.ts";
+
+export interface OtherNodes {
+  readonly kind: ClusterKind;
+  /** null: there are none. */
+  readonly routing: Routing | null;
+  /** Bytes that a tunnel takes of each packet. */
+  overhead(facts: HostFacts): number;
+  /** @throws HawserError BAD_CONFIG */
+  remembered(facts: () => HostFacts): Promise<Cluster>;
+  /** What the door stands on is left to `ground`. */
+  open(engine: Engine, facts: () => HostFacts, ground: AsyncDisposableStack): PeersDoor;
+}
+
+export function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log): OtherNodes {
+  const { store, peers, routing: { mode, encapsulation, port, probePort } } = config;
+  const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
+  const cacheFile = join(config.paths.state, "peers");
+  const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
+  const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });
+  const common = { kind, peers, pool, cacheFile, log: log.with({ part: "peers" }) };
+  return {
+    kind,
+    routing: kind === "alone" ? null : { mode, encapsulation, port },
+    overhead: (facts) => {
+      if (kind === "alone" || mode === "native") return 0;
+      const underlay = addresses(facts)[0];
+      return underlay === undefined ? overhead[4] : overhead[familyOf(underlay)];
+    },
+    remembered: (facts) => rememberedCluster({ ...common, node: node(facts) }),
+    open: (engine, facts, ground) => createPeersDoor({
+      ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), clock, random: Math.random,
+      ...(kind === "etcd" ? { store: ground.use(openStore(config, clock, log)) } : {}),
+    }),
+  };
+}
+
+function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): ReturnType<typeof openEtcd> {
+  return openEtcd({
+    endpoints, prefix, tls, clock, log: log.with({ part: "store" }), random: Math.random,
+    user: user === null || passwordFile === null ? null : { name: user, passwordFile },
+  });
+}
+
+/** As configured, or the uplinks' own. */
+function addressesOf({ node: { address } }: Config, facts: HostFacts): readonly Ip[] {
+  if (address === "auto") return facts.nodeAddresses;
+  return (typeof address === "string" ? [address] : address).map((text) => parseIp(text));
+}
