@@ -39,7 +39,7 @@ sharedComplies(test, "etcd", async () => {
   // One server for all, as installations may share one.
   const prefix = `/hawser${installations++}/`;
   return {
-    open: async () => openEtcd({ endpoints: [server.endpoint], prefix, ttl: 1, clock: systemClock, log }),
+    open: async () => openEtcd({ endpoints: [server.endpoint], prefix, ttl: 2, clock: systemClock, log }),
     remove: async () => undefined,
   };
 });
