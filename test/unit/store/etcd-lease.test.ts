@@ -31,7 +31,7 @@ test.serial("a server that comes back empty: an empty snapshot, and what was lea
 
 test.serial("a lease that is revoked is replaced before anybody is told, and what is written then stays", async (t) => {
   const server = await served(t);
-  const store = opened(t, [server.endpoint]);
+  const store = opened(t, [server.endpoint], { ttl: 1 });
   await store.write([{ key: "live/a", value: "1", leased: true }]);
   const watched = follow(store, "live/");
   await watched.next();
@@ -39,7 +39,6 @@ test.serial("a lease that is revoked is replaced before anybody is told, and wha
   t.teardown(() => held[Symbol.dispose]());
   const held = store.onLeaseLost(() => store.write([{ key: "live/a", value: "2", leased: true }]).then(written.resolve, written.reject));
   await server.ctl("lease", "revoke", await onlyLease(server));
-  t.deepEqual(await watched.next(), { kind: "changes", changes: [{ key: "live/a", value: undefined }] });
   await written.promise;
   await until(watched, (view) => view.get("live/a") === "2");
   t.regex(await onlyLease(server), /^[0-9a-f]+$/);
@@ -48,7 +47,7 @@ test.serial("a lease that is revoked is replaced before anybody is told, and wha
 
 test.serial("a leased write that finds the lease gone takes another and succeeds", async (t) => {
   const server = await served(t);
-  const store = opened(t, [server.endpoint], { ttl: 600 });
+  const store = opened(t, [server.endpoint]);
   await store.write([{ key: "live/a", value: "1", leased: true }]);
   let told = 0;
   t.teardown(() => held[Symbol.dispose]());
@@ -61,7 +60,7 @@ test.serial("a leased write that finds the lease gone takes another and succeeds
 
 test.serial("an older copy of the data: the lease may stand there, yet what is leased is asked for again", async (t) => {
   const server = await served(t);
-  const store = opened(t, [server.endpoint], { ttl: 600 });
+  const store = opened(t, [server.endpoint]);
   await store.write([{ key: "live/a", value: "1", leased: true }]);
   const copy = join(server.folder, "copy.db");
   await server.ctl("snapshot", "save", copy);
@@ -97,7 +96,7 @@ test.serial("a node that starts anew takes over its leased records before they g
   await before.write([{ key: "live/a", value: "1", leased: true }]);
   await before.claim("live/b", "1", { leased: true });
   await before[Symbol.asyncDispose]();
-  const after = opened(t, [server.endpoint], { ttl: 600 });
+  const after = opened(t, [server.endpoint]);
   await after.write([{ key: "live/a", value: "1", leased: true }]);
   t.is(await after.claim("live/b", "1", { leased: true }), "1");
   await seen(() => server.ctl("lease", "list"), (said) => said.trim().split("\n").length === 2);

@@ -80,7 +80,7 @@ export class EtcdServer {
   async ctl(...words: readonly string[]): Promise<string> {
     const { tls, unverified = false } = this.#options;
     const trust = tls === undefined ? [] : unverified ? ["--insecure-skip-tls-verify", "--insecure-transport=false"] : [`--cacert=${tls.ca}`, `--cert=${tls.cert}`, `--key=${tls.key}`];
-    return (await run("etcdctl", [`--endpoints=${this.endpoint}`, ...trust, ...words], { env: { ...process.env, ETCDCTL_API: "3" } })).stdout;
+    return (await run("etcdctl", [`--endpoints=${this.endpoint}`, "--command-timeout=30s", ...trust, ...words], { env: { ...process.env, ETCDCTL_API: "3" } })).stdout;
   }
 
   signal(name: "SIGSTOP" | "SIGCONT"): void {

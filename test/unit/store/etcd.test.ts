@@ -96,7 +96,7 @@ test.serial("a server that is killed is said to be lost, naming it and what to l
 
 test.serial("a server that stands still is noticed though nothing breaks, and heard again when it goes on", async (t) => {
   const server = await served(t);
-  const store = opened(t, [server.endpoint]);
+  const store = opened(t, [server.endpoint], { silence: 1000 });
   const watched = follow(store, "");
   await watched.next();
   server.signal("SIGSTOP");
@@ -114,7 +114,7 @@ test.serial("a server that stands still is noticed though nothing breaks, and he
 test.serial("a quiet watch of a server that is well is never said to be lost", async (t) => {
   const server = await served(t);
   const gate = await gated(t, server);
-  const store = opened(t, [gate.endpoint], { silence: 400 });
+  const store = opened(t, [gate.endpoint], { silence: 800 });
   const watched = follow(store, "");
   await watched.next();
   const event = watched.next();
@@ -131,7 +131,7 @@ test.serial("a member that is down or silent is left for the next one", async (t
   const server = await served(t);
   const gate = await gated(t, server);
   const nobody = `http://${loopback()}:2379`;
-  const store = opened(t, [nobody, gate.endpoint, server.endpoint], { callTime: 2000 });
+  const store = opened(t, [nobody, gate.endpoint, server.endpoint], { callTime: 2000, silence: 1000 });
   await store.write([{ key: "a", value: "1" }]);
   t.is(gate.connections, 1);
   const watched = follow(store, "");
