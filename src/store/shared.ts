@@ -16,15 +16,18 @@ export type SharedEvent =
   /** The store is not heard any more; a snapshot follows when it is again. */
   | { readonly kind: "lost"; readonly why: string };
 
-/** Every method's failure is a HawserError STORE that names the server; none waits longer than the store's own limit of a few seconds. */
+/**
+ * Every method's failure is a HawserError STORE that names the server; no question to it waits longer than the store's own limit of a few seconds.
+ * Disposing of the store leaves what is leased to its time, so that whoever starts again soon finds it.
+ */
 export interface SharedStore extends AsyncDisposable {
   /** Of one moment. */
   list(prefix: string, signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** Writes the value unless the key is there. @returns the value that stands, the given one or another's. */
   claim(key: string, value: string, options?: { readonly leased?: boolean; readonly signal?: AbortSignal }): Promise<string>;
-  /** In order; each batch of a hundred is all or nothing. */
+  /** In order; each batch, of a hundred changes or a mebibyte, is all or nothing. */
   write(changes: readonly SharedChange[], signal?: AbortSignal): Promise<void>;
-  /** Goes on until the signal aborts; a server that is away is waited for. */
+  /** Goes on until the signal aborts; a server that is away is waited for. A reader that falls behind gets the newest of each key. */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent>;
   /**
    * Calls back when what was written `leased` is gone from the store though this node lives (it was away too long, or the server lost its data):

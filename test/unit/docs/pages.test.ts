@@ -57,6 +57,15 @@ test("troubleshooting.md quotes sentences that the program still has", (t) => {
   }
 });
 
+test("etcd.md quotes sentences that the program still has", (t) => {
+  const text = page("etcd.md");
+  const code = globSync("src/store/*.ts", { cwd: root }).map((file) => readFileSync(join(root, file), "utf8")).join("\n").replaceAll("\\`", "`");
+  for (const sentence of ["etcd is heard again", "the lease was lost", "etcd has lost data", "etcdctl alarm disarm"]) {
+    t.true(text.includes(sentence), `not in the page: ${sentence}`);
+    t.true(code.includes(sentence), `not in the program any more: ${sentence}`);
+  }
+});
+
 test("troubleshooting.md names drop reasons that exist", (t) => {
   const known = new Set(Object.keys(reasonSentences));
   for (const [, name = ""] of page("troubleshooting.md").matchAll(/`([A-Z]{3,}(?:_[A-Z]+)*)`/g)) t.true(known.has(name), name);

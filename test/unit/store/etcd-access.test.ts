@@ -10,17 +10,9 @@ import { HawserError } from "../../../src/std/errors.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { openEtcd } from "../../../src/store/etcd.ts";
 import type { EtcdOptions } from "../../../src/store/etcd.ts";
-import type { SharedStore } from "../../../src/store/shared.ts";
-import { EtcdServer, loopback } from "./etcd-server.ts";
+import { opened, served } from "./etcd-fixture.ts";
+import { loopback } from "./etcd-server.ts";
 import { follow } from "./shared-compliance.ts";
-
-function opened(t: ExecutionContext, server: EtcdServer, options: Partial<EtcdOptions>): SharedStore {
-  const store = openEtcd({
-    endpoints: [server.endpoint], prefix: "/hawser/", ttl: 1, silence: 1000, clock: systemClock, log: createLog(() => undefined, () => 0), ...options,
-  });
-  t.teardown(() => store[Symbol.asyncDispose]());
-  return store;
-}
 
 function scratch(t: ExecutionContext): string {
   const folder = mkdtempSync(join(tmpdir(), "hawser-access-"));
@@ -57,14 +49,13 @@ test.serial("over TLS each side shows a certificate, and a wrong one is refused 
   const folder = scratch(t);
   const host = loopback();
   const [good, other] = [papers(folder, "good", [`IP:${host}`]), papers(folder, "other", ["IP:192.0.2.1"])];
-  const server = await EtcdServer.started({ tls: good, host });
-  t.teardown(() => server.remove());
+  const server = await served(t, { tls: good, host });
   const warnings: Error[] = [];
   const warned = (warning: Error): void => void warnings.push(warning);
   process.on("warning", warned);
   t.teardown(() => process.off("warning", warned));
 
-  const store = opened(t, server, { tls: good });
+  const store = opened(t, [server.endpoint], { tls: good });
   await store.write([{ key: "a", value: "1", leased: true }]);
   const watched = follow(store, "");
   await watched.next();
@@ -72,28 +63,26 @@ test.serial("over TLS each side shows a certificate, and a wrong one is refused 
   await watched.stop();
   t.deepEqual(warnings, []);
 
-  const stranger = opened(t, server, { tls: { ...good, ca: other.ca } });
+  const stranger = opened(t, [server.endpoint], { tls: { ...good, ca: other.ca } });
   t.regex(await saidOf(t, stranger.list("")), new RegExp(`^etcd at ${server.endpoint} cannot be read: .*certificate.*; check store\\.tls`));
-  const unsigned = opened(t, server, { tls: { ...other, ca: good.ca } });
+  const unsigned = opened(t, [server.endpoint], { tls: { ...other, ca: good.ca } });
   t.regex(await saidOf(t, unsigned.list("")), new RegExp(`^etcd at ${server.endpoint} cannot be read: .*certificate.*; check store\\.tls`));
-  const bare = opened(t, server, { tls: { ca: good.ca, cert: null, key: null } });
+  const bare = opened(t, [server.endpoint], { tls: { ca: good.ca, cert: null, key: null } });
   t.regex(await saidOf(t, bare.list("")), new RegExp(`^etcd at ${server.endpoint} cannot be read: .*certificate.*; check store\\.tls`));
 });
 
 test.serial("a server whose certificate names another address is refused", async (t) => {
   const folder = scratch(t);
   const wrong = papers(folder, "wrong", ["IP:192.0.2.1", "DNS:etcd"]);
-  const server = await EtcdServer.started({ tls: wrong, unverified: true });
-  t.teardown(() => server.remove());
-  t.regex(await saidOf(t, opened(t, server, { tls: wrong }).list("")), /IP: 127\.\S+ is not in the cert's list.*; check store\.tls and that the server's certificate names this address/);
+  const server = await served(t, { tls: wrong, unverified: true });
+  t.regex(await saidOf(t, opened(t, [server.endpoint], { tls: wrong }).list("")), /IP: 127\.\S+ is not in the cert's list.*; check store\.tls and that the server's certificate names this address/);
 });
 
 test.serial("without an authority of its own, whom the system trusts is trusted", async (t) => {
   const folder = scratch(t);
   const host = loopback();
   const good = papers(folder, "good", [`IP:${host}`]);
-  const server = await EtcdServer.started({ tls: good, host });
-  t.teardown(() => server.remove());
+  const server = await served(t, { tls: good, host });
   const source = new URL("../../../src/", import.meta.url).href;
   const program = `
     import { openEtcd } from "${source}store/etcd.ts";
@@ -111,14 +100,13 @@ test.serial("without an authority of its own, whom the system trusts is trusted"
 });
 
 test.serial("a user signs in, again when the server has forgotten it, and may do what its role may", async (t) => {
-  const server = await EtcdServer.started();
-  t.teardown(() => server.remove());
+  const server = await served(t);
   const passwordFile = join(scratch(t), "password");
   writeFileSync(passwordFile, "right\n");
-  const store = opened(t, server, { user: { name: "hawser", passwordFile } });
+  const store = opened(t, [server.endpoint], { user: { name: "hawser", passwordFile } });
   // Authentication may be turned on later.
   await store.write([{ key: "before", value: "1" }]);
-  const anybody = opened(t, server, {});
+  const anybody = opened(t, [server.endpoint]);
   await anybody.list("");
 
   const root = "--user=root:secret";
@@ -137,10 +125,10 @@ test.serial("a user signs in, again when the server has forgotten it, and may do
   t.is(watched.view.size, 3);
 
   t.regex(await saidOf(t, anybody.list("")), new RegExp(`^etcd at ${server.endpoint} cannot be read: user name is empty; check store\\.user and store\\.passwordFile`));
-  const outside = opened(t, server, { user: { name: "hawser", passwordFile }, prefix: "/other/" });
+  const outside = opened(t, [server.endpoint], { user: { name: "hawser", passwordFile }, prefix: "/other/" });
   t.regex(await saidOf(t, outside.list("")), /permission denied; check store\.user and store\.passwordFile, and that the user's role may read and write \/other\//);
   writeFileSync(passwordFile, "wrong");
-  const imposter = opened(t, server, { user: { name: "hawser", passwordFile } });
+  const imposter = opened(t, [server.endpoint], { user: { name: "hawser", passwordFile } });
   t.regex(await saidOf(t, imposter.write([{ key: "c", value: "1" }])), /cannot be written: authentication failed, invalid user ID or password; check store\.user/);
   const deniedWatch = follow(imposter, "");
   t.is((await deniedWatch.next()).kind, "lost");

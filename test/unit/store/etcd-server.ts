@@ -17,7 +17,8 @@ export interface ServerOptions {
   readonly unverified?: boolean;
   /** An address below 127.0.0.0/8; left out: one at random. */
   readonly host?: string;
-  readonly flags?: readonly string[];
+  /** Bytes that its data may have. */
+  readonly quota?: number;
 }
 
 export function loopback(): string {
@@ -49,7 +50,7 @@ export class EtcdServer {
 
   /** Resolves once it answers. */
   async start(): Promise<void> {
-    const { tls, unverified = false, flags = [] } = this.#options;
+    const { tls, unverified = false, quota } = this.#options;
     const peer = `http://${this.host}:2380`;
     // A test that is killed takes its server along.
     const child = spawn("setpriv", [
@@ -57,13 +58,14 @@ export class EtcdServer {
       `--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`, `--initial-cluster=one=${peer}`,
       // A lease lives at least one and a half elections: these make it one second.
       "--heartbeat-interval=50", "--election-timeout=250", "--log-level=warn", "--logger=zap",
-      ...(tls === undefined ? [] : [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`, ...(unverified ? [] : [`--trusted-ca-file=${tls.ca}`, "--client-cert-auth"])]), ...flags,
+      ...(tls === undefined ? [] : [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`, ...(unverified ? [] : [`--trusted-ca-file=${tls.ca}`, "--client-cert-auth"])]),
+      ...(quota === undefined ? [] : [`--quota-backend-bytes=${quota}`]),
     ], { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     let said = "";
     child.stderr.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-4000)));
     for (;;) {
-      if (child.exitCode !== null) throw new Error(`etcd ended with ${child.exitCode}: ${said}`);
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`etcd ended with ${child.exitCode ?? child.signalCode}: ${said}`);
       try {
         await this.ctl("endpoint", "health", "--dial-timeout=200ms", "--command-timeout=1s");
         return;
@@ -78,7 +80,7 @@ export class EtcdServer {
   async ctl(...words: readonly string[]): Promise<string> {
     const { tls, unverified = false } = this.#options;
     const trust = tls === undefined ? [] : unverified ? ["--insecure-skip-tls-verify", "--insecure-transport=false"] : [`--cacert=${tls.ca}`, `--cert=${tls.cert}`, `--key=${tls.key}`];
-    return (await run("etcdctl", [`--endpoints=${this.endpoint}`, ...trust, ...words], { env: { ...process.env, ETCDCTL_API: "3" } })).stdout;
+    return (await run("etcdctl", [`--endpoints=${this.endpoint}`, "--command-timeout=30s", ...trust, ...words], { env: { ...process.env, ETCDCTL_API: "3" } })).stdout;
   }
 
   signal(name: "SIGSTOP" | "SIGCONT"): void {

@@ -1,56 +1,14 @@
-// The shared store against a real etcd that dies, hangs, forgets, and answers when nobody listens any more.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+// Lists and watches of a real etcd that dies, hangs, forgets, and is not heard.
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import test from "ava";
-import type { ExecutionContext } from "ava";
 import { systemClock } from "../../../src/std/clock.ts";
 import { HawserError } from "../../../src/std/errors.ts";
-import { createLog } from "../../../src/std/log.ts";
-import { openEtcd } from "../../../src/store/etcd.ts";
-import type { EtcdOptions } from "../../../src/store/etcd.ts";
-import type { SharedEvent, SharedStore } from "../../../src/store/shared.ts";
-import { EtcdServer, loopback } from "./etcd-server.ts";
-import { Gate } from "./gate.ts";
+import type { SharedEvent } from "../../../src/store/shared.ts";
+import { gated, opened, seen, served, until } from "./etcd-fixture.ts";
+import type { EtcdServer } from "./etcd-server.ts";
+import { loopback } from "./etcd-server.ts";
 import { follow } from "./shared-compliance.ts";
-
-const holder = fileURLToPath(new URL("lease-holder.ts", import.meta.url));
-
-function opened(t: ExecutionContext, endpoints: readonly string[], options: Partial<EtcdOptions> = {}): SharedStore {
-  const store = openEtcd({
-    endpoints, prefix: "/hawser/", ttl: 1, silence: 1000, clock: systemClock, log: createLog(() => undefined, () => 0), ...options,
-  });
-  t.teardown(() => store[Symbol.asyncDispose]());
-  return store;
-}
-
-async function served(t: ExecutionContext): Promise<EtcdServer> {
-  const server = await EtcdServer.started();
-  t.teardown(() => server.remove());
-  return server;
-}
-
-async function gated(t: ExecutionContext, server: EtcdServer): Promise<Gate> {
-  const gate = await Gate.opened(server.endpoint);
-  t.teardown(() => gate.remove());
-  return gate;
-}
-
-/** Reads on until the view is so. */
-async function until(watched: ReturnType<typeof follow>, holds: (view: ReadonlyMap<string, string>) => boolean): Promise<void> {
-  while (!holds(watched.view)) await watched.next();
-}
-
-/** Asks again and again until the answer is so. */
-async function seen<T>(ask: () => Promise<T>, holds: (answer: T) => boolean): Promise<T> {
-  for (;;) {
-    const answer = await ask();
-    if (holds(answer)) return answer;
-  }
-}
 
 const many = (value: string) => Array.from({ length: 1200 }, (_, i) => ({ key: `k/${String(i).padStart(4, "0")}`, value: i === 0 ? "the first of all" : value }));
 
@@ -83,10 +41,10 @@ test.serial("a list whose moment is compacted between two pages is read anew", a
   t.is((await listed).get("k/1199"), "new");
 });
 
-test.serial("values that make a page too large for one answer come in smaller ones", async (t) => {
+test.serial("values too large for one request or one answer go and come in several", async (t) => {
   const server = await served(t);
   const store = opened(t, [server.endpoint]);
-  for (let i = 0; i < 40; i++) await store.write([{ key: `large/${i}`, value: String(i % 10).repeat(300_000) }]);
+  await store.write(Array.from({ length: 40 }, (_, i) => ({ key: `large/${i}`, value: String(i % 10).repeat(300_000) })));
   const list = await store.list("large/");
   t.is(list.size, 40);
   t.is(list.get("large/37"), "7".repeat(300_000));
@@ -138,7 +96,7 @@ test.serial("a server that is killed is said to be lost, naming it and what to l
 
 test.serial("a server that stands still is noticed though nothing breaks, and heard again when it goes on", async (t) => {
   const server = await served(t);
-  const store = opened(t, [server.endpoint]);
+  const store = opened(t, [server.endpoint], { silence: 1000 });
   const watched = follow(store, "");
   await watched.next();
   server.signal("SIGSTOP");
@@ -156,7 +114,7 @@ test.serial("a server that stands still is noticed though nothing breaks, and he
 test.serial("a quiet watch of a server that is well is never said to be lost", async (t) => {
   const server = await served(t);
   const gate = await gated(t, server);
-  const store = opened(t, [gate.endpoint], { silence: 400 });
+  const store = opened(t, [gate.endpoint], { silence: 800 });
   const watched = follow(store, "");
   await watched.next();
   const event = watched.next();
@@ -169,120 +127,11 @@ test.serial("a quiet watch of a server that is well is never said to be lost", a
   await watched.stop();
 });
 
-test.serial("a server that comes back empty: an empty snapshot, and what was leased is asked for again", async (t) => {
-  const server = await served(t);
-  const store = opened(t, [server.endpoint]);
-  const records = [{ key: "live/a", value: "1", leased: true }, { key: "kept", value: "1" }];
-  for (let i = 0; i < 20; i++) await store.write(records);
-  const called = Promise.withResolvers<void>();
-  t.teardown(() => held[Symbol.dispose]());
-  const held = store.onLeaseLost(() => called.resolve());
-  const watched = follow(store, "");
-  await watched.next();
-  await server.startEmpty();
-  t.is((await watched.next()).kind, "lost");
-  t.deepEqual(await watched.next(), { kind: "snapshot", entries: new Map() });
-  await called.promise;
-  await store.write(records);
-  await until(watched, (view) => view.size === 2);
-  await watched.stop();
-});
-
-test.serial("a lease that is revoked is replaced before anybody is told, and what is written then stays", async (t) => {
-  const server = await served(t);
-  const store = opened(t, [server.endpoint]);
-  await store.write([{ key: "live/a", value: "1", leased: true }]);
-  const watched = follow(store, "live/");
-  await watched.next();
-  const written = Promise.withResolvers<void>();
-  t.teardown(() => held[Symbol.dispose]());
-  const held = store.onLeaseLost(() => store.write([{ key: "live/a", value: "2", leased: true }]).then(written.resolve, written.reject));
-  await server.ctl("lease", "revoke", await onlyLease(server));
-  t.deepEqual(await watched.next(), { kind: "changes", changes: [{ key: "live/a", value: undefined }] });
-  await written.promise;
-  await until(watched, (view) => view.get("live/a") === "2");
-  t.regex(await onlyLease(server), /^[0-9a-f]+$/);
-  await watched.stop();
-});
-
-test.serial("a leased write that finds the lease gone takes another and succeeds", async (t) => {
-  const server = await served(t);
-  const store = opened(t, [server.endpoint], { ttl: 600 });
-  await store.write([{ key: "live/a", value: "1", leased: true }]);
-  let told = 0;
-  t.teardown(() => held[Symbol.dispose]());
-  const held = store.onLeaseLost(() => void told++);
-  await server.ctl("lease", "revoke", await onlyLease(server));
-  await store.write([{ key: "live/b", value: "1", leased: true }]);
-  t.is(told, 1);
-  t.deepEqual([...(await store.list("live/"))], [["live/b", "1"]]);
-});
-
-test.serial("an older copy of the data: the lease may stand there, yet what is leased is asked for again", async (t) => {
-  const server = await served(t);
-  const store = opened(t, [server.endpoint], { ttl: 600 });
-  await store.write([{ key: "live/a", value: "1", leased: true }]);
-  const copy = join(server.folder, "copy.db");
-  await server.ctl("snapshot", "save", copy);
-  await store.write([{ key: "live/b", value: "1", leased: true }]);
-  const called = Promise.withResolvers<void>();
-  t.teardown(() => held[Symbol.dispose]());
-  const held = store.onLeaseLost(() => called.resolve());
-  const watched = follow(store, "");
-  await watched.next();
-  await server.startFrom(copy);
-  await until(watched, (view) => !view.has("live/b"));
-  await called.promise;
-  t.deepEqual([...watched.view], [["live/a", "1"]]);
-  await watched.stop();
-});
-
-test.serial("what a process held under its lease goes when it is killed, and only that", async (t) => {
-  const server = await served(t);
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", holder, server.endpoint, "/hawser/", "live/child"], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
-  const watched = follow(opened(t, [server.endpoint]), "live/");
-  await watched.next();
-  t.is(watched.view.get("live/child"), String(child.pid));
-  child.kill("SIGKILL");
-  await until(watched, (view) => view.size === 1);
-  t.deepEqual([...watched.view], [["live/child-kept", "1"]]);
-  await watched.stop();
-});
-
-test.serial("a node that starts anew takes over its leased records before they go", async (t) => {
-  const server = await served(t);
-  const before = opened(t, [server.endpoint], { ttl: 2 });
-  await before.write([{ key: "live/a", value: "1", leased: true }]);
-  await before.claim("live/b", "1", { leased: true });
-  await before[Symbol.asyncDispose]();
-  const after = opened(t, [server.endpoint], { ttl: 600 });
-  await after.write([{ key: "live/a", value: "1", leased: true }]);
-  t.is(await after.claim("live/b", "1", { leased: true }), "1");
-  await seen(() => server.ctl("lease", "list"), (said) => said.trim().split("\n").length === 2);
-  t.deepEqual([...(await after.list("live/"))].toSorted(), [["live/a", "1"], ["live/b", "1"]]);
-});
-
-test.serial("a claim whose answer is lost is known to be ours when asked again", async (t) => {
-  const server = await served(t);
-  const gate = await gated(t, server);
-  const [store, other] = [opened(t, [gate.endpoint]), opened(t, [server.endpoint])];
-  await store.list("");
-  gate.shut("answers");
-  const claimed = store.claim("slices/a", "me");
-  await seen(() => other.list("slices/"), (list) => list.has("slices/a"));
-  gate.cut();
-  gate.open();
-  t.is(await claimed, "me");
-  t.is(gate.connections, 2);
-  t.is(await other.claim("slices/a", "you"), "me");
-});
-
 test.serial("a member that is down or silent is left for the next one", async (t) => {
   const server = await served(t);
   const gate = await gated(t, server);
   const nobody = `http://${loopback()}:2379`;
-  const store = opened(t, [nobody, gate.endpoint, server.endpoint], { callTime: 2000 });
+  const store = opened(t, [nobody, gate.endpoint, server.endpoint], { callTime: 2000, silence: 1000 });
   await store.write([{ key: "a", value: "1" }]);
   t.is(gate.connections, 1);
   const watched = follow(store, "");
@@ -292,6 +141,17 @@ test.serial("a member that is down or silent is left for the next one", async (t
   await until(watched, (view) => view.has("b"));
   t.deepEqual(store.health(), { state: "ok", detail: `etcd at ${server.endpoint}` });
   await watched.stop();
+});
+
+test.serial("a server that is full says so, and what to do", async (t) => {
+  const server = await served(t, { quota: 256 * 1024 });
+  const store = opened(t, [server.endpoint]);
+  const fill = async (): Promise<never> => {
+    for (let i = 0; ; i++) await store.write([{ key: `k/${i}`, value: "x".repeat(50_000) }]);
+  };
+  const error = await t.throwsAsync(fill, { instanceOf: HawserError });
+  t.regex(error.message, /cannot be written: mvcc: database space exceeded; if its space is full, compact and defragment it, then run `etcdctl alarm disarm`$/);
+  t.true((await store.list("k/")).size > 0);
 });
 
 test.serial("what a watch gave is not kept in memory by it", async (t) => {
@@ -324,10 +184,4 @@ async function firstOf(events: AsyncIterator<SharedEvent>): Promise<WeakRef<obje
 async function compact(server: EtcdServer): Promise<void> {
   const [status] = JSON.parse(await server.ctl("endpoint", "status", "--write-out=json")) as [{ Status: { header: { revision: number } } }];
   await server.ctl("compact", String(status.Status.header.revision));
-}
-
-async function onlyLease(server: EtcdServer): Promise<string> {
-  const [, ...leases] = (await server.ctl("lease", "list")).trim().split("\n");
-  if (leases.length !== 1 || leases[0] === undefined) throw new Error(`one lease was expected: ${leases.join(", ")}`);
-  return leases[0];
 }

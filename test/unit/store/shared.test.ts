@@ -8,6 +8,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { openAlone } from "../../../src/store/alone.ts";
 import { openEmbedded } from "../../../src/store/embedded.ts";
 import { openEtcd } from "../../../src/store/etcd.ts";
+import { patient } from "./etcd-fixture.ts";
 import { EtcdServer } from "./etcd-server.ts";
 import { sharedComplies } from "./shared-compliance.ts";
 
@@ -39,7 +40,7 @@ sharedComplies(test, "etcd", async () => {
   // One server for all, as installations may share one.
   const prefix = `/hawser${installations++}/`;
   return {
-    open: async () => openEtcd({ endpoints: [server.endpoint], prefix, ttl: 1, clock: systemClock, log }),
+    open: async () => openEtcd({ endpoints: [server.endpoint], prefix, ttl: 3, ...patient, clock: systemClock, log }),
     remove: async () => undefined,
   };
 });
