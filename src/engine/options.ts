@@ -26,7 +26,7 @@ export interface EngineOptions {
   readonly announced?: (signal?: AbortSignal) => Promise<void>;
   /** What is known of other nodes at the start, from what was kept of them; left out: there is none. */
   readonly cluster?: Cluster;
-  /** All nodes as they are now, this one first; left out: there is no other. */
+  /** All nodes as they are now, this one first; left out, or empty: there is no other. */
   readonly nodes?: () => readonly NodeView[];
   readonly node: string;
   readonly version: string;
