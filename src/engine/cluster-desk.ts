@@ -16,7 +16,7 @@ export interface ClusterDeskOptions {
   readonly datapath: Pick<Datapath, "facts">;
   readonly node: string;
   readonly pool: PoolConfig;
-  /** All nodes as they are now, this one first; left out: there is no other. */
+  /** All nodes as they are now, this one first; left out, or empty: there is no other. */
   readonly nodes?: () => readonly NodeView[];
   readonly clock: Clock;
   readonly log: Log;
@@ -84,7 +84,8 @@ export class ClusterDesk {
 
   nodes(): readonly NodeView[] {
     const { nodes, node, pool, datapath: { facts }, clock } = this.#options;
-    if (nodes !== undefined) return nodes();
+    const known = nodes?.() ?? [];
+    if (known.length > 0) return known;
     const [own] = facts.hostPrefixes;
     return [{
       name: node, address: own === undefined ? "" : addressOf(own), ipv4: pool.ipv4, ipv6: pool.ipv6 ?? "", state: "self", lastSeen: clock.now(), rttMs: null,

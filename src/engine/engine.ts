@@ -1,9 +1,7 @@
 // The desk: takes one command at a time, decides, applies, saves, then answers.
 import { EventEmitter } from "node:events";
 import { HawserError, messageOf } from "../std/errors.ts";
-import type { Clock } from "../std/clock.ts";
-import type { Log } from "../std/log.ts";
-import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import type { AdoptReport } from "../datapath/types.ts";
 import { createEndpoint } from "../network/create-endpoint.ts";
 import { createNetwork } from "../network/create-network.ts";
 import { deleteEndpoint } from "../network/delete-endpoint.ts";
@@ -20,82 +18,23 @@ import { requestAddress } from "../network/request-address.ts";
 import { requestPool } from "../network/request-pool.ts";
 import { revokePorts } from "../network/revoke-ports.ts";
 import { noCluster } from "../network/cluster.ts";
-import type { Cluster, OwnRecords } from "../network/cluster.ts";
+import type { OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
-import type { ContainerIdentity, Context, Decision, PoolConfig, State } from "../network/types.ts";
-import type { Change, Store } from "../store/types.ts";
+import type { Context, Decision, State } from "../network/types.ts";
+import type { Change } from "../store/types.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
 import { ClusterDesk } from "./cluster-desk.ts";
 import { takeGuests } from "./guests.ts";
 import { sameTables } from "./enforce.ts";
+import type { Engine, EngineOptions } from "./options.ts";
 import { PolicyDesk } from "./policy-desk.ts";
-import type { PolicySettings } from "./policy-book.ts";
 import { createQueue } from "./queue.ts";
 import { changesBetween, stateOf } from "./remember.ts";
 import { statusOf } from "./status.ts";
-import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./types.ts";
+import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
 import { endpointViews, guestViews, networkViews, portViews, remoteViews } from "./views.ts";
 
-export interface EngineOptions {
-  readonly store: Store;
-  readonly datapath: Pick<
-    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName"
-  >;
-  readonly policy: PolicySettings;
-  /**
-   * Whose an endpoint is that just joined, asked of Docker outside of the queue while Docker waits for our answer; it must give up by
-   * itself in well under a second. Left out: whoever reconciles tells later.
-   */
-  readonly whose?: (ref: EndpointRef, signal?: AbortSignal) => Promise<ContainerIdentity | null>;
-  /**
-   * Resolves once other nodes can know of what this one has to tell; it must give up by itself in well under a second. Asked while Docker waits for
-   * our answer to Join, so that they know a container before it speaks. Left out: there is nobody to wait for.
-   */
-  readonly announced?: (signal?: AbortSignal) => Promise<void>;
-  /** What is known of other nodes at the start, from what was kept of them; left out: there is none. */
-  readonly cluster?: Cluster;
-  /** All nodes as they are now, this one first; left out: there is no other. */
-  readonly nodes?: () => readonly NodeView[];
-  readonly node: string;
-  readonly version: string;
-  readonly pool: PoolConfig;
-  /** MTU of networks that name none; null: the smallest of the uplinks. */
-  readonly mtu: number | null;
-  /** What a tunnel to other nodes takes of the uplinks' MTU where `mtu` is null, in bytes; left out: there is none. */
-  readonly overhead?: number;
-  /** For networks that do not say. */
-  readonly masquerade: boolean;
-  /** The parts of the agent that the engine cannot see: Docker, the sockets, what the configuration asks for in vain. */
-  readonly parts: () => readonly PartStatus[];
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-}
-
-export interface Engine {
-  readonly commands: Commands;
-  readonly queries: Queries;
-  /**
-   * To be called first: reads the store and makes the host what it says. Commands asked for meanwhile wait.
-   * `keep`: what no state claims stays until `reconcile` has heard Docker once, because a lost or older state claims
-   * too little, and what lives must not be swept for that (R24).
-   */
-  start(unclaimed?: "sweep" | "keep"): Promise<AdoptReport>;
-  /** Makes the host what the state says once more, and removes what nothing claims; takes its turn in the queue. */
-  heal(signal?: AbortSignal): Promise<AdoptReport>;
-  /** True when something could not be undone or removed, and `heal` should try. */
-  readonly needsHealing: boolean;
-  /** Writes the policy anew after the host's addresses changed. */
-  hostChanged(): Promise<void>;
-  /** Calls back after a container joined a network, outside of the command. */
-  onJoined(listener: (ref: EndpointRef) => void): Disposable;
-  /** What this node has to tell the others: containers whose labels are known, and whom its policies speak of. */
-  ownRecords(): OwnRecords;
-  /** Calls back when `ownRecords` may have changed, before the command that changed it is answered: a listener only takes note. */
-  onOwnChange(listener: () => void): Disposable;
-  /** Resolves when every command asked for so far is answered. */
-  idle(): Promise<void>;
-}
+export type { Engine, EngineOptions } from "./options.ts";
 
 /** How often an ephemeral port found taken by another program is exchanged for another before giving up. */
 const mostPortTries = 32;

@@ -46,6 +46,8 @@ export class PolicyBook {
   readonly #numbers = new IdentityNumbers();
   readonly #policies = new WeakMap<State["policies"], ReadPolicies>();
   readonly #names = new WeakMap<State["policies"], { readonly labels: string; readonly names: ReadonlySet<string> }>();
+  /** Of the last facts. */
+  #local: ReadonlyMap<number, Identity> = new Map();
   readonly #prefixes: ClusterPrefixes;
   #everywhere: { readonly own: ReadonlySet<string>; readonly nodes: Cluster["nodes"]; readonly names: ReadonlySet<string> } | undefined;
 
@@ -160,13 +162,15 @@ export class PolicyBook {
     const identities = new Map<number, Identity>();
     for (const state of states) {
       for (const network of state.networks.values()) networks.set(nameOfNetwork(network), { internal: network.internal, icc: network.icc });
-      for (const [id, labels] of this.#carried(state, this.#referenced(state))) if (id !== 0) identities.set(id, { id, labels });
+      for (const [id, labels] of this.#carried(state, this.#referenced(state))) if (id !== 0) identities.set(id, this.#same(id, labels));
     }
+    this.#local = identities;
     const last = states.at(-1) ?? emptyState;
     const ambiguous = this.ambiguous(states);
+    const known = [...[...identities.values()].toSorted((a, b) => a.id - b.id), ...this.#remote.among(states.map(({ cluster }) => cluster.endpoints), identities)];
     const { betweenNetworks, published, untilIdentified, hostServices } = this.#settings;
     return {
-      identities: [...[...identities.values()].toSorted((a, b) => a.id - b.id), ...this.#remote.among(states.map(({ cluster }) => cluster.endpoints), identities)].filter(({ id }) => !ambiguous.has(id)),
+      identities: ambiguous.size === 0 ? known : known.filter(({ id }) => !ambiguous.has(id)),
       host: [...host.hostPrefixes.map(addressOf), ...gatewaysOf(last)].toSorted(),
       ...this.#prefixes.of(last.cluster), poolByAddress: last.cluster.kind !== "etcd",
       lan: host.lan, networks, hostServices, betweenNetworks, published, untilIdentified,
@@ -204,6 +208,12 @@ export class PolicyBook {
 
   prefixesOf({ cluster }: State): Pick<PolicyFacts, "nodes" | "pool"> {
     return this.#prefixes.of(cluster);
+  }
+
+  /** What was known the last time, where it still is so: by that the compiler sees that nothing changed. */
+  #same(id: number, labels: IdentityLabels): Identity {
+    const known = this.#local.get(id);
+    return known !== undefined && identityKey(known.labels) === identityKey(labels) ? known : { id, labels };
   }
 
   #readAll(files: State, carriers: readonly State[]): ReadPolicies {

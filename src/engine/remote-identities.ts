@@ -7,30 +7,36 @@ import type { Identity, IdentityLabels } from "../policy/types.ts";
 
 type Endpoints = Cluster["endpoints"];
 
+interface Reading {
+  /** How many carry each. */
+  readonly counts: Layered<number, number>;
+  /** The same object while nothing about it changed, and so is each in it as long as somebody carries it. */
+  readonly identities: Layered<number, Identity>;
+}
+
 export class RemoteIdentities {
   #endpoints: Endpoints = new Map();
-  /** How many carry each. */
-  #counts = new Layered<number, number>();
-  #identities = new Layered<number, Identity>();
+  #last: Reading = { counts: new Layered(), identities: new Layered() };
+  readonly #readings = new WeakMap<Endpoints, Reading>();
+  readonly #lists = new WeakMap<ReadonlyMap<number, Identity>, readonly Identity[]>();
 
-  /** By number, with the labels as their nodes say. The same object while nothing about it changed; labels stay the same object as long as somebody carries them. */
+  /** By number, with the labels as their nodes say. */
   of(endpoints: Endpoints): ReadonlyMap<number, Identity> {
-    this.#follow(endpoints);
-    return this.#identities;
+    return this.#read(endpoints).identities;
   }
 
   /** How many containers on other nodes carry each number. */
   countsOf(endpoints: Endpoints): ReadonlyMap<number, number> {
-    this.#follow(endpoints);
-    return this.#counts;
+    return this.#read(endpoints).counts;
   }
 
   /** Of several readings together, without those numbers that are here as well. There may be thousands. */
   among(readings: readonly Endpoints[], here: ReadonlyMap<number, unknown>): readonly Identity[] {
     const [first, ...others] = this.#each(readings);
-    const found = first === undefined ? [] : [...first.values()].filter(({ id }) => !here.has(id));
-    for (const all of others) for (const [id, one] of all) if (!here.has(id) && first?.has(id) !== true) found.push(one);
-    return found;
+    if (first === undefined) return [];
+    const added = others.flatMap((all) => [...all.differing(first)].flatMap((id) => (first.has(id) ? [] : (all.get(id) ?? []))));
+    const found = added.length === 0 ? this.#listOf(first) : [...this.#listOf(first), ...added];
+    return [...here.keys()].some((id) => first.has(id) || others.some((all) => all.has(id))) ? found.filter(({ id }) => !here.has(id)) : found;
   }
 
   /** Numbers that mean other labels in one reading than in another, or than those that are carried here. */
@@ -45,7 +51,10 @@ export class RemoteIdentities {
     }
     for (const [i, all] of each.entries()) {
       for (const later of each.slice(i + 1)) {
-        for (const [id, one] of later) if (all.get(id) !== one && isOther(all.get(id), identityKey(one.labels))) found.add(id);
+        for (const id of later.differing(all)) {
+          const one = later.get(id);
+          if (one !== undefined && isOther(all.get(id), identityKey(one.labels))) found.add(id);
+        }
       }
     }
     // Whoever is not known yet carries it, whatever the labels.
@@ -53,24 +62,35 @@ export class RemoteIdentities {
     return found;
   }
 
-  #each(readings: readonly Endpoints[]): readonly ReadonlyMap<number, Identity>[] {
-    return [...new Set(readings.map((endpoints) => this.of(endpoints)))];
+  #each(readings: readonly Endpoints[]): readonly Layered<number, Identity>[] {
+    return [...new Set(readings.map((endpoints) => this.#read(endpoints).identities))];
   }
 
-  #follow(endpoints: Endpoints): void {
-    if (endpoints === this.#endpoints) return;
+  #listOf(identities: ReadonlyMap<number, Identity>): readonly Identity[] {
+    const list = this.#lists.get(identities) ?? [...identities.values()];
+    this.#lists.set(identities, list);
+    return list;
+  }
+
+  #read(endpoints: Endpoints): Reading {
+    const known = this.#readings.get(endpoints);
+    if (known !== undefined) return known;
     const { gone, come } = remoteChanges(this.#endpoints, endpoints);
     const [counts, identities] = [new Map<number, number>(), new Map<number, Identity | undefined>()];
     const add = (id: number, by: number): number => {
-      const count = (counts.get(id) ?? this.#counts.get(id) ?? 0) + by;
+      const count = (counts.get(id) ?? this.#last.counts.get(id) ?? 0) + by;
       counts.set(id, count);
       return count;
     };
     for (const { identity: id, labels } of come) if (add(id, 1) === 1) identities.set(id, { id, labels });
     for (const { identity: id } of gone) if (add(id, -1) === 0) identities.set(id, undefined);
     this.#endpoints = endpoints;
-    this.#counts = this.#counts.with(new Map([...counts].map(([id, count]) => [id, count === 0 ? undefined : count])));
-    this.#identities = this.#identities.with(identities);
+    this.#last = {
+      counts: this.#last.counts.with(new Map([...counts].map(([id, count]) => [id, count === 0 ? undefined : count]))),
+      identities: this.#last.identities.with(identities),
+    };
+    this.#readings.set(endpoints, this.#last);
+    return this.#last;
   }
 }
 

@@ -2,6 +2,7 @@
 import { messageOf } from "../std/errors.ts";
 import { addressOf, contains, parseIp, parseMac } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
+import { remoteOwners, sliceOwner } from "./cluster-plan.ts";
 import { guestPlan } from "./plan.ts";
 import { gatewaysOf } from "./state.ts";
 import type { Context, Decision, GuestRecord, State, Step } from "./types.ts";
@@ -36,7 +37,7 @@ export function syncGuests(state: State, told: readonly GuestTold[], { hostPrefi
   for (const guest of told) {
     try {
       const stolen = [guest.ipv4, guest.ipv6].filter((address) => address !== null && taken(parseIp(address)));
-      if (stolen.length > 0) refused.push(`${guest.id}: ${stolen.join(", ")} is the host's or of a network of Hawser's, so that nothing is taken for its own`);
+      if (stolen.length > 0) refused.push(`${guest.id}: ${stolen.join(", ")} is the host's, another node's container's or of a network of Hawser's, so that nothing is taken for its own`);
       const free = (address: string | null): string | null => (stolen.includes(address) ? null : address);
       guests.set(guest.id, recordOf({ ...guest, ipv4: free(guest.ipv4), ipv6: free(guest.ipv6) }, state.guests.get(guest.id)));
     } catch (error) {
@@ -58,7 +59,8 @@ export function syncGuests(state: State, told: readonly GuestTold[], { hostPrefi
 function addressesTaken(state: State, hostPrefixes: readonly Cidr[]): (address: Ip) => boolean {
   const hosts = new Set<Ip>([...gatewaysOf(state), ...hostPrefixes.map(addressOf)]);
   const subnets = [...state.networks.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].flatMap((subnet) => (subnet === null ? [] : [subnet.prefix])));
-  return (address) => hosts.has(address) || subnets.some((subnet) => contains(subnet, address));
+  const { cluster } = state;
+  return (address) => hosts.has(address) || subnets.some((subnet) => contains(subnet, address)) || sliceOwner(cluster, address) !== undefined || remoteOwners(cluster.endpoints).has(address);
 }
 
 function recordOf(guest: GuestTold, known: GuestRecord | undefined): GuestRecord {

@@ -6,7 +6,7 @@ import type { PolicyClass } from "./classes.ts";
 import { createPairs } from "./pairs.ts";
 import { createProgram } from "./program.ts";
 import { createRulesets } from "./rulesets.ts";
-import type { ClassRow, IdentityLabels, Policy, PolicyFacts, PolicyTables } from "./types.ts";
+import type { ClassRow, Identity, IdentityLabels, Policy, PolicyFacts, PolicyTables } from "./types.ts";
 
 export interface Compiler {
   /**
@@ -41,6 +41,11 @@ interface Work {
   isWasteful(facts: PolicyFacts): boolean;
 }
 
+/** All that tables of the same policies depend on. */
+interface Asked extends Pick<PolicyFacts, "identities" | "untilIdentified"> {
+  readonly addresses: string;
+}
+
 /** So many classes of nobody are kept in any case. */
 const spareClasses = 64;
 
@@ -51,6 +56,7 @@ function createWork(policies: readonly Policy[], hostServices: readonly number[]
   const classes = createClasses();
   const ofLabels = new WeakMap<IdentityLabels, PolicyClass>();
   let known = 0;
+  let asked: Asked | undefined;
   let last: PolicyTables = { classes: new Map(), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: program.rules };
   let addresses = { facts: "", table: new Map() as ReadonlyMap<Cidr, number> };
 
@@ -63,7 +69,7 @@ function createWork(policies: readonly Policy[], hostServices: readonly number[]
     return found;
   };
   const prefixes = (facts: PolicyFacts): ReadonlyMap<Cidr, number> => {
-    const text = [facts.host, facts.nodes, facts.lan, facts.pool, [facts.poolByAddress]].map((list) => list.join()).join(" ");
+    const text = addressText(facts);
     if (addresses.facts !== text) addresses = { facts: text, table: addressTable(program, facts, classes.ofAddresses) };
     return addresses.table;
   };
@@ -71,11 +77,14 @@ function createWork(policies: readonly Policy[], hostServices: readonly number[]
     policies,
     hostServices: hostServices.join(),
     isWasteful: ({ identities }) => {
+      if (asked !== undefined && isSameList(identities, asked.identities)) return false;
       const live = new Set(identities.map(({ labels }) => classOf(labels)));
       const ever = classes.all.filter(({ isContainer }) => isContainer).length;
       return ever - live.size > Math.max(spareClasses, live.size);
     },
     tables(facts) {
+      const text = addressText(facts);
+      if (asked?.addresses === text && asked.untilIdentified === facts.untilIdentified && isSameList(facts.identities, asked.identities)) return last;
       const rows = new Map<number, ClassRow>();
       // Containers whose labels are not known: what is said of everyone is said of them.
       if (facts.untilIdentified === "allow") rows.set(0, classes.ofContainers([], uncovered).row);
@@ -88,10 +97,20 @@ function createWork(policies: readonly Policy[], hostServices: readonly number[]
         rules: program.rules,
       };
       known = classes.all.length;
+      asked = { addresses: text, untilIdentified: facts.untilIdentified, identities: [...facts.identities] };
       const isOld = next.classes === last.classes && next.prefixes === last.prefixes && next.pairs === last.pairs && next.ports === last.ports;
       return isOld ? last : (last = next);
     },
   };
+}
+
+function addressText({ host, nodes, lan, pool, poolByAddress }: PolicyFacts): string {
+  return [host, nodes, lan, pool, [poolByAddress]].map((list) => list.join()).join(" ");
+}
+
+/** Of tens of thousands most decisions change none. */
+function isSameList(a: readonly Identity[], b: readonly Identity[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i]);
 }
 
 function isSame<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {

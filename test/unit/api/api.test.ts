@@ -8,7 +8,7 @@ import { connect } from "../../../src/api/client.ts";
 import { startApi, type ApiOptions } from "../../../src/api/server.ts";
 import type { ApiClient, MapEntryView } from "../../../src/api/types.ts";
 import { HawserError } from "../../../src/std/errors.ts";
-import { commands, endpoints, logTo, maps, networks, ports, queriesOf, status } from "./world.ts";
+import { commands, endpoints, far, logTo, maps, networks, nodes, ports, queriesOf, status } from "./world.ts";
 
 async function folderFor(t: ExecutionContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "hawser-api-"));
@@ -35,6 +35,9 @@ test("what the engine knows arrives unchanged, 64-bit counters included", async 
   const client = await agent(t);
   t.deepEqual(await client.status(), status);
   t.deepEqual(await client.endpoints(), endpoints);
+  t.deepEqual(await client.endpoints(true), [...endpoints, far]);
+  t.deepEqual(await client.nodes(), nodes);
+  t.deepEqual(await client.node("edge-2"), nodes[1]);
   t.deepEqual(await client.networks(), networks);
   t.deepEqual(await client.ports(), ports);
   t.deepEqual(await client.maps(), maps);
@@ -68,6 +71,13 @@ test("a map that does not exist is refused with the nearest name", async (t) => 
   await t.throwsAsync(all(client.dumpMap("hw_endpoint", 0)), { instanceOf: HawserError, code: "NOT_FOUND", message: /did you mean "hw_endpoints"/ });
   await t.throwsAsync(all(client.dumpMap("ct4", 0)), { code: "NOT_FOUND", message: /did you mean "hw_ct4"/ });
   await t.throwsAsync(all(client.dumpMap("other", 0)), { code: "NOT_FOUND", message: /known are hw_endpoints, hw_metrics, hw_ct4/ });
+});
+
+test("other nodes are told with the status, and a node that nobody knows is refused with the nearest name", async (t) => {
+  const peers = nodes.slice(1);
+  const client = await agent(t, { queries: queriesOf({ status: () => Promise.resolve({ ...status, peers }) }) });
+  t.deepEqual((await client.status()).peers, peers);
+  await t.throwsAsync(client.node("edge2"), { code: "NOT_FOUND", message: 'no node "edge2" is known; did you mean "edge-2"?' });
 });
 
 test("an error keeps its code and its sentence, whatever letters are in it", async (t) => {

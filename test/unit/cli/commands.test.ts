@@ -2,13 +2,14 @@
 import test from "ava";
 import type { AgentOptions, SweepOptions } from "../../../src/cli/dependencies.ts";
 import { HawserError } from "../../../src/std/errors.ts";
-import { endpoints, maps, networks, ports, status } from "../api/world.ts";
+import { endpoints, far, maps, networks, nodes, ports, status } from "../api/world.ts";
 import { hawser, serve, socketFor } from "./harness.ts";
 
 test("lists as JSON are exactly what the agent said, alone on stdout", async (t) => {
   const socket = await serve(t);
   const lists = [
-    { words: ["endpoint", "list"], wanted: endpoints }, { words: ["network", "list"], wanted: networks }, { words: ["map", "list"], wanted: maps },
+    { words: ["endpoint", "list"], wanted: endpoints }, { words: ["network", "list"], wanted: networks }, { words: ["node", "list"], wanted: nodes },
+    { words: ["endpoint", "list", "--all"], wanted: [...endpoints, far] }, { words: ["map", "list"], wanted: maps },
   ];
   for (const { words, wanted } of lists) {
     const ran = await hawser(socket, [...words, "-o", "json"]);
@@ -30,6 +31,8 @@ test("the contract's fields are in the JSON of each list", async (t) => {
   }
   const network = await fieldsOf("network", "list");
   for (const field of ["id", "name", "ipv4", "ipv6", "internal", "endpoints"]) t.true(network.includes(field), field);
+  const node = await fieldsOf("node", "list");
+  for (const field of ["name", "address", "ipv4", "ipv6", "state", "lastSeen"]) t.true(node.includes(field), field);
 });
 
 test("endpoint list: one aligned line each, with a dash for what is not known", async (t) => {
@@ -42,6 +45,33 @@ test("endpoint list: one aligned line each, with a dash for what is not known", 
     "994444444444   db     c0ffff000000   shop      10.44.0.4   fd44::4        257   in deny, out allow    hw4f0c1111111   ready   1 note",
     "",
   ].join("\n"));
+});
+
+test("endpoint list --all: those of other nodes too, and on which node each is", async (t) => {
+  const { out } = await hawser(await serve(t), ["endpoint", "list", "--all"]);
+  t.regex(out, /^ID +NAME +CONTAINER +NODE +NETWORK /m);
+  t.regex(out, /^994444444444 +db +c0ffff000000 +edge-1 +shop /m);
+  t.regex(out, /^aa5555555555 +cache +c0dddd000000 +edge-2 +shop +10\.44\.2\.2 /m);
+});
+
+test("node list: this node and the others, with a dash for what is not known", async (t) => {
+  const ran = await hawser(await serve(t), ["node", "list"]);
+  t.is(ran.out, [
+    "NAME     ADDRESS        STATE             RTT   LAST SEEN   IPV4           IPV6              ENDPOINTS",
+    "edge-1   192.0.2.10     self                -   -           10.44.0.0/24   fd44::/64                 4",
+    "edge-2   192.0.2.20     ready         0.42 ms   1 s ago     10.44.2.0/24   fd44:0:0:2::/64           1",
+    "edge-3   2001:db8::30   unreachable         -   never       10.44.3.0/24   -                         0",
+    "",
+  ].join("\n"));
+});
+
+test("node get: by name, as text and as one JSON object; a slip is told the nearest name", async (t) => {
+  const socket = await serve(t);
+  const { out } = await hawser(socket, ["node", "get", "edge-2"]);
+  t.regex(out, /^round trip +0\.42 ms$/m);
+  t.regex(out, /^mtu +1500$/m);
+  t.deepEqual(JSON.parse((await hawser(socket, ["node", "get", "edge-2", "-o", "json"])).out), nodes[1]);
+  t.like(await hawser(socket, ["node", "get", "edge-4"]), { code: 1, out: "" });
 });
 
 test("endpoint get: by name, as text and as one JSON object", async (t) => {
@@ -139,6 +169,20 @@ test("status: parts, kernel, drops by number, and up since", async (t) => {
     "egress      NO_ROUTE                     3                   180",
     "",
   ].join("\n"));
+});
+
+test("status: each other node, whether it answers and how fast", async (t) => {
+  const socket = await serve(t, { status: () => Promise.resolve({ ...status, peers: nodes.slice(1) }) });
+  const { out } = await hawser(socket, ["status"]);
+  t.true(out.includes([
+    "",
+    "PEER     ADDRESS        STATE             RTT   LAST SEEN",
+    "edge-2   192.0.2.20     ready         0.42 ms   1 s ago",
+    "edge-3   2001:db8::30   unreachable         -   never",
+    "",
+  ].join("\n")), out);
+  const { peers } = JSON.parse((await hawser(socket, ["status", "-o", "json"])).out) as { readonly peers: unknown };
+  t.deepEqual(peers, nodes.slice(1));
 });
 
 test("status: problems with their mends, and exit 1, when the agent is not ready", async (t) => {

@@ -11,7 +11,7 @@ async function offered(socket: string, ...words: readonly string[]): Promise<rea
 
 test("commands, subcommands and options come from the command tree, with no agent", async (t) => {
   const socket = await socketFor(t);
-  t.deepEqual(await offered(socket, ""), ["status", "endpoint", "port", "network", "identity", "observe", "map", "metrics", "policy", "agent", "doctor", "sweep", "completion", "help"]);
+  t.deepEqual(await offered(socket, ""), ["status", "endpoint", "port", "network", "node", "identity", "observe", "map", "metrics", "policy", "agent", "doctor", "sweep", "completion", "help"]);
   t.deepEqual(await offered(socket, "s"), ["status", "sweep"]);
   t.deepEqual(await offered(socket, "map", ""), ["list", "dump"]);
   t.deepEqual(await offered(socket, "help", "map", "d"), ["dump"]);
@@ -36,10 +36,11 @@ test("names come from the agent that the line names, and none without one", asyn
   t.deepEqual(await offered(socket, "endpoint", "get", ""), ["web", "773333333333", "db"]);
   t.deepEqual(await offered(socket, "port", "d"), ["db"]);
   t.deepEqual(await offered(socket, "network", "get", ""), ["shop", "back"]);
+  t.deepEqual(await offered(socket, "node", "get", "edge-"), ["edge-1", "edge-2", "edge-3"]);
   t.deepEqual(await offered(socket, "map", "dump", "hw_c"), ["hw_ct4"]);
   t.deepEqual(await offered(socket, "policy", "get", ""), ["shop", "old"]);
   t.deepEqual(await offered(socket, "policy", "delete", "o"), ["old"]);
-  t.deepEqual(await offered(socket, "policy", "trace", ""), ["web", "db", "host", "world"]);
+  t.deepEqual(await offered(socket, "policy", "trace", ""), ["web", "db", "cache", "host", "world"]);
   t.deepEqual(await offered(socket, "policy", "trace", "web", "w"), ["web", "world"]);
   t.deepEqual(await offered(socket, "observe", "--to", "d"), ["db"]);
   t.deepEqual(await offered(socket, "policy", "apply", "a.yaml", ""), [":files"]);

@@ -20,6 +20,11 @@ test("after any changes it holds what a plain map holds, and those before it wha
       for (let key = 0; key <= 300; key++) if (layered.get(key) !== plain.get(key) || layered.has(key) !== plain.has(key)) return false;
       past.push([layered, sorted(plain)]);
     }
+    const differing = (a: Layered<number, number>, b: Layered<number, number>): boolean => {
+      const said = new Set(a.differing(b));
+      return Array.from({ length: 301 }, (_, key) => key).every((key) => a.get(key) === b.get(key) || said.has(key));
+    };
+    if (!past.every(([one]) => differing(one, layered) && differing(layered, one))) return false;
     const seen: [number, number][] = [];
     layered.forEach((value, key) => seen.push([key, value]));
     return past.every(([one, was]) => sorted(one) === was) && sorted(new Map(seen)) === sorted(plain)
