@@ -92,12 +92,20 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
 
   const listen = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
+      const events = store.watch("", signal)[Symbol.asyncIterator]();
+      // A function of its own: what a loop holds while it waits stays in memory, and a snapshot is large.
+      const next = async (): Promise<boolean> => {
+        const { value, done } = await events.next();
+        if (done !== true) heard(value);
+        return done === true;
+      };
       try {
-        for await (const event of store.watch("", signal)) heard(event);
+        while (!(await next()));
       } catch (error) {
         if (signal.aborted) return;
         heard({ kind: "lost", why: messageOf(error) });
       }
+      await events.return?.();
       await clock.sleep(1000, signal).catch(() => undefined);
     }
   };

@@ -46,8 +46,9 @@ export interface Member {
   readonly entries: Map<string, Entry>;
 }
 
-/** A value undefined: the key is gone. */
-export type Values = ReadonlyMap<string, string | undefined>;
+/** undefined: the key is gone. */
+type Value = readonly [key: string, text: string | undefined];
+export type Values = Iterable<Value>;
 
 export interface View {
   /** Several changes of one moment. @returns whether anything but this node's own records changed. */
@@ -77,8 +78,6 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const complain = createComplaints(log);
   const registry = openRegistry({ pool, complain });
   const admission = openAdmission({ pool, addresses, registry, members, complain });
-  /** What was handed out last, as long as it holds. */
-  const made: { nodes?: ReadonlyMap<string, ClusterNode>; endpoints?: ReadonlyMap<string, RemoteEndpoint>; numbers?: ReadonlyMap<string, number> } = {};
   const share = shareLabels();
 
   const memberOf = (name: string): Member => {
@@ -151,7 +150,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
 
   const isOwn = (key: string): boolean => key === nodeKey(self) || key.startsWith(endpointsOf(self));
 
-  const take = (values: Values): boolean => {
+  const take = (...values: readonly Values[]): boolean => {
     // Nodes that go come first, because their endpoints went with them; then what others are judged by.
     for (const [key, text] of inOrder(values)) {
       if (isOwn(key)) {
@@ -174,24 +173,20 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   };
 
   const settle = (): boolean => {
-    const changed = admission.settle();
-    const numbers = registry.changedNumbers();
-    if (changed.nodes) delete made.nodes;
-    if (changed.endpoints) delete made.endpoints;
-    if (numbers) delete made.numbers;
-    return changed.nodes || changed.endpoints || numbers;
+    const numbers = registry.settle();
+    const { nodes, endpoints } = admission.settle();
+    return numbers || nodes || endpoints;
   };
 
   const takeAll = (entries: ReadonlyMap<string, string>): boolean => {
     own.clear();
     registry.emptied();
-    const values = new Map<string, string | undefined>();
+    const gone: Value[] = [];
     for (const [name, member] of members) {
-      if (member.node !== undefined && !entries.has(nodeKey(name))) values.set(nodeKey(name), undefined);
-      for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) values.set(endpointKey(name, id), undefined);
+      if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
+      for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
-    for (const [key, text] of entries) values.set(key, text);
-    return take(values);
+    return take(gone, entries);
   };
 
   return {
@@ -204,11 +199,8 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       return settle();
     },
     cluster: () => {
-      made.nodes ??= admission.nodes();
-      made.endpoints ??= new Map(admission.endpoints);
-      made.numbers ??= registry.numbers();
       const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
-      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: made.nodes, endpoints: made.endpoints, numbers: made.numbers };
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: admission.nodes(), endpoints: admission.endpoints(), numbers: registry.numbers() };
     },
     *records() {
       yield* registry.records();
@@ -234,13 +226,15 @@ function refused(key: string, text: string | undefined, gone: (place: Place) => 
 /** The last is written last by its owner: a node's record, when everything else of the node is there. */
 const rooms: readonly string[] = ["slices", "identities", "identity-keys", "endpoints", "nodes"];
 
-function inOrder(values: Values): readonly (readonly [string, string | undefined])[] {
-  const ranked: (readonly [string, string | undefined])[][] = Array.from({ length: rooms.length + 2 }, () => []);
-  for (const [key, text] of values) {
-    const room = key.slice(0, key.indexOf("/"));
-    ranked[text === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push([key, text]);
+function* inOrder(values: readonly Values[]): Iterable<Value> {
+  const ranked: Value[][] = Array.from({ length: rooms.length + 2 }, () => []);
+  for (const some of values) {
+    for (const value of some) {
+      const room = value[0].slice(0, value[0].indexOf("/"));
+      ranked[value[1] === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push(value);
+    }
   }
-  return ranked.flat();
+  for (const room of ranked) yield* room;
 }
 
 function shareLabels(): (labels: RemoteEndpoint["labels"]) => Labelled {

@@ -1,0 +1,63 @@
+// A map that is changed without a copy of all of it: a large one that stays as it is, and what is different from it.
+
+/** Immutable: changes make another one, which shares with it what did not change. Iterates in no particular order. */
+export class Layered<K, V> implements ReadonlyMap<K, V> {
+  readonly #base: ReadonlyMap<K, V>;
+  /** undefined: it is not there any more. */
+  readonly #over: ReadonlyMap<K, V | undefined>;
+  readonly size: number;
+
+  /** Left out: empty. */
+  constructor(base: ReadonlyMap<K, V> = new Map(), over: ReadonlyMap<K, V | undefined> = new Map(), size = base.size) {
+    this.#base = base;
+    this.#over = over;
+    this.size = size;
+  }
+
+  /** The same object when nothing is different. `undefined`: the key goes. */
+  with(changes: ReadonlyMap<K, V | undefined>): Layered<K, V> {
+    let { size } = this;
+    let over: Map<K, V | undefined> | undefined;
+    for (const [key, value] of changes) {
+      const before = this.get(key);
+      if (before === value) continue;
+      over ??= new Map(this.#over);
+      over.set(key, value);
+      size += Number(value !== undefined) - Number(before !== undefined);
+    }
+    if (over === undefined) return this;
+    const next = new Layered(this.#base, over, size);
+    // So that a change costs what it is large, and all changes together not much more than one copy in so many.
+    return over.size > 64 + this.#base.size / 64 ? new Layered(new Map(next)) : next;
+  }
+
+  get(key: K): V | undefined {
+    const found = this.#over.get(key);
+    return found !== undefined || this.#over.has(key) ? found : this.#base.get(key);
+  }
+
+  has(key: K): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  *entries(): MapIterator<[K, V]> {
+    for (const entry of this.#base) if (!this.#over.has(entry[0])) yield entry;
+    for (const [key, value] of this.#over) if (value !== undefined) yield [key, value];
+  }
+
+  *keys(): MapIterator<K> {
+    for (const [key] of this.entries()) yield key;
+  }
+
+  *values(): MapIterator<V> {
+    for (const [, value] of this.entries()) yield value;
+  }
+
+  [Symbol.iterator](): MapIterator<[K, V]> {
+    return this.entries();
+  }
+
+  forEach(callback: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
+    for (const [key, value] of this) callback(value, key, this);
+  }
+}
