@@ -120,7 +120,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         const member = memberOf(node);
         if (member.entries.size >= mostEndpoints && !member.entries.has(id)) throw new RangeError(`its node has ${mostEndpoints} endpoints already`);
         const labelled = share(said);
-        member.entries.set(id, { endpoint: { ...record.endpoint, labels: labelled.labels }, labelled, fresh: true });
+        member.entries.set(id, { endpoint: slim(record.endpoint, labelled.labels), labelled, fresh: true });
         admission.endpointChanged(node, id);
         return;
       }
@@ -235,6 +235,13 @@ function* inOrder(values: readonly Values[]): Iterable<Value> {
     }
   }
   for (const room of ranked) yield* room;
+}
+
+/** With every text once, of which there are tens of thousands. */
+function slim(endpoint: RemoteEndpoint, labels: RemoteEndpoint["labels"]): RemoteEndpoint {
+  const { name, network } = endpoint;
+  const names = endpoint.names.map((one) => (one === name ? name : one === labels.service ? labels.service : one));
+  return { ...endpoint, names, network: network === labels.network ? labels.network : network, labels };
 }
 
 function shareLabels(): (labels: RemoteEndpoint["labels"]) => Labelled {
