@@ -1,4 +1,4 @@
-// What is claimed once and for good: slices of the pool by nodes, numbers by identities. Nothing here is forgotten when the store is emptied.
+// What is claimed once and for good: slices of the pool by nodes, numbers by identities. A store that was emptied makes nothing here forgotten.
 import { Layered } from "../engine/shared.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -11,10 +11,12 @@ import type { SharedRecord } from "./records.ts";
 export interface Registry {
   /** @returns the nodes whose slices changed. @throws HawserError when it cannot be. */
   put(record: Extract<SharedRecord, { kind: "slice" | "identity" | "identity key" }>): readonly string[];
-  /** It stands in the store no more; it holds all the same. */
-  gone(place: Place): void;
-  /** Nothing stands any more. */
+  /** It stands in the store no more. A number and an own slice hold all the same; another's slice was given back. @returns as `put`. */
+  gone(place: Place): readonly string[];
+  /** Nothing is known to stand any more, until it is put again. */
   emptied(): void;
+  /** Everything that stands was put again. Slices that do not were given back, unless the store has lost this node's own, too. @returns as `put`. */
+  completed(): readonly string[];
   ownerOf(slice: Cidr): string | undefined;
   /** One that stands in the store before one that is only remembered. */
   sliceOf(node: string, family: Family): Cidr | null;
@@ -38,7 +40,7 @@ interface Claimed<T> {
   stands: boolean;
 }
 
-export function openRegistry({ pool, complain }: { readonly pool: PoolConfig; readonly complain: Complaints }): Registry {
+export function openRegistry({ self, pool, complain }: { readonly self: string; readonly pool: PoolConfig; readonly complain: Complaints }): Registry {
   const slices = new Map<Cidr, Claimed<string>>();
   /** Those of another length than this node's configuration says. */
   const unlike = new Set<Cidr>();
@@ -66,6 +68,15 @@ export function openRegistry({ pool, complain }: { readonly pool: PoolConfig; re
     const before = slices.get(slice)?.value;
     slices.set(slice, { value: node, stands: true });
     return before === node ? [] : [node, ...(before === undefined ? [] : [before])];
+  };
+
+  const giveBack = (which: (one: readonly [Cidr, Claimed<string>]) => boolean): readonly string[] => {
+    const given = [...slices].filter(which);
+    for (const [slice] of given) {
+      slices.delete(slice);
+      unlike.delete(slice);
+    }
+    return given.map(([, { value }]) => value);
   };
 
   const agreed = (key: string): number | undefined => {
@@ -97,12 +108,20 @@ export function openRegistry({ pool, complain }: { readonly pool: PoolConfig; re
       return [];
     },
     gone: (place) => {
-      const claimed = place.kind === "slice" ? [...slices].find(([slice]) => slice.startsWith(`${place.address}/`))?.[1]
-        : place.kind === "identity" ? byNumber.get(place.number) : undefined;
+      if (place.kind === "slice") {
+        for (const [slice, claimed] of slices) if (slice.startsWith(`${place.address}/`)) claimed.stands = false;
+        return giveBack(([slice, { value }]) => slice.startsWith(`${place.address}/`) && value !== self);
+      }
+      const claimed = place.kind === "identity" ? byNumber.get(place.number) : undefined;
       if (claimed !== undefined) claimed.stands = false;
+      return [];
     },
     emptied: () => {
       for (const claims of [slices, byNumber, byKey]) for (const claimed of claims.values()) claimed.stands = false;
+    },
+    completed: () => {
+      const own = [...slices.values()].filter(({ value }) => value === self);
+      return own.some(({ stands }) => !stands) ? [] : giveBack(([, { stands }]) => !stands);
     },
     ownerOf: (slice) => slices.get(slice)?.value,
     sliceOf: (node, family) => {

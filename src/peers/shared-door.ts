@@ -87,6 +87,8 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
     const values = new Map(event.changes.map(({ key, value }) => [key, value]));
     if (view.take(values)) viewChanged();
+    // Claims that others took away are made again.
+    if (event.changes.some(({ key, value }) => value === undefined && /^(?:slices|identit)/.test(key))) publisher.nudge();
     publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key.startsWith(endpointsOf(node.name)))));
   };
 
@@ -141,7 +143,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       await Promise.race([first.promise, aborted(limit)]);
       if (lost === undefined) {
         await publisher.register(limit).catch((error: unknown) => {
-          if (error instanceof HawserError && error.code !== "STORE") throw error;
+          if (error instanceof HawserError && error.code === "ALREADY_EXISTS") throw error;
           log.warn("this node could not be registered at start; it is tried again", { error });
         });
       } else {

@@ -53,7 +53,7 @@ export type Values = Iterable<Value>;
 export interface View {
   /** Several changes of one moment. @returns whether anything but this node's own records changed. */
   take(values: Values): boolean;
-  /** Everything that there is. What only the numbers and slices of an emptied store would tell stays known. */
+  /** Everything that there is. Numbers, and the slices of an emptied store, stay known. */
   takeAll(entries: ReadonlyMap<string, string>): boolean;
   /** A node stopped answering; it goes when its lease has ended, too. */
   fellSilent(name: string): boolean;
@@ -76,7 +76,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const members = new Map<string, Member>();
   const own = new Map<string, string>();
   const complain = createComplaints(log);
-  const registry = openRegistry({ pool, complain });
+  const registry = openRegistry({ self, pool, complain });
   const admission = openAdmission({ pool, addresses, registry, members, complain });
   const share = shareLabels();
 
@@ -144,13 +144,13 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       if (member !== undefined && (member.registered || member.node === undefined)) drop(place.node, place.id);
       if (member?.node === undefined && member?.entries.size === 0) members.delete(place.node);
     } else {
-      registry.gone(place);
+      for (const name of registry.gone(place)) admission.nodeChanged(name);
     }
   };
 
   const isOwn = (key: string): boolean => key === nodeKey(self) || key.startsWith(endpointsOf(self));
 
-  const take = (...values: readonly Values[]): boolean => {
+  const apply = (...values: readonly Values[]): void => {
     // Nodes that go come first, because their endpoints went with them; then what others are judged by.
     for (const [key, text] of inOrder(values)) {
       if (isOwn(key)) {
@@ -169,7 +169,6 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         refused(key, text, gone);
       }
     }
-    return settle();
   };
 
   const settle = (): boolean => {
@@ -186,11 +185,17 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
       for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
-    return take(gone, entries);
+    apply(gone, entries);
+    for (const name of registry.completed()) admission.nodeChanged(name);
+    return settle();
   };
 
   return {
-    take, takeAll, registry, members, own,
+    take: (values) => {
+      apply(values);
+      return settle();
+    },
+    takeAll, registry, members, own,
     nodes: () => admission.nodes(),
     fellSilent: (name) => {
       const member = members.get(name);

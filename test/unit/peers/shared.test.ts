@@ -192,3 +192,34 @@ test("what stands in the store wins: a node that comes back to a refilled server
   t.not([...a.last().numbers].find(([key]) => key !== other)?.[1], number);
 });
 
+test("a slice that somebody takes away is claimed again by the node that lives, and given back by the one that is gone", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const gone = { "slices/4/10.44.200.0": JSON.stringify({ v: 1, slice: "10.44.200.0/24", node: "gone" }) };
+  server.put(gone);
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), options: { random: () => 0.001 } });
+  const store = server.connect("b");
+  await using b = node({ name: "b", address: "127.0.1.2", port, store, options: { random: () => 0.001 } });
+  await Promise.all([a.start(), b.start()]);
+  const own = `slices/4/${a.last().ipv4?.replace("/24", "")}`;
+  await until(() => a.last().nodes.has("b") && b.last().nodes.has("a"));
+  store.cut();
+  server.put({ "slices/4/10.44.200.0": undefined, [own]: undefined });
+  await until(() => server.get(own) !== undefined);
+  store.heal();
+  await until(() => b.door.status().state === "ok");
+  b.run("web");
+  await until(() => a.seen().join() === "web");
+  t.is(server.get("slices/4/10.44.200.0"), undefined, "nobody restores what was given back, whoever was away meanwhile");
+  t.deepEqual(JSON.parse(server.get(own) ?? "null"), { v: 1, slice: a.last().ipv4, node: "a" });
+});
+
+test("a pool without a free slice is told in the status, and what there is goes on", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  server.put({ "slices/4/10.44.0.0": JSON.stringify({ v: 1, slice: "10.44.0.0/16", node: "greedy" }) });
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await a.start();
+  t.is(a.last().ipv4, null);
+  t.truthy(a.last().ipv6);
+  await until(() => a.door.status().detail.includes("every slice of 10.44.0.0/16 has a node"));
+  t.truthy(server.get("nodes/a"));
+});
