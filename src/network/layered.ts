@@ -31,6 +31,12 @@ export class Layered<K, V> implements ReadonlyMap<K, V> {
     return over.size > 64 + this.#base.size / 64 ? new Layered(new Map(next)) : next;
   }
 
+  /** Keys under which this one holds something else than the other, perhaps with some under which both hold the same. Quick where one was made of the other. */
+  differing(other: Layered<K, V>): Iterable<K> {
+    if (this === other) return [];
+    return this.#base === other.#base ? new Set([...this.#over.keys(), ...other.#over.keys()]) : new Set([...this.keys(), ...other.keys()]);
+  }
+
   get(key: K): V | undefined {
     const found = this.#over.get(key);
     return found !== undefined || this.#over.has(key) ? found : this.#base.get(key);
