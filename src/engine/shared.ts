@@ -1,3 +1,4 @@
 // What the models say about records that nodes share, for the door that carries them.
 export { firstProvisional, noCluster } from "../network/cluster.ts";
+export { Layered } from "../network/layered.ts";
 export { identityKey } from "../policy/identity.ts";

@@ -1,12 +1,15 @@
 // Which of the records that nodes share are believed: a node speaks for its own slice, and for no address or number of another's.
+import { Layered } from "../engine/shared.ts";
 import type { ClusterNode, RemoteEndpoint } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
-import { contains, parseCidr } from "../std/ip.ts";
+import { familyOf, parseCidr } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import type { Complaints } from "./complaints.ts";
 import { endpointKey, nodeKey } from "./keys.ts";
 import type { NodeRecord } from "./records.ts";
 import type { Registry } from "./registry.ts";
+import { spanOf } from "./span.ts";
+import type { Span } from "./span.ts";
 import type { Entry, Member } from "./view.ts";
 
 export interface AdmissionOptions {
@@ -23,40 +26,47 @@ export interface Admission {
   withdraw(node: string, id: string): void;
   /** Judges what changed. @returns what is different now. */
   settle(): { readonly nodes: boolean; readonly endpoints: boolean };
-  /** Those that are believed, by `NODE/ID`; it lives. */
-  readonly endpoints: ReadonlyMap<string, RemoteEndpoint>;
+  /** Those that are believed, by `NODE/ID`. */
+  endpoints(): ReadonlyMap<string, RemoteEndpoint>;
   /** Those with a record, by name. */
   nodes(): ReadonlyMap<string, ClusterNode>;
 }
 
 /** Addresses that no other host and no container has (RFC 6890). */
-const nobodys = ["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "169.254.0.0/16", "::/128", "ff00::/8", "fe80::/10"].map((text) => parseCidr(text));
-const loopback = ["127.0.0.0/8", "::1/128"].map((text) => parseCidr(text));
+const nobodys = spans(["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "169.254.0.0/16", "::/128", "ff00::/8", "fe80::/10"]);
+const loopback = spans(["127.0.0.0/8", "::1/128"]);
 
 export function isLoopback(address: Ip): boolean {
-  return loopback.some((prefix) => contains(prefix, address));
+  return loopback.some((prefix) => prefix.has(address));
+}
+
+function spans(prefixes: readonly string[]): readonly Span[] {
+  return prefixes.map((text) => spanOf(parseCidr(text)));
 }
 
 export function openAdmission({ pool, addresses, registry, members, complain }: AdmissionOptions): Admission {
-  const admitted = new Map<string, RemoteEndpoint>();
+  let admitted = new Layered<string, RemoteEndpoint>();
+  /** What is to be different in it. */
+  let changes = new Map<string, RemoteEndpoint | undefined>();
   /** Waiting to be judged, or judged and not believed: what they lack may come. */
   const pending = new Map<string, readonly [node: string, id: string]>();
   const unjudged = new Set<string>();
   let view = new Map<string, ClusterNode>();
   let underlay = new Set<Ip>();
-  let [nodesChanged, endpointsChanged] = [false, false];
+  const slices = new Map<string, readonly Span[]>();
 
   const withdraw = (node: string, id: string): void => {
     pending.delete(`${node}/${id}`);
-    if (admitted.delete(`${node}/${id}`)) endpointsChanged = true;
+    changes.set(`${node}/${id}`, undefined);
   };
 
-  const inPool = (address: Ip): boolean => contains(pool.ipv4, address) || (pool.ipv6 !== null && contains(pool.ipv6, address));
+  const whole = [pool.ipv4, pool.ipv6].flatMap((cidr) => (cidr === null ? [] : [spanOf(cidr)]));
+  const inPool = (address: Ip): boolean => whole.some((span) => span.has(address));
 
   const judgeNode = (node: NodeRecord, taken: ReadonlySet<Ip>, onLoopback: boolean): ClusterNode => {
     const refuse = (what: string, why: string): void => complain(`${nodeKey(node.name)} ${what}`, why);
     const believed = node.addresses.filter((address) => {
-      const wrong = nobodys.some((prefix) => contains(prefix, address)) || (isLoopback(address) && !onLoopback) ? `${address} is no address of another host`
+      const wrong = nobodys.some((prefix) => prefix.has(address)) || (isLoopback(address) && !onLoopback) ? `${address} is no address of another host`
         : inPool(address) ? `its address ${address} is of the pool, which is for containers`
           : taken.has(address) ? `its address ${address} is another node's, or this one's` : undefined;
       if (wrong !== undefined) refuse(address, wrong);
@@ -75,11 +85,13 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
     const onLoopback = own.some(isLoopback);
     view = new Map();
     underlay = new Set(own);
+    slices.clear();
     for (const { node } of members.values()) {
       if (node === undefined) continue;
       const judged = judgeNode(node, underlay, onLoopback);
       for (const address of judged.addresses) underlay.add(address);
       view.set(node.name, judged);
+      slices.set(node.name, [judged.ipv4, judged.ipv6].flatMap((slice) => (slice === null ? [] : [spanOf(slice)])));
     }
   };
 
@@ -87,10 +99,10 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
   const judge = ({ endpoint, labelled }: Entry): string | null | undefined => {
     const node = view.get(endpoint.node);
     if (node === undefined) return null;
-    for (const [address, slice, whole] of [[endpoint.ipv4, node.ipv4, pool.ipv4], [endpoint.ipv6, node.ipv6, pool.ipv6]] as const) {
-      if (address === null || (slice !== null && contains(slice, address))) continue;
-      if (whole !== null && contains(whole, address)) return `its address ${address} is not of its node's slice ${slice ?? "(none)"}`;
-      if (underlay.has(address) || nobodys.some((prefix) => contains(prefix, address)) || isLoopback(address)) return `its address ${address} is no container's`;
+    for (const address of [endpoint.ipv4, endpoint.ipv6]) {
+      if (address === null || (slices.get(endpoint.node) ?? []).some((span) => span.has(address))) continue;
+      if (inPool(address)) return `its address ${address} is not of its node's slice ${(familyOf(address) === 4 ? node.ipv4 : node.ipv6) ?? "(none)"}`;
+      if (underlay.has(address) || nobodys.some((prefix) => prefix.has(address)) || isLoopback(address)) return `its address ${address} is no container's`;
     }
     if (registry.agreed(labelled.key) === endpoint.identity) return undefined;
     return registry.keyOf(endpoint.identity) === undefined ? null : `its labels are not those of identity ${endpoint.identity}`;
@@ -102,11 +114,10 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       const why = entry === undefined ? null : judge(entry);
       if (entry !== undefined && why === undefined) {
         pending.delete(key);
-        admitted.set(key, entry.endpoint);
-        endpointsChanged = true;
+        changes.set(key, entry.endpoint);
         continue;
       }
-      if (admitted.delete(key)) endpointsChanged = true;
+      changes.set(key, undefined);
       if (entry === undefined) pending.delete(key);
       else if (typeof why === "string") complain(`${endpointKey(node, id)} (judged)`, why);
     }
@@ -117,15 +128,16 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
   };
 
   return {
-    endpoints: admitted, withdraw,
+    withdraw,
+    endpoints: () => admitted,
     nodes: () => view,
     nodeChanged: (name) => void unjudged.add(name),
     endpointChanged: (node, id) => void pending.set(`${node}/${id}`, [node, id]),
     settle: () => {
-      if (unjudged.size > 0) {
+      const nodes = unjudged.size > 0;
+      if (nodes) {
         const before = underlay;
         judgeNodes();
-        nodesChanged = true;
         for (const [key, { node, id, ipv4, ipv6 }] of underlay.isSubsetOf(before) ? [] : admitted) {
           // An address that is a container's here was a host's first.
           if ((ipv4 !== null && underlay.has(ipv4)) || (ipv6 !== null && underlay.has(ipv6))) pending.set(key, [node, id]);
@@ -134,9 +146,10 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       rejudge(registry.replaced() ? members.keys() : unjudged);
       unjudged.clear();
       judgeEndpoints();
-      const changed = { nodes: nodesChanged, endpoints: endpointsChanged };
-      [nodesChanged, endpointsChanged] = [false, false];
-      return changed;
+      const before = admitted;
+      admitted = admitted.with(changes);
+      changes = new Map();
+      return { nodes, endpoints: admitted !== before };
     },
   };
 }

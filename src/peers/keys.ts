@@ -28,8 +28,8 @@ export function hashOf(identityKey: string): string {
 /** undefined: a key of another build's, which this one does not know. @throws HawserError or URIError when it is a known kind's and wrong. */
 export function placeOf(key: string): Place | undefined {
   if (key.length > longestKey) throw new RangeError(`a key of ${key.length} characters is none`);
-  const [room, first = "", second] = key.split("/");
-  const parts = key.split("/").length;
+  const words = key.split("/");
+  const [[room, first = "", second], parts] = [words, words.length];
   const wrong = (): never => {
     throw new RangeError("a key of that form is none");
   };

@@ -97,8 +97,10 @@ export function createPublisher({ self, families, store, view, claims, own, node
 
   const claimSlices = async (signal: AbortSignal): Promise<void> => {
     const before = families.map((family) => view.registry.sliceOf(self, family)).join();
-    for (const family of families) await claims.slice(family, signal);
+    const failed: unknown[] = [];
+    for (const family of families) await claims.slice(family, signal).catch((error: unknown) => failed.push(error));
     if (families.map((family) => view.registry.sliceOf(self, family)).join() !== before) learned();
+    if (failed.length > 0) throw failed[0];
   };
 
   const agree = async (keys: Iterable<string>, signal: AbortSignal): Promise<void> => {
@@ -150,14 +152,16 @@ export function createPublisher({ self, families, store, view, claims, own, node
   const round = async (signal: AbortSignal): Promise<void> => {
     assertNamed();
     if (!named) await assertFree(signal);
-    await claimSlices(signal);
+    const failed: unknown[] = [];
+    const note = (error: unknown): void => void failed.push(error);
+    await claimSlices(signal).catch(note);
     const { endpoints, unnumbered } = own();
     const lost = endpoints.map(({ labels }) => identityKey(labels)).filter((key) => view.registry.agreed(key) !== undefined && !view.registry.stands(key));
-    const agreed = await agree(new Set([...unnumbered, ...lost]), signal).then(() => undefined, (error: unknown) => error);
-    // What has its numbers waits for nobody's.
+    await agree(new Set([...unnumbered, ...lost]), signal).catch(note);
+    // What has its slice and its numbers waits for nobody's.
     await write(signal);
     if (!named) await claimName(signal);
-    if (agreed !== undefined) throw agreed;
+    if (failed.length > 0) throw failed[0];
   };
 
   const settle = (upTo: number): void => {

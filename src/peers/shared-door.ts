@@ -87,17 +87,27 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
     const values = new Map(event.changes.map(({ key, value }) => [key, value]));
     if (view.take(values)) viewChanged();
+    // Claims that others took away are made again.
+    if (event.changes.some(({ key, value }) => value === undefined && /^(?:slices|identit)/.test(key))) publisher.nudge();
     publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key.startsWith(endpointsOf(node.name)))));
   };
 
   const listen = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
+      const events = store.watch("", signal)[Symbol.asyncIterator]();
+      // A function of its own: what a loop holds while it waits stays in memory, and a snapshot is large.
+      const next = async (): Promise<boolean> => {
+        const { value, done } = await events.next();
+        if (done !== true) heard(value);
+        return done === true;
+      };
       try {
-        for await (const event of store.watch("", signal)) heard(event);
+        while (!(await next()));
       } catch (error) {
         if (signal.aborted) return;
         heard({ kind: "lost", why: messageOf(error) });
       }
+      await events.return?.();
       await clock.sleep(1000, signal).catch(() => undefined);
     }
   };
@@ -133,7 +143,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       await Promise.race([first.promise, aborted(limit)]);
       if (lost === undefined) {
         await publisher.register(limit).catch((error: unknown) => {
-          if (error instanceof HawserError && error.code !== "STORE") throw error;
+          if (error instanceof HawserError && error.code === "ALREADY_EXISTS") throw error;
           log.warn("this node could not be registered at start; it is tried again", { error });
         });
       } else {

@@ -48,7 +48,7 @@ export interface PeersDoor extends AsyncDisposable {
   /**
    * Tells the engine a first view: from the store within a few seconds, else (and when the signal aborts before) what was remembered. From then on
    * the door works, until it is disposed of.
-   * @throws HawserError BAD_CONFIG for peers that cannot be, ALREADY_EXISTS when another living node has the name, NO_FREE_POOL, and what the engine throws.
+   * @throws HawserError BAD_CONFIG for peers that cannot be, ALREADY_EXISTS when another living node has the name, and what the engine throws.
    */
   start(signal: AbortSignal): Promise<void>;
   /** Keeps the door open until the signal aborts, then closes it. */

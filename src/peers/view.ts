@@ -46,13 +46,14 @@ export interface Member {
   readonly entries: Map<string, Entry>;
 }
 
-/** A value undefined: the key is gone. */
-export type Values = ReadonlyMap<string, string | undefined>;
+/** undefined: the key is gone. */
+type Value = readonly [key: string, text: string | undefined];
+export type Values = Iterable<Value>;
 
 export interface View {
   /** Several changes of one moment. @returns whether anything but this node's own records changed. */
   take(values: Values): boolean;
-  /** Everything that there is. What only the numbers and slices of an emptied store would tell stays known. */
+  /** Everything that there is. Numbers, and the slices of an emptied store, stay known. */
   takeAll(entries: ReadonlyMap<string, string>): boolean;
   /** A node stopped answering; it goes when its lease has ended, too. */
   fellSilent(name: string): boolean;
@@ -75,10 +76,8 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const members = new Map<string, Member>();
   const own = new Map<string, string>();
   const complain = createComplaints(log);
-  const registry = openRegistry({ pool, complain });
+  const registry = openRegistry({ self, pool, complain });
   const admission = openAdmission({ pool, addresses, registry, members, complain });
-  /** What was handed out last, as long as it holds. */
-  const made: { nodes?: ReadonlyMap<string, ClusterNode>; endpoints?: ReadonlyMap<string, RemoteEndpoint>; numbers?: ReadonlyMap<string, number> } = {};
   const share = shareLabels();
 
   const memberOf = (name: string): Member => {
@@ -121,7 +120,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         const member = memberOf(node);
         if (member.entries.size >= mostEndpoints && !member.entries.has(id)) throw new RangeError(`its node has ${mostEndpoints} endpoints already`);
         const labelled = share(said);
-        member.entries.set(id, { endpoint: { ...record.endpoint, labels: labelled.labels }, labelled, fresh: true });
+        member.entries.set(id, { endpoint: slim(record.endpoint, labelled.labels), labelled, fresh: true });
         admission.endpointChanged(node, id);
         return;
       }
@@ -145,13 +144,13 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       if (member !== undefined && (member.registered || member.node === undefined)) drop(place.node, place.id);
       if (member?.node === undefined && member?.entries.size === 0) members.delete(place.node);
     } else {
-      registry.gone(place);
+      for (const name of registry.gone(place)) admission.nodeChanged(name);
     }
   };
 
   const isOwn = (key: string): boolean => key === nodeKey(self) || key.startsWith(endpointsOf(self));
 
-  const take = (values: Values): boolean => {
+  const apply = (...values: readonly Values[]): void => {
     // Nodes that go come first, because their endpoints went with them; then what others are judged by.
     for (const [key, text] of inOrder(values)) {
       if (isOwn(key)) {
@@ -170,32 +169,33 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         refused(key, text, gone);
       }
     }
-    return settle();
   };
 
   const settle = (): boolean => {
-    const changed = admission.settle();
-    const numbers = registry.changedNumbers();
-    if (changed.nodes) delete made.nodes;
-    if (changed.endpoints) delete made.endpoints;
-    if (numbers) delete made.numbers;
-    return changed.nodes || changed.endpoints || numbers;
+    const numbers = registry.settle();
+    const { nodes, endpoints } = admission.settle();
+    return numbers || nodes || endpoints;
   };
 
   const takeAll = (entries: ReadonlyMap<string, string>): boolean => {
     own.clear();
     registry.emptied();
-    const values = new Map<string, string | undefined>();
+    const gone: Value[] = [];
     for (const [name, member] of members) {
-      if (member.node !== undefined && !entries.has(nodeKey(name))) values.set(nodeKey(name), undefined);
-      for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) values.set(endpointKey(name, id), undefined);
+      if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
+      for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
-    for (const [key, text] of entries) values.set(key, text);
-    return take(values);
+    apply(gone, entries);
+    for (const name of registry.completed()) admission.nodeChanged(name);
+    return settle();
   };
 
   return {
-    take, takeAll, registry, members, own,
+    take: (values) => {
+      apply(values);
+      return settle();
+    },
+    takeAll, registry, members, own,
     nodes: () => admission.nodes(),
     fellSilent: (name) => {
       const member = members.get(name);
@@ -204,11 +204,8 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       return settle();
     },
     cluster: () => {
-      made.nodes ??= admission.nodes();
-      made.endpoints ??= new Map(admission.endpoints);
-      made.numbers ??= registry.numbers();
       const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
-      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: made.nodes, endpoints: made.endpoints, numbers: made.numbers };
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: admission.nodes(), endpoints: admission.endpoints(), numbers: registry.numbers() };
     },
     *records() {
       yield* registry.records();
@@ -234,13 +231,22 @@ function refused(key: string, text: string | undefined, gone: (place: Place) => 
 /** The last is written last by its owner: a node's record, when everything else of the node is there. */
 const rooms: readonly string[] = ["slices", "identities", "identity-keys", "endpoints", "nodes"];
 
-function inOrder(values: Values): readonly (readonly [string, string | undefined])[] {
-  const ranked: (readonly [string, string | undefined])[][] = Array.from({ length: rooms.length + 2 }, () => []);
-  for (const [key, text] of values) {
-    const room = key.slice(0, key.indexOf("/"));
-    ranked[text === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push([key, text]);
+function* inOrder(values: readonly Values[]): Iterable<Value> {
+  const ranked: Value[][] = Array.from({ length: rooms.length + 2 }, () => []);
+  for (const some of values) {
+    for (const value of some) {
+      const room = value[0].slice(0, value[0].indexOf("/"));
+      ranked[value[1] === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push(value);
+    }
   }
-  return ranked.flat();
+  for (const room of ranked) yield* room;
+}
+
+/** With every text once, of which there are tens of thousands. */
+function slim(endpoint: RemoteEndpoint, labels: RemoteEndpoint["labels"]): RemoteEndpoint {
+  const { name, network } = endpoint;
+  const names = endpoint.names.map((one) => (one === name ? name : one === labels.service ? labels.service : one));
+  return { ...endpoint, names, network: network === labels.network ? labels.network : network, labels };
 }
 
 function shareLabels(): (labels: RemoteEndpoint["labels"]) => Labelled {

@@ -11,6 +11,9 @@ export interface Client extends SharedStore {
   /** The server is not reached from now on. */
   cut(why?: string): void;
   heal(): void;
+  /** Requests are not answered until they are released. */
+  hold(): void;
+  release(): void;
   /** The node was silent for the time to live: everything leased goes at once. */
   expire(): void;
   /** After so many more requests the client's node is dead. */
@@ -53,10 +56,12 @@ export class Server {
   connect(name: string): Client {
     let lease = `${name} ${this.#leases++}`;
     let left = Infinity;
+    let held: PromiseWithResolvers<void> | undefined;
     const asked: string[] = [];
     const request = async (what: string): Promise<void> => {
       asked.push(what);
       await new Promise(setImmediate);
+      await held?.promise;
       if (left-- <= 0) throw new HawserError("STORE", "the node is dead");
       const why = this.#down.get(name);
       if (why !== undefined) throw new HawserError("STORE", why);
@@ -94,6 +99,8 @@ export class Server {
         this.#down.delete(name);
         this.#renew(name, this.#untold.delete(name));
       },
+      hold: () => void (held = Promise.withResolvers()),
+      release: () => held?.resolve(),
       expire: () => {
         const gone = [...this.data].flatMap(([key, kept]) => (kept.lease === lease ? [{ key, value: undefined }] : []));
         this.#change(gone, undefined);

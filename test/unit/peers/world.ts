@@ -8,6 +8,7 @@ import type { PoolConfig } from "../../../src/network/types.ts";
 import { createPeersDoor } from "../../../src/peers/door.ts";
 import type { ConfiguredPeer, PeersDoor, PeersDoorOptions } from "../../../src/peers/door.ts";
 import { systemClock } from "../../../src/std/clock.ts";
+import type { Clock } from "../../../src/std/clock.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { addressOf, formatIp, ipToBigInt, parseCidr, parseIp, parseMac } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
@@ -104,6 +105,9 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
   };
   return self;
 }
+
+/** Waits for an announcement as long as it takes, however busy the machine is. */
+export const patient: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms === 300 ? 60_000 : ms, signal) };
 
 let ports = 20_000 + (process.pid % 400) * 100;
 
