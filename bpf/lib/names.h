@@ -105,6 +105,16 @@ struct {
 	__type(value, struct hw_name_scope);
 } hw_name_scopes SEC(".maps");
 
+/*
+ * Keeps the compiler from leaving out, or asking otherwise, what only it knows to be so. Verifiers before Linux 6.8 do not
+ * even learn from `!= 0` that a number is at least 1: sizes for helpers are therefore one more than what was checked.
+ */
+static __always_inline __u32 names_checked(__u32 number)
+{
+	asm volatile("" : "+r"(number));
+	return number;
+}
+
 /* Bytes of a name with its end; 0: none, or none of ours. */
 static __always_inline __u32 names_end(const __u8 name[HW_NAME_BYTES])
 {
@@ -128,7 +138,7 @@ static __always_inline __u32 names_end(const __u8 name[HW_NAME_BYTES])
 /* Reads the question into key and answer. False: none that we answer. */
 static __always_inline bool names_read(const struct __sk_buff *skb, const struct packet *p, struct names_work *work)
 {
-	__u32 at = p->l4 + NAMES_HEAD, left, first, end, size;
+	__u32 at = p->l4 + NAMES_HEAD, left, last, end, size;
 	struct names_answer *answer = &work->answer;
 	int i;
 
@@ -141,13 +151,14 @@ static __always_inline bool names_read(const struct __sk_buff *skb, const struct
 	    answer->dns.authorities || bpf_ntohs(answer->dns.additionals) > 1)
 		return false;
 	left = size - NAMES_HEAD;
-	first = left < HW_NAME_BYTES ? left : HW_NAME_BYTES;
+	last = names_checked((left < HW_NAME_BYTES ? left : HW_NAME_BYTES) - 1);
 	__builtin_memset(&work->key, 0, sizeof(work->key));
 	__builtin_memset(answer->body, 0, NAMES_BODY);
-	if (first < 1 || first > HW_NAME_BYTES || bpf_skb_load_bytes(skb, at, work->key.name, first) < 0)
+	if (last >= HW_NAME_BYTES || bpf_skb_load_bytes(skb, at, work->key.name, last + 1) < 0)
 		return false;
-	end = names_end(work->key.name);
-	if (!end || end > HW_NAME_BYTES || end + 4 > left)
+	last = names_checked(names_end(work->key.name) - 1);
+	end = last + 1;
+	if (last >= HW_NAME_BYTES || end + 4 > left)
 		return false;
 	__builtin_memset(&work->key, 0, sizeof(work->key));
 	if (bpf_skb_load_bytes(skb, at, work->key.name, end) < 0 || bpf_skb_load_bytes(skb, at, answer->body, end + 4) < 0)
@@ -191,6 +202,7 @@ static __always_inline __u32 names_add(struct names_answer *answer, __u32 at, __
 {
 	struct names_record *record;
 
+	at = names_checked(at);
 	if (at > NAMES_BODY - sizeof(*record) - size)
 		return at;
 	record = (struct names_record *)&answer->body[at];
@@ -232,6 +244,7 @@ static __always_inline __u32 names_add_pointer(struct names_answer *answer, __u3
 	struct names_record *record;
 	__u32 size = names_end(pointer->name);
 
+	at = names_checked(at);
 	if (!size || at > NAMES_BODY - sizeof(*record) - HW_NAME_BYTES)
 		return at;
 	names_add(answer, at, NAMES_PTR, pointer->name, HW_NAME_BYTES);
@@ -320,7 +333,7 @@ __noinline int names_answer(struct __sk_buff *skb)
 	work = bpf_map_lookup_elem(&names_scratch, &key);
 	if (!ep || !scratch || !work || !names_read(skb, &scratch->packet, work))
 		return NAMES_UNKNOWN;
-	end = work->question;
+	end = names_checked(work->question);
 	if (end < 4 || end > NAMES_QUESTION)
 		return NAMES_UNKNOWN;
 	__builtin_memcpy(asked, &work->answer.body[end - 4], 4);
@@ -338,6 +351,7 @@ __noinline int names_answer(struct __sk_buff *skb)
 		else if (pointer && asked[0] == bpf_htons(NAMES_PTR))
 			end = names_add_pointer(&work->answer, end, pointer);
 	}
+	end = names_checked(end);
 	if (end > NAMES_BODY)
 		return -HW_DROP_REWRITE_FAILED;
 	return names_send(skb, &scratch->packet, &work->answer, ep, end);
