@@ -29,8 +29,9 @@ test.serial("two nodes without a server: one network, each with the slice that t
   for (const address of [c2.ipv4, c2.ipv6]) {
     t.regex(await c1.ask("tcp", address, 7000, { size: 1_000_000, timeout: 10 }), /^\S+ \d+$/);
     t.regex(await c1.ask("udp", address, 7000, { size: 65_400 }), /^\S+ \d+$/);
-    t.regex(await a.ask("tcp", address, 7000), /^\S+ \d+$/, "the host reaches the other's containers as well");
   }
+  // By the only address that the peer knows it by.
+  t.regex(await a.ask("tcp", c2.ipv4, 7000), /^\S+ \d+$/, "the host reaches the other's containers as well");
   t.deepEqual((await nodesOf(a)).map(({ name, state, ipv4 }) => [name, state, ipv4]).sort(), [["a", "self", "10.44.1.0/24"], ["b", "ready", "10.44.2.0/24"]]);
   await expectDrops(a, before[0] ?? {}, {});
   await expectDrops(b, before[1] ?? {}, {});
