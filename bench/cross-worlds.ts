@@ -7,7 +7,7 @@ import type { Host } from "../test/lab/host.ts";
 import { inCgroup, names as namesOf } from "../test/lab/names.ts";
 import { place } from "../test/lab/place.ts";
 import type { Place } from "../test/lab/place.ts";
-import { run, waitFor } from "../test/lab/run.ts";
+import { run } from "../test/lab/run.ts";
 import { lab } from "../test/lab/world.ts";
 import type { World } from "../test/lab/world.ts";
 
@@ -97,19 +97,8 @@ function configure(one: Host, both: readonly Host[], mode: "overlay" | "native")
   }));
 }
 
-/** A worker learns of a network only when it is asked for, which may be before the manager is ready to tell. */
 async function containerOn(on: Host, name: string): Promise<Place> {
-  let refused = "";
-  await waitFor(`a container on ${on.name}`, async () => {
-    try {
-      await on.container(name, ["--network", "bench"]);
-      return true;
-    } catch (error) {
-      refused = String(error);
-      await on.dockerOutput(["rm", "-f", name]);
-      return false;
-    }
-  }, { explain: () => refused });
+  await on.container(name, ["--network", "bench"]);
   const address = await on.docker("inspect", "-f", "{{.NetworkSettings.Networks.bench.IPAddress}}", name);
   return { ...(await on.inside(name)), ipv4: address };
 }
