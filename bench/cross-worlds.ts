@@ -1,15 +1,14 @@
 // What is compared between two hosts: a container on each, joined by plain routing, by Docker's overlay driver in Swarm mode, and by Hawser.
 //
 //  client ── host a ── LAN (a bridge) ── host b ── server      each in a lab of its own, so that none meets another's rules
-import { readFileSync, writeFileSync } from "node:fs";
-import { parse, stringify } from "yaml";
+import { allReady } from "../test/lab/cluster.ts";
 import type { Host } from "../test/lab/host.ts";
 import { inCgroup, names as namesOf } from "../test/lab/names.ts";
 import { place } from "../test/lab/place.ts";
 import type { Place } from "../test/lab/place.ts";
-import { run, waitFor } from "../test/lab/run.ts";
+import { run } from "../test/lab/run.ts";
 import { lab } from "../test/lab/world.ts";
-import type { World } from "../test/lab/world.ts";
+import type { LabOptions, World } from "../test/lab/world.ts";
 
 export const ways = ["plain", "docker", "overlay", "native"] as const;
 export type Way = (typeof ways)[number];
@@ -32,7 +31,7 @@ const subnetOfDocker = "10.98.0.0/24";
 
 /** The two ends, connected as far as whoever made the network says so: the first packets may still be lost. */
 export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<Pair> {
-  const world = stack.use(await lab(way === "plain" ? { hosts: 0 } : { hosts: 2, agent: false }));
+  const world = stack.use(await lab(labOf(way)));
   // Between the hosts is a wire, which would not show the frames on it to iptables.
   const wire = place("sw", "", "", ["nsenter", `--net=${namesOf(world.id).netnsPath("sw")}`, "--"]);
   await wire.sh("for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done");
@@ -41,6 +40,15 @@ export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<P
     case "docker": return dockerPair(world);
     case "overlay":
     case "native": return hawserPair(world, way);
+  }
+}
+
+function labOf(way: Way): LabOptions {
+  switch (way) {
+    case "plain": return { hosts: 0 };
+    case "docker": return { hosts: 2, agent: false };
+    case "overlay":
+    case "native": return { hosts: 2, cluster: { store: "peers", mode: way, encapsulation: "vxlan" } };
   }
 }
 
@@ -74,42 +82,15 @@ async function dockerPair(world: World): Promise<Pair> {
   return { way: "docker", client: await containerOn(a, "client"), server: await containerOn(b, "server") };
 }
 
-async function hawserPair(world: World, mode: "overlay" | "native"): Promise<Pair> {
-  const both = bothOf(world);
-  for (const each of both) {
-    configure(each, both, mode);
-    await each.agent.start();
-  }
-  for (const each of both) await each.network("bench");
-  const [client, server] = [await containerOn(both[0], "client"), await containerOn(both[1], "server")];
-  return { way: mode, client, server };
+async function hawserPair(world: World, way: "overlay" | "native"): Promise<Pair> {
+  const [a, b] = bothOf(world);
+  await allReady(world.hosts);
+  for (const each of [a, b]) await each.network("bench");
+  return { way, client: await containerOn(a, "client"), server: await containerOn(b, "server") };
 }
 
-/** Two nodes that name each other, and share one pool. */
-function configure(one: Host, both: readonly Host[], mode: "overlay" | "native"): void {
-  const before = parse(readFileSync(one.configuration, "utf8")) as Readonly<Record<string, unknown>>;
-  writeFileSync(one.configuration, stringify({
-    ...before,
-    pool: { ipv4: "10.44.0.0/16", ipv6: "fd44::/48" },
-    store: { kind: "embedded" },
-    routing: { mode, encapsulation: "vxlan" },
-    peers: both.map(({ name, ipv4 }, n) => ({ name, address: ipv4, ipv4: `10.44.${n + 1}.0/24`, ipv6: `fd44:0:0:${n + 1}::/64` })),
-  }));
-}
-
-/** A worker learns of a network only when it is asked for, which may be before the manager is ready to tell. */
 async function containerOn(on: Host, name: string): Promise<Place> {
-  let refused = "";
-  await waitFor(`a container on ${on.name}`, async () => {
-    try {
-      await on.container(name, ["--network", "bench"]);
-      return true;
-    } catch (error) {
-      refused = String(error);
-      await on.dockerOutput(["rm", "-f", name]);
-      return false;
-    }
-  }, { explain: () => refused });
+  await on.container(name, ["--network", "bench"]);
   const address = await on.docker("inspect", "-f", "{{.NetworkSettings.Networks.bench.IPAddress}}", name);
   return { ...(await on.inside(name)), ipv4: address };
 }
