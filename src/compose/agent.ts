@@ -86,16 +86,17 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const facts = (): HostFacts => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
-    let peers: PeersDoor | undefined;
+    const peers: PeersDoor[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
-      cluster: await others.remembered(facts), nodes: () => peers?.nodes() ?? [], announced: async (signal) => peers?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
+      cluster: await others.remembered(facts), nodes: () => peers.flatMap((one) => one.nodes()),
+      announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
@@ -105,7 +106,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     // The others are known, and this node's part of the pool, before anything of Docker's is answered.
     const door = doors.use(others.open(engine, facts, ground));
     await door.start(signal);
-    peers = door;
+    peers.push(door);
     doors.use(engine.onOwnChange(() => door.changed()));
     doors.use(datapath.onHostChange(() => door.changed()));
     const policies = openPolicyDirectory(config.policy.directory, engine.commands, log.with({ part: "policy" }));

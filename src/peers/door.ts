@@ -2,6 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { aborted } from "./aborted.ts";
+import { alone } from "./alone.ts";
 import { createProbes } from "./probes.ts";
 import { openSharedDoor } from "./shared-door.ts";
 import { openStaticDoor } from "./static-door.ts";
@@ -50,7 +51,7 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
 
 function aloneDoor({ node, own, commands }: PeersDoorOptions): PeersDoor {
   return {
-    start: (signal) => commands.syncCluster({ kind: "alone", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map() }, signal),
+    start: (signal) => commands.syncCluster(alone, signal),
     run: (signal) => aborted(signal),
     changed: () => {},
     announced: async () => {},

@@ -12,7 +12,7 @@ const codecs = Object.entries(abi)
   .map(([, codec]) => codec as unknown as Codec<Readonly<Record<string, unknown>>>);
 
 /** Any value of a field, by the codec's C name. */
-function valueOf(codec: Codec<unknown>): fc.Arbitrary<unknown> {
+function valueOf(codec: Pick<Codec<unknown>, "name" | "layout">): fc.Arbitrary<unknown> {
   const numbers: Readonly<Record<string, number>> = { __u8: 8, __u16: 16, __be16: 16, __u32: 32, __be32: 32 };
   const bits = numbers[codec.name];
   if (bits !== undefined) return fc.nat({ max: 2 ** bits - 1 });
@@ -23,6 +23,10 @@ function valueOf(codec: Codec<unknown>): fc.Arbitrary<unknown> {
     const some6 = fc.bigInt({ min: 1n, max: (1n << 128n) - 1n }).filter((value) => value >> 32n !== 0xffffn).map((value) => formatIp(value, 6));
     return fc.oneof(fc.constant(null), some4, some6);
   }
+  const [, element, length] = /^(.*)\[(\d+)\]$/.exec(codec.name) ?? [];
+  const count = { minLength: Number(length), maxLength: Number(length) };
+  if (element === "__u8") return fc.uint8Array(count);
+  if (element !== undefined) return fc.array(valueOf({ name: element, layout: [] }), count);
   return fc.record(Object.fromEntries(codec.layout.map((one) => [camel(one.name), valueOf(one.codec)])));
 }
 

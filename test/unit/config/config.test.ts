@@ -99,7 +99,6 @@ for (const [text, said] of mistakes) {
 }
 
 const later: readonly (readonly [text: string, key: string])[] = [
-  ["peers: [{ name: b, address: 192.0.2.2 }]", "peers"],
   ["loadBalancer: { mode: dsr }", "loadBalancer.mode: dsr"],
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
   ["loadBalancer: { algorithm: random }", "loadBalancer.algorithm: random"],

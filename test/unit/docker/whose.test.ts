@@ -48,12 +48,13 @@ interface Waits {
   readonly limits: number[];
 }
 
-function open(docker: FakeDocker): { readonly door: DockerDoor; readonly truths: readonly DockerTruth[]; readonly waits: Waits } {
+/** `deadline` in the clock's stead: limits that a test lets pass itself. */
+function open(docker: FakeDocker, deadline = (ms: number): AbortSignal => systemClock.deadline(ms)): { readonly door: DockerDoor; readonly truths: readonly DockerTruth[]; readonly waits: Waits } {
   const waits: Waits = { asleep: [], limits: [] };
   const clock: Clock = {
     now: () => systemClock.now(),
     sleep: (ms, signal) => (waits.asleep.push(ms), systemClock.sleep(ms, signal)),
-    deadline: (ms) => (waits.limits.push(ms), systemClock.deadline(ms)),
+    deadline: (ms) => (waits.limits.push(ms), deadline(ms)),
   };
   const truths: DockerTruth[] = [];
   const reconcile = async (truth: DockerTruth): Promise<ReconcileReport> => {
@@ -152,10 +153,12 @@ test("an image that is slow to read holds up its own container alone", async (t)
   await using docker = await fakeDocker();
   fill(docker, [{ index: 1, name: "slow", image: "sha256:slow" }, { index: 2, name: "fast" }]);
   docker.answers["/images/sha256:slow/json"] = "silence";
-  const { door } = open(docker);
+  const limit = new AbortController();
+  const { door } = open(docker, () => limit.signal);
   await door.whose(ref(2), never);
   const [slow, fast] = [door.whose(ref(1), never), door.whose(ref(2), never)];
   t.is((await fast)?.name, "fast");
+  limit.abort();
   t.is(await slow, null);
 });
 

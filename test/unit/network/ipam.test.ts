@@ -62,8 +62,8 @@ test("slices smaller than a network's usual part are given whole", (t) => {
 });
 
 test("an exhausted pool says so and how to mend it (R80)", (t) => {
-  t.regex(t.throws(() => pools(5, small))?.message ?? "", /no free \/26 is left in 10\.44\.0\.0\/24; enlarge pool\.ipv4 in the configuration or give --subnet/);
-  t.regex(t.throws(() => pools(3, small, { ipv6: true }))?.message ?? "", /no free \/80 is left in fd44::\/79/);
+  t.regex(t.throws(() => pools(5, small))?.message ?? "", /no free \/26 is left in 10\.44\.0\.0\/24 \(10\.44\.0\.0\/26 is an address pool that Docker holds, .* and 1 more\); enlarge pool\.ipv4 in the configuration or give --subnet/);
+  t.regex(t.throws(() => pools(3, small, { ipv6: true }))?.message ?? "", /no free \/80 is left in fd44::\/79 \(/);
 });
 
 test("a subnet of the user's is taken as it is, and its range must lie within", (t) => {
@@ -165,7 +165,7 @@ const withFar = (...taken: readonly string[]): State =>
 test("among other nodes a subnet comes out of this node's slice alone, until that is full", (t) => {
   t.deepEqual(pools(4, context, {}, shared()), ["10.44.1.0/26", "10.44.1.64/26", "10.44.1.128/26", "10.44.1.192/26"]);
   const full = [0, 1, 2, 3].reduce((state) => requestPool(state, pool(), context).next, shared());
-  t.is(refused({}, full), "NO_FREE_POOL: no free /26 is left in 10.44.1.0/24, this node's slice of 10.44.0.0/16; remove a network or give --subnet");
+  t.is(refused({}, full), "NO_FREE_POOL: no free /26 is left in 10.44.1.0/24, this node's slice of 10.44.0.0/16 (10.44.1.0/26 is an address pool that Docker holds, 10.44.1.64/26 is an address pool that Docker holds, 10.44.1.128/26 is an address pool that Docker holds and 1 more); remove a network or give --subnet");
 });
 
 test("while no slice is known to be this node's none is taken, and the error says why", (t) => {
