@@ -48,7 +48,8 @@ function labOf(way: Way): LabOptions {
     case "plain": return { hosts: 0 };
     case "docker": return { hosts: 2, agent: false };
     case "overlay":
-    case "native": return { hosts: 2, cluster: { store: "peers", mode: way, encapsulation: "vxlan" } };
+    // By routes a packet brings no network with it, and nodes that know only one another's slices keep such strangers apart.
+    case "native": return { hosts: 2, cluster: { store: "etcd", mode: way, encapsulation: "vxlan" } };
   }
 }
 
