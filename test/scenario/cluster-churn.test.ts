@@ -54,7 +54,7 @@ test.serial("etcd killed while 50 containers start and stop, five at a time: aft
     if (host === undefined) throw new Error("there is no host");
     await host.container(`${host.name}${index}`, ["--network", "shop", "--label", `tier=t${index % 7}`]);
     started += 1;
-    if (index % 3 === 1) await host.docker("rm", "-f", `${host.name}${index}`);
+    if (index % 4 === 1) await host.docker("rm", "-f", `${host.name}${index}`);
     else kept.add(index);
   })]);
   const reality = await real(hosts);
