@@ -23,6 +23,9 @@ function valueOf(codec: Codec<unknown>): fc.Arbitrary<unknown> {
     const some6 = fc.bigInt({ min: 1n, max: (1n << 128n) - 1n }).filter((value) => value >> 32n !== 0xffffn).map((value) => formatIp(value, 6));
     return fc.oneof(fc.constant(null), some4, some6);
   }
+  const [, of, length] = /^(.+)\[(\d+)\]$/.exec(codec.name) ?? [];
+  if (of === "__u8") return fc.uint8Array({ minLength: Number(length), maxLength: Number(length) });
+  if (of !== undefined) return fc.array(valueOf({ ...codec, name: of }), { minLength: Number(length), maxLength: Number(length) });
   return fc.record(Object.fromEntries(codec.layout.map((one) => [camel(one.name), valueOf(one.codec)])));
 }
 
