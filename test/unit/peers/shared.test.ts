@@ -254,3 +254,20 @@ test("what others would refuse is not written, and that is told", async (t) => {
   t.is(a.lines.filter((line) => line.includes("the other nodes will not know this container")).length, 1);
   t.is(a.lines.filter((line) => line.includes("1 of the names that policies here refer to")).length, 1);
 });
+
+test("records that are written again as they were, by a node that lost its lease, change nothing for the others", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("b");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store });
+  await Promise.all([a.start(), b.start()]);
+  b.run("db");
+  await until(() => a.seen().join() === "db" && (a.door.nodes()[1]?.lastSeen ?? 0) > 0);
+  const before = a.last();
+  store.expire();
+  await until(() => server.get("endpoints/b/db") !== undefined && server.get("nodes/b") !== undefined);
+  b.run("cache");
+  await until(() => a.seen().join() === "cache,db");
+  t.is(a.last().endpoints.get("b/db"), before.endpoints.get("b/db"));
+  t.is(a.last().nodes.get("b"), before.nodes.get("b"));
+});
