@@ -24,7 +24,7 @@ export interface Admission {
   nodeChanged(name: string): void;
   endpointChanged(node: string, id: string): void;
   withdraw(node: string, id: string): void;
-  /** Judges what changed. @returns what is different now. */
+  /** Judges what changed. @returns what is different now; this node's own slices count among the nodes. */
   settle(): { readonly nodes: boolean; readonly endpoints: boolean };
   /** Those that are believed, by `NODE/ID`. */
   endpoints(): ReadonlyMap<string, RemoteEndpoint>;
@@ -80,9 +80,11 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
     return { name: node.name, addresses: believed, ipv4: slice(node.ipv4), ipv6: slice(node.ipv6), mtu: node.mtu, names: node.names };
   };
 
-  const judgeNodes = (): void => {
+  /** @returns whether any is another now. */
+  const judgeNodes = (): boolean => {
     const own = addresses();
     const onLoopback = own.some(isLoopback);
+    const before = view;
     view = new Map();
     underlay = new Set(own);
     slices.clear();
@@ -90,9 +92,12 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       if (node === undefined) continue;
       const judged = judgeNode(node, underlay, onLoopback);
       for (const address of judged.addresses) underlay.add(address);
-      view.set(node.name, judged);
+      const known = before.get(node.name);
+      view.set(node.name, known !== undefined && JSON.stringify(known) === JSON.stringify(judged) ? known : judged);
       slices.set(node.name, [judged.ipv4, judged.ipv6].flatMap((slice) => (slice === null ? [] : [spanOf(slice)])));
     }
+    if (view.size === before.size && [...view].every(([name, node]) => before.get(name) === node)) view = before;
+    return view !== before;
   };
 
   /** Why the endpoint is not believed; null: what is known does not suffice yet. */
@@ -134,10 +139,11 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
     nodeChanged: (name) => void unjudged.add(name),
     endpointChanged: (node, id) => void pending.set(`${node}/${id}`, [node, id]),
     settle: () => {
-      const nodes = unjudged.size > 0;
-      if (nodes) {
+      // Of a name that is none of the others' it is this node's own slices that changed.
+      let nodes = [...unjudged].some((name) => !members.has(name));
+      if (unjudged.size > 0) {
         const before = underlay;
-        judgeNodes();
+        if (judgeNodes()) nodes = true;
         for (const [key, { node, id, ipv4, ipv6 }] of underlay.isSubsetOf(before) ? [] : admitted) {
           // An address that is a container's here was a host's first.
           if ((ipv4 !== null && underlay.has(ipv4)) || (ipv6 !== null && underlay.has(ipv6))) pending.set(key, [node, id]);

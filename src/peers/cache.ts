@@ -17,8 +17,8 @@ export interface Cached {
 
 const form = "hawser-peers 1";
 const end = "whole";
-/** Records that are made into text at once; then others have their turn. */
-const chunk = 500;
+/** Records that are made into text at once; then others have their turn, and the text is gone before it is old. */
+const chunk = 100;
 
 /** Without a file, or with one that is damaged (which is told), there is only a new machine number. */
 export async function loadCache(file: string, log: Log): Promise<Cached> {

@@ -9,7 +9,7 @@ import type { SharedChange, SharedStore } from "../store/shared.ts";
 import type { Claims } from "./claims.ts";
 import type { Complaints } from "./complaints.ts";
 import { endpointKey, endpointsOf, nodeKey, placeOf } from "./keys.ts";
-import { decode, encodeEndpoint, encodeNode, longestValue } from "./records.ts";
+import { decode, encodeEndpoint, encodeNode } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import type { Values, View } from "./view.ts";
 
@@ -61,6 +61,9 @@ const atOnce = 16;
 export function createPublisher({ self, families, store, view, claims, own, node, learned, heard, clock, random, complain, log }: PublisherOptions): Publisher {
   /** As this process wrote them, under its own lease. */
   const written = new Map<string, string>();
+  /** What is being written now, and how often since the beginning it turned out that such writing may be undone already. */
+  let underway: ReadonlyMap<string, string | undefined> = new Map();
+  let undone = 0;
   let asked = 0;
   let wake = Promise.withResolvers<void>();
   let waiting: { readonly since: number; readonly resolve: () => void }[] = [];
@@ -72,6 +75,20 @@ export function createPublisher({ self, families, store, view, claims, own, node
     wake.resolve();
   };
 
+  /** @returns whether it surely stands. */
+  const put = async (changes: readonly SharedChange[], signal: AbortSignal): Promise<boolean> => {
+    const before = undone;
+    underway = new Map(changes.map(({ key, value }) => [key, value]));
+    await store.write(changes, signal).finally(() => (underway = new Map()));
+    // A lease may end, or a snapshot come, between the server's doing and its answer: then it is done again.
+    if (undone !== before) return false;
+    for (const { key, value } of changes) {
+      if (value === undefined) written.delete(key);
+      else written.set(key, value);
+    }
+    return true;
+  };
+
   /** @throws HawserError ALREADY_EXISTS when another node that lives has the name. */
   const claimName = async (signal: AbortSignal): Promise<void> => {
     const mine = node();
@@ -79,9 +96,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
     const other = recordOf(standing, self);
     if (other !== undefined && !isSame(mine, other)) throw new HawserError("ALREADY_EXISTS", sentenceOnTaken(other));
     // What an earlier run of this node left is on an earlier lease.
-    await store.write([{ key: nodeKey(self), value: encodeNode(mine), leased: true }], signal);
-    written.set(nodeKey(self), encodeNode(mine));
-    named = true;
+    named = await put([{ key: nodeKey(self), value: encodeNode(mine), leased: true }], signal);
   };
 
   const assertFree = async (signal: AbortSignal): Promise<void> => {
@@ -92,7 +107,9 @@ export function createPublisher({ self, families, store, view, claims, own, node
   /** Somebody who started later took the name: two that fight would confuse all others. */
   const assertNamed = (): void => {
     const other = recordOf(view.own.get(nodeKey(self)), self);
-    if (other !== undefined && other.startedAt > node().startedAt) throw new HawserError("ALREADY_EXISTS", sentenceOnTaken(other));
+    const mine = node();
+    // A node without a clock of its own may have started later before than now.
+    if (other !== undefined && other.startedAt > mine.startedAt && !(other.machine === mine.machine && shareAddress(mine, other))) throw new HawserError("ALREADY_EXISTS", sentenceOnTaken(other));
   };
 
   const claimSlices = async (signal: AbortSignal): Promise<void> => {
@@ -126,12 +143,24 @@ export function createPublisher({ self, families, store, view, claims, own, node
       const { identity, labels, id } = endpoint;
       if (identity >= firstProvisional || view.registry.agreed(identityKey(labels)) !== identity) continue;
       const [key, text] = [endpointKey(self, id), encodeEndpoint(endpoint)];
-      if (text.length > longestValue) complain(key, `its record has ${text.length} characters, and others take at most ${longestValue}: they will not know this container`);
-      else records.set(key, text);
+      if (written.get(key) === text || isTaken(key, text)) records.set(key, text);
     }
     // Others take what they still know of a node that comes back for gone when its own record is there again.
     if (named) records.set(nodeKey(self), encodeNode(node()));
     return records;
+  };
+
+  /** What others would refuse is not written. */
+  const isTaken = (key: string, text: string): boolean => {
+    try {
+      const place = placeOf(key);
+      if (place !== undefined) decode(place, text);
+      complain.settled(key);
+      return true;
+    } catch (error) {
+      complain(key, `the other nodes will not know this container: ${messageOf(error)}`);
+      return false;
+    }
   };
 
   const write = async (signal: AbortSignal): Promise<void> => {
@@ -142,11 +171,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
       ...[...records].filter(([key, text]) => written.get(key) !== text).map(([key, value]) => ({ key, value, leased: true })),
     ];
     if (changes.length === 0) return;
-    await store.write(changes, signal);
-    for (const { key, value } of changes) {
-      if (value === undefined) written.delete(key);
-      else written.set(key, value);
-    }
+    await put(changes, signal);
   };
 
   const round = async (signal: AbortSignal): Promise<void> => {
@@ -176,9 +201,6 @@ export function createPublisher({ self, families, store, view, claims, own, node
     await agree([...view.registry.numbers().keys()].filter((key) => !view.registry.stands(key)), signal);
   };
 
-  const othersMissing = (): boolean =>
-    [...view.registry.slices()].some((slice) => !view.registry.stands(slice)) || [...view.registry.numbers().keys()].some((key) => !view.registry.stands(key));
-
   const run = async (signal: AbortSignal): Promise<void> => {
     let failures = 0;
     let restoring: Promise<void> | undefined;
@@ -195,7 +217,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
         if (trouble !== undefined) log.info("what is this node's own is in the store again");
         trouble = undefined;
         settle(upTo);
-        if (othersMissing()) {
+        if (view.registry.incomplete()) {
           restoring ??= clock.sleep(othersPause * random(), signal).then(() => restoreOthers(signal))
             .catch((error: unknown) => log.debug("what the store lost was not restored", { error })).finally(() => (restoring = undefined));
         }
@@ -219,17 +241,23 @@ export function createPublisher({ self, families, store, view, claims, own, node
       await claimSlices(signal);
     },
     forget: () => {
+      undone++;
       written.clear();
       named = false;
       nudge();
     },
     compare: () => {
+      if (underway.size > 0) undone++;
       for (const [key, text] of written) if (view.own.get(key) !== text) written.delete(key);
       if (!view.own.has(nodeKey(self))) named = false;
       nudge();
     },
     observed: (values) => {
       for (const [key, text] of values) {
+        if (underway.has(key) && underway.get(key) !== text) {
+          undone++;
+          nudge();
+        }
         if (!written.has(key) || written.get(key) === text) continue;
         written.delete(key);
         if (key === nodeKey(self)) named = false;
@@ -257,7 +285,11 @@ function recordOf(text: string | undefined, self: string): NodeRecord | undefine
 
 /** The same node, earlier: two nodes that live cannot have one address. */
 function isSame(one: NodeRecord, other: NodeRecord): boolean {
-  return one.machine === other.machine || one.addresses.some((address) => other.addresses.includes(address));
+  return one.machine === other.machine || shareAddress(one, other);
+}
+
+function shareAddress(one: NodeRecord, other: NodeRecord): boolean {
+  return one.addresses.some((address) => other.addresses.includes(address));
 }
 
 function sentenceOnTaken({ name, addresses, startedAt }: NodeRecord): string {

@@ -34,10 +34,15 @@ export type SharedRecord =
 const form = 1;
 export const firstIdentity = 256;
 /** Characters of a value. More is no record, and others refuse it. */
-export const longestValue = 256 * 1024;
+const longestValue = 1024 * 1024;
 const longestName = 255;
 const mostAddresses = 16;
-const mostNames = 16_384;
+export const mostNames = 16_384;
+
+/** Whether others take it for the name of a container. */
+export function isName(text: string): boolean {
+  return text.length <= longestName;
+}
 
 export const encodeNode = (node: NodeRecord): string => JSON.stringify({ v: form, ...node });
 export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify({ v: form, slice, node });

@@ -27,6 +27,8 @@ export interface Registry {
   keyOf(number: number): string | undefined;
   /** Whether slice or number are in the store. */
   stands(what: Cidr | string): boolean;
+  /** Whether anything known is not in the store. */
+  incomplete(): boolean;
   numbers(): ReadonlyMap<string, number>;
   /** @returns whether `numbers` is different now. */
   settle(): boolean;
@@ -47,6 +49,8 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
   const byNumber = new Map<number, Claimed<string>>();
   const byKey = new Map<string, Claimed<number>>();
   let replaced = false;
+  /** Something may not stand. */
+  let doubtful = false;
   let numbers = new Layered<string, number>();
   /** Identity keys whose number may be another now. */
   const touched = new Set<string>();
@@ -84,6 +88,13 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
     return number !== undefined && byNumber.get(number)?.value === key ? number : undefined;
   };
 
+  const stands = (what: Cidr | string): boolean => {
+    const slice = slices.get(what as Cidr);
+    if (slice !== undefined) return slice.stands;
+    const number = agreed(what);
+    return number !== undefined && byKey.get(what)?.stands === true && byNumber.get(number)?.stands === true;
+  };
+
   return {
     agreed,
     put: (record) => {
@@ -108,6 +119,7 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
       return [];
     },
     gone: (place) => {
+      doubtful = true;
       if (place.kind === "slice") {
         for (const [slice, claimed] of slices) if (slice.startsWith(`${place.address}/`)) claimed.stands = false;
         return giveBack(([slice, { value }]) => slice.startsWith(`${place.address}/`) && value !== self);
@@ -117,6 +129,7 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
       return [];
     },
     emptied: () => {
+      doubtful = true;
       for (const claims of [slices, byNumber, byKey]) for (const claimed of claims.values()) claimed.stands = false;
     },
     completed: () => {
@@ -130,11 +143,10 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
     },
     slices: () => slices.keys(),
     keyOf: (number) => byNumber.get(number)?.value,
-    stands: (what) => {
-      const slice = slices.get(what as Cidr);
-      if (slice !== undefined) return slice.stands;
-      const number = agreed(what);
-      return number !== undefined && byKey.get(what)?.stands === true && byNumber.get(number)?.stands === true;
+    stands,
+    incomplete: () => {
+      doubtful &&= ![...slices.keys(), ...numbers.keys()].every(stands);
+      return doubtful;
     },
     numbers: () => numbers,
     settle: () => {

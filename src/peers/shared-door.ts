@@ -10,6 +10,7 @@ import { createComplaints } from "./complaints.ts";
 import { endpointsOf, nodeKey, nodeName } from "./keys.ts";
 import type { Probes } from "./probes.ts";
 import { createPublisher } from "./publisher.ts";
+import { isName, mostNames } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import { statusOf, viewsOf } from "./shown.ts";
 import type { ShownNode } from "./shown.ts";
@@ -51,8 +52,15 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const teller = createTeller(() => view.cluster(), (cluster, signal) => commands.syncCluster(cluster, signal), clock, log);
 
   const slice = (family: Family) => view.registry.sliceOf(node.name, family);
+  const ownComplaints = createComplaints(log);
+  const names = (): readonly string[] => {
+    const all = own().names;
+    const told = all.filter(isName).slice(0, mostNames);
+    if (told.length < all.length) ownComplaints(nodeKey(node.name), `${all.length - told.length} of the names that policies here refer to are too long or too many for the others to know`);
+    return told;
+  };
   const record = (): NodeRecord => ({
-    name: node.name, addresses: node.addresses(), ipv4: slice(4), ipv6: pool.ipv6 === null ? null : slice(6), mtu: node.mtu(), names: own().names,
+    name: node.name, addresses: node.addresses(), ipv4: slice(4), ipv6: pool.ipv6 === null ? null : slice(6), mtu: node.mtu(), names: names(),
     version: node.version ?? "", machine, startedAt,
   });
 
@@ -66,7 +74,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const claims = createClaims({ self: node.name, pool, store, view, learned: viewChanged });
   const publisher = createPublisher({
     self: node.name, families, store, view, claims, own, node: record, heard: () => open && lost === undefined, clock, random, log,
-    complain: createComplaints(log),
+    complain: ownComplaints,
     learned: viewChanged,
   });
 

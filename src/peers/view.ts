@@ -9,7 +9,7 @@ import { openAdmission } from "./admission.ts";
 import { createComplaints } from "./complaints.ts";
 import { endpointKey, endpointsOf, nodeKey, placeOf } from "./keys.ts";
 import type { Place } from "./keys.ts";
-import { decode } from "./records.ts";
+import { decode, encodeEndpoint, encodeNode } from "./records.ts";
 import type { NodeRecord, SharedRecord } from "./records.ts";
 import { openRegistry } from "./registry.ts";
 import type { Registry } from "./registry.ts";
@@ -110,7 +110,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         if (!member.registered && member.node !== undefined) {
           for (const [id, { fresh }] of member.entries) if (!fresh) drop(record.node.name, id);
         }
-        member.node = record.node;
+        if (member.node === undefined || encodeNode(member.node) !== encodeNode(record.node)) member.node = record.node;
         member.registered = true;
         admission.nodeChanged(record.node.name);
         return;
@@ -120,6 +120,12 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         const member = memberOf(node);
         if (member.entries.size >= mostEndpoints && !member.entries.has(id)) throw new RangeError(`its node has ${mostEndpoints} endpoints already`);
         const labelled = share(said);
+        const before = member.entries.get(id);
+        // Written again as it was: whoever compares has nothing to compare.
+        if (before !== undefined && encodeEndpoint(before.endpoint) === encodeEndpoint(record.endpoint)) {
+          before.fresh = true;
+          return;
+        }
         member.entries.set(id, { endpoint: slim(record.endpoint, labelled.labels), labelled, fresh: true });
         admission.endpointChanged(node, id);
         return;
@@ -217,12 +223,12 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   };
 }
 
-/** What stood under the key before a value that is none came does not stand any more. */
+/** A container's earlier record does not hold when one came that is none; what was claimed and who is there does. */
 function refused(key: string, text: string | undefined, gone: (place: Place) => void): void {
   if (text === undefined) return;
   try {
     const place = placeOf(key);
-    if (place !== undefined && place.kind !== "node") gone(place);
+    if (place?.kind === "endpoint") gone(place);
   } catch {
     // The key itself is none.
   }

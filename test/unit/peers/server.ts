@@ -11,8 +11,8 @@ export interface Client extends SharedStore {
   /** The server is not reached from now on. */
   cut(why?: string): void;
   heal(): void;
-  /** Requests are not answered until they are released. */
-  hold(): void;
+  /** Requests are not done, or done and not answered, until they are released. */
+  hold(what?: "requests" | "answers"): void;
   release(): void;
   /** The node was silent for the time to live: everything leased goes at once. */
   expire(): void;
@@ -57,11 +57,12 @@ export class Server {
     let lease = `${name} ${this.#leases++}`;
     let left = Infinity;
     let held: PromiseWithResolvers<void> | undefined;
+    let holding: "requests" | "answers" = "requests";
     const asked: string[] = [];
     const request = async (what: string): Promise<void> => {
       asked.push(what);
       await new Promise(setImmediate);
-      await held?.promise;
+      if (holding === "requests") await held?.promise;
       if (left-- <= 0) throw new HawserError("STORE", "the node is dead");
       const why = this.#down.get(name);
       if (why !== undefined) throw new HawserError("STORE", why);
@@ -84,6 +85,7 @@ export class Server {
       write: async (changes) => {
         await request(`write ${changes.map(({ key }) => key).join(" ")}`);
         this.#change(changes, lease);
+        if (holding === "answers") await held?.promise;
       },
       watch: (prefix, signal) => this.#watch(name, prefix, signal),
       onLeaseLost: (listener) => {
@@ -99,7 +101,10 @@ export class Server {
         this.#down.delete(name);
         this.#renew(name, this.#untold.delete(name));
       },
-      hold: () => void (held = Promise.withResolvers()),
+      hold: (what = "requests") => {
+        holding = what;
+        held = Promise.withResolvers();
+      },
       release: () => held?.resolve(),
       expire: () => {
         const gone = [...this.data].flatMap(([key, kept]) => (kept.lease === lease ? [{ key, value: undefined }] : []));

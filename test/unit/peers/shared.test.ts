@@ -223,3 +223,51 @@ test("a pool without a free slice is told in the status, and what there is goes 
   await until(() => a.door.status().detail.includes("every slice of 10.44.0.0/16 has a node"));
   t.truthy(server.get("nodes/a"));
 });
+
+test("a lease that ends between a write and its answer loses nothing", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store, options: { clock: patient } });
+  await a.start();
+  a.run("web");
+  await a.door.announced(new AbortController().signal);
+  store.hold("answers");
+  a.run("web-2", { app: "web" });
+  await until(() => server.get("endpoints/a/web-2") !== undefined);
+  store.expire();
+  t.deepEqual(server.keys("endpoints/"), []);
+  store.release();
+  await until(() => server.keys("endpoints/").length === 2 && server.get("nodes/a") !== undefined);
+  t.pass();
+});
+
+test("what others would refuse is not written, and that is told", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), options: { clock: patient } });
+  await a.start();
+  a.names = ["n".repeat(300), "db"];
+  a.run("x".repeat(300), { app: "web" });
+  a.run("web");
+  await a.door.announced(new AbortController().signal);
+  t.deepEqual(server.keys("endpoints/"), ["endpoints/a/web"]);
+  t.deepEqual((JSON.parse(server.get("nodes/a") ?? "{}") as { names: unknown }).names, ["db"]);
+  t.is(a.lines.filter((line) => line.includes("the other nodes will not know this container")).length, 1);
+  t.is(a.lines.filter((line) => line.includes("1 of the names that policies here refer to")).length, 1);
+});
+
+test("records that are written again as they were, by a node that lost its lease, change nothing for the others", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("b");
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store });
+  await Promise.all([a.start(), b.start()]);
+  b.run("db");
+  await until(() => a.seen().join() === "db" && (a.door.nodes()[1]?.lastSeen ?? 0) > 0);
+  const before = a.last();
+  store.expire();
+  await until(() => server.get("endpoints/b/db") !== undefined && server.get("nodes/b") !== undefined);
+  b.run("cache");
+  await until(() => a.seen().join() === "cache,db");
+  t.is(a.last().endpoints.get("b/db"), before.endpoints.get("b/db"));
+  t.is(a.last().nodes.get("b"), before.nodes.get("b"));
+});
