@@ -96,19 +96,13 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
-    // The others are known, and this node's part of the pool, before anything of Docker's is answered.
-    const door = doors.use(others.open(engine, facts, ground));
-    await door.start(signal);
-    peers.push(door);
-    doors.use(engine.onOwnChange(() => door.changed()));
-    doors.use(datapath.onHostChange(() => door.changed()));
     const policies = openPolicyDirectory(config.policy.directory, engine.commands, log.with({ part: "policy" }));
     // Before anything is answered: what a file forbids is forbidden from a container's first packet on.
     await policies.read();
@@ -124,6 +118,12 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     } else {
       await engine.commands.syncGuests({ guests: [] });
     }
+    // What Docker has is read, so that nothing of this node's is taken for gone; and its part of the pool is known before Docker is answered.
+    const door = doors.use(others.open(engine, facts, ground));
+    await door.start(signal);
+    peers.push(door);
+    doors.use(engine.onOwnChange(() => door.changed()));
+    doors.use(datapath.onHostChange(() => door.changed()));
     ready.resolve();
 
     doors.use(await startApi({

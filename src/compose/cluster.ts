@@ -4,6 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { overhead } from "../datapath/tunnel.ts";
 import type { HostFacts, Routing } from "../datapath/types.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { PartStatus } from "../engine/types.ts";
 import type { Cluster, ClusterKind } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { createPeersDoor } from "../peers/door.ts";
@@ -14,6 +15,7 @@ import { familyOf, parseIp } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEtcd } from "../store/etcd.ts";
+import type { SharedStore } from "../store/shared.ts";
 import { version } from "./installation.ts";
 
 export interface OtherNodes {
@@ -22,6 +24,8 @@ export interface OtherNodes {
   readonly routing: Routing | null;
   /** Bytes that a tunnel takes of each packet. */
   overhead(facts: HostFacts): number;
+  /** What the door does not tell of itself. */
+  parts(): readonly PartStatus[];
   /** @throws HawserError BAD_CONFIG */
   remembered(facts: () => HostFacts): Promise<Cluster>;
   /** What the door stands on is left to `ground`. */
@@ -35,6 +39,7 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
   const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });
   const common = { kind, peers, pool, cacheFile, log: log.with({ part: "peers" }) };
+  let etcd: SharedStore | undefined;
   return {
     kind,
     routing: kind === "alone" ? null : { mode, encapsulation, port },
@@ -43,15 +48,19 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
       const underlay = addresses(facts)[0];
       return underlay === undefined ? overhead[4] : overhead[familyOf(underlay)];
     },
+    parts: () => (etcd === undefined ? [] : [{ part: "etcd", ...etcd.health() }]),
     remembered: (facts) => rememberedCluster({ ...common, node: node(facts) }),
-    open: (engine, facts, ground) => createPeersDoor({
-      ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), clock, random: Math.random,
-      ...(kind === "etcd" ? { store: ground.use(openStore(config, clock, log)) } : {}),
-    }),
+    open: (engine, facts, ground) => {
+      if (kind === "etcd") etcd = ground.use(openStore(config, clock, log));
+      return createPeersDoor({
+        ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), clock, random: Math.random,
+        ...(etcd === undefined ? {} : { store: etcd }),
+      });
+    },
   };
 }
 
-function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): ReturnType<typeof openEtcd> {
+function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): SharedStore {
   return openEtcd({
     endpoints, prefix, tls, clock, log: log.with({ part: "store" }), random: Math.random,
     user: user === null || passwordFile === null ? null : { name: user, passwordFile },
