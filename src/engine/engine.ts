@@ -255,12 +255,12 @@ class Desk implements Engine {
 
   async #adopt(): Promise<AdoptReport> {
     const policy = this.#policy.step();
-    const cluster = this.#cluster.step();
-    const steps = [...(policy === undefined ? [] : [policy]), cluster, ...desired(this.#state)];
+    const cluster = this.#cluster.steps();
+    const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
     const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
-    this.#cluster.done([cluster]);
+    this.#cluster.done(cluster);
     this.#missing = report.missing;
     return report;
   }

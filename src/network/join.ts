@@ -1,34 +1,40 @@
-// Join: publishes the endpoint's addresses and tells Docker which device to move into the container, and its gateways.
+// Join: publishes the endpoint's addresses and tells Docker which device to move into the container, its gateways and its routes.
 import { HawserError } from "../std/errors.ts";
 import type { Join, JoinReply } from "./commands.ts";
+import { routesAtJoin } from "./container-routes.ts";
 import { endpointPlan } from "./plan.ts";
 import { needEndpoint, needNetwork, shortId, withEndpoint } from "./state.ts";
-import type { Decision, Endpoint, Network, State } from "./types.ts";
+import type { Decision, Endpoint, Network, Route, State } from "./types.ts";
 
 /** @throws HawserError NOT_FOUND, IN_USE */
 export function join(state: State, command: Join): Decision<JoinReply> {
   const endpoint = needEndpoint(state, command);
   const network = needNetwork(state, command.network);
   if (endpoint.joined) {
-    if (endpoint.sandboxKey === command.sandboxKey) return { next: state, steps: [], reply: answer(endpoint, network) };
+    if (endpoint.sandboxKey === command.sandboxKey) {
+      const given = routesAtJoin(state, endpoint).filter(({ destination }) => endpoint.routes?.includes(destination));
+      return { next: state, steps: [], reply: answer(endpoint, network, given) };
+    }
     throw new HawserError("IN_USE", `endpoint ${shortId(endpoint.id)} is joined to sandbox ${endpoint.sandboxKey ?? "?"} already`);
   }
   // Ready is who is known: until then it stays closed, or open to what no policy forbids (policy.untilIdentified).
-  const joined: Endpoint = {
+  const published: Endpoint = {
     ...endpoint,
     state: endpoint.identity === 0 ? "init" : "ready",
     joined: true,
     sandboxKey: command.sandboxKey,
     portRequests: command.ports.length > 0 ? command.ports : endpoint.portRequests,
   };
+  const routes = routesAtJoin(withEndpoint(state, published), published);
+  const joined: Endpoint = { ...published, routes: routes.map(({ destination }) => destination) };
   return {
     next: withEndpoint(state, joined),
     steps: [{ kind: "endpoint", endpoint: endpointPlan(joined, network) }],
-    reply: answer(joined, network),
+    reply: answer(joined, network, routes),
   };
 }
 
-function answer(endpoint: Endpoint, network: Network): JoinReply {
+function answer(endpoint: Endpoint, network: Network, routes: readonly Route[]): JoinReply {
   const gateway4 = !network.internal && endpoint.ipv4 && network.ipv4 ? network.ipv4.gateway : null;
   const gateway6 = !network.internal && endpoint.ipv6 && network.ipv6 ? network.ipv6.gateway : null;
   return {
@@ -37,6 +43,7 @@ function answer(endpoint: Endpoint, network: Network): JoinReply {
     destinationName: endpoint.interfaceName,
     gateway4,
     gateway6,
+    routes,
     // Else Docker would give the container a second interface on docker_gwbridge.
     disableGatewayService: gateway4 === null && gateway6 === null,
   };

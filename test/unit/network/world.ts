@@ -98,6 +98,8 @@ function printStep(step: Step): string {
     }
     case "cluster":
       return `cluster ${step.cluster.kind}`;
+    case "containerRoutes":
+      return `containerRoutes ${step.routes.size}`;
     case "cable":
     case "removeCable":
       return `${step.kind} ${step.cable.hostInterface} ${step.cable.containerInterface} ${step.cable.mac} ${step.cable.mtu}`;
