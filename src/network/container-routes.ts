@@ -36,17 +36,21 @@ export function createRoutePlanner(): RoutePlanner {
 
 /**
  * What Docker can be told at Join, so that it stands before the container's first packet. Docker fails the container's start over a route that is
- * there already (moby 20.10, osl/route_linux.go), so only ways into other nodes' slices are: what no network here and no other node can have.
+ * there already (moby 20.10, osl/route_linux.go), so only ways into other nodes' slices are, which no network here and no other node can have, and
+ * none that the container was given once on another network.
  */
 export function routesAtJoin(state: Known, endpoint: Endpoint): readonly Route[] {
   const network = state.networks.get(endpoint.network);
   const needy = network && [...needyOf(state)].find(([{ id }]) => id === endpoint.id);
   if (!network || !needy) return [];
   const ways = waysOf(state, [network]).get(network.id) ?? [];
-  return routesOf(endpoint, state, needy[1], ways.filter(({ inSlice }) => inSlice));
+  const others = [...state.endpoints.values()].filter(({ id, sandboxKey }) => id !== endpoint.id && sandboxKey === endpoint.sandboxKey);
+  const there = new Set(others.flatMap(({ routes = [] }) => routes));
+  return routesOf(endpoint, state, needy[1], ways.filter(({ inSlice, route }) => inSlice && !there.has(route.destination)));
 }
 
-interface Way extends Route {
+interface Way {
+  readonly route: Route;
   readonly family: Family;
   readonly inSlice: boolean;
 }
@@ -63,12 +67,17 @@ function* needyOf({ cluster, networks, endpoints }: Known): Generator<readonly [
   if (cluster.kind === "alone") return;
   const inside = [...endpoints.values()].filter(({ joined, sandboxKey }) => joined && sandboxKey !== null);
   for (const together of Map.groupBy(inside, ({ sandboxKey }) => sandboxKey).values()) {
-    const sorted = together.toSorted((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+    const sorted = together.toSorted((a, b) => Number(hasGiven(b)) - Number(hasGiven(a)) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
     for (const endpoint of sorted) {
       const needs = sorted.length > 1 || endpoint.container?.several === true || networks.get(endpoint.network)?.internal === true;
       if (needs) yield [endpoint, endpoint === sorted[0]];
     }
   }
+}
+
+/** What Docker put into a container must not come there a second time. */
+function hasGiven({ routes = [] }: Endpoint): boolean {
+  return routes.length > 0;
 }
 
 function planOf(endpoint: Endpoint, state: Known, first: boolean, ways: readonly Way[]): ContainerRoutesPlan | undefined {
@@ -80,7 +89,7 @@ function planOf(endpoint: Endpoint, state: Known, first: boolean, ways: readonly
 /** Where nobody tells whose subnets are whose, the ways to all of them can be of one network only. */
 function routesOf({ ipv4, ipv6 }: Endpoint, { cluster }: Known, first: boolean, ways: readonly Way[]): readonly Route[] {
   if (cluster.kind === "static" && !first) return [];
-  return ways.filter(({ family }) => (family === 4 ? ipv4 : ipv6) !== null);
+  return ways.filter(({ family }) => (family === 4 ? ipv4 : ipv6) !== null).map(({ route }) => route);
 }
 
 /** To the subnets that other nodes have of each network's name, but for those that a network here has itself. */
@@ -95,9 +104,9 @@ function waysOf({ cluster, networks }: Known, wanted: Iterable<Network>): Readon
       const gateway = (range.family === 4 ? ipv4 : ipv6)?.gateway;
       if (gateway === undefined || here.some((one) => holds(one, range))) continue;
       const slice = range.family === 4 ? node.ipv4 : node.ipv6;
-      own.set(destination, { destination, gateway, family: range.family, inSlice: slice !== null && holds(rangeOf(slice), range) });
+      own.set(destination, { route: { destination, gateway }, family: range.family, inSlice: slice !== null && holds(rangeOf(slice), range) });
     }
-    ways.set(id, [...own.values()].toSorted((a, b) => (a.destination < b.destination ? -1 : 1)));
+    ways.set(id, [...own.values()].toSorted((a, b) => (a.route.destination < b.route.destination ? -1 : 1)));
   }
   return ways;
 }

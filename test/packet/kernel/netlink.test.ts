@@ -127,6 +127,33 @@ test("the kernel's own sentence is the error's detail", async () => {
   await assert.rejects(netlink.addAddress(index, "10.0.0.1"), { code: "BAD_REQUEST" });
 });
 
+test("routes of one destination with other metrics stand beside each other, and go by protocol and metric", async () => {
+  using netlink = await openNetlink();
+  await netlink.createVeth({ name: "va", peer: "vb" });
+  const index = (await netlink.link("va"))?.index ?? 0;
+  await netlink.setLink(index, { up: true, noLinkLocal: true });
+  await netlink.addAddress(index, "10.250.0.1/24");
+  await netlink.addAddress(index, "fd00:250::1/64");
+  for (const [destination, gateway] of [["10.251.0.0/24", "10.250.0.254"], ["fd00:251::/64", "fd00:250::fe"]] as const) {
+    const standing = async (): Promise<readonly string[]> =>
+      (await netlink.routes()).filter((route) => route.destination === destination).map(({ protocol, metric }) => `${protocol} ${metric}`).toSorted();
+    const own = destination.includes(":") ? 1024 : 0;
+    ip("route", "add", destination, "via", gateway, "proto", "boot");
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    assert.deepEqual(await standing(), [`3 ${own}`, "72 4096"]);
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 3, metric: 4096 }), false);
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 72, metric: 4096 }), true);
+    assert.deepEqual(await standing(), [`3 ${own}`]);
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 3, metric: own }), true);
+    assert.deepEqual(await standing(), ["72 4096"]);
+    // Whoever adds a route, as Docker does at a container's start, meets none of ours.
+    ip("route", "add", destination, "via", gateway);
+    assert.deepEqual(await standing(), [`3 ${own}`, "72 4096"]);
+  }
+});
+
 test("requests made at once are answered each with its own", async () => {
   using netlink = await openNetlink();
   const asked = [netlink.links(), netlink.link("nothing"), netlink.routes(), netlink.link("lo"), netlink.deleteLink("nothing"), netlink.links()];

@@ -87,7 +87,7 @@ test("joining publishes last and tells Docker the device and the gateways", (t) 
   t.deepEqual(printSteps(steps), ["endpoint hwdb010000000 540900 10.50.0.2 fd50::2 02:42:0a:32:00:02"]);
   t.deepEqual(reply, {
     sourceName: "hwdb010000000c", destinationPrefix: "eth", destinationName: "lan0",
-    gateway4: "10.50.0.1" as never, gateway6: "fd50::1" as never, disableGatewayService: false,
+    gateway4: "10.50.0.1" as never, gateway6: "fd50::1" as never, routes: [], disableGatewayService: false,
   });
   t.like(next.endpoints.get(db), { state: "init", joined: true, sandboxKey: "/run/docker/netns/aaaaaaaaaaaa" });
   t.is(join(next, joining()).next, next);
