@@ -43,7 +43,8 @@ test.serial("hosts that reach each other over IPv6 carry IPv4 and IPv6", async (
   t.deepEqual(packetsOf(four), []);
 });
 
-for (const mtu of [1280, 1420, 1450, 1492, 1500, 9000]) {
+// Linux cuts up no tunnel packet over IPv6, and IPv6 within needs 1280 bytes; 1280 itself is in cluster-overlay, where tunnels go over IPv4.
+for (const mtu of [1350, 1420, 1450, 1492, 1500, 9000]) {
   test.serial(`with uplinks of ${mtu} bytes a megabyte by TCP and the largest datagrams pass, IPv4 and IPv6 (R70)`, async (t) => {
     await uplinks(mtu, mtu, mtu);
     try {
