@@ -19,6 +19,7 @@
 #include "lib/judge.h"
 #include "lib/open.h"
 #include "lib/parse.h"
+#include "lib/probes.h"
 #include "lib/scratch.h"
 
 #define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
@@ -123,6 +124,10 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return HW_PASS;
 	if (p->kind == PACKET_OTHER)
 		return leave(p);
+	if (probes_are_asked(p)) {
+		error = probes_answer(skb);
+		return error == HW_PASS ? leave(p) : error;
+	}
 	/* To the tunnel's end, which is this host's stack: what is inside is judged there. */
 	if (hw_config.tunnel_ifindex && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port)
 		return leave(p);

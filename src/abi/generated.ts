@@ -280,6 +280,7 @@ export interface Config {
   readonly mark: number;
   readonly tunnelIfindex: number;
   readonly tunnelPort: number;
+  readonly probePort: number;
   readonly native: number;
 }
 export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
@@ -298,7 +299,8 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   mark: field("mark", 40, u32),
   tunnelIfindex: field("tunnel_ifindex", 44, u32),
   tunnelPort: field("tunnel_port", 48, be16),
-  native: field("native", 50, u8),
+  probePort: field("probe_port", 50, be16),
+  native: field("native", 52, u8),
 });
 
 export interface Counter {

@@ -42,7 +42,7 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
   let etcd: SharedStore | undefined;
   return {
     kind,
-    routing: kind === "alone" ? null : { mode, encapsulation, port },
+    routing: kind === "alone" ? null : { mode, encapsulation, port, probePort },
     overhead: (facts) => {
       if (kind === "alone" || mode === "native") return 0;
       const underlay = addresses(facts)[0];

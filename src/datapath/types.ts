@@ -12,6 +12,8 @@ export interface Routing {
   readonly encapsulation: "vxlan" | "geneve";
   /** UDP port of the tunnels, of this node and the others. */
   readonly port: number;
+  /** UDP port on which nodes ask each other whether they are there. */
+  readonly probePort: number;
 }
 
 export interface DatapathOptions {

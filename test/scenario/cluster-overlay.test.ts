@@ -5,9 +5,10 @@
 import test from "ava";
 import { allTalk, clusterScene, dropsOf, meet, packetsOf, sniff, withinASecond } from "../lab/cluster.ts";
 import { expectDrops, some } from "../lab/drops.ts";
+import type { Host } from "../lab/host.ts";
 import type { Place } from "../lab/place.ts";
 import { isDropped } from "../lab/policy.ts";
-import { waitFor } from "../lab/run.ts";
+import { patience, waitFor } from "../lab/run.ts";
 
 const stage = clusterScene(test);
 
@@ -56,6 +57,21 @@ test.serial("a megabyte by TCP and the largest datagrams arrive", async (t) => {
   for (const [index, host] of hosts.entries()) await expectDrops(host, before[index] ?? {}, {});
 });
 
+test.serial("with uplinks of 1280 bytes, the least of IPv6, a megabyte by TCP and the largest datagrams pass (R70)", async (t) => {
+  const { world: { hosts } } = stage;
+  for (const host of hosts) await host.setMtu(1280);
+  try {
+    const [c1, c2] = await oneOnEach();
+    await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
+    for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
+      t.regex(await c1.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `));
+      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `), { timeoutMs: 5000 });
+    }
+  } finally {
+    for (const host of hosts) await host.setMtu(1500);
+  }
+});
+
 test.serial("containers on different networks do not reach each other across nodes", async (t) => {
   const { a, b, world: { hosts } } = stage;
   const [c1, c2] = await oneOnEach();
@@ -89,6 +105,49 @@ test.serial("a container on two networks reaches other nodes' containers on each
     await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `), { timeoutMs: 5000 });
   }
   t.pass();
+});
+
+test.serial("a container that Docker puts on its own bridge as well reaches other nodes' containers by its first network as before", async (t) => {
+  const { a, b } = stage;
+  await stage.network("shop", "--ipv6");
+  const [c1, c2] = [await stage.container(a, "c1", "shop"), await stage.container(b, "c2", "shop")];
+  await meet([c1, c2]);
+  await a.docker("network", "connect", "bridge", "c1");
+  t.regex(await c1.sh("ip route show default"), /via 172\./, "where its default route leads now");
+  await waitFor("the route by shop", async () => (await c1.sh("ip route show proto 72")).includes(" dev eth0 "));
+  await allTalk(t, [c1, c2]);
+  await a.docker("network", "disconnect", "bridge", "c1");
+  await waitFor("no route but the default one", async () => (await c1.sh("ip route show proto 72; ip -6 route show proto 72")) === "");
+  await allTalk(t, [c1, c2]);
+});
+
+test.serial("a container's routes follow the other nodes' networks, also what changed while no agent ran, and Docker's restart harms them not", async (t) => {
+  const { a, b, c } = stage;
+  t.timeout(120_000 * patience);
+  await stage.network("vault", "--internal", "--ipv6");
+  const [v1, v2] = [await stage.container(a, "v1", "vault"), await stage.container(b, "v2", "vault")];
+  await meet([v1, v2]);
+  const subnet = async (host: Host, family: number): Promise<string> => (await host.docker("network", "inspect", "-f", `{{(index .IPAM.Config ${family === 4 ? 0 : 1}).Subnet}}`, "vault")).trim();
+  const [onB, onC] = [[await subnet(b, 4), await subnet(b, 6)], [await subnet(c, 4), await subnet(c, 6)]];
+  const routes = async (): Promise<readonly string[]> => (await v1.sh("ip route; ip -6 route")).split("\n").filter((line) => line.includes(" via ")).map((line) => line.split(" ")[0] ?? "").toSorted();
+  const become = (...subnets: readonly string[]): Promise<void> => waitFor(`routes to ${subnets.join(", ")}`, async () => (await routes()).join() === subnets.toSorted().join());
+  await become(...onB, ...onC);
+  await c.docker("network", "rm", "vault");
+  await become(...onB);
+  await a.agent.kill();
+  await c.network("vault", "--internal", "--ipv6");
+  const again = [await subnet(c, 4), await subnet(c, 6)];
+  await allTalk(t, [v1, v2], "while its agent is away");
+  await a.agent.start();
+  await become(...onB, ...again);
+  await a.agent.kill();
+  await c.docker("network", "rm", "vault");
+  await a.agent.start();
+  await become(...onB);
+  await a.docker("restart", "-t", "0", "v1");
+  const again1 = await a.inside("v1");
+  await meet([again1, v2]);
+  t.deepEqual((await again1.sh("ip route")).split("\n").filter((line) => line.includes(" via ") && line.includes(onB[0] ?? "?")).length, 1, "one route to a subnet, not two");
 });
 
 test.serial("an internal network talks within across nodes, and neither out nor in", async (t) => {

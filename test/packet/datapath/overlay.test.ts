@@ -17,7 +17,7 @@ import { doAll } from "./perform.ts";
 import { cableA, cableB, endpointA, endpointB, shop } from "./plans.ts";
 import { inside, ping, plug, prepare } from "./plug.ts";
 
-const routing = { mode: "overlay", encapsulation: "vxlan", port: 8472 } as const;
+const routing = { mode: "overlay", encapsulation: "vxlan", port: 8472, probePort: 8473 } as const;
 /** Every container's here: the other side's device has one key for both ways. */
 const identity = 300;
 const row = { class: 1, denyIn: false, denyOut: false, covered: false };
@@ -236,6 +236,24 @@ await inOwnHost(import.meta.url, {
     await world.until("the tunnel is missed", () => !datapath.intact());
     assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
     ping("a", "10.44.1.2");
+  },
+
+  "the programs answer a node that asks whether this one is there, and nobody else": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    const ask = (from: string): string => inside("lan", ["python3", "-c", `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("${from}", 0)); s.settimeout(1)
+q = b"HWP1\\x01" + bytes(range(16)) + bytes(75)
+s.sendto(q, ("192.0.2.10", 8473))
+try:
+  a, who = s.recvfrom(200)
+  print(who, a == b"HWP1\\x03" + q[5:])
+except OSError as e: print(type(e).__name__)`]).trim();
+    assert.equal(ask("192.0.2.1"), "('192.0.2.10', 8473) True");
+    world.ip("-n lan address add 192.0.2.66/24 dev lan0");
+    assert.notEqual(ask("192.0.2.66"), "('192.0.2.10', 8473) True");
   },
 
   "without other nodes there is no tunnel, and one that was left goes": async (world) => {
