@@ -26,8 +26,8 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
   let wanted: ReadonlyMap<string, ContainerRoutesPlan> = new Map();
   const done = new Map<string, ContainerRoutesPlan>();
   const due = new Set<string>();
-  /** Containers that Docker is still making, or that are gone; with how often they were tried. */
-  const waiting = new Map<string, number>();
+  /** Containers that Docker is still making, or that are gone; with how often they were looked for, and whether they were met. */
+  const waiting = new Map<string, { readonly tries: number; readonly met: boolean }>();
   let working: Promise<void> = Promise.resolve();
   let busy = false;
   let closed = false;
@@ -35,25 +35,17 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
   const settle = async (id: string): Promise<void> => {
     const plan = wanted.get(id) ?? without(done.get(id));
     if (plan === undefined) return;
-    let why = "its interface is not there yet";
-    try {
-      if (await write(plan)) {
-        waiting.delete(id);
-        if (wanted.get(id) === plan) done.set(id, plan);
-        else if (!wanted.has(id)) done.delete(id);
-        return;
-      }
-    } catch (error) {
-      why = messageOf(error);
-    }
-    if (!wanted.has(id)) {
-      // Its container is gone, most likely, and its routes with it.
-      done.delete(id);
+    const before = waiting.get(id);
+    const { met, why } = await write(plan, !done.has(id) && before?.met !== true).catch((error: unknown) => ({ met: false, why: messageOf(error) }));
+    if (why === undefined || !wanted.has(id)) {
       waiting.delete(id);
+      // Of a container that is gone the routes are, too.
+      if (!wanted.has(id)) done.delete(id);
+      else if (wanted.get(id) === plan) done.set(id, plan);
       return;
     }
-    const tries = (waiting.get(id) ?? 0) + 1;
-    waiting.set(id, tries);
+    const tries = (before?.tries ?? 0) + 1;
+    waiting.set(id, { tries, met: met || before?.met === true });
     log.debug("routes to other nodes cannot be given to a container yet", { endpoint: id, tries, why });
   };
 
@@ -81,7 +73,7 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
       kick();
     },
     hostChanged: () => {
-      for (const [id, tries] of waiting) if (tries < mostTries) due.add(id);
+      for (const [id, { tries }] of waiting) if (tries < mostTries) due.add(id);
       kick();
     },
     [Symbol.asyncDispose]: async () => {
@@ -97,23 +89,26 @@ function without(plan: ContainerRoutesPlan | undefined): ContainerRoutesPlan | u
 
 /**
  * Makes the routes on the endpoint's own interface what the plan says, and looks at no others but those that Docker put there for us.
- * @returns false when the interface is not there.
- * @throws KernelError when the namespace is not there, or when the kernel refused any; the others are made.
+ * `fresh`: the interface was not seen before, and Docker may be about to put its own there.
+ * @returns whether the interface is there, and why not all of it is so yet; what could be done is.
+ * @throws KernelError when the namespace is not there.
  */
-async function write({ sandbox, address, routes, given }: ContainerRoutesPlan): Promise<boolean> {
-  if (isOurs(sandbox)) return false;
+async function write({ sandbox, address, routes, given }: ContainerRoutesPlan, fresh: boolean): Promise<{ readonly met: boolean; readonly why: string | undefined }> {
+  if (isOurs(sandbox)) return { met: false, why: "it is the host's own namespace" };
   using inside = await openNetlink(sandbox);
   const index = (await inside.addresses()).find(({ prefix }) => prefix === address)?.index;
-  if (index === undefined) return false;
+  if (index === undefined) return { met: false, why: "its interface is not there yet" };
   const standing = (await inside.routes()).filter((route) => route.index === index && route.table === mainTable && route.type === unicast && route.gateway !== null);
   const ours = standing.filter((route) => route.protocol === routeProtocol || given.some((destination) => destination === route.destination));
   const wanted = new Set(routes.map(keyOf));
   const known = new Set(ours.map(keyOf));
-  await all([
+  const missing = routes.filter((route) => !known.has(keyOf(route)));
+  const dockers = fresh ? missing.filter(({ destination }) => given.includes(destination)) : [];
+  const refused = await all([
     ...ours.filter((route) => !wanted.has(keyOf(route))).map((route) => () => remove(inside, route)),
-    ...routes.filter((route) => !known.has(keyOf(route))).map((route) => () => inside.replaceRoute({ ...route, index, protocol: routeProtocol, metric })),
+    ...missing.filter((route) => !dockers.includes(route)).map((route) => () => inside.replaceRoute({ ...route, index, protocol: routeProtocol, metric })),
   ]);
-  return true;
+  return { met: true, why: refused ?? (dockers.length === 0 ? undefined : "Docker has not put its own there yet") };
 }
 
 /** What a namespace's file leads to may be anything that its path says; the host's own routes are not ours to touch here. */
@@ -130,9 +125,9 @@ function remove(inside: Netlink, { destination, index, protocol, metric: its }: 
   return inside.deleteRoute({ destination, index, protocol, metric: its });
 }
 
-/** Each is tried. @throws the first error */
-async function all(works: readonly (() => Promise<unknown>)[]): Promise<void> {
-  const failed: unknown[] = [];
-  for (const work of works) await work().catch((error: unknown) => failed.push(error));
-  if (failed.length > 0) throw failed[0];
+/** Each is tried. @returns what the first that failed said */
+async function all(works: readonly (() => Promise<unknown>)[]): Promise<string | undefined> {
+  const failed: string[] = [];
+  for (const work of works) await work().catch((error: unknown) => failed.push(messageOf(error)));
+  return failed[0];
 }

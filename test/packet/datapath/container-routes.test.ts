@@ -98,6 +98,22 @@ await inOwnHost(import.meta.url, {
     assert.match(inner.ip("route"), /default via 10\.44\.1\.1[\s\S]*10\.45\.3\.0\/26 via 10\.44\.1\.1[\s\S]*10\.45\.4\.0\/26 via 10\.44\.1\.9/);
   },
 
+  "what Docker is about to put there is not put there first, and is when it does not come or goes": async (world) => {
+    await using datapath = await world.open();
+    await using inner = await container(world);
+    inner.plug(1);
+    const whole = plan(inner.sandbox, 1, ["10.45.1.0/26", "10.45.2.0/26"], ["10.45.1.0/26"]);
+    await install(datapath, { a: whole });
+    await world.until("the other one", () => inner.routes().length > 0);
+    assert.deepEqual(inner.routes(), ["10.45.2.0/26 via 10.44.1.1 dev eth1 metric 4096"]);
+    await install(datapath, { a: whole });
+    await world.until("both", () => inner.routes().length === 2);
+    await install(datapath, { a: plan(inner.sandbox, 1, [], ["10.45.1.0/26"]) });
+    await world.until("none", () => inner.routes().length === 0);
+    await install(datapath, { a: plan(inner.sandbox, 1, ["10.45.1.0/26"], ["10.45.1.0/26"]) });
+    await world.until("it to be back at once", () => inner.routes().join() === v4);
+  },
+
   "an agent that comes after another takes over what stands": async (world) => {
     await using inner = await container(world);
     inner.plug(1);
@@ -127,7 +143,7 @@ await inOwnHost(import.meta.url, {
     await world.until("the last one's", () => inner.routes().join() === v4);
     const said = (): readonly string[] => [...new Set(world.lines.filter(({ message }) => /cannot be given/.test(String(message))).map(({ endpoint, why }) => `${endpoint}: ${why}`))].toSorted();
     await world.until("all four to be told", () => said().length >= 4);
-    assert.match(said().join("\n"), /a: .*ENOENT[\s\S]*b: .*EINVAL[\s\S]*c: its interface is not there yet\nd: .*10\.45\.9\.0\/26/);
+    assert.match(said().join("\n"), /a: .*ENOENT[\s\S]*b: .*EINVAL[\s\S]*c: it is the host's own namespace\nd: .*10\.45\.9\.0\/26/);
     assert.equal(world.ip("route show"), before);
     inner.ip("route add 192.0.2.77 dev eth1");
     await datapath.doers.containerRoutes.do({ kind: "containerRoutes", routes: new Map([["d" as EndpointId, broken]]), before: null });
