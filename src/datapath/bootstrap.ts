@@ -52,7 +52,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const host: Host = {
     netlink, tables, attachments, conntrack, policy,
     cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing }),
-    containerRoutes: stack.use(createContainerRoutes(log)),
+    containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
     hostIndex: hostLink.index,
     networks: new Map(),

@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { openNetlink } from "../kernel/index.ts";
 import type { Netlink, RouteInfo } from "../kernel/types.ts";
 import type { ContainerRoutesPlan } from "../network/types.ts";
+import type { Clock } from "../std/clock.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 import { mainTable, routeProtocol, unicast } from "./route-marks.ts";
@@ -19,24 +20,36 @@ export interface ContainerRoutes extends AsyncDisposable {
  * already, never meets one of ours; and it is the last, so that the container's own routes come first.
  */
 const metric = 4096;
+/** Milliseconds from when a container's interface is seen until Docker has surely put its own routes there, or never will. */
+const dockersTime = 2000;
 /** How often a device of the host's makes us look again before the next round of the agent's does. */
 const mostTries = 20;
 
-export function createContainerRoutes(log: Log): ContainerRoutes {
+/** Of a container that Docker is still making, or that is gone. */
+interface Waiting {
+  /** The last that was tried. */
+  readonly plan: ContainerRoutesPlan;
+  readonly tries: number;
+  /** Its interface was seen. */
+  readonly met: boolean;
+  /** And that is so long ago that nothing more of Docker's is to be expected. */
+  readonly late: boolean;
+}
+
+export function createContainerRoutes(clock: Pick<Clock, "sleep">, log: Log): ContainerRoutes {
   let wanted: ReadonlyMap<string, ContainerRoutesPlan> = new Map();
   const done = new Map<string, ContainerRoutesPlan>();
   const due = new Set<string>();
-  /** Containers that Docker is still making, or that are gone; with how often they were looked for, and whether they were met. */
-  const waiting = new Map<string, { readonly tries: number; readonly met: boolean }>();
+  const waiting = new Map<string, Waiting>();
+  const life = new AbortController();
   let working: Promise<void> = Promise.resolve();
   let busy = false;
-  let closed = false;
 
   const settle = async (id: string): Promise<void> => {
-    const plan = wanted.get(id) ?? without(done.get(id));
-    if (plan === undefined) return;
     const before = waiting.get(id);
-    const { met, why } = await write(plan, !done.has(id) && before?.met !== true).catch((error: unknown) => ({ met: false, why: messageOf(error) }));
+    const plan = wanted.get(id) ?? without(done.get(id) ?? before?.plan);
+    if (plan === undefined) return;
+    const { met, why } = await write(plan, !done.has(id) && before?.late !== true).catch((error: unknown) => ({ met: false, why: messageOf(error) }));
     if (why === undefined || !wanted.has(id)) {
       waiting.delete(id);
       // Of a container that is gone the routes are, too.
@@ -45,13 +58,23 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
       return;
     }
     const tries = (before?.tries ?? 0) + 1;
-    waiting.set(id, { tries, met: met || before?.met === true });
+    waiting.set(id, { plan, tries, met: met || before?.met === true, late: before?.late === true });
+    if (met && before?.met !== true) void later(id);
     log.debug("routes to other nodes cannot be given to a container yet", { endpoint: id, tries, why });
+  };
+
+  const later = async (id: string): Promise<void> => {
+    await clock.sleep(dockersTime, life.signal).catch(() => undefined);
+    const known = waiting.get(id);
+    if (known === undefined) return;
+    waiting.set(id, { ...known, late: true });
+    due.add(id);
+    kick();
   };
 
   const work = async (): Promise<void> => {
     for (const id of due) {
-      if (closed) break;
+      if (life.signal.aborted) break;
       due.delete(id);
       await settle(id);
     }
@@ -59,7 +82,7 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
   };
 
   const kick = (): void => {
-    if (busy || closed || due.size === 0) return;
+    if (busy || life.signal.aborted || due.size === 0) return;
     busy = true;
     working = work();
   };
@@ -77,7 +100,7 @@ export function createContainerRoutes(log: Log): ContainerRoutes {
       kick();
     },
     [Symbol.asyncDispose]: async () => {
-      closed = true;
+      life.abort();
       await working;
     },
   };
@@ -89,7 +112,7 @@ function without(plan: ContainerRoutesPlan | undefined): ContainerRoutesPlan | u
 
 /**
  * Makes the routes on the endpoint's own interface what the plan says, and looks at no others but those that Docker put there for us.
- * `fresh`: the interface was not seen before, and Docker may be about to put its own there.
+ * `fresh`: the interface was not there a moment ago, and Docker may be about to put its own there.
  * @returns whether the interface is there, and why not all of it is so yet; what could be done is.
  * @throws KernelError when the namespace is not there.
  */
@@ -101,11 +124,12 @@ async function write({ sandbox, address, routes, given }: ContainerRoutesPlan, f
   const standing = (await inside.routes()).filter((route) => route.index === index && route.table === mainTable && route.type === unicast && route.gateway !== null);
   const ours = standing.filter((route) => route.protocol === routeProtocol || given.some((destination) => destination === route.destination));
   const wanted = new Set(routes.map(keyOf));
+  const dockersOwn = new Set(ours.filter(({ protocol }) => protocol !== routeProtocol).map(keyOf));
   const known = new Set(ours.map(keyOf));
   const missing = routes.filter((route) => !known.has(keyOf(route)));
   const dockers = fresh ? missing.filter(({ destination }) => given.includes(destination)) : [];
   const refused = await all([
-    ...ours.filter((route) => !wanted.has(keyOf(route))).map((route) => () => remove(inside, route)),
+    ...ours.filter((route) => !wanted.has(keyOf(route)) || (route.protocol === routeProtocol && dockersOwn.has(keyOf(route)))).map((route) => () => remove(inside, route)),
     ...missing.filter((route) => !dockers.includes(route)).map((route) => () => inside.replaceRoute({ ...route, index, protocol: routeProtocol, metric })),
   ]);
   return { met: true, why: refused ?? (dockers.length === 0 ? undefined : "Docker has not put its own there yet") };

@@ -121,7 +121,7 @@ test.serial("a container that Docker puts on its own bridge as well reaches othe
   await allTalk(t, [c1, c2]);
 });
 
-test.serial("a container's routes follow the other nodes' networks, also what changed while no agent ran, and Docker's restart harms them not", async (t) => {
+test.serial("a container's routes follow the other nodes' networks, also what changed while no agent ran, and through its own restart", async (t) => {
   const { a, b, c } = stage;
   t.timeout(120_000 * patience);
   await stage.network("vault", "--internal", "--ipv6");
