@@ -129,7 +129,7 @@ class Desk implements Engine {
       createEndpoint: (command, signal) => this.#make((s, c) => createEndpoint(s, command, c), signal),
       deleteEndpoint: (ref) => this.#remove((s) => deleteEndpoint(s, ref)),
       join: async (command, signal) => {
-        const reply = await this.#make((s) => join(s, command), signal);
+        const reply = await this.#make((s, c) => join(s, command, c), signal);
         await this.#askWhose(command, signal);
         await this.#options.announced?.(signal).catch((error: unknown) => this.#options.log.warn("other nodes could not be told of a container yet", { endpoint: command.id, error }));
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));

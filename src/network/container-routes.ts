@@ -1,5 +1,5 @@
 // Which routes containers need beside their default one, so that each of their networks reaches its containers on other nodes by its own interface.
-import { familyOf, firstOf, lastOf } from "../std/ip.ts";
+import { familyOf, firstOf, lastOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { numbersOf } from "./cluster-plan.ts";
 import type { ClusterNode } from "./cluster.ts";
@@ -14,6 +14,7 @@ export interface RoutePlanner {
 
 export function createRoutePlanner(): RoutePlanner {
   let known: Known | undefined;
+  /** Of the networks that anybody needed them of so far. */
   let ways: ReadonlyMap<NetworkId, readonly Way[]> = new Map();
   let last: ReadonlyMap<EndpointId, ContainerRoutesPlan> = new Map();
   return {
@@ -22,8 +23,11 @@ export function createRoutePlanner(): RoutePlanner {
       known = state;
       const sameWays = before !== undefined && sameForWays(before, state);
       if (sameWays && before.endpoints === state.endpoints) return last;
-      if (!sameWays) ways = waysOf(state, state.networks.values());
-      const plans = new Map([...needyOf(state)].flatMap(([endpoint, first]) => {
+      if (!sameWays) ways = new Map();
+      const needy = [...needyOf(state)];
+      const unknown = new Set(needy.map(([{ network }]) => network)).difference(ways);
+      if (unknown.size > 0) ways = new Map([...ways, ...waysOf(state, [...unknown].flatMap((id) => state.networks.get(id) ?? []))]);
+      const plans = new Map(needy.flatMap(([endpoint, first]) => {
         const plan = planOf(endpoint, state, first, ways.get(endpoint.network) ?? []);
         const old = last.get(endpoint.id);
         return plan === undefined ? [] : [[endpoint.id, old !== undefined && isSame(old, plan) ? old : plan] as const];
@@ -37,15 +41,15 @@ export function createRoutePlanner(): RoutePlanner {
 /**
  * What Docker can be told at Join, so that it stands before the container's first packet. Docker fails the container's start over a route that is
  * there already (moby 20.10, osl/route_linux.go), so only ways into other nodes' slices are, which no network here and no other node can have, and
- * none that the container was given once on another network.
+ * none that the container was given once on another network, or that a bridge of Docker's has. `hostPrefixes`: as the context's.
  */
-export function routesAtJoin(state: Known, endpoint: Endpoint): readonly Route[] {
+export function routesAtJoin(state: Known, endpoint: Endpoint, hostPrefixes: readonly Cidr[]): readonly Route[] {
   const network = state.networks.get(endpoint.network);
   const needy = network && [...needyOf(state)].find(([{ id }]) => id === endpoint.id);
   if (!network || !needy) return [];
   const ways = waysOf(state, [network]).get(network.id) ?? [];
   const others = [...state.endpoints.values()].filter(({ id, sandboxKey }) => id !== endpoint.id && sandboxKey === endpoint.sandboxKey);
-  const there = new Set(others.flatMap(({ routes = [] }) => routes));
+  const there = new Set([...others.flatMap(({ routes = [] }) => routes), ...hostPrefixes.map(networkOf)]);
   return routesOf(endpoint, state, needy[1], ways.filter(({ inSlice, route }) => inSlice && !there.has(route.destination)));
 }
 

@@ -4,15 +4,15 @@ import type { Join, JoinReply } from "./commands.ts";
 import { routesAtJoin } from "./container-routes.ts";
 import { endpointPlan } from "./plan.ts";
 import { needEndpoint, needNetwork, shortId, withEndpoint } from "./state.ts";
-import type { Decision, Endpoint, Network, Route, State } from "./types.ts";
+import type { Context, Decision, Endpoint, Network, Route, State } from "./types.ts";
 
 /** @throws HawserError NOT_FOUND, IN_USE */
-export function join(state: State, command: Join): Decision<JoinReply> {
+export function join(state: State, command: Join, { hostPrefixes }: Pick<Context, "hostPrefixes">): Decision<JoinReply> {
   const endpoint = needEndpoint(state, command);
   const network = needNetwork(state, command.network);
   if (endpoint.joined) {
     if (endpoint.sandboxKey === command.sandboxKey) {
-      const given = routesAtJoin(state, endpoint).filter(({ destination }) => endpoint.routes?.includes(destination));
+      const given = routesAtJoin(state, endpoint, hostPrefixes).filter(({ destination }) => endpoint.routes?.includes(destination));
       return { next: state, steps: [], reply: answer(endpoint, network, given) };
     }
     throw new HawserError("IN_USE", `endpoint ${shortId(endpoint.id)} is joined to sandbox ${endpoint.sandboxKey ?? "?"} already`);
@@ -25,7 +25,7 @@ export function join(state: State, command: Join): Decision<JoinReply> {
     sandboxKey: command.sandboxKey,
     portRequests: command.ports.length > 0 ? command.ports : endpoint.portRequests,
   };
-  const routes = routesAtJoin(withEndpoint(state, published), published);
+  const routes = routesAtJoin(withEndpoint(state, published), published, hostPrefixes);
   const joined: Endpoint = { ...published, routes: routes.map(({ destination }) => destination) };
   return {
     next: withEndpoint(state, joined),

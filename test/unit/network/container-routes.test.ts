@@ -3,11 +3,13 @@ import test from "ava";
 import { noCluster } from "../../../src/network/cluster.ts";
 import type { Cluster, ClusterNode, NodeNetwork } from "../../../src/network/cluster.ts";
 import { createRoutePlanner } from "../../../src/network/container-routes.ts";
-import { join } from "../../../src/network/join.ts";
+import { join as decide } from "../../../src/network/join.ts";
+import type { Join } from "../../../src/network/commands.ts";
 import { leave } from "../../../src/network/leave.ts";
 import type { ContainerIdentity, ContainerRoutesPlan, EndpointId, NetworkId, Route, State } from "../../../src/network/types.ts";
-import { after, cidr, db, dual, endpoint, joined, joining, made, network, networkId, plugged, shop, web } from "./world.ts";
+import { after, cidr, context, db, dual, endpoint, joined, joining, made, network, networkId, plugged, shop, web } from "./world.ts";
 
+const join = (state: State, command: Join) => decide(state, command, context);
 const yard = networkId("9a4d");
 const netns = "/run/docker/netns/aaaaaaaaaaaa";
 
@@ -65,6 +67,9 @@ test("Docker fails a start over a route that is there already, so it is told of 
   const { next, reply } = join(before, joining());
   t.deepEqual(reply.routes, []);
   t.deepEqual(shown(next), { db: "10.50.0.2/24: 172.30.0.0/24 via 10.50.0.1" });
+  const bridged = { ...context, hostPrefixes: [cidr("10.44.2.1/26")] };
+  const inSlices = within(before, among({ b: [has("shop", "10.44.2.0/26")], c: [has("shop", "10.44.3.0/26")] }));
+  t.is(show(decide(inSlices, joining(), bridged).reply.routes), "10.44.3.0/26 via 10.50.0.1", "nor of one that a bridge of Docker's has");
 });
 
 test("a container that is put on a second network gets the routes of both, each by its own gateway", (t) => {
