@@ -129,8 +129,11 @@ class Desk implements Engine {
       createEndpoint: (command, signal) => this.#make((s, c) => createEndpoint(s, command, c), signal),
       deleteEndpoint: (ref) => this.#remove((s) => deleteEndpoint(s, ref)),
       join: async (command, signal) => {
-        const reply = await this.#make((s, c) => join(s, command, c), signal);
+        const first = await this.#make((s, c) => join(s, command, c), signal);
         await this.#askWhose(command, signal);
+        // One that is on several networks needs routes, which only Docker can put there before its first packet.
+        const several = this.#state.endpoints.get(command.id)?.container?.several === true;
+        const reply = several ? await this.#make((s, c) => join(s, command, c), signal).catch(() => first) : first;
         await this.#options.announced?.(signal).catch((error: unknown) => this.#options.log.warn("other nodes could not be told of a container yet", { endpoint: command.id, error }));
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
         return reply;

@@ -1,5 +1,6 @@
 // Join: publishes the endpoint's addresses and tells Docker which device to move into the container, its gateways and its routes.
 import { HawserError } from "../std/errors.ts";
+import type { Cidr } from "../std/ip.ts";
 import type { Join, JoinReply } from "./commands.ts";
 import { routesAtJoin } from "./container-routes.ts";
 import { endpointPlan } from "./plan.ts";
@@ -11,10 +12,7 @@ export function join(state: State, command: Join, { hostPrefixes }: Pick<Context
   const endpoint = needEndpoint(state, command);
   const network = needNetwork(state, command.network);
   if (endpoint.joined) {
-    if (endpoint.sandboxKey === command.sandboxKey) {
-      const given = routesAtJoin(state, endpoint, hostPrefixes).filter(({ destination }) => endpoint.routes?.includes(destination));
-      return { next: state, steps: [], reply: answer(endpoint, network, given) };
-    }
+    if (endpoint.sandboxKey === command.sandboxKey) return again(state, endpoint, network, hostPrefixes);
     throw new HawserError("IN_USE", `endpoint ${shortId(endpoint.id)} is joined to sandbox ${endpoint.sandboxKey ?? "?"} already`);
   }
   // Ready is who is known: until then it stays closed, or open to what no policy forbids (policy.untilIdentified).
@@ -32,6 +30,14 @@ export function join(state: State, command: Join, { hostPrefixes }: Pick<Context
     steps: [{ kind: "endpoint", endpoint: endpointPlan(joined, network) }],
     reply: answer(joined, network, routes),
   };
+}
+
+/** Docker repeats a request whose answer it did not get, and more may be known by now: the last answer counts. */
+function again(state: State, endpoint: Endpoint, network: Network, hostPrefixes: readonly Cidr[]): Decision<JoinReply> {
+  const routes = routesAtJoin(state, endpoint, hostPrefixes);
+  const destinations = routes.map(({ destination }) => destination);
+  const same = destinations.join() === (endpoint.routes ?? []).join();
+  return { next: same ? state : withEndpoint(state, { ...endpoint, routes: destinations }), steps: [], reply: answer(endpoint, network, routes) };
 }
 
 function answer(endpoint: Endpoint, network: Network, routes: readonly Route[]): JoinReply {

@@ -268,6 +268,16 @@ test("a container on an internal network is given ways to its network on other n
   t.false(host.routes.has(endpointId(1)));
 });
 
+test("a container that Docker says is on several networks hears of its routes at Join, of the first network as well", async (t) => {
+  const networks = new Map([["b", [{ name: "shop", ipv4: parseCidr("10.44.98.0/26"), ipv6: null }]]]);
+  const { engine, host } = await shop({ whose: async () => ({ id: "c9", name: "both", labels: {}, own: {}, several: true }) });
+  await engine.commands.syncCluster(cluster({ networks }));
+  await engine.commands.createEndpoint(endpointCommand(2));
+  const { routes } = await engine.commands.join(joinCommand(2));
+  t.deepEqual(routes.map(({ destination }) => destination), [parseCidr("10.44.98.0/26")]);
+  t.deepEqual(host.routes.get(endpointId(2))?.given, [parseCidr("10.44.98.0/26")]);
+});
+
 test("a node tells of its networks, once it knows their names", async (t) => {
   const { engine } = await shop();
   await engine.commands.createNetwork(networkCommand("b".repeat(64) as never, "10.60.0.0/24"));

@@ -57,7 +57,8 @@ test("on an internal network it is given a way to the network's subnets on other
     routes: [{ destination: cidr("10.44.2.0/26"), gateway: "10.50.0.1" as never }, { destination: cidr("fd60::/64"), gateway: "fd50::1" as never }],
   });
   const again = join(within(next, among(both)), joining());
-  t.is(show(again.reply.routes), "10.44.2.0/26 via 10.50.0.1", "asked again, Docker hears what it heard");
+  t.is(show(again.reply.routes), "10.44.2.0/26 via 10.50.0.1, 10.44.3.0/26 via 10.50.0.1", "asked again, Docker hears what is known by now");
+  t.deepEqual(again.next.endpoints.get(db)?.routes, [cidr("10.44.2.0/26"), cidr("10.44.3.0/26")]);
   t.deepEqual(leave(next, { id: db, network: shop }).next.endpoints.get(db)?.routes, []);
   t.deepEqual(shown(leave(next, { id: db, network: shop }).next), {});
 });
