@@ -81,7 +81,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
   try {
     const kernel = createKernel();
-    const others = otherNodes(config, nameOf(config), poolOf(config), clock, log, ground);
+    const others = await otherNodes(config, nameOf(config), poolOf(config), clock, log, ground);
     const datapath = await buildDatapath(config, others.routing, store, kernel, log, ground);
     const facts = (): HostFacts => datapath.facts;
     let docker: DockerDoor | undefined;

@@ -14,7 +14,6 @@ import type { Clock } from "../std/clock.ts";
 import { familyOf, parseIp } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
-import { openEtcd } from "../store/etcd.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { version } from "./installation.ts";
 
@@ -32,13 +31,13 @@ export interface OtherNodes {
 }
 
 /** What they stand on is left to `ground`. */
-export function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): OtherNodes {
+export async function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): Promise<OtherNodes> {
   const { store, peers, routing: { mode, encapsulation, port, probePort } } = config;
   const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
   const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });
-  const etcd = kind === "etcd" ? ground.use(openStore(config, clock, log)) : undefined;
+  const etcd = kind === "etcd" ? ground.use(await openStore(config, clock, log)) : undefined;
   const common = { kind, peers, pool, cacheFile, clock, log: log.with({ part: "peers" }), ...(etcd === undefined ? {} : { store: etcd }) };
   return {
     kind,
@@ -54,7 +53,9 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
   };
 }
 
-function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): SharedStore {
+/** Loaded when it is wanted: an agent without etcd need not carry its client. */
+async function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): Promise<SharedStore> {
+  const { openEtcd } = await import("../store/etcd.ts");
   return openEtcd({
     endpoints, prefix, tls, clock, log: log.with({ part: "store" }), random: Math.random,
     user: user === null || passwordFile === null ? null : { name: user, passwordFile },
