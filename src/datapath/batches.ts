@@ -2,12 +2,22 @@
 import { errno, refusedWith } from "../kernel/index.ts";
 import type { KernelMap } from "../kernel/types.ts";
 
+/** One entry's bytes, zero at first. */
+export interface Slot {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly keyView: DataView;
+  readonly valueView: DataView;
+}
+
 export interface Batch {
   readonly map: KernelMap;
   /** How many entries found no room. */
   readonly left: number;
-  /** Soon; at the latest with `end`. */
-  set(key: Uint8Array, value: Uint8Array): Promise<void>;
+  /** Where the next entry is to be written; the same again until it is put. */
+  next(): Slot;
+  /** The next entry is whole. It stands soon; at the latest with `end`. */
+  put(): Promise<void>;
   /** At once. */
   delete(key: Uint8Array): Promise<boolean>;
   /** Something was done that takes time: now and then others have a turn. */
@@ -15,13 +25,24 @@ export interface Batch {
   end(): Promise<void>;
 }
 
+/** Kept from one batch to the next: a piece of memory of its own for each of tens of thousands of entries is more than all of them together. */
+interface Room {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly slots: Slot[];
+}
+
 const mostEntries = 256;
 /** Milliseconds. */
 const longestTurn = 20;
+const rooms = new WeakMap<KernelMap, Room>();
 
+/** One at a time for each map. */
 export function inTurns(map: KernelMap): Batch {
-  let entries: (readonly [Uint8Array, Uint8Array])[] = [];
-  let left = 0;
+  const { keySize, valueSize } = map.info;
+  const room = rooms.get(map) ?? { keys: new Uint8Array(mostEntries * keySize), values: new Uint8Array(mostEntries * valueSize), slots: [] };
+  rooms.set(map, room);
+  let [count, left] = [0, 0];
   let began = performance.now();
 
   const turn = async (): Promise<void> => {
@@ -30,15 +51,15 @@ export function inTurns(map: KernelMap): Batch {
     began = performance.now();
   };
   const write = (): void => {
-    const some = entries;
-    entries = [];
-    if (some.length === 0) return;
+    const some = count;
+    count = 0;
+    if (some === 0) return;
     try {
-      map.setBatch(some);
+      map.setPacked(room.keys.subarray(0, some * keySize), room.values.subarray(0, some * valueSize));
     } catch (error) {
       if (!refusedWith(error, errno.E2BIG, errno.ENOSPC)) throw error;
       // Those that are there are changed all the same.
-      for (const [key, value] of some) if (!setIfRoom(map, key, value)) left++;
+      for (const { key, value } of room.slots.slice(0, some)) if (!setIfRoom(map, key, value)) left++;
     }
   };
   return {
@@ -46,9 +67,16 @@ export function inTurns(map: KernelMap): Batch {
     get left() {
       return left;
     },
-    set: async (key, value) => {
-      entries.push([key, value]);
-      if (entries.length >= mostEntries) write();
+    next: () => {
+      const slot = room.slots[count] ?? slotOf(room, count, keySize, valueSize);
+      room.slots[count] = slot;
+      slot.key.fill(0);
+      slot.value.fill(0);
+      return slot;
+    },
+    put: async () => {
+      count++;
+      if (count === mostEntries) write();
       await turn();
     },
     delete: async (key) => {
@@ -62,6 +90,12 @@ export function inTurns(map: KernelMap): Batch {
       await turn();
     },
   };
+}
+
+function slotOf({ keys, values }: Room, i: number, keySize: number, valueSize: number): Slot {
+  const key = Buffer.from(keys.buffer, i * keySize, keySize);
+  const value = Buffer.from(values.buffer, i * valueSize, valueSize);
+  return { key, value, keyView: new DataView(key.buffer, key.byteOffset, keySize), valueView: new DataView(value.buffer, value.byteOffset, valueSize) };
 }
 
 function setIfRoom(map: KernelMap, key: Uint8Array, value: Uint8Array): boolean {

@@ -36,29 +36,35 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
   const skipped: string[] = [];
   const behind = new Map<number, Map<Ip, string>>();
   await (before === undefined ? removeOthers(table.map, (network, text) => names.has(`${network}/${text}`)) : removeGone(table.map, names, before));
-  const toWrite = before === undefined ? names.keys() : differing(names, before);
+  // Where nothing was, nothing is looked for.
+  const standing = before !== undefined && before.keys().next().done !== true;
   const batch = inTurns(table.map);
-  for (const key of toWrite) {
+  for (const [key, addresses] of standing ? others(names, before) : names) {
     const [network, text] = parsed(key);
-    for (const address of before?.get(key) ?? none) note(behind, network, address, undefined);
-    const addresses = names.get(key) ?? none;
+    if (standing) for (const address of before.get(key) ?? none) note(behind, network, address, undefined);
     if (addresses.length === 0) continue;
-    const wire = keyOf(network, nameToWire(text));
-    if (wire === undefined) {
+    const slot = batch.next();
+    u32.write(slot.keyView, 0, network);
+    if (!writeName(text, slot.key, nameAt)) {
       skipped.push(key);
       continue;
     }
     for (const address of addresses) note(behind, network, address, text);
-    await batch.set(wire, valueOf(addresses));
+    writeAddresses(addresses, slot.valueView);
+    await batch.put();
   }
   await batch.end();
   if (before === undefined) await removeOthers(pointers.map, (network, text) => behind.get(network)?.has(addressOfReverse(text) ?? ("" as Ip)) === true);
-  const others = inTurns(pointers.map);
+  const reverse = inTurns(pointers.map);
   for (const [network, texts] of behind) {
-    for (const [address, text] of texts) await point(others, names, { network, address, text, standing: before !== undefined }, known);
+    for (const [address, text] of texts) await point(reverse, names, { network, address, text, standing }, known);
   }
-  await others.end();
-  return { skipped, left: batch.left + others.left };
+  await reverse.end();
+  return { skipped, left: batch.left + reverse.left };
+}
+
+function* others(names: Names, before: Names): Iterable<readonly [string, readonly Ip[]]> {
+  for (const key of differing(names, before)) yield [key, names.get(key) ?? none];
 }
 
 interface Pointed {
@@ -71,20 +77,20 @@ interface Pointed {
 }
 
 async function point(batch: Batch, names: Names, { network, address, text, standing }: Pointed, known: (address: Ip) => boolean): Promise<void> {
-  const key = keyOf(network, reverseToWire(address));
-  if (key === undefined) return;
+  const slot = batch.next();
+  u32.write(slot.keyView, 0, network);
+  writeReverse(address, slot.key, nameAt);
   const has = (name: string): boolean => names.get(`${network}/${name}`)?.includes(address) === true;
   let name = text;
   if (standing) {
-    const bytes = batch.map.get(key);
+    const bytes = batch.map.get(slot.key);
     const now = bytes === undefined ? "" : nameFromWire(bytes);
     if (now !== "" && has(now) && !isLonger(text, now)) return;
     // The one that stood went, and what else the address is called has not changed.
     if (name === "" && known(address)) name = nameOf(names, network, address) ?? "";
   }
-  const wire = name === "" ? undefined : nameToWire(name);
-  if (wire === undefined) batch.map.delete(key);
-  else await batch.set(key, wire);
+  if (name === "") await batch.delete(slot.key);
+  else if (writeName(name, slot.value, 0)) await batch.put();
 }
 
 function nameOf(names: Names, network: number, address: Ip): string | undefined {
@@ -114,8 +120,9 @@ async function removeGone(map: KernelMap, names: Names, before: Names): Promise<
   for (const key of differing(names, before)) {
     if (names.has(key) || !before.has(key)) continue;
     const [network, text] = parsed(key);
-    const wire = keyOf(network, nameToWire(text));
-    if (wire !== undefined) await turns.delete(wire);
+    const { key: wire, keyView } = turns.next();
+    u32.write(keyView, 0, network);
+    if (writeName(text, wire, nameAt)) await turns.delete(wire);
   }
   await turns.end();
 }
@@ -134,46 +141,41 @@ async function removeOthers(map: KernelMap, wanted: (network: number, text: stri
 }
 
 const none: readonly Ip[] = [];
+const nameAt = nameCodec.size - NameLayout.BYTES;
 
 function parsed(key: string): readonly [network: number, text: string] {
   const slash = key.indexOf("/");
   return [Number(key.slice(0, slash)), key.slice(slash + 1)];
 }
 
-function keyOf(network: number, name: Uint8Array | undefined): Uint8Array | undefined {
-  if (name === undefined) return undefined;
-  const key = new Uint8Array(nameCodec.size);
-  u32.write(new DataView(key.buffer), 0, network);
-  key.set(name, nameCodec.size - NameLayout.BYTES);
-  return key;
-}
-
-/** Only the places that are taken are written: of tens of thousands each has sixteen, nearly all empty. */
-function valueOf(addresses: readonly Ip[]): Uint8Array {
-  const value = new Uint8Array(nameAddressesCodec.size);
-  const view = new DataView(value.buffer);
-  const [ends, taken] = [{ 4: ip.size * NameLayout.ADDRESSES, 6: nameAddressesCodec.size }, { 4: 0, 6: ip.size * NameLayout.ADDRESSES }];
+/** Only the places that are taken: of sixteen nearly all are empty. */
+function writeAddresses(addresses: readonly Ip[], view: DataView): void {
+  const [ends, next] = [{ 4: ip.size * NameLayout.ADDRESSES, 6: nameAddressesCodec.size }, { 4: 0, 6: ip.size * NameLayout.ADDRESSES }];
   for (const address of addresses) {
     const family = familyOf(address);
-    if (taken[family] >= ends[family]) continue;
-    ip.write(view, taken[family], address);
-    taken[family] += ip.size;
+    if (next[family] >= ends[family]) continue;
+    ip.write(view, next[family], address);
+    next[family] += ip.size;
   }
-  return value;
 }
 
 /** As a question has it: parts behind their lengths, small letters, zeros behind the end. undefined: it cannot be asked for. */
 export function nameToWire(text: string): Uint8Array | undefined {
   const wire = Buffer.alloc(NameLayout.BYTES);
-  let at = 0;
+  return writeName(text, wire, 0) ? wire : undefined;
+}
+
+/** False: it cannot be asked for. */
+function writeName(text: string, wire: Buffer, start: number): boolean {
+  let at = start;
   for (const part of text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()).split(".")) {
     const length = Buffer.byteLength(part);
-    if (length === 0 || length > longestLabel || at + 1 + length >= NameLayout.BYTES) return undefined;
+    if (length === 0 || length > longestLabel || at + 1 + length >= start + NameLayout.BYTES) return false;
     wire[at] = length;
     wire.write(part, at + 1);
     at += 1 + length;
   }
-  return wire;
+  return true;
 }
 
 export function nameFromWire(wire: Uint8Array): string {
@@ -193,19 +195,16 @@ export function reverseName(ip: Ip): string {
   return `${[...bytes.toString("hex")].toReversed().join(".")}.ip6.arpa`;
 }
 
-/** The reverse name as a question has it. */
-function reverseToWire(address: Ip): Uint8Array | undefined {
-  if (familyOf(address) === 4) return nameToWire(reverseName(address));
-  const wire = Buffer.alloc(NameLayout.BYTES);
+function writeReverse(address: Ip, wire: Buffer, start: number): void {
+  if (familyOf(address) === 4) return void writeName(reverseName(address), wire, start);
   const bytes = ipToBytes(address);
-  let at = 0;
+  let at = start;
   for (let i = 31; i >= 0; i--) {
     const byte = bytes[i >> 1] ?? 0;
     wire[at++] = 1;
     wire[at++] = hexDigits[(i & 1) === 1 ? byte & 15 : byte >> 4] ?? 0;
   }
   wire.write("\x03ip6\x04arpa", at);
-  return wire;
 }
 
 const hexDigits = Buffer.from("0123456789abcdef");

@@ -44,7 +44,10 @@ export async function installRemotes(table: Table<Ip, Remote>, next: Remotes, be
     }
     if (was !== undefined) count++;
     if (was !== undefined && was.node !== wanted.node && moved.length < mostMoved) moved.push(address);
-    await batch.set(maps.hw_remotes.key.encode(address), maps.hw_remotes.value.encode(wanted));
+    const { keyView, valueView } = batch.next();
+    maps.hw_remotes.key.write(keyView, 0, address);
+    maps.hw_remotes.value.write(valueView, 0, wanted);
+    await batch.put();
   }
   await batch.end();
   return { count, moved };

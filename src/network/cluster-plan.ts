@@ -243,6 +243,16 @@ export function remoteChanges(before: Cluster["endpoints"], after: Cluster["endp
   if (before === after) return { gone: [], come: [] };
   const gone: RemoteEndpoint[] = [];
   const come: RemoteEndpoint[] = [];
+  if (before.size === 0) return { gone, come: [...after.values()] };
+  if (before instanceof Layered && after instanceof Layered) {
+    for (const key of (after as Layered<string, RemoteEndpoint>).differing(before as Layered<string, RemoteEndpoint>)) {
+      const [was, one] = [before.get(key), after.get(key)] as [RemoteEndpoint | undefined, RemoteEndpoint | undefined];
+      if (was === one) continue;
+      if (was !== undefined) gone.push(was);
+      if (one !== undefined) come.push(one);
+    }
+    return { gone, come };
+  }
   let stayed = 0;
   for (const [key, one] of after) {
     const was = before.get(key);
