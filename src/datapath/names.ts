@@ -39,6 +39,9 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
   // Where nothing was, nothing is looked for.
   const standing = before !== undefined && before.keys().next().done !== true;
   const batch = inTurns(table.map);
+  const value = Buffer.alloc(nameAddressesCodec.size);
+  const view = new DataView(value.buffer, value.byteOffset, value.length);
+  let written: readonly Ip[] | undefined;
   for (const [key, addresses] of standing ? others(names, before) : names) {
     const [network, text] = parsed(key);
     if (standing) for (const address of before.get(key) ?? none) note(behind, network, address, undefined);
@@ -50,7 +53,13 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
       continue;
     }
     for (const address of addresses) note(behind, network, address, text);
-    writeAddresses(addresses, slot.valueView);
+    // What one container is called comes one behind the other.
+    if (addresses !== written) {
+      value.fill(0);
+      writeAddresses(addresses, view);
+      written = addresses;
+    }
+    value.copy(slot.value);
     await batch.put();
   }
   await batch.end();

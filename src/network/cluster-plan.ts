@@ -123,25 +123,49 @@ class Planner implements ClusterPlanner {
   }
 
   #withNames(touched: ReadonlySet<Ip>, gone: readonly RemoteEndpoint[], were: ReadonlyMap<string, number>): RemoteNames {
-    const lists = new Map<number, Map<string, Set<Ip>>>();
-    const listOf = (number: number, name: string): Set<Ip> => {
-      const network = lists.get(number) ?? new Map<string, Set<Ip>>();
-      lists.set(number, network);
-      const list = network.get(name) ?? new Set(this.#names.listOf(number, name));
-      network.set(name, list);
-      return list;
+    const lists = new Map<number, Map<string, Gathered>>();
+    const change = (one: RemoteEndpoint, numbers: ReadonlyMap<string, number>, how: (list: Gathered, address: Ip) => Gathered, address: Ip): void => {
+      for (const [number, name] of namesOf(one, numbers)) {
+        const network = lists.get(number) ?? new Map<string, Gathered>();
+        lists.set(number, network);
+        network.set(name, how(network.get(name) ?? [...this.#names.listOf(number, name)], address));
+      }
     };
-    for (const one of gone) for (const [number, name] of namesOf(one, were)) for (const address of addressesOf(one)) listOf(number, name).delete(address);
+    for (const one of gone) for (const address of addressesOf(one)) change(one, were, without, address);
     // Two may have one name and one address: what one took away is the other's still.
-    for (const address of touched) for (const owner of this.#ownersOf(address)) for (const [number, name] of namesOf(owner, this.#numbers)) listOf(number, name).add(address);
+    for (const address of touched) for (const owner of this.#ownersOf(address)) change(owner, this.#numbers, together, address);
     const share = shared();
-    const changes = new Map([...lists].map(([number, network]) => [number, new Map([...network].map(([name, list]) => {
-      const before = this.#names.listOf(number, name);
-      const same = before.length === list.size && before.every((address) => list.has(address));
-      return [name, same ? before : share([...list].toSorted())] as const;
-    }))] as const));
+    const changes = new Map<number, Map<string, readonly Ip[] | undefined>>();
+    for (const [number, network] of lists) {
+      const changed = new Map<string, readonly Ip[] | undefined>();
+      changes.set(number, changed);
+      for (const [name, list] of network) {
+        const before = this.#names.listOf(number, name);
+        const after = [...list].toSorted();
+        network.delete(name);
+        if (after.length === 0) changed.set(name, undefined);
+        else changed.set(name, before.length === after.length && before.every((address, i) => address === after[i]) ? before : share(after));
+      }
+    }
     return this.#names.with(changes, new Map([...this.#numbers].map(([name, number]) => [number, name])));
   }
+}
+
+/** Of tens of thousands of names nearly each has one or two addresses. */
+type Gathered = Ip[] | Set<Ip>;
+const mostListed = 32;
+
+function together(list: Gathered, address: Ip): Gathered {
+  if (list instanceof Set) return list.add(address);
+  if (list.includes(address)) return list;
+  list.push(address);
+  return list.length > mostListed ? new Set(list) : list;
+}
+
+function without(list: Gathered, address: Ip): Gathered {
+  if (list instanceof Set) list.delete(address);
+  else if (list.includes(address)) list.splice(list.indexOf(address), 1);
+  return list;
 }
 
 /** A container's names have one list, of which there are tens of thousands. */

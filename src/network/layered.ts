@@ -19,6 +19,7 @@ export class Layered<K, V> implements Descended<K, V> {
 
   /** The same object when nothing is different. `undefined`: the key goes. */
   with(changes: ReadonlyMap<K, V | undefined>): Layered<K, V> {
+    if (this.size === 0) return this.#filled(changes);
     let { size } = this;
     let over: Map<K, V | undefined> | undefined;
     for (const [key, value] of changes) {
@@ -46,6 +47,13 @@ export class Layered<K, V> implements Descended<K, V> {
     if (between !== undefined) return new Set([...this.#over.keys(), ...between, ...other.#over.keys()]);
     // One that has nothing to share needs no set of tens of thousands.
     return this.size === 0 ? other.keys() : other.size === 0 ? this.keys() : new Set([...this.keys(), ...other.keys()]);
+  }
+
+  /** The first that come are as many as there are, and are copied once. */
+  #filled(changes: ReadonlyMap<K, V | undefined>): Layered<K, V> {
+    const all = new Map<K, V>();
+    for (const [key, value] of changes) if (value !== undefined) all.set(key, value);
+    return all.size === 0 ? this : new Layered(all);
   }
 
   /** undefined: the other's base is not the one that this one's was made of. */

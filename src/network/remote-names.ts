@@ -26,8 +26,8 @@ export class RemoteNames implements Descended<string, readonly Ip[]> {
     return this.#networks.get(number)?.names.get(name) ?? nobody;
   }
 
-  /** By network's number and name alone; an empty list goes. `called`: the networks' names. The same object when nothing is different. */
-  with(changes: ReadonlyMap<number, ReadonlyMap<string, readonly Ip[]>>, called: ReadonlyMap<number, string>): RemoteNames {
+  /** By network's number and name alone; undefined: nobody is called so any more. `called`: the networks' names. The same object when nothing is different. */
+  with(changes: ReadonlyMap<number, ReadonlyMap<string, readonly Ip[] | undefined>>, called: ReadonlyMap<number, string>): RemoteNames {
     const networks = new Map(this.#networks);
     let same = true;
     for (const [number, lists] of changes) {
@@ -35,7 +35,7 @@ export class RemoteNames implements Descended<string, readonly Ip[]> {
       const name = called.get(number);
       const suffix = name === undefined ? (before?.suffix ?? "") : `.${name.toLowerCase()}`;
       const known = before?.names ?? new Layered<string, readonly Ip[]>();
-      const names = known.with(new Map([...lists].map(([text, list]) => [text, list.length === 0 ? undefined : list])));
+      const names = known.with(lists);
       if (names === known && (suffix === before?.suffix || names.size === 0)) continue;
       same = false;
       if (names.size === 0) networks.delete(number);
