@@ -1,4 +1,5 @@
 // Other nodes in the maps and routes: where tunnels end, whose slices and containers are whose.
+import { setTimeout } from "node:timers/promises";
 import { NodeFlags } from "../abi/generated.ts";
 import type { Node } from "../abi/generated.ts";
 import type { Netlink } from "../kernel/types.ts";
@@ -24,6 +25,8 @@ export const routeProtocol = 72;
 const smallestMtu = 1280;
 /** Of so many containers the flows are looked for; of more, the policy judges them again as whose they are now. */
 const mostFlushed = 16;
+/** Milliseconds. */
+const namesWaited = 100;
 const mainTable = 254;
 const unicast = 1;
 
@@ -66,6 +69,7 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
   let remotes: ClusterPlan["remotes"] | undefined;
   let names: ClusterPlan["names"] | undefined;
   let installing: Promise<void> = Promise.resolve();
+  let naming: Promise<void> = Promise.resolve();
 
   const writeNodes = (): void => {
     const wanted = wantedOf(plan, routing, host?.facts);
@@ -95,9 +99,16 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
   };
 
   const writeNames = async (next: ClusterPlan["names"], known: (address: Ip) => boolean): Promise<void> => {
-    const { left } = await installNames(tables, next, names === undefined ? {} : { before: names, known });
-    names = next;
-    if (left > 0) log.warn("names of containers on other nodes found no room in the maps; they cannot be asked for here", { left, names: next.size });
+    if (next === names) return;
+    try {
+      const { left } = await installNames(tables, next, names === undefined ? {} : { before: names, known });
+      names = next;
+      if (left > 0) log.warn("names of containers on other nodes found no room in the maps; they cannot be asked for here", { left, names: next.size });
+    } catch (error) {
+      // What it left half-done is compared with the maps the next time.
+      names = undefined;
+      log.warn("names of containers on other nodes could not be written; it is tried again", { error });
+    }
   };
 
   const install = async (next: ClusterPlan): Promise<void> => {
@@ -109,7 +120,11 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
     plan = next;
     if (nodesChange) writeNodes();
     if (remotesChange) await writeRemotes(next.remotes, gone);
-    if (namesChange) await writeNames(next.names, (address) => next.remotes.has(address));
+    if (namesChange) {
+      naming = naming.then(() => writeNames(next.names, (address) => next.remotes.has(address)));
+      // A hundred thousand take seconds, for which nobody's start nor the next change waits.
+      await Promise.race([naming, setTimeout(namesWaited, undefined, { ref: false })]);
+    }
     if (nodesChange && host !== undefined) {
       host = { ...host, reading: { ...host.reading, routes: await netlink.routes() } };
       await writeRoutes();
@@ -120,7 +135,7 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
     // It has turns for others in between: one that was given up after its time must not go on beside the next.
     install: (next) => (installing = installing.catch(() => undefined).then(() => install(next)).catch((error: unknown) => {
       // What it leaves half-done is read from the maps.
-      [remotes, names] = [undefined, undefined];
+      remotes = undefined;
       throw error;
     })),
     hostChanged: async (reading, facts) => {
