@@ -43,6 +43,49 @@ await inOwnHost(import.meta.url, {
     assert.equal(rows("hw_pointers").length, 2);
   },
 
+  "of names that stood only what changed is touched, and an address answers to what is left to it": async (world) => {
+    await using datapath = await world.open();
+    const tables = pinnedTables(world);
+    const rows = (map: string): string[] => datapath.dumpMap(map, 20).map(({ key, value }) => `${JSON.stringify(key)} ${JSON.stringify(value)}`).toSorted();
+    const steps = [
+      plan({}),
+      plan({ "1/db": ["10.44.1.9"], "1/db.shop": ["10.44.1.9"], "1/data": ["10.44.1.9", "10.44.1.8"], "2/web": ["fd44::7"] }),
+      plan({ "1/data": ["10.44.1.9", "10.44.1.8"], "2/web": ["fd44::7"], "2/web.wide": ["fd44::7"] }),
+      plan({ "1/data": ["10.44.1.8"], "2/web": ["fd44::7"], "2/web.wide": ["fd44::7"], "2/new": ["10.44.2.1"] }),
+      plan({ "2/new": ["10.44.2.1", "fd44::7"] }),
+      plan({}),
+    ];
+    for (const [i, names] of steps.entries()) {
+      const before = steps[i - 1];
+      const known = new Set([...names.values()].flat());
+      await installNames(tables, names, before === undefined ? {} : { before, known: (address) => known.has(address) });
+      const [found, behind] = [rows("hw_names"), rows("hw_pointers")];
+      assert.equal(found.length, names.size);
+      // From nothing it is the same.
+      await installNames(tables, new Map());
+      assert.deepEqual([rows("hw_names"), rows("hw_pointers")], [[], []]);
+      await installNames(tables, names);
+      assert.deepEqual([rows("hw_names"), rows("hw_pointers")], [found, behind]);
+    }
+  },
+
+  "names that find no room are counted, and those that stand change all the same": async (world) => {
+    await using datapath = await world.open();
+    const { names, pointers } = pinnedTables(world);
+    const room = world.kernel.createMap("hash", "small", names.map.info.keySize, names.map.info.valueSize, 3);
+    try {
+      const small = { names: { ...names, map: room }, pointers };
+      const many = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`1/c${i}`, ["10.44.1.9"]]));
+      assert.equal((await installNames(small, plan(many))).left, 2);
+      assert.equal([...room.entries()].length, 3);
+      assert.deepEqual(await installNames(small, plan({ "1/c0": ["10.44.1.7"] })), { skipped: [], left: 0 });
+      assert.equal([...room.entries()].length, 1);
+      assert.equal(datapath.dumpMap("hw_pointers", 10).length, 1);
+    } finally {
+      room.close();
+    }
+  },
+
   "names outlive their agent, and go when nobody claims their network": async (world) => {
     {
       await using datapath = await world.open();
