@@ -131,13 +131,20 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
     }
   };
 
-  return {
-    // It has turns for others in between: one that was given up after its time must not go on beside the next.
-    install: (next) => (installing = installing.catch(() => undefined).then(() => install(next)).catch((error: unknown) => {
+  /** It has turns for others in between: one that was given up after its time must not go on beside the next. */
+  const installAfter = async (earlier: Promise<void>, next: ClusterPlan): Promise<void> => {
+    await earlier.catch(() => undefined);
+    try {
+      await install(next);
+    } catch (error) {
       // What it leaves half-done is read from the maps.
       remotes = undefined;
       throw error;
-    })),
+    }
+  };
+
+  return {
+    install: (next) => (installing = installAfter(installing, next)),
     hostChanged: async (reading, facts) => {
       host = { reading, facts };
       if (plan === noPlan) return;
