@@ -5,21 +5,18 @@
 import { fork, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { identityKey } from "../src/engine/shared.ts";
-import type { RemoteEndpoint } from "../src/network/cluster.ts";
-import { endpointKey, identityHashKey, identityNumberKey, nodeKey, sliceKey } from "../src/peers/keys.ts";
-import { encodeEndpoint, encodeIdentity, encodeIdentityKey, encodeNode, encodeSlice } from "../src/peers/records.ts";
 import { systemClock } from "../src/std/clock.ts";
-import { parseCidr, parseIp, parseMac } from "../src/std/ip.ts";
 import { createLog } from "../src/std/log.ts";
 import { openEtcd } from "../src/store/etcd.ts";
-import type { SharedChange, SharedStore } from "../src/store/shared.ts";
+import type { SharedStore } from "../src/store/shared.ts";
 import type { Seen, Started } from "./cluster-joiner.ts";
+import { agentFlags, container, kept, world, written } from "./cluster-world.ts";
+import type { Size } from "./cluster-world.ts";
 import { inPrivateHost, root, run } from "./run.ts";
 import { quantile, summary, table } from "./summary.ts";
 
@@ -35,6 +32,7 @@ await inPrivateHost(import.meta.url, async () => {
     },
   });
   const [nodes, containers, identities, changes] = [values.nodes, values.containers, values.identities, values.changes].map(Number) as [number, number, number, number];
+  const size: Size = { nodes, containers, identities, networks: 1 };
   run("ip link set lo up");
   const folder = mkdtempSync(join(tmpdir(), "hawser-join-"));
   const etcd = await startEtcd(folder);
@@ -42,7 +40,7 @@ await inPrivateHost(import.meta.url, async () => {
   const store = openEtcd({ endpoints: [endpoint], prefix: "/hawser/", ttl: 60, clock: systemClock, log });
   let joiner: ChildProcess | undefined;
   try {
-    await store.write([...world(nodes, containers, identities)]);
+    await store.write([...world(size)]);
     const begin = (prefix: string): ChildProcess => fork(join(root, "bench/cluster-joiner.ts"), [endpoint, prefix, join(folder, "peers")], { execArgv: [...agentFlags()], env: agentEnvironment() });
     // As bin/hawser does: another process leaves what Node made of the sources, without which stripping their types costs memory.
     joiner = begin("/nobody/");
@@ -52,7 +50,7 @@ await inPrivateHost(import.meta.url, async () => {
     joiner = begin("/hawser/");
     const started = await answer<Started>(joiner);
     if (started.endpoints !== nodes * containers) throw new Error(`the door told of ${started.endpoints} containers instead of ${nodes * containers}`);
-    const samples = await changed(joiner, store, nodes, containers, identities, changes, Number(values.pause));
+    const samples = await changed(joiner, store, size, changes, Number(values.pause));
     joiner.send("memory");
     const after = await answer<Started>(joiner);
     const p99 = quantile(samples, 0.99);
@@ -77,62 +75,21 @@ await inPrivateHost(import.meta.url, async () => {
 });
 
 /** Milliseconds from the write's beginning until the engine of the joined node was told, for one container after the other. */
-async function changed(joiner: ChildProcess, store: SharedStore, nodes: number, containers: number, identities: number, changes: number, pause: number): Promise<readonly number[]> {
+async function changed(joiner: ChildProcess, store: SharedStore, size: Size, changes: number, pause: number): Promise<readonly number[]> {
   const samples: number[] = [];
   for (let change = 0; change < changes; change++) {
-    const one = container((change * 7) % nodes, (change * 3) % containers, identities);
+    const one = container((change * 7) % size.nodes, (change * 3) % size.containers, size);
     const name = `renamed-${change}`;
     const seen = answer<Seen>(joiner);
     joiner.send({ key: `${one.node}/${one.id}`, name });
     // Its watch stands before the change is made.
     await answered(joiner);
     const begin = performance.timeOrigin + performance.now();
-    await store.write([{ key: endpointKey(one.node, one.id), value: encodeEndpoint({ ...one, name }), leased: true }]);
+    await store.write([written({ ...one, name })]);
     samples.push((await seen).at - begin);
     await setTimeout(pause);
   }
   return samples;
-}
-
-function* world(nodes: number, containers: number, identities: number): Iterable<SharedChange> {
-  for (let i = 0; i < identities; i++) {
-    const key = identityKey(labelsOf(i));
-    yield { key: identityNumberKey(256 + i), value: encodeIdentity(key) };
-    yield { key: identityHashKey(key), value: encodeIdentityKey(key, 256 + i) };
-  }
-  for (let node = 0; node < nodes; node++) {
-    const [ipv4, ipv6] = [parseCidr(`10.${Math.floor(node / 256) + 40}.${node % 256}.0/24`), parseCidr(`fd44:0:0:${node.toString(16)}::/64`)];
-    for (const slice of [ipv4, ipv6]) yield { key: sliceKey(slice), value: encodeSlice(slice, nameOf(node)) };
-    for (let i = 0; i < containers; i++) {
-      const one = container(node, i, identities);
-      yield { key: endpointKey(one.node, one.id), value: encodeEndpoint(one), leased: true };
-    }
-    const record = { addresses: [parseIp(`192.0.${Math.floor(node / 250) + 2}.${(node % 250) + 1}`)], ipv4, ipv6, mtu: 1500, names: ["db", "web"], networks: [], version: "0.1.0", machine: "00", startedAt: 1 };
-    yield { key: nodeKey(nameOf(node)), value: encodeNode({ name: nameOf(node), ...record }), leased: true };
-  }
-}
-
-function nameOf(node: number): string {
-  return `node-${node.toString().padStart(3, "0")}`;
-}
-
-function hex(number: number): string {
-  return number.toString(16).padStart(8, "0").repeat(8);
-}
-
-function labelsOf(identity: number): RemoteEndpoint["labels"] {
-  return { network: "shop", project: "shop", service: `service-${identity}`, name: null, own: { tier: `tier-${identity % 7}`, team: `team-${identity % 31}` } };
-}
-
-function container(node: number, i: number, identities: number): RemoteEndpoint {
-  const number = node * 1000 + i;
-  const service = `service-${number % identities}`;
-  return {
-    node: nameOf(node), id: hex(number), containerId: hex(number + 0x1000_0000), name: `shop-${service}-${i}`, names: [`shop-${service}-${i}`, service, hex(number + 0x1000_0000).slice(0, 12)],
-    network: "shop", ipv4: parseIp(`10.${Math.floor(node / 256) + 40}.${node % 256}.${i + 2}`), ipv6: parseIp(`fd44:0:0:${node.toString(16)}::${(i + 2).toString(16)}`),
-    mac: parseMac(`02:42:00:00:${Math.floor(i / 256).toString(16).padStart(2, "0")}:${(i % 256).toString(16).padStart(2, "0")}`),
-    identity: 256 + (number % identities), labels: labelsOf(number % identities),
-  };
 }
 
 async function startEtcd(folder: string): Promise<ChildProcess> {
@@ -177,15 +134,4 @@ async function ended(joiner: ChildProcess): Promise<void> {
 
 function agentEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, NODE_COMPILE_CACHE: join(root, "build/bench/cluster-join-cache"), MALLOC_ARENA_MAX: "1" };
-}
-
-function kept(holds: boolean): string {
-  return holds ? "kept" : "MISSED";
-}
-
-/** Node's flags for an agent, as bin/hawser has them. */
-function agentFlags(): readonly string[] {
-  const found = /set -- (--\S+(?: --\S+)*) "\$@"/.exec(readFileSync(join(root, "bin/hawser"), "utf8"))?.[1];
-  if (found === undefined) throw new Error("bin/hawser does not say any more with which flags an agent runs");
-  return found.split(" ");
 }

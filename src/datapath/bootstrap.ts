@@ -51,7 +51,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const policy = stack.use(createPolicy(kernel, loaded.maps));
   const host: Host = {
     netlink, tables, attachments, conntrack, policy,
-    cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing }),
+    cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing, log }),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
     hostIndex: hostLink.index,

@@ -1,14 +1,17 @@
 // Other nodes in the maps and routes: where tunnels end, whose slices and containers are whose.
+import { setTimeout } from "node:timers/promises";
 import { NodeFlags } from "../abi/generated.ts";
-import type { Node, Remote } from "../abi/generated.ts";
+import type { Node } from "../abi/generated.ts";
 import type { Netlink } from "../kernel/types.ts";
 import type { ClusterPlan, NodePlan } from "../network/cluster.ts";
 import { contains, familyOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { hostDevice } from "./host-device.ts";
 import { installNames } from "./names.ts";
 import type { Policy } from "./policy.ts";
+import { installRemotes, removeRemotes } from "./remotes.ts";
 import { mainTable, routeProtocol, unicast } from "./route-marks.ts";
 import type { Tables } from "./tables.ts";
 import { syncTable } from "./sync-table.ts";
@@ -20,6 +23,8 @@ import type { HostReading } from "./uplinks.ts";
 const smallestMtu = 1280;
 /** Of so many containers the flows are looked for; of more, the policy judges them again as whose they are now. */
 const mostFlushed = 16;
+/** Milliseconds. */
+const namesWaited = 100;
 
 export interface ClusterParts {
   /** Makes maps and routes what the plan says, touching only what differs. What an earlier agent wrote is taken over. */
@@ -35,6 +40,7 @@ export interface ClusterSurroundings {
   readonly policy: Pick<Policy, "touch">;
   /** null: no other nodes. */
   readonly routing: Routing | null;
+  readonly log: Log;
 }
 
 interface Wanted {
@@ -52,10 +58,14 @@ interface WantedRoute {
 
 const noPlan: ClusterPlan = { kind: "alone", nodes: [], remotes: new Map(), pools: [], names: new Map() };
 
-export function createCluster({ tables, netlink, conntrack, policy, routing }: ClusterSurroundings): ClusterParts {
+export function createCluster({ tables, netlink, conntrack, policy, routing, log }: ClusterSurroundings): ClusterParts {
   let plan = noPlan;
   let host: { readonly reading: HostReading; readonly facts: HostFacts } | undefined;
-  let remotes: ReadonlyMap<Ip, Remote> | undefined;
+  /** What the maps are known to hold. */
+  let remotes: ClusterPlan["remotes"] | undefined;
+  let names: ClusterPlan["names"] | undefined;
+  let installing: Promise<void> = Promise.resolve();
+  let naming: Promise<void> = Promise.resolve();
 
   const writeNodes = (): void => {
     const wanted = wantedOf(plan, routing, host?.facts);
@@ -76,34 +86,61 @@ export function createCluster({ tables, netlink, conntrack, policy, routing }: C
   };
 
   /** Whoever goes, or is somebody else now, takes the flows of his address with him (R58). */
-  const writeRemotes = (next: ReadonlyMap<Ip, Remote>): void => {
-    const before = remotes ?? new Map([...tables.remotes.entries()]);
-    const others = syncTable(tables.remotes, next, sameRemote, before);
+  const writeRemotes = async (next: ClusterPlan["remotes"], gone: readonly Ip[]): Promise<void> => {
+    const others = await installRemotes(tables.remotes, next, remotes, gone, mostFlushed);
     remotes = next;
-    if (others.length === 0) return;
-    if (others.length <= mostFlushed) for (const address of others) if (next.get(address)?.node !== before.get(address)?.node) conntrack.flushAddress(address);
+    if (others.count === 0) return;
+    if (others.count <= mostFlushed) for (const address of others.moved) conntrack.flushAddress(address);
     policy.touch();
   };
 
+  const writeNames = async (next: ClusterPlan["names"], known: (address: Ip) => boolean): Promise<void> => {
+    if (next === names) return;
+    try {
+      const { left } = await installNames(tables, next, names === undefined ? {} : { before: names, known });
+      names = next;
+      if (left > 0) log.warn("names of containers on other nodes found no room in the maps; they cannot be asked for here", { left, names: next.size });
+    } catch (error) {
+      // What it left half-done is compared with the maps the next time.
+      names = undefined;
+      log.warn("names of containers on other nodes could not be written; it is tried again", { error });
+    }
+  };
+
+  const install = async (next: ClusterPlan): Promise<void> => {
+    const nodesChange = next.nodes !== plan.nodes || next.pools !== plan.pools || next.kind !== plan.kind;
+    const remotesChange = next.remotes !== plan.remotes || remotes === undefined;
+    const namesChange = next.names !== plan.names || names === undefined;
+    // Who is gone is unpublished before his node goes, and who comes is published after it has come.
+    const gone = remotesChange ? await removeRemotes(tables.remotes, next.remotes, remotes) : [];
+    plan = next;
+    if (nodesChange) writeNodes();
+    if (remotesChange) await writeRemotes(next.remotes, gone);
+    if (namesChange) {
+      naming = naming.then(() => writeNames(next.names, (address) => next.remotes.has(address)));
+      // A hundred thousand take seconds, for which nobody's start nor the next change waits.
+      await Promise.race([naming, setTimeout(namesWaited, undefined, { ref: false })]);
+    }
+    if (nodesChange && host !== undefined) {
+      host = { ...host, reading: { ...host.reading, routes: await netlink.routes() } };
+      await writeRoutes();
+    }
+  };
+
+  /** It has turns for others in between: one that was given up after its time must not go on beside the next. */
+  const installAfter = async (earlier: Promise<void>, next: ClusterPlan): Promise<void> => {
+    await earlier.catch(() => undefined);
+    try {
+      await install(next);
+    } catch (error) {
+      // What it leaves half-done is read from the maps.
+      remotes = undefined;
+      throw error;
+    }
+  };
+
   return {
-    install: async (next) => {
-      if (next.remotes !== plan.remotes || remotes === undefined) {
-        // Who is gone is unpublished before his node goes, and who comes is published after it has come.
-        const kept = new Map([...(remotes ?? [])].filter(([address]) => next.remotes.has(address)));
-        if (remotes !== undefined && kept.size < remotes.size) writeRemotes(kept);
-      }
-      const nodesChange = next.nodes !== plan.nodes || next.pools !== plan.pools || next.kind !== plan.kind;
-      const remotesChange = next.remotes !== plan.remotes || remotes === undefined;
-      const namesChange = next.names !== plan.names || plan === noPlan;
-      plan = next;
-      if (nodesChange) writeNodes();
-      if (remotesChange) writeRemotes(next.remotes);
-      if (namesChange) installNames(tables, next.names);
-      if (nodesChange && host !== undefined) {
-        host = { ...host, reading: { ...host.reading, routes: await netlink.routes() } };
-        await writeRoutes();
-      }
-    },
+    install: (next) => (installing = installAfter(installing, next)),
     hostChanged: async (reading, facts) => {
       host = { reading, facts };
       if (plan === noPlan) return;
@@ -165,8 +202,4 @@ function onLink(reading: HostReading, facts: HostFacts, address: Ip): number | u
 
 function sameNode(a: Node, b: Node): boolean {
   return a.address === b.address && a.mtu === b.mtu && a.flags === b.flags;
-}
-
-function sameRemote(a: Remote, b: Remote): boolean {
-  return a.node === b.node && a.identity === b.identity && a.network === b.network;
 }

@@ -1,55 +1,190 @@
 // Names of containers on other nodes in the maps, as a question has them, and what stands behind an address.
-import { NameLayout, nameAddressesCodec, nameCodec, namePointerCodec } from "../abi/generated.ts";
+import { ip, u32 } from "../abi/codec.ts";
+import { NameLayout, nameAddressesCodec, nameCodec } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
-import { familyOf, ipToBytes } from "../std/ip.ts";
+import { familyOf, ipFromBytes, ipToBytes } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
+import { inTurns } from "./batches.ts";
+import type { Batch } from "./batches.ts";
+import { differing } from "./differing.ts";
 import type { Tables } from "./tables.ts";
+
+type Names = ReadonlyMap<string, readonly Ip[]>;
 
 /** RFC 1035: of one part of a name, between dots. */
 const longestLabel = 63;
 
+export interface InstalledNames {
+  /** Keys that cannot be asked for, because a part has more than 63 bytes, the whole more than 128, or one is empty. */
+  readonly skipped: readonly string[];
+  /** How many found no room in the maps. */
+  readonly left: number;
+}
+
+export interface NamesKnown {
+  /** What was installed last; left out: the maps may hold anything. */
+  readonly before?: Names;
+  /** Whether a container elsewhere has the address. Left out: of all it is asked whether a name has them. */
+  readonly known?: (address: Ip) => boolean;
+}
+
 /**
- * Makes the maps what the plan says, touching only what differs. `names`: `NUMBER/name` → addresses; of one family the first eight count.
- * An address answers to the first name listed with it, with its network's name behind it when that is listed too.
- * @returns the keys that cannot be asked for, because a part has more than 63 bytes, the whole more than 128, or one is empty
+ * Makes the maps what the plan says, with turns for others in between; of what was installed before only what differs is touched. `names`: `NUMBER/name` → addresses; of one
+ * family the first eight count. An address answers to the first name listed with it, with its network's name behind it when that is listed too.
  */
-export function installNames({ names: table, pointers }: Pick<Tables, "names" | "pointers">, names: ReadonlyMap<string, readonly Ip[]>): readonly string[] {
+export async function installNames({ names: table, pointers }: Pick<Tables, "names" | "pointers">, names: Names, { before, known = () => true }: NamesKnown = {}): Promise<InstalledNames> {
   const skipped: string[] = [];
-  const addresses = new Map<string, Uint8Array>();
-  const reverse = new Map<string, string>();
-  for (const [key, ips] of names) {
-    const slash = key.indexOf("/");
-    const [network, text] = [Number(key.slice(0, slash)), key.slice(slash + 1)];
-    const name = nameToWire(text);
-    if (name === undefined) {
+  const behind = new Map<number, Map<Ip, string>>();
+  await (before === undefined ? removeOthers(table.map, (network, text) => names.has(`${network}/${text}`)) : removeGone(table.map, names, before));
+  // Where nothing was, nothing is looked for.
+  const standing = before !== undefined && before.keys().next().done !== true;
+  const batch = inTurns(table.map);
+  const value = Buffer.alloc(nameAddressesCodec.size);
+  const view = new DataView(value.buffer, value.byteOffset, value.length);
+  let written: readonly Ip[] | undefined;
+  for (const [key, addresses] of standing ? others(names, before) : names) {
+    const [network, text] = parsed(key);
+    if (standing) for (const address of before.get(key) ?? none) note(behind, network, address, undefined);
+    if (addresses.length === 0) continue;
+    const slot = batch.next();
+    u32.write(slot.keyView, 0, network);
+    if (!writeName(text, slot.key, nameAt)) {
       skipped.push(key);
       continue;
     }
-    if (ips.length === 0) continue;
-    addresses.set(asKey(nameCodec.encode({ network, name })), nameAddressesCodec.encode({ ipv4: some(ips, 4), ipv6: some(ips, 6) }));
-    for (const ip of ips) {
-      const place = `${network}/${reverseName(ip)}`;
-      const before = reverse.get(place);
-      if (before === undefined || (text.startsWith(`${before}.`) && !before.includes("."))) reverse.set(place, text);
+    for (const address of addresses) note(behind, network, address, text);
+    // What one container is called comes one behind the other.
+    if (addresses !== written) {
+      value.fill(0);
+      writeAddresses(addresses, view);
+      written = addresses;
     }
+    value.copy(slot.value);
+    await batch.put();
   }
-  update(table.map, addresses);
-  update(pointers.map, pointersOf(reverse));
-  return skipped;
+  await batch.end();
+  if (before === undefined) await removeOthers(pointers.map, (network, text) => behind.get(network)?.has(addressOfReverse(text) ?? ("" as Ip)) === true);
+  const reverse = inTurns(pointers.map);
+  for (const [network, texts] of behind) {
+    for (const [address, text] of texts) await point(reverse, names, { network, address, text, standing }, known);
+  }
+  await reverse.end();
+  return { skipped, left: batch.left + reverse.left };
+}
+
+function* others(names: Names, before: Names): Iterable<readonly [string, readonly Ip[]]> {
+  for (const key of differing(names, before)) yield [key, names.get(key) ?? none];
+}
+
+interface Pointed {
+  readonly network: number;
+  readonly address: Ip;
+  /** The first of the names looked at that has it; empty: none of them. */
+  readonly text: string;
+  /** Others may have it as well, and the one that stands is good as long as it has. */
+  readonly standing: boolean;
+}
+
+async function point(batch: Batch, names: Names, { network, address, text, standing }: Pointed, known: (address: Ip) => boolean): Promise<void> {
+  const slot = batch.next();
+  u32.write(slot.keyView, 0, network);
+  writeReverse(address, slot.key, nameAt);
+  const has = (name: string): boolean => names.get(`${network}/${name}`)?.includes(address) === true;
+  let name = text;
+  if (standing) {
+    const bytes = batch.map.get(slot.key);
+    const now = bytes === undefined ? "" : nameFromWire(bytes);
+    if (now !== "" && has(now) && !isLonger(text, now)) return;
+    // The one that stood went, and what else the address is called has not changed.
+    if (name === "" && known(address)) name = nameOf(names, network, address) ?? "";
+  }
+  if (name === "") await batch.delete(slot.key);
+  else if (writeName(name, slot.value, 0)) await batch.put();
+}
+
+function nameOf(names: Names, network: number, address: Ip): string | undefined {
+  const found = new Map<number, Map<Ip, string>>();
+  for (const [key, addresses] of names) {
+    const [number, text] = parsed(key);
+    if (number === network && addresses.includes(address) && nameToWire(text) !== undefined) note(found, network, address, text);
+  }
+  return found.get(network)?.get(address);
+}
+
+/** The first counts, with its network's name behind it when that comes as well. */
+function note(behind: Map<number, Map<Ip, string>>, network: number, address: Ip, text: string | undefined): void {
+  const texts = behind.get(network) ?? new Map<Ip, string>();
+  behind.set(network, texts);
+  const before = texts.get(address) ?? "";
+  if (text === undefined || before === "") texts.set(address, before === "" ? (text ?? "") : before);
+  else if (isLonger(text, before)) texts.set(address, text);
+}
+
+function isLonger(text: string, before: string): boolean {
+  return text.length > before.length && !before.includes(".") && text.startsWith(`${before}.`);
+}
+
+async function removeGone(map: KernelMap, names: Names, before: Names): Promise<void> {
+  const turns = inTurns(map);
+  for (const key of differing(names, before)) {
+    if (names.has(key) || !before.has(key)) continue;
+    const [network, text] = parsed(key);
+    const { key: wire, keyView } = turns.next();
+    u32.write(keyView, 0, network);
+    if (writeName(text, wire, nameAt)) await turns.delete(wire);
+  }
+  await turns.end();
+}
+
+/** Of what the map holds, to make room. */
+async function removeOthers(map: KernelMap, wanted: (network: number, text: string) => boolean): Promise<void> {
+  const turns = inTurns(map);
+  const gone: Uint8Array[] = [];
+  for (const [key] of map.entries()) {
+    const { network, name } = nameCodec.decode(key);
+    if (!wanted(network, nameFromWire(name))) gone.push(key);
+    await turns.turn();
+  }
+  for (const key of gone) await turns.delete(key);
+  await turns.end();
+}
+
+const none: readonly Ip[] = [];
+const nameAt = nameCodec.size - NameLayout.BYTES;
+
+function parsed(key: string): readonly [network: number, text: string] {
+  const slash = key.indexOf("/");
+  return [Number(key.slice(0, slash)), key.slice(slash + 1)];
+}
+
+/** Only the places that are taken: of sixteen nearly all are empty. */
+function writeAddresses(addresses: readonly Ip[], view: DataView): void {
+  const [ends, next] = [{ 4: ip.size * NameLayout.ADDRESSES, 6: nameAddressesCodec.size }, { 4: 0, 6: ip.size * NameLayout.ADDRESSES }];
+  for (const address of addresses) {
+    const family = familyOf(address);
+    if (next[family] >= ends[family]) continue;
+    ip.write(view, next[family], address);
+    next[family] += ip.size;
+  }
 }
 
 /** As a question has it: parts behind their lengths, small letters, zeros behind the end. undefined: it cannot be asked for. */
 export function nameToWire(text: string): Uint8Array | undefined {
-  const wire = new Uint8Array(NameLayout.BYTES);
-  let at = 0;
+  const wire = Buffer.alloc(NameLayout.BYTES);
+  return writeName(text, wire, 0) ? wire : undefined;
+}
+
+/** False: it cannot be asked for. */
+function writeName(text: string, wire: Buffer, start: number): boolean {
+  let at = start;
   for (const part of text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()).split(".")) {
-    const bytes = Buffer.from(part);
-    if (bytes.length === 0 || bytes.length > longestLabel || at + 1 + bytes.length >= NameLayout.BYTES) return undefined;
-    wire[at] = bytes.length;
-    wire.set(bytes, at + 1);
-    at += 1 + bytes.length;
+    const length = Buffer.byteLength(part);
+    if (length === 0 || length > longestLabel || at + 1 + length >= start + NameLayout.BYTES) return false;
+    wire[at] = length;
+    wire.write(part, at + 1);
+    at += 1 + length;
   }
-  return wire;
+  return true;
 }
 
 export function nameFromWire(wire: Uint8Array): string {
@@ -69,6 +204,27 @@ export function reverseName(ip: Ip): string {
   return `${[...bytes.toString("hex")].toReversed().join(".")}.ip6.arpa`;
 }
 
+function writeReverse(address: Ip, wire: Buffer, start: number): void {
+  if (familyOf(address) === 4) return void writeName(reverseName(address), wire, start);
+  const bytes = ipToBytes(address);
+  let at = start;
+  for (let i = 31; i >= 0; i--) {
+    const byte = bytes[i >> 1] ?? 0;
+    wire[at++] = 1;
+    wire[at++] = hexDigits[(i & 1) === 1 ? byte & 15 : byte >> 4] ?? 0;
+  }
+  wire.write("\x03ip6\x04arpa", at);
+}
+
+const hexDigits = Buffer.from("0123456789abcdef");
+
+/** undefined: it is none. */
+function addressOfReverse(name: string): Ip | undefined {
+  const parts = name.split(".").toReversed().slice(2);
+  if (parts.length === 4) return ipFromBytes(Uint8Array.from(parts, Number));
+  return parts.length === 32 ? ipFromBytes(Buffer.from(parts.join(""), "hex")) : undefined;
+}
+
 /** A decoded part of an entry for people: names as text, no empty places. */
 export function nameInWords(part: unknown): unknown {
   if (typeof part !== "object" || part === null) return part;
@@ -76,37 +232,4 @@ export function nameInWords(part: unknown): unknown {
     if (value instanceof Uint8Array) return [field, nameFromWire(value)];
     return [field, Array.isArray(value) ? value.filter((one) => one !== null && one !== 0) : value];
   }));
-}
-
-function pointersOf(reverse: ReadonlyMap<string, string>): Map<string, Uint8Array> {
-  const pointers = new Map<string, Uint8Array>();
-  for (const [place, text] of reverse) {
-    const [network = "", address = ""] = place.split("/");
-    const [name, pointed] = [nameToWire(address), nameToWire(text)];
-    if (name !== undefined && pointed !== undefined) pointers.set(asKey(nameCodec.encode({ network: Number(network), name })), namePointerCodec.encode({ name: pointed }));
-  }
-  return pointers;
-}
-
-/** What is not wanted goes first, to make room. */
-function update(map: KernelMap, wanted: ReadonlyMap<string, Uint8Array>): void {
-  const missing = new Map(wanted);
-  const gone: Uint8Array[] = [];
-  for (const [key, value] of map.entries()) {
-    const text = asKey(key);
-    const content = wanted.get(text);
-    if (content === undefined) gone.push(key);
-    else if (Buffer.compare(content, value) === 0) missing.delete(text);
-  }
-  for (const key of gone) map.delete(key);
-  if (missing.size > 0) map.setBatch([...missing].map(([key, value]) => [Buffer.from(key, "latin1"), value]));
-}
-
-function asKey(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
-}
-
-function some(ips: readonly Ip[], family: 4 | 6): (Ip | null)[] {
-  const found = ips.filter((ip) => familyOf(ip) === family);
-  return Array.from({ length: NameLayout.ADDRESSES }, (_, i) => found[i] ?? null);
 }

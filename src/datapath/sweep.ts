@@ -1,4 +1,5 @@
 // Takes off the host whatever carries our name and nobody claims; works with no agent and no loaded program.
+import { u32 } from "../abi/codec.ts";
 import { HostAddressFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap, Netlink } from "../kernel/types.ts";
 import type { Step } from "../network/types.ts";
@@ -122,11 +123,21 @@ function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {
   for (const [address] of gateways) tables.hostAddresses.delete(address);
   const networks = [...tables.networks.entries()].filter(([number]) => !claims.networks.has(number));
   for (const [number] of networks) tables.networks.delete(number);
-  const names = [...tables.names.entries()].filter(([{ network }]) => !claims.networks.has(network));
-  for (const [name] of names) tables.names.delete(name);
-  const pointers = [...tables.pointers.entries()].filter(([{ network }]) => !claims.networks.has(network));
-  for (const [name] of pointers) tables.pointers.delete(name);
-  return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length, hw_names: names.length, hw_pointers: pointers.length });
+  const [names, pointers] = [sweepNames(tables.names.map, claims), sweepNames(tables.pointers.map, claims)];
+  return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length, hw_names: names, hw_pointers: pointers });
+}
+
+const sweptOfNames = new WeakSet<KernelMap>();
+
+/** Once: those of networks that go later go with the plan that has them no more, and looking through a hundred thousand takes time. */
+function sweepNames(map: KernelMap, claims: Claims): number {
+  if (sweptOfNames.has(map)) return 0;
+  sweptOfNames.add(map);
+  const gone: Uint8Array[] = [];
+  // Only whose it is: their addresses are much to read.
+  for (const [key] of map.entries()) if (!claims.networks.has(u32.decode(key.subarray(0, u32.size)))) gone.push(key);
+  for (const key of gone) map.delete(key);
+  return gone.length;
 }
 
 function sweepPins(context: SweepContext, keeps: (pin: LinkPin) => boolean): string[] {

@@ -5,6 +5,8 @@ import { abortReason } from "./queue.ts";
 
 /** Milliseconds: a step takes one or two, so this is a kernel that hangs. Dockerd's handlers give up after 5 s. */
 const stepTime = 5000;
+/** A first look at tens of thousands of containers elsewhere is many calls, with turns for others in between. */
+const clusterTime = 60_000;
 
 /** Undoes what was performed, newest first, as far as it goes. Returns what could not be undone. */
 export type Undo = () => Promise<readonly Error[]>;
@@ -38,7 +40,7 @@ export async function perform(steps: readonly Step[], doers: Doers, signal?: Abo
     // Begun before it is done: a step that fails half-way is undone too, which undoers must bear.
     begun.push(step);
     try {
-      await within(time, describe(step), doerOf(doers, step).do(step));
+      await within(timeOf(step, time), describe(step), doerOf(doers, step).do(step));
     } catch (error) {
       throw new StepFailure(step, explain(step, error), await undo());
     }
@@ -51,12 +53,16 @@ async function undoAll(begun: Step[], doers: Doers, time: number): Promise<reado
   const errors: Error[] = [];
   for (let step = begun.pop(); step !== undefined; step = begun.pop()) {
     try {
-      await within(time, `undoing ${describe(step)}`, doerOf(doers, step).undo(step));
+      await within(timeOf(step, time), `undoing ${describe(step)}`, doerOf(doers, step).undo(step));
     } catch (error) {
       errors.push(explain(step, error));
     }
   }
   return errors;
+}
+
+function timeOf(step: Step, time: number): number {
+  return step.kind === "cluster" ? Math.max(time, clusterTime) : time;
 }
 
 /** One queue for all: a call of the kernel's or the disk's that never returns must not hold every later command. @throws HawserError DEADLINE */

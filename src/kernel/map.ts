@@ -107,8 +107,8 @@ export class MapHandle implements KernelMap {
         const batch = kernelCall(() => this.native.lookupBatch(cursor, count));
         for (let i = 0; i * keySize < batch.keys.length; i++) {
           yield [
-            batch.keys.slice(i * keySize, (i + 1) * keySize),
-            batch.values.slice(i * this.#valueBytes, (i + 1) * this.#valueBytes),
+            batch.keys.subarray(i * keySize, (i + 1) * keySize),
+            batch.values.subarray(i * this.#valueBytes, (i + 1) * this.#valueBytes),
           ];
         }
         cursor = batch.cursor;

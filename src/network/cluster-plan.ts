@@ -4,6 +4,7 @@ import { contains } from "../std/ip.ts";
 import type { Cluster, ClusterNode, ClusterPlan, NodePlan, RemoteEndpoint, RemotePlan } from "./cluster.ts";
 import { Layered } from "./layered.ts";
 import { networkKey } from "./plan.ts";
+import { RemoteNames } from "./remote-names.ts";
 import type { Network, State } from "./types.ts";
 
 export interface ClusterPlanner {
@@ -33,9 +34,9 @@ class Planner implements ClusterPlanner {
   #numbersText = "";
   #nodeNumbers: ReadonlyMap<string, number> = new Map();
   /** Who says to have an address; two may while a container moves, and then the first by key counts. */
-  readonly #owners = new Map<Ip, readonly RemoteEndpoint[]>();
+  readonly #owners = new Map<Ip, RemoteEndpoint | readonly RemoteEndpoint[]>();
   #remotes = new Layered<Ip, RemotePlan>();
-  #names = new Layered<string, readonly Ip[]>();
+  #names = new RemoteNames();
 
   constructor(pools: readonly Cidr[]) {
     this.#pools = pools;
@@ -76,8 +77,7 @@ class Planner implements ClusterPlanner {
       for (const address of addressesOf(one)) {
         touched.add(address);
         const left = this.#ownersOf(address).filter((owner) => owner !== one);
-        if (left.length === 0) this.#owners.delete(address);
-        else this.#owners.set(address, left);
+        this.#own(address, left);
       }
     }
     for (const one of come) {
@@ -85,7 +85,7 @@ class Planner implements ClusterPlanner {
       if (!nodeNumbers.has(one.node)) continue;
       for (const address of addressesOf(one)) {
         touched.add(address);
-        this.#owners.set(address, [...this.#ownersOf(address), one].toSorted(byKey));
+        this.#own(address, [...this.#ownersOf(address), one].toSorted(byKey));
       }
     }
     this.#remotes = this.#withRemotes(touched);
@@ -93,7 +93,15 @@ class Planner implements ClusterPlanner {
   }
 
   #ownersOf(address: Ip): readonly RemoteEndpoint[] {
-    return this.#owners.get(address) ?? [];
+    const owners = this.#owners.get(address) ?? [];
+    return "node" in owners ? [owners] : owners;
+  }
+
+  /** A list of one, of which there are tens of thousands, is kept as the one. */
+  #own(address: Ip, owners: readonly RemoteEndpoint[]): void {
+    const [first] = owners;
+    if (first === undefined) this.#owners.delete(address);
+    else this.#owners.set(address, owners.length === 1 ? first : owners);
   }
 
   #withRemotes(touched: ReadonlySet<Ip>): Layered<Ip, RemotePlan> {
@@ -114,33 +122,71 @@ class Planner implements ClusterPlanner {
     return this.#remotes.with(changes);
   }
 
-  #withNames(touched: ReadonlySet<Ip>, gone: readonly RemoteEndpoint[], were: ReadonlyMap<string, number>): Layered<string, readonly Ip[]> {
-    const lists = new Map<string, Set<Ip>>();
-    const listOf = (key: string): Set<Ip> => {
-      const list = lists.get(key) ?? new Set(this.#names.get(key));
-      lists.set(key, list);
-      return list;
+  #withNames(touched: ReadonlySet<Ip>, gone: readonly RemoteEndpoint[], were: ReadonlyMap<string, number>): RemoteNames {
+    const lists = new Map<number, Map<string, Gathered>>();
+    const change = (one: RemoteEndpoint, numbers: ReadonlyMap<string, number>, how: (list: Gathered, address: Ip) => Gathered, address: Ip): void => {
+      for (const [number, name] of namesOf(one, numbers)) {
+        const network = lists.get(number) ?? new Map<string, Gathered>();
+        lists.set(number, network);
+        network.set(name, how(network.get(name) ?? [...this.#names.listOf(number, name)], address));
+      }
     };
-    for (const one of gone) for (const key of nameKeys(one, were)) for (const address of addressesOf(one)) listOf(key).delete(address);
+    for (const one of gone) for (const address of addressesOf(one)) change(one, were, without, address);
     // Two may have one name and one address: what one took away is the other's still.
-    for (const address of touched) for (const owner of this.#ownersOf(address)) for (const key of nameKeys(owner, this.#numbers)) listOf(key).add(address);
-    const changes = new Map<string, readonly Ip[] | undefined>();
-    for (const [key, list] of lists) {
-      const before = this.#names.get(key);
-      if (before?.length === list.size && before.every((address) => list.has(address))) continue;
-      changes.set(key, list.size === 0 ? undefined : [...list].toSorted());
+    for (const address of touched) for (const owner of this.#ownersOf(address)) change(owner, this.#numbers, together, address);
+    const share = shared();
+    const changes = new Map<number, Map<string, readonly Ip[] | undefined>>();
+    for (const [number, network] of lists) {
+      const changed = new Map<string, readonly Ip[] | undefined>();
+      changes.set(number, changed);
+      for (const [name, list] of network) {
+        const before = this.#names.listOf(number, name);
+        const after = [...list].toSorted();
+        network.delete(name);
+        if (after.length === 0) changed.set(name, undefined);
+        else changed.set(name, before.length === after.length && before.every((address, i) => address === after[i]) ? before : share(after));
+      }
     }
-    return this.#names.with(changes);
+    return this.#names.with(changes, new Map([...this.#numbers].map(([name, number]) => [number, name])));
   }
+}
+
+/** Of tens of thousands of names nearly each has one or two addresses. */
+type Gathered = Ip[] | Set<Ip>;
+const mostListed = 32;
+
+function together(list: Gathered, address: Ip): Gathered {
+  if (list instanceof Set) return list.add(address);
+  if (list.includes(address)) return list;
+  list.push(address);
+  return list.length > mostListed ? new Set(list) : list;
+}
+
+function without(list: Gathered, address: Ip): Gathered {
+  if (list instanceof Set) list.delete(address);
+  else if (list.includes(address)) list.splice(list.indexOf(address), 1);
+  return list;
+}
+
+/** A container's names have one list, of which there are tens of thousands. */
+function shared(): (list: readonly Ip[]) => readonly Ip[] {
+  const known = new Map<Ip, readonly Ip[]>();
+  return (list) => {
+    const [first] = list;
+    if (first === undefined || list.length > 2) return list;
+    const other = known.get(first);
+    if (other?.length === list.length && other[1] === list[1]) return other;
+    known.set(first, list);
+    return list;
+  };
 }
 
 const none: ReadonlySet<string> = new Set();
 
-/** `NUMBER/name` and `NUMBER/name.network`, in small letters, as names are asked for in any case (RFC 4343). */
-function nameKeys({ names, network }: RemoteEndpoint, numbers: ReadonlyMap<string, number>): readonly string[] {
+/** In small letters, as names are asked for in any case (RFC 4343). */
+function namesOf({ names, network }: RemoteEndpoint, numbers: ReadonlyMap<string, number>): readonly (readonly [number: number, name: string])[] {
   const number = numbers.get(network);
-  if (number === undefined) return [];
-  return names.flatMap((name) => [`${number}/${name.toLowerCase()}`, `${number}/${`${name}.${network}`.toLowerCase()}`]);
+  return number === undefined ? [] : names.map((name) => [number, name.toLowerCase()]);
 }
 
 /** Where two networks have one name, which Docker allows, the one made first counts. */
@@ -221,6 +267,16 @@ export function remoteChanges(before: Cluster["endpoints"], after: Cluster["endp
   if (before === after) return { gone: [], come: [] };
   const gone: RemoteEndpoint[] = [];
   const come: RemoteEndpoint[] = [];
+  if (before.size === 0) return { gone, come: [...after.values()] };
+  if (before instanceof Layered && after instanceof Layered) {
+    for (const key of (after as Layered<string, RemoteEndpoint>).differing(before as Layered<string, RemoteEndpoint>)) {
+      const [was, one] = [before.get(key), after.get(key)] as [RemoteEndpoint | undefined, RemoteEndpoint | undefined];
+      if (was === one) continue;
+      if (was !== undefined) gone.push(was);
+      if (one !== undefined) come.push(one);
+    }
+    return { gone, come };
+  }
   let stayed = 0;
   for (const [key, one] of after) {
     const was = before.get(key);

@@ -97,11 +97,17 @@ export interface RemotePlan {
   readonly network: number;
 }
 
+/** A map that tells quickly what is different from one that it came from. */
+export interface Descended<K, V> extends ReadonlyMap<K, V> {
+  /** Keys under which the two hold something else, perhaps with some under which both hold the same. The other is of the same class. */
+  differing(other: this): Iterable<K>;
+}
+
 /** Everything that the datapath has to know of other nodes, whole: it finds out itself what changed. */
 export interface ClusterPlan {
   readonly kind: ClusterKind;
   readonly nodes: readonly NodePlan[];
-  /** Containers on other nodes, by address. */
+  /** Containers on other nodes, by address; as `names` perhaps Descended from the last. */
   readonly remotes: ReadonlyMap<Ip, RemotePlan>;
   /** All addresses that the installation hands out: what nobody has there goes nowhere. */
   readonly pools: readonly Cidr[];

@@ -113,8 +113,19 @@ export function formatIp(value: bigint, family: Family): Ip {
 
 /** Sixteen bytes in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), as every BPF map keeps addresses. */
 export function ipToBytes16(ip: Ip): Uint8Array {
-  const value = familyOf(ip) === 4 ? (0xffffn << 32n) | toBigInt4(ip) : toBigInt6(ip);
-  return Uint8Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(120 - 8 * i)) & 255n));
+  const bytes = new Uint8Array(16);
+  if (familyOf(ip) === 4) {
+    bytes[10] = bytes[11] = 255;
+    bytes.set(ip.split(".").map(Number), 12);
+    return bytes;
+  }
+  // Without a way through large numbers: addresses are the most of what is written into maps.
+  const [head = "", tail = ""] = ip.split("::");
+  const [left, right] = [head, tail].map((half) => (half === "" ? [] : half.split(":").map((group) => Number.parseInt(group, 16)))) as [number[], number[]];
+  for (const [groups, at] of [[left, 0], [right, 16 - 2 * right.length]] as const) {
+    for (const [i, group] of groups.entries()) bytes.set([group >> 8, group & 255], at + 2 * i);
+  }
+  return bytes;
 }
 
 /** The reverse of `ipToBytes16`. */

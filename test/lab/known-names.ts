@@ -8,7 +8,7 @@ import { parseIp } from "../../src/std/ip.ts";
 const [bpffs = "", ...names] = process.argv.slice(2);
 const kernel = createKernel();
 const tables = openTables(new Map(tableNames.map((name) => [name, kernel.openPinnedMap(mapPath(bpffs, name))])));
-const skipped = installNames(tables, new Map(names.map((text) => {
+const { skipped } = await installNames(tables, new Map(names.map((text) => {
   const [key = "", addresses = ""] = text.split("=");
   return [key, addresses.split(",").map((address) => parseIp(address))];
 })));

@@ -72,7 +72,7 @@ async function answer(request: Request): Promise<unknown> {
     case "time": return time(request);
     case "flood": return flood(request);
     case "each": return request.frames.map((data) => runOnce(request.program, request.device, data, 0)).map(({ verdict, data }) => ({ verdict: verdict | 0, data }));
-    case "names": return installNames(openTables(maps), request.names);
+    case "names": return (await installNames(openTables(maps), request.names)).skipped;
     case "lost": return eventsLost();
     case "sent": return request.devices.map(sentBy);
     case "policy": return policyNow().install(request.tables);

@@ -26,8 +26,8 @@ await inOwnHost(import.meta.url, {
     await using datapath = await world.open();
     const tables = pinnedTables(world);
     const wanted = plan({ "1/db": ["10.44.1.9", "fd44::1:9"], "1/db.shop": ["10.44.1.9", "fd44::1:9"], "1/data": ["10.44.1.9", "10.44.2.9"], [`1/${"x".repeat(64)}`]: ["10.44.1.8"] });
-    assert.deepEqual(installNames(tables, wanted), [`1/${"x".repeat(64)}`]);
-    installNames(tables, wanted);
+    assert.deepEqual(await installNames(tables, wanted), { skipped: [`1/${"x".repeat(64)}`], left: 0 });
+    await installNames(tables, wanted);
     const rows = (map: string): string[] => datapath.dumpMap(map, 10).map((entry) => JSON.stringify([entry.key, entry.value])).toSorted();
     assert.deepEqual(rows("hw_names"), [
       '[{"network":1,"name":"data"},{"ipv4":["10.44.1.9","10.44.2.9"],"ipv6":[]}]',
@@ -38,16 +38,59 @@ await inOwnHost(import.meta.url, {
       '[{"network":1,"name":"9.1.44.10.in-addr.arpa"},{"name":"db.shop"}]',
       '[{"network":1,"name":"9.2.44.10.in-addr.arpa"},{"name":"data"}]',
     ]);
-    installNames(tables, plan({ "1/db": ["10.44.1.10"], "2/db": ["10.44.1.11"] }));
+    await installNames(tables, plan({ "1/db": ["10.44.1.10"], "2/db": ["10.44.1.11"] }));
     assert.deepEqual(rows("hw_names"), ['[{"network":1,"name":"db"},{"ipv4":["10.44.1.10"],"ipv6":[]}]', '[{"network":2,"name":"db"},{"ipv4":["10.44.1.11"],"ipv6":[]}]']);
     assert.equal(rows("hw_pointers").length, 2);
+  },
+
+  "of names that stood only what changed is touched, and an address answers to what is left to it": async (world) => {
+    await using datapath = await world.open();
+    const tables = pinnedTables(world);
+    const rows = (map: string): string[] => datapath.dumpMap(map, 20).map(({ key, value }) => `${JSON.stringify(key)} ${JSON.stringify(value)}`).toSorted();
+    const steps = [
+      plan({}),
+      plan({ "1/db": ["10.44.1.9"], "1/db.shop": ["10.44.1.9"], "1/data": ["10.44.1.9", "10.44.1.8"], "2/web": ["fd44::7"] }),
+      plan({ "1/data": ["10.44.1.9", "10.44.1.8"], "2/web": ["fd44::7"], "2/web.wide": ["fd44::7"] }),
+      plan({ "1/data": ["10.44.1.8"], "2/web": ["fd44::7"], "2/web.wide": ["fd44::7"], "2/new": ["10.44.2.1"] }),
+      plan({ "2/new": ["10.44.2.1", "fd44::7"] }),
+      plan({}),
+    ];
+    for (const [i, names] of steps.entries()) {
+      const before = steps[i - 1];
+      const known = new Set([...names.values()].flat());
+      await installNames(tables, names, before === undefined ? {} : { before, known: (address) => known.has(address) });
+      const [found, behind] = [rows("hw_names"), rows("hw_pointers")];
+      assert.equal(found.length, names.size);
+      // From nothing it is the same.
+      await installNames(tables, new Map());
+      assert.deepEqual([rows("hw_names"), rows("hw_pointers")], [[], []]);
+      await installNames(tables, names);
+      assert.deepEqual([rows("hw_names"), rows("hw_pointers")], [found, behind]);
+    }
+  },
+
+  "names that find no room are counted, and those that stand change all the same": async (world) => {
+    await using datapath = await world.open();
+    const { names, pointers } = pinnedTables(world);
+    const room = world.kernel.createMap("hash", "small", names.map.info.keySize, names.map.info.valueSize, 3);
+    try {
+      const small = { names: { ...names, map: room }, pointers };
+      const many = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`1/c${i}`, ["10.44.1.9"]]));
+      assert.equal((await installNames(small, plan(many))).left, 2);
+      assert.equal([...room.entries()].length, 3);
+      assert.deepEqual(await installNames(small, plan({ "1/c0": ["10.44.1.7"] })), { skipped: [], left: 0 });
+      assert.equal([...room.entries()].length, 1);
+      assert.equal(datapath.dumpMap("hw_pointers", 10).length, 1);
+    } finally {
+      room.close();
+    }
   },
 
   "names outlive their agent, and go when nobody claims their network": async (world) => {
     {
       await using datapath = await world.open();
       await doAll(datapath.doers, desired);
-      installNames(pinnedTables(world), plan({ "1/db": ["10.44.1.9"], "2/db": ["10.44.1.10"] }));
+      await installNames(pinnedTables(world), plan({ "1/db": ["10.44.1.9"], "2/db": ["10.44.1.10"] }));
     }
     await using datapath = await world.open();
     assert.deepEqual((await datapath.adopt(desired)).removed.entries, { hw_names: 1, hw_pointers: 1 });
