@@ -375,5 +375,6 @@ struct hw_config {
 	__u32 tunnel_ifindex;		/* the overlay's device; 0: there is none */
 	__be16 tunnel_port;		/* where tunnels end at every node; 0: no other nodes */
 	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
-	__u8 pad3[5];
+	__u8 pad3;
+	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
 };

@@ -71,6 +71,6 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 	if (ep)
 		return deliver_endpoint(skb, ep);
 	if (route->flags & HW_CT_TO_NODE)
-		return overlay_send(skb, &scratch->hop);
+		return overlay_send(skb);
 	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();
 }

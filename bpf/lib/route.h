@@ -72,26 +72,6 @@ static __always_inline int route_find(struct __sk_buff *skb, const struct packet
 	return ROUTE_FOUND;
 }
 
-/* Whether the way from here to `daddr` is by an uplink. */
-static __always_inline bool route_leads_out(struct __sk_buff *skb, __u8 family, const struct hw_ip *saddr,
-					    const struct hw_ip *daddr)
-{
-	struct bpf_fib_lookup fib = { 0 };
-	long result;
-
-	fib.family = family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
-	fib.ifindex = hw_config.host_ifindex;
-	if (family == 4) {
-		fib.ipv4_src = saddr->words[3];
-		fib.ipv4_dst = daddr->words[3];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
-	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	return (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && uplinks_find(fib.ifindex);
-}
-
 static __always_inline int route_send(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop)
 {
 	if (p->family == 4) {

@@ -281,6 +281,7 @@ export interface Config {
   readonly tunnelIfindex: number;
   readonly tunnelPort: number;
   readonly native: number;
+  readonly tunnelHeader: number;
 }
 export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   hostIfindex: field("host_ifindex", 0, u32),
@@ -299,6 +300,7 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   tunnelIfindex: field("tunnel_ifindex", 44, u32),
   tunnelPort: field("tunnel_port", 48, be16),
   native: field("native", 50, u8),
+  tunnelHeader: field("tunnel_header", 52, be32),
 });
 
 export interface Counter {

@@ -33,7 +33,7 @@ export interface OtherNodes {
 }
 
 export function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log): OtherNodes {
-  const { store, peers, routing: { mode, encapsulation, port, probePort } } = config;
+  const { store, peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
   const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
@@ -42,7 +42,7 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
   let etcd: SharedStore | undefined;
   return {
     kind,
-    routing: kind === "alone" ? null : { mode, encapsulation, port },
+    routing: kind === "alone" ? null : { mode, encapsulation, port, direct },
     overhead: (facts) => {
       if (kind === "alone" || mode === "native") return 0;
       const underlay = addresses(facts)[0];

@@ -1,103 +1,20 @@
 // The overlay against a plain VXLAN device of the kernel's, which stands for another node: what arrives, what is refused, what is told.
+// All of it holds whether our programs write and read the tunnel's headers, or the device of this host does.
 //
 //   ns a: eth0 10.44.0.2 ── hwaaaaaaaaaaa ┐
 //   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwtun ── wan0 192.0.2.10 ══ lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import type { Datapath } from "../../../src/datapath/types.ts";
-import type { ClusterPlan, RemotePlan } from "../../../src/network/cluster.ts";
+import type { Routing } from "../../../src/datapath/types.ts";
 import { networkKey } from "../../../src/network/plan.ts";
-import type { Step } from "../../../src/network/types.ts";
-import type { PolicyTables } from "../../../src/policy/types.ts";
-import { parseCidr, parseIp } from "../../../src/std/ip.ts";
-import type { Ip } from "../../../src/std/ip.ts";
+import { parseIp } from "../../../src/std/ip.ts";
 import { inOwnHost } from "./namespace.ts";
-import type { World } from "./namespace.ts";
+import type { Case } from "./namespace.ts";
+import { cluster, dropped, identity, local, otherNode, pings, remotes, routing as direct, setUp, told } from "./other-node.ts";
 import { doAll } from "./perform.ts";
-import { cableA, cableB, endpointA, endpointB, shop } from "./plans.ts";
-import { inside, ping, plug, prepare } from "./plug.ts";
+import { inside, ping } from "./plug.ts";
 
-const routing = { mode: "overlay", encapsulation: "vxlan", port: 8472 } as const;
-/** Every container's here: the other side's device has one key for both ways. */
-const identity = 300;
-const row = { class: 1, denyIn: false, denyOut: false, covered: false };
-const tables: PolicyTables = { classes: new Map([[identity, row], [301, row]]), prefixes: new Map(), pairs: new Map(), ports: new Map(), rules: [] };
-
-function remotes(changes: Readonly<Record<string, Partial<RemotePlan>>> = {}): ReadonlyMap<Ip, RemotePlan> {
-  const all = { "10.44.1.2": {}, "fd44:0:0:1::2": {}, ...changes };
-  return new Map(Object.entries(all).map(([address, change]) => [parseIp(address), { node: 1, identity, network: 1, ...change }]));
-}
-
-function cluster(changes: Partial<ClusterPlan> = {}): Extract<Step, { readonly kind: "cluster" }> {
-  return {
-    kind: "cluster", before: null,
-    cluster: {
-      kind: "etcd",
-      nodes: [
-        { number: 1, name: "other", addresses: [parseIp("192.0.2.1"), parseIp("2001:db8:1::1")], slices: [parseCidr("10.44.1.0/24"), parseCidr("fd44:0:0:1::/64")], mtu: 1500 },
-        { number: 2, name: "third", addresses: [parseIp("192.0.2.3")], slices: [parseCidr("10.44.2.0/24")], mtu: 1500 },
-      ],
-      remotes: remotes(), pools: [parseCidr("10.44.0.0/16"), parseCidr("fd44::/48")], names: new Map(), ...changes,
-    },
-  };
-}
-
-const known = { ...shop, key: networkKey("shop") };
-const local: readonly Step[] = [
-  { kind: "policy", tables, before: null },
-  { kind: "network", network: known },
-  { kind: "cable", cable: cableA }, { kind: "attach", cable: cableA }, { kind: "endpoint", endpoint: { ...endpointA, identity } },
-  { kind: "cable", cable: cableB }, { kind: "attach", cable: cableB }, { kind: "endpoint", endpoint: { ...endpointB, identity } },
-];
-
-/** The other node: the key is a device's id, so that each test says which it speaks with. */
-function otherNode({ ip }: World, key: number, underlay: "192.0.2.1" | "192.0.2.7" | "192.0.2.66" | "2001:db8:1::1" = "192.0.2.1"): void {
-  const remote = underlay.includes(":") ? "2001:db8:1::10" : "192.0.2.10";
-  if (underlay === "192.0.2.7" || underlay === "192.0.2.66") ip(`-n lan address add ${underlay}/24 dev lan0`);
-  if (underlay.includes(":")) ip("-n lan -6 address add 2001:db8:1::1/64 dev lan0 nodad");
-  ip(`-n lan link add vx type vxlan id ${key} local ${underlay} remote ${remote} dstport 8472 nolearning noudpcsum`);
-  // The overlay's frames go to the host's MAC, and nobody answers ARP: containers here are behind one MAC.
-  ip("-n lan link set vx address 02:48:57:00:00:01");
-  for (const words of [
-    "link set vx up mtu 1430", "address add 10.44.1.2/16 dev vx", "-6 address add fd44:0:0:1::2/48 dev vx nodad",
-    "neighbour replace 10.44.0.2 lladdr 02:00:00:00:00:99 dev vx", "neighbour replace 10.44.0.3 lladdr 02:00:00:00:00:99 dev vx",
-    "-6 neighbour replace fd44::2 lladdr 02:00:00:00:00:99 dev vx",
-  ]) ip(`-n lan ${words}`);
-}
-
-async function setUp(world: World, datapath: Datapath, steps: readonly Step[]): Promise<void> {
-  prepare(world);
-  await doAll(datapath.doers, steps);
-  plug(world, "a", cableA.containerInterface, 2);
-  plug(world, "b", cableB.containerInterface, 3);
-}
-
-function dropped(datapath: Datapath, reason: string): bigint {
-  return datapath.counters().filter((row) => row.reason === reason).reduce((sum, row) => sum + row.packets, 0n);
-}
-
-async function told(datapath: Datapath, reason: string, cause: () => void): Promise<unknown> {
-  const abort = new AbortController();
-  const first = (async () => {
-    for await (const event of datapath.events(abort.signal)) if (event.reason === reason) return event;
-    return undefined;
-  })();
-  cause();
-  const event = await first;
-  abort.abort();
-  return event && { source: event.source, destination: event.destination };
-}
-
-const pings = (namespace: string, target: string): boolean => {
-  try {
-    ping(namespace, target);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-await inOwnHost(import.meta.url, {
+const overlay = (routing: Routing): Readonly<Record<string, Case>> => ({
   "containers of two nodes talk both ways, over IPv4 and IPv6, small and large": async (world) => {
     await using datapath = await world.open({ routing });
     await setUp(world, datapath, [...local, cluster()]);
@@ -237,10 +154,17 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
     ping("a", "10.44.1.2");
   },
+});
+
+const named = (how: string, cases: Readonly<Record<string, Case>>): Readonly<Record<string, Case>> => Object.fromEntries(Object.entries(cases).map(([title, run]) => [`${how}: ${title}`, run]));
+
+await inOwnHost(import.meta.url, {
+  ...named("beside the host's stack", overlay(direct)),
+  ...named("by the kernel's device", overlay({ ...direct, direct: false })),
 
   "without other nodes there is no tunnel, and one that was left goes": async (world) => {
     {
-      await using _datapath = await world.open({ routing });
+      await using _datapath = await world.open({ routing: direct });
       assert.match(world.ip("-d link show hwtun"), /vxlan external .*dstport 8472/);
     }
     await using _alone = await world.open();
@@ -248,7 +172,7 @@ await inOwnHost(import.meta.url, {
   },
 
   "with native routing each slice has a route by its node, and containers are known by their addresses": async (world) => {
-    await using datapath = await world.open({ routing: { ...routing, mode: "native" } });
+    await using datapath = await world.open({ routing: { ...direct, mode: "native" } });
     await setUp(world, datapath, [...local, cluster()]);
     assert.match(world.ip("route show 10.44.1.0/24"), /via 192\.0\.2\.1 dev wan0 proto 72/);
     for (const words of [
