@@ -85,9 +85,16 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 		.tot_len = p->size + TUNNEL_BYTES,
 		.ifindex = hw_config.host_ifindex,
 	};
+	struct hw_ip any = { 0 };
+	const struct route_memory *memory = route_recall(&any, &hop->tunnel, IPPROTO_UDP, p->size, hop);
 	const struct hw_uplink *uplink;
 	long result;
 
+	ip->daddr = hop->tunnel.words[3];
+	if (memory) {
+		ip->saddr = memory->source;
+		return 0;
+	}
 	fib.ipv4_dst = hop->tunnel.words[3];
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -99,7 +106,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 	hop->neighbour.nh_family = fib.family;
 	__builtin_memcpy(hop->neighbour.ipv6_nh, fib.ipv6_dst, 16);
 	ip->saddr = uplink->ipv4.words[3];
-	ip->daddr = hop->tunnel.words[3];
+	route_remember(&any, &hop->tunnel, IPPROTO_UDP, p->size, hop, ip->saddr);
 	return 0;
 }
 
