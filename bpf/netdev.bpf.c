@@ -21,6 +21,7 @@
 #include "lib/node.h"
 #include "lib/open.h"
 #include "lib/parse.h"
+#include "lib/probes.h"
 #include "lib/scratch.h"
 #include "lib/tunnel.h"
 
@@ -198,6 +199,10 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return HW_PASS;
 	if (p->kind == PACKET_OTHER)
 		return leave(p);
+	if (probes_are_asked(p)) {
+		error = probes_answer(skb);
+		return error == HW_PASS ? leave(p) : error;
+	}
 	if (hw_config.tunnel_ifindex && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port)
 		return end_tunnel(skb, scratch, direction);
 	return netdev_carry(skb);

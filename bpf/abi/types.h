@@ -374,7 +374,9 @@ struct hw_config {
 	__u32 mark;			/* chosen at random by each agent: on what our programs hand to to_container; 0: they hand it nothing */
 	__u32 tunnel_ifindex;		/* the overlay's device; 0: there is none */
 	__be16 tunnel_port;		/* where tunnels end at every node; 0: no other nodes */
+	__be16 probe_port;		/* where nodes ask each other whether they are there; 0: nobody does */
 	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
-	__u8 pad3;
+	__u8 pad3[3];
 	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
+	__u8 pad4[4];
 };

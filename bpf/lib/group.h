@@ -86,8 +86,8 @@ static __always_inline __be16 group_port(const struct packet *p)
 	return p->flow.dport;
 }
 
-/* The sender's own end: only a rule opens it. 0, or a negated drop reason. */
-static __always_inline int group_may_send(struct scratch *scratch, const struct hw_endpoint *ep)
+/* The sender's own end: only a rule opens it. 0, or a negated drop reason. Not inline, for the stack: the copies begin when it is done. */
+static __noinline int group_may_send(struct scratch *scratch, const struct hw_endpoint *ep)
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;

@@ -280,10 +280,11 @@ export interface Config {
   readonly mark: number;
   readonly tunnelIfindex: number;
   readonly tunnelPort: number;
+  readonly probePort: number;
   readonly native: number;
   readonly tunnelHeader: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 64, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -299,8 +300,9 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   mark: field("mark", 40, u32),
   tunnelIfindex: field("tunnel_ifindex", 44, u32),
   tunnelPort: field("tunnel_port", 48, be16),
-  native: field("native", 50, u8),
-  tunnelHeader: field("tunnel_header", 52, be32),
+  probePort: field("probe_port", 50, be16),
+  native: field("native", 52, u8),
+  tunnelHeader: field("tunnel_header", 56, be32),
 });
 
 export interface Counter {

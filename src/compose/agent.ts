@@ -81,7 +81,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
   try {
     const kernel = createKernel();
-    const others = otherNodes(config, nameOf(config), poolOf(config), clock, log);
+    const others = await otherNodes(config, nameOf(config), poolOf(config), clock, log, ground);
     const datapath = await buildDatapath(config, others.routing, store, kernel, log, ground);
     const facts = (): HostFacts => datapath.facts;
     let docker: DockerDoor | undefined;
@@ -119,7 +119,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       await engine.commands.syncGuests({ guests: [] });
     }
     // What Docker has is read, so that nothing of this node's is taken for gone; and its part of the pool is known before Docker is answered.
-    const door = doors.use(others.open(engine, facts, ground));
+    const door = doors.use(others.open(engine, facts));
     await door.start(signal);
     peers.push(door);
     doors.use(engine.onOwnChange(() => door.changed()));

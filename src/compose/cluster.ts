@@ -14,7 +14,6 @@ import type { Clock } from "../std/clock.ts";
 import { familyOf, parseIp } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
-import { openEtcd } from "../store/etcd.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { version } from "./installation.ts";
 
@@ -28,21 +27,21 @@ export interface OtherNodes {
   parts(): readonly PartStatus[];
   /** @throws HawserError BAD_CONFIG */
   remembered(facts: () => HostFacts): Promise<Cluster>;
-  /** What the door stands on is left to `ground`. */
-  open(engine: Engine, facts: () => HostFacts, ground: AsyncDisposableStack): PeersDoor;
+  open(engine: Engine, facts: () => HostFacts): PeersDoor;
 }
 
-export function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log): OtherNodes {
+/** What they stand on is left to `ground`. */
+export async function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): Promise<OtherNodes> {
   const { store, peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
   const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
   const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });
-  const common = { kind, peers, pool, cacheFile, log: log.with({ part: "peers" }) };
-  let etcd: SharedStore | undefined;
+  const etcd = kind === "etcd" ? ground.use(await openStore(config, clock, log)) : undefined;
+  const common = { kind, peers, pool, cacheFile, clock, log: log.with({ part: "peers" }), ...(etcd === undefined ? {} : { store: etcd }) };
   return {
     kind,
-    routing: kind === "alone" ? null : { mode, encapsulation, port, direct },
+    routing: kind === "alone" ? null : { mode, encapsulation, port, direct, probePort },
     overhead: (facts) => {
       if (kind === "alone" || mode === "native") return 0;
       const underlay = addresses(facts)[0];
@@ -50,17 +49,13 @@ export function otherNodes(config: Config, name: string, pool: PoolConfig, clock
     },
     parts: () => (etcd === undefined ? [] : [{ part: "etcd", ...etcd.health() }]),
     remembered: (facts) => rememberedCluster({ ...common, node: node(facts) }),
-    open: (engine, facts, ground) => {
-      if (kind === "etcd") etcd = ground.use(openStore(config, clock, log));
-      return createPeersDoor({
-        ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), clock, random: Math.random,
-        ...(etcd === undefined ? {} : { store: etcd }),
-      });
-    },
+    open: (engine, facts) => createPeersDoor({ ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), random: Math.random }),
   };
 }
 
-function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): SharedStore {
+/** Loaded when it is wanted: an agent without etcd need not carry its client. */
+async function openStore({ store: { endpoints, prefix, tls, user, passwordFile } }: Config, clock: Clock, log: Log): Promise<SharedStore> {
+  const { openEtcd } = await import("../store/etcd.ts");
   return openEtcd({
     endpoints, prefix, tls, clock, log: log.with({ part: "store" }), random: Math.random,
     user: user === null || passwordFile === null ? null : { name: user, passwordFile },

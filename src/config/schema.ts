@@ -74,7 +74,7 @@ export const schema = group("", {
   }),
   peers: list("The other nodes, when there is no etcd.", {
     name: needed(nodeName, "The other node's name."),
-    address: needed(address, "Where it is reached."),
+    address: needed(either(address, listOf(address)), "Where it is reached; of several its containers' host may speak with any, and the first is where tunnels go."),
     ipv4: key(orNull(anyText), null, "Its slice of `pool.ipv4`."),
     ipv6: key(orNull(anyText), null, "Its slice of `pool.ipv6`."),
   }),

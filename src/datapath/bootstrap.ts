@@ -145,6 +145,7 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     mark: randomInt(1, 2 ** 32),
     tunnelIfindex: tunnel?.index ?? 0,
     tunnelPort: options.routing?.port ?? 0,
+    probePort: options.routing?.probePort ?? 0,
     native: options.routing?.mode === "native" ? 1 : 0,
     tunnelHeader: headerOf(options.routing),
   };

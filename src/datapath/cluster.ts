@@ -18,7 +18,7 @@ import type { HostReading } from "./uplinks.ts";
 /** Routes to other nodes carry it (`ip route show proto 72`), so that they are told from everybody else's. */
 export const routeProtocol = 72;
 
-/** What every IPv6 way carries (RFC 8200): a tunnel over less is cut up outside. */
+/** What every IPv6 way carries (RFC 8200): a tunnel over less is cut up outside, where it can be. */
 const smallestMtu = 1280;
 /** Of so many containers the flows are looked for; of more, the policy judges them again as whose they are now. */
 const mostFlushed = 16;
@@ -125,7 +125,8 @@ function wantedOf(plan: ClusterPlan, routing: Routing | null, facts: HostFacts |
     const address = reachedBy(node, facts);
     if (address === undefined) continue;
     const path = Math.min(node.mtu, facts?.uplinkMtu ?? node.mtu) - (routing?.mode === "overlay" ? overhead[familyOf(address)] : 0);
-    nodes.set(node.number, { address, mtu: Math.max(smallestMtu, path), flags: plan.kind === "static" ? NodeFlags.STATIC : 0 });
+    // Linux cuts up a tunnel's IPv4 packets, but not its IPv6 ones.
+    nodes.set(node.number, { address, mtu: familyOf(address) === 4 ? Math.max(smallestMtu, path) : path, flags: plan.kind === "static" ? NodeFlags.STATIC : 0 });
     for (const one of node.addresses) peers.set(one, node.number);
     for (const slice of node.slices) slices.set(networkOf(slice), node.number);
   }

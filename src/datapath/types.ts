@@ -14,6 +14,8 @@ export interface Routing {
   readonly port: number;
   /** Our programs write and read the tunnel's headers; what they cannot, and everything without it, is the kernel's device's. */
   readonly direct: boolean;
+  /** UDP port on which nodes ask each other whether they are there. */
+  readonly probePort: number;
 }
 
 export interface DatapathOptions {

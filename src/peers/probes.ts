@@ -113,10 +113,11 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
     socket.send(bytes, port, address, (error) => void (error && log.debug("a probe was not sent", { address, error })));
   };
 
-  const answered = (nonce: string, name: string): void => {
+  const answered = (nonce: string, answerer: string | null): void => {
     const question = asked.get(nonce);
-    const peer = question?.name === name ? peers.get(name) : undefined;
+    const peer = question !== undefined && (answerer === null || answerer === question.name) ? peers.get(question.name) : undefined;
     if (question === undefined || peer === undefined) return;
+    const { name } = question;
     asked.delete(nonce);
     if (peer.open === nonce) peer.open = undefined;
     const rtt = monotonic() - question.at;

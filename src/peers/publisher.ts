@@ -237,8 +237,11 @@ export function createPublisher({ self, families, store, view, claims, own, node
   return {
     nudge, run,
     register: async (signal) => {
-      await claimName(signal);
+      await assertFree(signal);
       await claimSlices(signal);
+      // The others, who may have kept this node's containers while its agent was away, take what is not there for gone when the record is back.
+      await write(signal);
+      await claimName(signal);
     },
     forget: () => {
       undone++;

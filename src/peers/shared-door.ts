@@ -22,7 +22,7 @@ import { openView } from "./view.ts";
 const firstView = 4000;
 /** How long a container's start waits until the others know of it. */
 const announcement = 300;
-const cachePause = 30_000;
+const [firstCachePause, cachePause] = [1000, 30_000];
 
 /** @throws HawserError BAD_CONFIG when the node's name is none that others can write down. */
 export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store: SharedStore): Behind {
@@ -80,7 +80,11 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
 
   const heard = (event: SharedEvent): void => {
     if (event.kind === "lost") {
-      if (lost === undefined) log.warn("the store is not heard; what is known of the other nodes stays", { why: event.why });
+      if (lost === undefined) {
+        log.warn("the store is not heard; what is known of the other nodes stays", { why: event.why });
+        // From now on a start has only this file to go by.
+        void save();
+      }
       lost = { why: event.why, since: lost?.since ?? clock.now() };
       return;
     }
@@ -120,7 +124,9 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
   };
 
-  const save = async (): Promise<void> => {
+  let saving: Promise<void> = Promise.resolve();
+  const save = (): Promise<void> => (saving = saving.then(saveNow));
+  const saveNow = async (): Promise<void> => {
     if (!changedSinceSaved) return;
     changedSinceSaved = false;
     await saveCache(cacheFile, machine, view.records()).catch((error: unknown) => {
@@ -130,8 +136,8 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   };
 
   const remember = async (signal: AbortSignal): Promise<void> => {
-    while (!signal.aborted) {
-      await clock.sleep(cachePause, signal).catch(() => undefined);
+    for (let pause = firstCachePause; !signal.aborted; pause = cachePause) {
+      await clock.sleep(pause, signal).catch(() => undefined);
       await save();
     }
   };

@@ -12,6 +12,8 @@ import { createTeller } from "./teller.ts";
 export interface StaticPeer {
   readonly name: string;
   readonly address: Ip;
+  /** With `address` first. */
+  readonly addresses: readonly Ip[];
   readonly ipv4: Cidr | null;
   readonly ipv6: Cidr | null;
 }
@@ -26,11 +28,11 @@ export function openStaticDoor({ peers, node, pool, commands, own, clock, log }:
     return staticCluster(checked, toldMtu);
   };
   const teller = createTeller(cluster, (now, signal) => commands.syncCluster(now, signal), clock, log);
-  const follow = (): void => probes.follow(others.map(({ name, address }) => ({ name, addresses: [address] })), node.addresses());
+  const follow = (): void => probes.follow(others.map(({ name, addresses }) => ({ name, addresses })), node.addresses());
 
   const nodes: Behind["nodes"] = () => viewsOf(
-    { ...self, addresses: [self.address], mtu: node.mtu(), endpoints: own().endpoints.length },
-    others.map((one) => ({ ...one, addresses: [one.address], mtu: node.mtu(), endpoints: 0 })), probes, clock.now(),
+    { ...self, mtu: node.mtu(), endpoints: own().endpoints.length },
+    others.map((one) => ({ ...one, mtu: node.mtu(), endpoints: 0 })), probes, clock.now(),
   );
 
   return {
@@ -57,7 +59,7 @@ export interface CheckedPeers {
 
 /** Nobody tells of the others' uplinks; nodes that are configured by hand most likely have equal ones: `mtu` is this node's. */
 export function staticCluster({ self, others }: CheckedPeers, mtu: number): Cluster {
-  const nodes = others.map(({ name, address, ipv4, ipv6 }): readonly [string, ClusterNode] => [name, { name, addresses: [address], ipv4, ipv6, mtu, names: [] }]);
+  const nodes = others.map(({ name, addresses, ipv4, ipv6 }): readonly [string, ClusterNode] => [name, { name, addresses, ipv4, ipv6, mtu, names: [] }]);
   return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: new Map(nodes), endpoints: new Map(), numbers: new Map() };
 }
 
@@ -67,7 +69,8 @@ export function checkedPeers(peers: readonly ConfiguredPeer[], name: string, poo
   for (const [i, peer] of read.entries()) {
     for (const [j, other] of read.slice(0, i).entries()) {
       if (other.name === peer.name) wrong(`peers[${i}].name: "${peer.name}" is the name of peers[${j}], too; give every node its own`);
-      if (other.address === peer.address) wrong(`peers[${i}].address: ${peer.address} is the address of peers[${j}] (${other.name}), too; give every node its own`);
+      const shared = peer.addresses.find((address) => other.addresses.includes(address));
+      if (shared !== undefined) wrong(`peers[${i}].address: ${shared} is the address of peers[${j}] (${other.name}), too; give every node its own`);
       for (const key of ["ipv4", "ipv6"] as const) {
         const [mine, theirs] = [peer[key], other[key]];
         if (mine !== null && theirs !== null && overlaps(mine, theirs)) {
@@ -87,12 +90,15 @@ export function checkedPeers(peers: readonly ConfiguredPeer[], name: string, poo
 }
 
 function readPeer({ name, address, ipv4, ipv6 }: ConfiguredPeer, place: string, pool: PoolConfig): StaticPeer {
+  const [first, ...more] = (typeof address === "string" ? [address] : address).map((text) => parsed(() => parseIp(text), `${place}.address`));
+  if (first === undefined) wrong(`${place}.address: "${name}" has none; name the host's own address`);
   const peer: StaticPeer = {
-    name, address: parsed(() => parseIp(address), `${place}.address`),
+    name, address: first, addresses: [first, ...more],
     ipv4: slice(ipv4, `${place}.ipv4`, 4, pool.ipv4), ipv6: slice(ipv6, `${place}.ipv6`, 6, pool.ipv6),
   };
-  if (contains(pool.ipv4, peer.address) || (pool.ipv6 !== null && contains(pool.ipv6, peer.address))) {
-    wrong(`${place}.address: ${peer.address} is of the pool, which is for containers; name the host's own address, or change the pool`);
+  const inside = peer.addresses.find((one) => contains(pool.ipv4, one) || (pool.ipv6 !== null && contains(pool.ipv6, one)));
+  if (inside !== undefined) {
+    wrong(`${place}.address: ${inside} is of the pool, which is for containers; name the host's own address, or change the pool`);
   }
   if (peer.ipv4 === null && peer.ipv6 === null) wrong(`${place}: "${name}" has no slice; give it ipv4, a part of pool.ipv4 (${pool.ipv4})`);
   return peer;

@@ -9,7 +9,8 @@ import type { SharedStore } from "../store/shared.ts";
 
 export interface ConfiguredPeer {
   readonly name: string;
-  readonly address: string;
+  /** Where tunnels and routes go, then what else is its own. */
+  readonly address: string | readonly string[];
   readonly ipv4: string | null;
   readonly ipv6: string | null;
 }

@@ -43,7 +43,8 @@ test.serial("hosts that reach each other over IPv6 carry IPv4 and IPv6", async (
   t.deepEqual(packetsOf(four), []);
 });
 
-for (const mtu of [1280, 1420, 1450, 1492, 1500, 9000]) {
+// Linux cuts up no tunnel packet over IPv6, and IPv6 within needs 1280 bytes; 1280 itself is in cluster-overlay, where tunnels go over IPv4.
+for (const mtu of [1350, 1420, 1450, 1492, 1500, 9000]) {
   test.serial(`with uplinks of ${mtu} bytes a megabyte by TCP and the largest datagrams pass, IPv4 and IPv6 (R70)`, async (t) => {
     await uplinks(mtu, mtu, mtu);
     try {
@@ -69,7 +70,7 @@ test.serial("between uplinks of 9000, 1500 and 1420 bytes everything passes, and
     for (const [to, width] of [[c2, 1500], [c3, 1420]] as const) {
       for (const [address, headers] of [[to.ipv4, 28], [to.ipv6, 48]] as const) {
         const { text } = await ping(8000, address);
-        const told = Number(/mtu ?= ?(\d+)/i.exec(text)?.[1]);
+        const told = Number(/mtu ?[=:] ?(\d+)/i.exec(text)?.[1]);
         t.true(told >= 1280 && told <= width, `${address}: ${text}`);
         t.is((await ping(told - headers, address)).code, 0, "and that much passes");
       }

@@ -70,6 +70,27 @@ test.serial("a node whose machine dies is unreachable, then gone with its lease,
   t.like(await stream.report(), { error: null, retransmits: 0 });
 });
 
+test.serial("a node whose agent alone is away for longer than its lease is there all the same, and its containers talk on", async (t) => {
+  const { a, b, c } = stage;
+  t.timeout(150_000);
+  const [c1, c2, c3] = await oneOnEach();
+  await using _server = await c2.serve({ tcp: [7000] });
+  await using stream = await c1.stream(c2.ipv4, 7000);
+  await stream.progress(10);
+  const before = await dropsOf([a]);
+  await b.agent.kill();
+  await waitFor("etcd to have given up b", async () => (await stage.etcd.read("/hawser/endpoints/b/")).size === 0, { timeoutMs: 60_000 });
+  await nodeIs(a, "b", "ready");
+  await stream.progress(100);
+  await allTalk(t, [c1, c2, c3], "with b's agent away");
+  t.regex((await a.hawser(["status"])).stdout, /leases have ended, because they answer: b/);
+  await b.agent.start();
+  await allReady([a, b, c]);
+  await allTalk(t, [c1, c2, c3], "after it came back");
+  await expectDrops(a, before[0] ?? {}, {});
+  t.like(await stream.report(), { error: null, retransmits: 0 });
+});
+
 test.serial("a host that gets another address takes its tunnels with it within 5 s (R102)", async (t) => {
   const { a, b } = stage;
   const [c1, c2, c3] = await oneOnEach();

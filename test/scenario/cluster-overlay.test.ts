@@ -56,6 +56,21 @@ test.serial("a megabyte by TCP and the largest datagrams arrive", async (t) => {
   for (const [index, host] of hosts.entries()) await expectDrops(host, before[index] ?? {}, {});
 });
 
+test.serial("with uplinks of 1280 bytes, the least of IPv6, a megabyte by TCP and the largest datagrams pass (R70)", async (t) => {
+  const { world: { hosts } } = stage;
+  for (const host of hosts) await host.setMtu(1280);
+  try {
+    const [c1, c2] = await oneOnEach();
+    await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
+    for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
+      t.regex(await c1.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `));
+      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `), { timeoutMs: 5000 });
+    }
+  } finally {
+    for (const host of hosts) await host.setMtu(1500);
+  }
+});
+
 test.serial("containers on different networks do not reach each other across nodes", async (t) => {
   const { a, b, world: { hosts } } = stage;
   const [c1, c2] = await oneOnEach();

@@ -7,7 +7,8 @@ import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { inOwnHost } from "./namespace.ts";
 import type { World } from "./namespace.ts";
-import { cluster, dropped, identity, local, otherNode, routing, setUp } from "./other-node.ts";
+import { cluster, dropped, identity, local, setUp } from "./nodes.ts";
+import { otherNode, routing } from "./other-node.ts";
 import { inside, ping } from "./plug.ts";
 
 interface Stats {

@@ -10,7 +10,8 @@ import { networkKey } from "../../../src/network/plan.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { inOwnHost } from "./namespace.ts";
 import type { Case } from "./namespace.ts";
-import { cluster, dropped, identity, local, otherNode, pings, remotes, routing as direct, setUp, told } from "./other-node.ts";
+import { cluster, dropped, identity, local, pings, remotes, setUp } from "./nodes.ts";
+import { otherNode, routing as direct, told } from "./other-node.ts";
 import { doAll } from "./perform.ts";
 import { inside, ping } from "./plug.ts";
 
@@ -136,6 +137,24 @@ const overlay = (routing: Routing): Readonly<Record<string, Case>> => ({
     world.ip("-n lan link delete vx");
     otherNode(world, identity, "192.0.2.7");
     ping("a", "10.44.1.2");
+  },
+
+  "the programs answer a node that asks whether this one is there, and nobody else": async (world) => {
+    await using datapath = await world.open({ routing });
+    await setUp(world, datapath, [...local, cluster()]);
+    const ask = (from: string): string => inside("lan", ["python3", "-c", `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("${from}", 0)); s.settimeout(1)
+q = b"HWP1\\x01" + bytes(range(16)) + bytes(75)
+s.sendto(q, ("192.0.2.10", 8473))
+try:
+  a, who = s.recvfrom(200)
+  print(who, a == b"HWP1\\x03" + q[5:])
+except OSError as e: print(type(e).__name__)`]).trim();
+    assert.equal(ask("192.0.2.1"), "('192.0.2.10', 8473) True");
+    world.ip("-n lan address add 192.0.2.66/24 dev lan0");
+    assert.notEqual(ask("192.0.2.66"), "('192.0.2.10', 8473) True");
   },
 
   "while the agent comes back, and with it away, the way to other nodes stays (R11)": async (world) => {
