@@ -107,7 +107,7 @@ function* world(nodes: number, containers: number, identities: number): Iterable
       const one = container(node, i, identities);
       yield { key: endpointKey(one.node, one.id), value: encodeEndpoint(one), leased: true };
     }
-    const record = { addresses: [parseIp(`192.0.${Math.floor(node / 250) + 2}.${(node % 250) + 1}`)], ipv4, ipv6, mtu: 1500, names: ["db", "web"], version: "0.1.0", machine: "00", startedAt: 1 };
+    const record = { addresses: [parseIp(`192.0.${Math.floor(node / 250) + 2}.${(node % 250) + 1}`)], ipv4, ipv6, mtu: 1500, names: ["db", "web"], networks: [], version: "0.1.0", machine: "00", startedAt: 1 };
     yield { key: nodeKey(nameOf(node)), value: encodeNode({ name: nameOf(node), ...record }), leased: true };
   }
 }

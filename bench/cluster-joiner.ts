@@ -35,7 +35,7 @@ const door = createPeersDoor({
   kind: "etcd", store, peers: [], probePort: 8473, cacheFile, clock: systemClock, random: Math.random, log,
   pool: { ipv4: parseCidr("10.32.0.0/11"), ipv4NodePrefix: 24, ipv6: parseCidr("fd44::/48"), ipv6NodePrefix: 64 },
   node: { name: "joiner", addresses: () => [parseIp("127.0.0.1")], mtu: () => 1500 },
-  own: () => ({ endpoints: [], unnumbered: [], names: [] }),
+  own: () => ({ endpoints: [], unnumbered: [], names: [], networks: [] }),
   commands: {
     syncCluster: async (cluster) => {
       told = cluster;

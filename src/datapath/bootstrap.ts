@@ -5,6 +5,7 @@ import type { LinkInfo } from "../kernel/types.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
 import { createCluster } from "./cluster.ts";
+import { createContainerRoutes } from "./container-routes.ts";
 import { createConntrack } from "./conntrack.ts";
 import { readCounters } from "./counters.ts";
 import { createDoers } from "./doers.ts";
@@ -51,6 +52,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const host: Host = {
     netlink, tables, attachments, conntrack, policy,
     cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing }),
+    containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
     hostIndex: hostLink.index,
     networks: new Map(),

@@ -9,21 +9,17 @@ import type { Conntrack } from "./conntrack.ts";
 import { hostDevice } from "./host-device.ts";
 import { installNames } from "./names.ts";
 import type { Policy } from "./policy.ts";
+import { mainTable, routeProtocol, unicast } from "./route-marks.ts";
 import type { Tables } from "./tables.ts";
 import { syncTable } from "./sync-table.ts";
 import { overhead } from "./tunnel.ts";
 import type { HostFacts, Routing } from "./types.ts";
 import type { HostReading } from "./uplinks.ts";
 
-/** Routes to other nodes carry it (`ip route show proto 72`), so that they are told from everybody else's. */
-export const routeProtocol = 72;
-
 /** What every IPv6 way carries (RFC 8200): a tunnel over less is cut up outside, where it can be. */
 const smallestMtu = 1280;
 /** Of so many containers the flows are looked for; of more, the policy judges them again as whose they are now. */
 const mostFlushed = 16;
-const mainTable = 254;
-const unicast = 1;
 
 export interface ClusterParts {
   /** Makes maps and routes what the plan says, touching only what differs. What an earlier agent wrote is taken over. */

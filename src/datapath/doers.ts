@@ -26,6 +26,10 @@ export function createDoers(host: Host): Doers {
       do: (step) => host.cluster.install(step.cluster),
       undo: async ({ before }) => (before === null ? undefined : host.cluster.install(before)),
     },
+    containerRoutes: {
+      do: async (step) => host.containerRoutes.install(step.routes),
+      undo: async ({ before }) => (before === null ? undefined : host.containerRoutes.install(before)),
+    },
     guest: {
       do: (step) => publishGuest(host, step.guest),
       undo: (step) => (step.before === undefined ? removeGuest(host, step.guest) : publishGuest(host, step.before)),

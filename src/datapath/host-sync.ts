@@ -55,6 +55,7 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);
     await host.cluster.hostChanged(reading, facts);
+    host.containerRoutes.hostChanged();
     return facts;
   };
 

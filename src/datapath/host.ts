@@ -5,6 +5,7 @@ import { HawserError } from "../std/errors.ts";
 import type { Mac } from "../std/ip.ts";
 import type { Attachments } from "./attachments.ts";
 import type { ClusterParts } from "./cluster.ts";
+import type { ContainerRoutes } from "./container-routes.ts";
 import type { Conntrack } from "./conntrack.ts";
 import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
@@ -16,6 +17,7 @@ export interface Host {
   readonly conntrack: Conntrack;
   readonly policy: Policy;
   readonly cluster: ClusterParts;
+  readonly containerRoutes: ContainerRoutes;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;
   /** ifindex of hwhost. */

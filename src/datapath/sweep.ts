@@ -9,13 +9,13 @@ import type { Claims } from "./claims.ts";
 import { createConntrack } from "./conntrack.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { guestPrograms, isGuest } from "./guest.ts";
-import { routeProtocol } from "./cluster.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
 import { backendOf, sameBackend } from "./port.ts";
 import { shapeDifference } from "./programs.ts";
+import { mainTable, routeProtocol, unicast } from "./route-marks.ts";
 import { openTables, tableNames } from "./tables.ts";
 import type { Tables } from "./tables.ts";
 import { tunnelDevice } from "./tunnel.ts";
@@ -150,7 +150,7 @@ async function sweepHostDevice(netlink: Netlink, index: number | undefined, clai
   const removed = new Set<string>();
   for (const route of await netlink.routes()) {
     // The way to other nodes is made with the plan of them, which nobody here knows.
-    if (route.index !== index || route.type !== 1 || route.table !== mainTable || route.protocol === routeProtocol) continue;
+    if (route.index !== index || route.type !== unicast || route.table !== mainTable || route.protocol === routeProtocol) continue;
     const destination = parseCidr(route.destination);
     if (claims.subnets.has(destination) || claims.gatewayPrefixes.has(destination)) continue;
     if (await netlink.deleteRoute({ destination, index })) removed.add(destination);
@@ -161,9 +161,6 @@ async function sweepHostDevice(netlink: Netlink, index: number | undefined, clai
   }
   return [...removed];
 }
-
-/** RT_TABLE_MAIN in linux/rtnetlink.h. */
-const mainTable = 254;
 
 function openPinnedTables(context: SweepContext): Disposable & { readonly tables: Tables | undefined } {
   using stack = new DisposableStack();

@@ -30,7 +30,8 @@ export function withAliases(container: ContainerIdentity, aliases: readonly stri
 export async function identityOf(container: ListedContainer, images: Images, notes: readonly string[], signal?: AbortSignal): Promise<ContainerIdentity> {
   const labels = container.Labels ?? {};
   const image = await images.labelsOf(container, signal);
-  const known = { id: container.Id, name: nameOf(container), labels };
+  const several = Object.keys(container.NetworkSettings?.Networks ?? {}).length > 1;
+  const known = { id: container.Id, name: nameOf(container), labels, ...(several ? { several } : {}) };
   if ("labels" in image) return { ...known, own: ownOf(labels, image.labels), notes };
   return { ...known, own: {}, doubtful: labels, notes: [`${image.unknown}, so which labels are the container's own cannot be told: none counts for policy that opens, all for policy that closes`, ...notes] };
 }

@@ -2,7 +2,8 @@
 import { createClusterPlanner } from "../network/cluster-plan.ts";
 import type { ClusterPlanner } from "../network/cluster-plan.ts";
 import type { ClusterPlan, OwnRecords, RemoteEndpoint } from "../network/cluster.ts";
-import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import { createRoutePlanner } from "../network/container-routes.ts";
+import type { ContainerRoutesPlan, Decision, EndpointId, PoolConfig, State, Step, StepOf } from "../network/types.ts";
 import type { Datapath } from "../datapath/types.ts";
 import type { Clock } from "../std/clock.ts";
 import { addressOf } from "../std/ip.ts";
@@ -27,9 +28,11 @@ export class ClusterDesk {
   readonly #book: PolicyBook;
   readonly #state: () => State;
   readonly #planner: ClusterPlanner;
+  readonly #routePlanner = createRoutePlanner();
   readonly #listeners = new Set<() => void>();
   /** What the datapath was given last; null: nothing by this agent. */
   #inForce: ClusterPlan | null = null;
+  #routes: ReadonlyMap<EndpointId, ContainerRoutesPlan> | null = null;
 
   /** `state`: the one in force. */
   constructor(options: ClusterDeskOptions, book: PolicyBook, state: () => State) {
@@ -39,21 +42,30 @@ export class ClusterDesk {
     this.#planner = createClusterPlanner(poolsOf(options.pool));
   }
 
-  /** With the step that it takes, last of all: who comes from elsewhere is judged by tables that know him. */
+  /** With the steps that it takes, last of all: who comes from elsewhere is judged by tables that know him. */
   planned<Reply>(decision: Decision<Reply>): Decision<Reply> {
-    const plan = this.#planner.plan(decision.next);
-    if (plan === this.#inForce) return decision;
-    return { ...decision, steps: [...decision.steps, { kind: "cluster", cluster: plan, before: this.#inForce }] };
+    const steps = this.#steps(decision.next).filter((step) => (step.kind === "cluster" ? step.cluster !== this.#inForce : step.routes !== this.#routes));
+    return steps.length === 0 ? decision : { ...decision, steps: [...decision.steps, ...steps] };
   }
 
   /** Gives all of it, as the state in force says. */
-  step(): StepOf<"cluster"> {
-    return { kind: "cluster", cluster: this.#planner.plan(this.#state()), before: this.#inForce };
+  steps(): readonly Step[] {
+    return this.#steps(this.#state());
+  }
+
+  #steps(state: State): readonly (StepOf<"cluster"> | StepOf<"containerRoutes">)[] {
+    const routes = this.#routePlanner.plan(state);
+    const cluster = { kind: "cluster", cluster: this.#planner.plan(state), before: this.#inForce } as const;
+    if (routes.size === 0 && (this.#routes === null || this.#routes.size === 0)) return [cluster];
+    return [cluster, { kind: "containerRoutes", routes, before: this.#routes }];
   }
 
   /** The steps are done, and stay. */
-  done(steps: Decision<unknown>["steps"]): void {
-    for (const step of steps) if (step.kind === "cluster") this.#inForce = step.cluster;
+  done(steps: readonly Step[]): void {
+    for (const step of steps) {
+      if (step.kind === "cluster") this.#inForce = step.cluster;
+      if (step.kind === "containerRoutes") this.#routes = step.routes;
+    }
   }
 
   /** The container elsewhere that has the address. */

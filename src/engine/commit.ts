@@ -103,6 +103,8 @@ export function describe(step: Step): string {
       return `policy of ${step.tables.rules.length} rules`;
     case "cluster":
       return `cluster of ${step.cluster.nodes.length} other nodes`;
+    case "containerRoutes":
+      return `routes of ${step.routes.size} containers`;
     case "guest":
     case "removeGuest":
       return `${step.kind} ${step.guest.device}`;

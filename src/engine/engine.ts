@@ -129,8 +129,11 @@ class Desk implements Engine {
       createEndpoint: (command, signal) => this.#make((s, c) => createEndpoint(s, command, c), signal),
       deleteEndpoint: (ref) => this.#remove((s) => deleteEndpoint(s, ref)),
       join: async (command, signal) => {
-        const reply = await this.#make((s) => join(s, command), signal);
+        const first = await this.#make((s, c) => join(s, command, c), signal);
         await this.#askWhose(command, signal);
+        // One that is on several networks needs routes, which only Docker can put there before its first packet.
+        const several = this.#state.endpoints.get(command.id)?.container?.several === true;
+        const reply = several ? await this.#make((s, c) => join(s, command, c), signal).catch(() => first) : first;
         await this.#options.announced?.(signal).catch((error: unknown) => this.#options.log.warn("other nodes could not be told of a container yet", { endpoint: command.id, error }));
         setImmediate(() => this.#events.emit("joined", { id: command.id, network: command.network }));
         return reply;
@@ -255,12 +258,12 @@ class Desk implements Engine {
 
   async #adopt(): Promise<AdoptReport> {
     const policy = this.#policy.step();
-    const cluster = this.#cluster.step();
-    const steps = [...(policy === undefined ? [] : [policy]), cluster, ...desired(this.#state)];
+    const cluster = this.#cluster.steps();
+    const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
     const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
-    this.#cluster.done([cluster]);
+    this.#cluster.done(cluster);
     this.#missing = report.missing;
     return report;
   }

@@ -1,5 +1,5 @@
 // What this node has to tell the others: its containers, whose numbers must be agreed on, and whom its policies speak of.
-import type { OwnRecords, RemoteEndpoint } from "../network/cluster.ts";
+import type { NodeNetwork, OwnRecords, RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork, shortId } from "../network/state.ts";
 import type { Endpoint, State } from "../network/types.ts";
 import type { IdentityLabels } from "../policy/types.ts";
@@ -13,7 +13,16 @@ export function ownRecords(state: State, book: PolicyBook, node: string): OwnRec
     endpoints: endpoints.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
     unnumbered: book.unnumbered(state),
     names: [...book.ownNames(state)].toSorted(),
+    networks: [...networksOf(state)].toSorted((a, b) => (key(a) < key(b) ? -1 : 1)),
   };
+}
+
+function* networksOf({ networks }: State): Generator<NodeNetwork> {
+  for (const { name, ipv4, ipv6 } of networks.values()) if (name !== null) yield { name, ipv4: ipv4 && ipv4.prefix, ipv6: ipv6 && ipv6.prefix };
+}
+
+function key({ name, ipv4, ipv6 }: NodeNetwork): string {
+  return `${name} ${ipv4} ${ipv6}`;
 }
 
 /** null: nobody could reach it. */

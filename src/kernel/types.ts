@@ -190,9 +190,15 @@ export interface Netlink extends Disposable {
   addAddress(index: number, prefix: string): Promise<void>;
   deleteAddress(index: number, prefix: string): Promise<boolean>;
   routes(): Promise<readonly RouteInfo[]>;
-  /** Adds or replaces. `source` is the preferred source address; scope link when there is no gateway; `protocol` RTPROT_STATIC when left out. */
-  replaceRoute(route: { readonly destination: string; readonly index: number; readonly source?: string; readonly gateway?: string; readonly protocol?: number }): Promise<void>;
-  deleteRoute(route: { readonly destination: string; readonly index: number }): Promise<boolean>;
+  /**
+   * Adds or replaces the one of that destination and metric. `source` is the preferred source address; scope link when there is no gateway; `protocol`
+   * RTPROT_STATIC when left out; `metric` the kernel's own: 0 for IPv4, 1024 for IPv6.
+   */
+  replaceRoute(route: {
+    readonly destination: string; readonly index: number; readonly source?: string; readonly gateway?: string; readonly protocol?: number; readonly metric?: number;
+  }): Promise<void>;
+  /** False when there was none. What is left out may be any. */
+  deleteRoute(route: { readonly destination: string; readonly index: number; readonly protocol?: number; readonly metric?: number }): Promise<boolean>;
   /** Calls back, coalesced, when links, addresses or routes of the namespace change; until disposed. */
   watch(onChange: () => void): Disposable;
 }

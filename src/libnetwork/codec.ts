@@ -22,6 +22,8 @@ const label = {
   gateway: "com.docker.network.gateway",
 } as const;
 
+/** libnetwork's types.NEXTHOP. */
+const nextHop = 0;
 /** IP protocol numbers, as Docker's portmap carries them. */
 const protocols: Readonly<Record<number, Protocol>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 const protocolNumbers: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
@@ -111,7 +113,7 @@ export function encodeJoin(reply: JoinReply): unknown {
     },
     ...(reply.gateway4 === null ? {} : { Gateway: reply.gateway4 }),
     ...(reply.gateway6 === null ? {} : { GatewayIPv6: reply.gateway6 }),
-    StaticRoutes: [],
+    StaticRoutes: reply.routes.map(({ destination, gateway }) => ({ Destination: destination, RouteType: nextHop, NextHop: gateway })),
     DisableGatewayService: reply.disableGatewayService,
   };
 }

@@ -144,7 +144,7 @@ function nameKeys({ names, network }: RemoteEndpoint, numbers: ReadonlyMap<strin
 }
 
 /** Where two networks have one name, which Docker allows, the one made first counts. */
-function numbersOf(networks: ReadonlyMap<string, Network>): ReadonlyMap<string, number> {
+export function numbersOf(networks: ReadonlyMap<string, Network>): ReadonlyMap<string, number> {
   const numbers = new Map<string, number>();
   const known = [...networks.values()].toSorted((a, b) => a.createdAt - b.createdAt || a.number - b.number);
   for (const { name, number } of known) if (name !== null && !numbers.has(name)) numbers.set(name, number);

@@ -18,6 +18,14 @@ export interface ClusterNode {
   readonly names: readonly string[];
 }
 
+/** What another node has of a network, by the network's name. */
+export interface NodeNetwork {
+  readonly name: string;
+  /** Within the node's slice, or named by its user. */
+  readonly ipv4: Cidr | null;
+  readonly ipv6: Cidr | null;
+}
+
 /** A container's attachment to a network on another node. */
 export interface RemoteEndpoint {
   readonly node: string;
@@ -45,13 +53,15 @@ export interface Cluster {
   readonly ipv6: Cidr | null;
   /** The other nodes, by name. */
   readonly nodes: ReadonlyMap<string, ClusterNode>;
+  /** What each of them has of networks, by its name; apart from the nodes, because it changes often and policy does not ask for it. Of kind `static` nothing is known. */
+  readonly networks: ReadonlyMap<string, readonly NodeNetwork[]>;
   /** By `NODE/ID`. */
   readonly endpoints: ReadonlyMap<string, RemoteEndpoint>;
   /** Agreed numbers by identity key. */
   readonly numbers: ReadonlyMap<string, number>;
 }
 
-export const noCluster: Cluster = { kind: "alone", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map() };
+export const noCluster: Cluster = { kind: "alone", ipv4: null, ipv6: null, nodes: new Map(), networks: new Map(), endpoints: new Map(), numbers: new Map() };
 
 /** An identity number must fit the 24 bits of a tunnel's key; from the half on they are a node's own, of which nobody else is told. */
 export const firstProvisional = 1 << 23;
@@ -64,6 +74,8 @@ export interface OwnRecords {
   readonly unnumbered: readonly string[];
   /** Names of containers that this node's policies refer to, sorted. */
   readonly names: readonly string[];
+  /** Those whose names are known, sorted by name. */
+  readonly networks: readonly NodeNetwork[];
 }
 
 // ---- For the datapath.

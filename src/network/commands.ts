@@ -1,6 +1,6 @@
 // What a decision is asked and what it answers: the shapes of every command, as plain values.
 import type { Ip } from "../std/ip.ts";
-import type { ContainerIdentity, EndpointId, NetworkId, PoolId, PortRequest } from "./types.ts";
+import type { ContainerIdentity, EndpointId, NetworkId, PoolId, PortRequest, Route } from "./types.ts";
 
 export interface CreateNetwork {
   readonly id: NetworkId;
@@ -52,6 +52,8 @@ export interface JoinReply {
   readonly destinationName: string | null;
   readonly gateway4: Ip | null;
   readonly gateway6: Ip | null;
+  /** To the network's containers on other nodes, where the default route does not lead there. */
+  readonly routes: readonly Route[];
   /** Always true for internal networks, so that Docker adds no second interface. */
   readonly disableGatewayService: boolean;
 }

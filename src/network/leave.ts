@@ -9,6 +9,6 @@ export function leave(state: State, ref: EndpointRef): Decision<void> {
   const endpoint = findEndpoint(state, ref);
   const network = endpoint && state.networks.get(endpoint.network);
   if (!endpoint || !network) return { next: state, steps: [], reply: undefined };
-  const left = { ...endpoint, state: "leaving" as const, joined: false, sandboxKey: null, ports: [] };
+  const left = { ...endpoint, state: "leaving" as const, joined: false, sandboxKey: null, routes: [], ports: [] };
   return { next: withEndpoint(state, left), steps: unpublishing(endpoint, network), reply: undefined };
 }

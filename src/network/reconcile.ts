@@ -63,7 +63,7 @@ export function reconcile(state: State, truth: DockerTruth, context: Context): D
 function isSameIdentity(container: ContainerIdentity, endpoint: Endpoint): boolean {
   const known = endpoint.container;
   if (!known || known.id !== container.id || known.name !== container.name) return false;
-  return sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
+  return known.several === container.several && sameLabels(known.labels, container.labels) && (known.own === undefined) === (container.own === undefined) && sameLabels(known.own ?? {}, container.own ?? {}) &&
     sameLabels(known.doubtful ?? {}, container.doubtful ?? {}) && sameLines(known.notes, container.notes) && (container.aliases === undefined || sameLines(known.aliases, container.aliases));
 }
 

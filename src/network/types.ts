@@ -81,6 +81,8 @@ export interface Endpoint {
   /** The whole name that the interface shall have inside the container; null: the network's prefix and a number. */
   readonly interfaceName: string | null;
   readonly sandboxKey: string | null;
+  /** Other nodes' subnets to which Docker was given a route at Join. Left out: none. */
+  readonly routes?: readonly Cidr[];
   /** Known once Docker's API has told it. */
   readonly container: ContainerIdentity | null;
   /** Number of its labels' set; 0: they are not known. */
@@ -103,6 +105,8 @@ export interface ContainerIdentity {
   readonly doubtful?: Readonly<Record<string, string>>;
   /** What of it cannot be enforced, or who else speaks with its identity (R50). */
   readonly notes?: readonly string[];
+  /** Whether it is on more than one network, of whatever driver. Left out: no. */
+  readonly several?: boolean;
   /** Further names that it has on the endpoint's network (`--network-alias`), sorted. Left out: not known yet. */
   readonly aliases?: readonly string[];
 }
@@ -246,6 +250,24 @@ export interface EndpointPlan {
   readonly identity: number;
 }
 
+/** A way to containers on another node. */
+export interface Route {
+  readonly destination: Cidr;
+  /** Its network's. */
+  readonly gateway: Ip;
+}
+
+/** What a container needs beside its default route on one of its networks, whole. */
+export interface ContainerRoutesPlan {
+  /** Docker's file of its network namespace. */
+  readonly sandbox: string;
+  /** Its own on that network, by which its interface is found. */
+  readonly address: Cidr;
+  readonly routes: readonly Route[];
+  /** Destinations that Docker put there at Join. */
+  readonly given: readonly Cidr[];
+}
+
 /** A veth that somebody else made, which we judge at its host end but do not carry for. */
 export interface GuestPlan {
   readonly device: string;
@@ -285,6 +307,8 @@ export type Step =
   | { readonly kind: "removeEndpoint"; readonly endpoint: EndpointPlan }
   /** `before`: what stood; null: nothing. */
   | { readonly kind: "cluster"; readonly cluster: ClusterPlan; readonly before: ClusterPlan | null }
+  /** Of all containers that need any. Never fails: they are put in behind the queue's back, and what cannot be is tried again. */
+  | { readonly kind: "containerRoutes"; readonly routes: ReadonlyMap<EndpointId, ContainerRoutesPlan>; readonly before: ReadonlyMap<EndpointId, ContainerRoutesPlan> | null }
   | { readonly kind: "claimPort"; readonly port: PortPlan }
   | { readonly kind: "port"; readonly port: PortPlan }
   | { readonly kind: "removePort"; readonly port: PortPlan };

@@ -1,6 +1,6 @@
 // Which of the records that nodes share are believed: a node speaks for its own slice, and for no address or number of another's.
 import { Layered } from "../engine/shared.ts";
-import type { ClusterNode, RemoteEndpoint } from "../network/cluster.ts";
+import type { ClusterNode, NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { familyOf, parseCidr } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
@@ -10,6 +10,7 @@ import type { NodeRecord } from "./records.ts";
 import type { Registry } from "./registry.ts";
 import { spanOf } from "./span.ts";
 import type { Span } from "./span.ts";
+import { believedNetworks } from "./subnets.ts";
 import type { Entry, Member } from "./view.ts";
 
 export interface AdmissionOptions {
@@ -30,11 +31,14 @@ export interface Admission {
   endpoints(): ReadonlyMap<string, RemoteEndpoint>;
   /** Those with a record, by name. */
   nodes(): ReadonlyMap<string, ClusterNode>;
+  /** What they have of networks, by their names. */
+  networks(): ReadonlyMap<string, readonly NodeNetwork[]>;
 }
 
 /** Addresses that no other host and no container has (RFC 6890). */
 const nobodys = spans(["0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "169.254.0.0/16", "::/128", "ff00::/8", "fe80::/10"]);
 const loopback = spans(["127.0.0.0/8", "::1/128"]);
+const nobodyAtAll = [...nobodys, ...loopback];
 
 export function isLoopback(address: Ip): boolean {
   return loopback.some((prefix) => prefix.has(address));
@@ -42,6 +46,10 @@ export function isLoopback(address: Ip): boolean {
 
 function spans(prefixes: readonly string[]): readonly Span[] {
   return prefixes.map((text) => spanOf(parseCidr(text)));
+}
+
+function sameEntries<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): boolean {
+  return a.size === b.size && [...a].every(([name, value]) => b.get(name) === value);
 }
 
 export function openAdmission({ pool, addresses, registry, members, complain }: AdmissionOptions): Admission {
@@ -52,6 +60,7 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
   const pending = new Map<string, readonly [node: string, id: string]>();
   const unjudged = new Set<string>();
   let view = new Map<string, ClusterNode>();
+  let networks = new Map<string, readonly NodeNetwork[]>();
   let underlay = new Set<Ip>();
   const slices = new Map<string, readonly Span[]>();
 
@@ -96,8 +105,24 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       view.set(node.name, known !== undefined && JSON.stringify(known) === JSON.stringify(judged) ? known : judged);
       slices.set(node.name, [judged.ipv4, judged.ipv6].flatMap((slice) => (slice === null ? [] : [spanOf(slice)])));
     }
-    if (view.size === before.size && [...view].every(([name, node]) => before.get(name) === node)) view = before;
-    return view !== before;
+    if (sameEntries(view, before)) view = before;
+    const networksChange = judgeNetworks();
+    return networksChange || view !== before;
+  };
+
+  /** When all nodes' addresses are known. @returns whether any is another now. */
+  const judgeNetworks = (): boolean => {
+    const before = networks;
+    networks = new Map();
+    const rules = { pool: whole, nobodys: nobodyAtAll, underlay };
+    for (const name of view.keys()) {
+      const told = members.get(name)?.node?.networks ?? [];
+      const judged = believedNetworks(told, slices.get(name) ?? [], rules, (subnet, why) => complain(`${nodeKey(name)} ${subnet}`, `its network's subnet ${subnet} is not believed: ${why}`));
+      const known = before.get(name);
+      if (judged.length > 0) networks.set(name, known !== undefined && JSON.stringify(known) === JSON.stringify(judged) ? known : judged);
+    }
+    if (sameEntries(networks, before)) networks = before;
+    return networks !== before;
   };
 
   /** Why the endpoint is not believed; null: what is known does not suffice yet. */
@@ -136,6 +161,7 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
     withdraw,
     endpoints: () => admitted,
     nodes: () => view,
+    networks: () => networks,
     nodeChanged: (name) => void unjudged.add(name),
     endpointChanged: (node, id) => void pending.set(`${node}/${id}`, [node, id]),
     settle: () => {

@@ -1,5 +1,5 @@
 // The records that nodes share, as JSON: written plainly, and read as what strangers may have written.
-import type { RemoteEndpoint } from "../network/cluster.ts";
+import type { NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
 import { firstProvisional } from "../engine/shared.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -15,6 +15,7 @@ export interface NodeRecord {
   readonly ipv6: Cidr | null;
   readonly mtu: number;
   readonly names: readonly string[];
+  readonly networks: readonly NodeNetwork[];
   /** Hawser's. */
   readonly version: string;
   /** A number of this installation of a node, drawn once; tells two nodes of one name apart. */
@@ -38,8 +39,10 @@ const longestValue = 1024 * 1024;
 const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
+/** As many as the datapath's maps hold (hw_networks). */
+export const mostNetworks = 1024;
 
-/** Whether others take it for the name of a container. */
+/** Whether others take it for the name of a container or a network. */
 export function isName(text: string): boolean {
   return text.length <= longestName;
 }
@@ -91,9 +94,19 @@ function nodeFrom(fields: Fields): NodeRecord {
     ipv6: orNull(fields["ipv6"], (value) => prefix(value, "ipv6", 6)),
     mtu: whole(fields["mtu"], "mtu", 68, 65_535),
     names: list(fields["names"], "names", mostNames).map((one) => string(one, "names", longestName)),
+    networks: fields["networks"] === undefined ? [] : list(fields["networks"], "networks", mostNetworks).map(networkFrom),
     version: string(fields["version"], "version", longestName),
     machine: string(fields["machine"], "machine", longestName),
     startedAt: whole(fields["startedAt"], "startedAt", 0, Number.MAX_SAFE_INTEGER),
+  };
+}
+
+function networkFrom(value: unknown): NodeNetwork {
+  const fields = record(value, "networks");
+  return {
+    name: string(fields["name"], "networks.name", longestName),
+    ipv4: orNull(fields["ipv4"], (one) => prefix(one, "networks.ipv4", 4)),
+    ipv6: orNull(fields["ipv6"], (one) => prefix(one, "networks.ipv6", 6)),
   };
 }
 

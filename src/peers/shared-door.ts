@@ -10,7 +10,7 @@ import { createComplaints } from "./complaints.ts";
 import { endpointsOf, nodeKey, nodeName } from "./keys.ts";
 import type { Probes } from "./probes.ts";
 import { createPublisher } from "./publisher.ts";
-import { isName, mostNames } from "./records.ts";
+import { isName, mostNames, mostNetworks } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import { statusOf, viewsOf } from "./shown.ts";
 import type { ShownNode } from "./shown.ts";
@@ -53,14 +53,15 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
 
   const slice = (family: Family) => view.registry.sliceOf(node.name, family);
   const ownComplaints = createComplaints(log);
-  const names = (): readonly string[] => {
-    const all = own().names;
-    const told = all.filter(isName).slice(0, mostNames);
-    if (told.length < all.length) ownComplaints(nodeKey(node.name), `${all.length - told.length} of the names that policies here refer to are too long or too many for the others to know`);
-    return told;
+  const told = (): Pick<NodeRecord, "names" | "networks"> => {
+    const all = own();
+    const names = all.names.filter(isName).slice(0, mostNames);
+    const networks = all.networks.filter(({ name }) => isName(name)).slice(0, mostNetworks);
+    if (names.length < all.names.length) ownComplaints(nodeKey(node.name), `${all.names.length - names.length} of the names that policies here refer to are too long or too many for the others to know`);
+    return { names, networks };
   };
   const record = (): NodeRecord => ({
-    name: node.name, addresses: node.addresses(), ipv4: slice(4), ipv6: pool.ipv6 === null ? null : slice(6), mtu: node.mtu(), names: names(),
+    name: node.name, addresses: node.addresses(), ipv4: slice(4), ipv6: pool.ipv6 === null ? null : slice(6), mtu: node.mtu(), ...told(),
     version: node.version ?? "", machine, startedAt,
   });
 

@@ -5,14 +5,17 @@ import type { Cidr, Ip } from "../std/ip.ts";
 export interface Span {
   readonly cidr: Cidr;
   has(address: Ip): boolean;
+  /** Whether they have any address in common. */
+  meets(other: Cidr): boolean;
 }
 
 export function spanOf(cidr: Cidr): Span {
   const [family, first, last] = [familyOf(cidr), firstOf(cidr), lastOf(cidr)];
+  const meets = (other: Cidr): boolean => familyOf(other) === family && first <= lastOf(other) && firstOf(other) <= last;
   if (family === 4) {
     const [low, high] = [Number(first), Number(last)];
     return {
-      cidr,
+      cidr, meets,
       has: (address) => {
         if (familyOf(address) !== 4) return false;
         const value = number4(address);
@@ -21,7 +24,7 @@ export function spanOf(cidr: Cidr): Span {
     };
   }
   return {
-    cidr,
+    cidr, meets,
     has: (address) => {
       if (familyOf(address) !== 6) return false;
       const value = ipToBigInt(address);

@@ -60,7 +60,7 @@ export interface CheckedPeers {
 /** Nobody tells of the others' uplinks; nodes that are configured by hand most likely have equal ones: `mtu` is this node's. */
 export function staticCluster({ self, others }: CheckedPeers, mtu: number): Cluster {
   const nodes = others.map(({ name, addresses, ipv4, ipv6 }): readonly [string, ClusterNode] => [name, { name, addresses, ipv4, ipv6, mtu, names: [] }]);
-  return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: new Map(nodes), endpoints: new Map(), numbers: new Map() };
+  return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: new Map(nodes), networks: new Map(), endpoints: new Map(), numbers: new Map() };
 }
 
 /** @throws HawserError BAD_CONFIG naming the key and the mend. */

@@ -211,7 +211,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     },
     cluster: () => {
       const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
-      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: admission.nodes(), endpoints: admission.endpoints(), numbers: registry.numbers() };
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: admission.nodes(), networks: admission.networks(), endpoints: admission.endpoints(), numbers: registry.numbers() };
     },
     *records() {
       yield* registry.records();

@@ -5,9 +5,10 @@
 import test from "ava";
 import { allTalk, clusterScene, dropsOf, meet, packetsOf, sniff, withinASecond } from "../lab/cluster.ts";
 import { expectDrops, some } from "../lab/drops.ts";
+import type { Host } from "../lab/host.ts";
 import type { Place } from "../lab/place.ts";
 import { isDropped } from "../lab/policy.ts";
-import { waitFor } from "../lab/run.ts";
+import { patience, waitFor } from "../lab/run.ts";
 
 const stage = clusterScene(test);
 
@@ -103,7 +104,60 @@ test.serial("a container on two networks reaches other nodes' containers on each
   for (const [to, mine] of [[c2, onShop.ipv4], [d3, onYard]] as const) {
     await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `), { timeoutMs: 5000 });
   }
-  t.pass();
+  await a.docker("restart", "-t", "0", "both");
+  const routes = await (await a.inside("both")).sh("ip route show proto boot");
+  for (const host of [b, c]) {
+    for (const name of ["shop", "yard"]) {
+      const subnet = (await host.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", name)).trim();
+      t.true(routes.includes(`${subnet} via `), `started again, it has a route to ${subnet} from its first moment on: ${routes}`);
+    }
+  }
+});
+
+test.serial("a container that Docker puts on its own bridge as well reaches other nodes' containers by its first network as before", async (t) => {
+  const { a, b } = stage;
+  await stage.network("shop");
+  const [c1, c2] = [await stage.container(a, "c1", "shop"), await stage.container(b, "c2", "shop")];
+  await meet([c1, c2]);
+  await a.docker("network", "connect", "bridge", "c1");
+  t.regex(await c1.sh("ip route show default"), /via 172\./, "where its default route leads now");
+  await waitFor("the route by shop", async () => (await c1.sh("ip route show proto 72")).includes(" dev eth0 "));
+  await allTalk(t, [c1, c2]);
+  await a.docker("network", "disconnect", "bridge", "c1");
+  await waitFor("no route but the default one", async () => (await c1.sh("ip route show proto 72")) === "");
+  await allTalk(t, [c1, c2]);
+});
+
+test.serial("a container's routes follow the other nodes' networks, also what changed while no agent ran, and through its own restart", async (t) => {
+  const { a, b, c } = stage;
+  t.timeout(120_000 * patience);
+  await stage.network("vault", "--internal", "--ipv6");
+  const [v1, v2] = [await stage.container(a, "v1", "vault"), await stage.container(b, "v2", "vault")];
+  await meet([v1, v2]);
+  const subnet = async (host: Host, family: number): Promise<string> => (await host.docker("network", "inspect", "-f", `{{(index .IPAM.Config ${family === 4 ? 0 : 1}).Subnet}}`, "vault")).trim();
+  const [onB, onC] = [[await subnet(b, 4), await subnet(b, 6)], [await subnet(c, 4), await subnet(c, 6)]];
+  const routes = async (): Promise<readonly string[]> => (await v1.sh("ip route; ip -6 route")).split("\n").filter((line) => line.includes(" via ")).map((line) => line.split(" ")[0] ?? "").toSorted();
+  const become = async (...subnets: readonly string[]): Promise<void> => {
+    let last: readonly string[] = [];
+    await waitFor(`routes to ${subnets.join(", ")}`, async () => (last = await routes()).join() === subnets.toSorted().join(), { explain: () => last.join() });
+  };
+  await become(...onB, ...onC);
+  await c.docker("network", "rm", "vault");
+  await become(...onB);
+  await a.agent.kill();
+  await c.network("vault", "--internal", "--ipv6");
+  const again = [await subnet(c, 4), await subnet(c, 6)];
+  await allTalk(t, [v1, v2], "while its agent is away");
+  await a.agent.start();
+  await become(...onB, ...again);
+  await a.agent.kill();
+  await c.docker("network", "rm", "vault");
+  await a.agent.start();
+  await become(...onB);
+  await a.docker("restart", "-t", "0", "v1");
+  const again1 = await a.inside("v1");
+  await meet([again1, v2]);
+  t.deepEqual((await again1.sh("ip route")).split("\n").filter((line) => line.includes(" via ") && line.includes(onB[0] ?? "?")).length, 1, "one route to a subnet, not two");
 });
 
 test.serial("an internal network talks within across nodes, and neither out nor in", async (t) => {

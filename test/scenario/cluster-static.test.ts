@@ -56,6 +56,16 @@ test.serial("networks of other names are apart across nodes, though nobody tells
   await passes(t, c1, c2.ipv4, 7000);
 });
 
+test.serial("an internal network talks within, by routes to the slices that the configuration tells, and not out", async (t) => {
+  const { a, b, world: { outside } } = stage;
+  await stage.network("vault", "--internal", "--ipv6");
+  const [v1, v2] = await Promise.all([stage.container(a, "v1", "vault"), stage.container(b, "v2", "vault")] as const);
+  t.regex(await v1.sh("ip route"), /^10\.44\.2\.0\/24 via 10\.44\.1\.\d+ dev eth0/m, "from its first moment on");
+  await meet([v1, v2]);
+  await allTalk(t, [v1, v2]);
+  t.is(await v1.ask("tcp", outside.ipv4, 7000, { timeout: 1 }), "ENETUNREACH");
+});
+
 test.serial("policy speaks of the other node's containers by their addresses", async (t) => {
   const { a, b, world: { hosts } } = stage;
   const [c1, c2] = await oneOnEach();

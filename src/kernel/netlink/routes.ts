@@ -13,20 +13,23 @@ export async function listRoutes(socket: NetlinkSocket): Promise<readonly RouteI
 }
 
 export async function replaceRoute(socket: NetlinkSocket, route: Parameters<Netlink["replaceRoute"]>[0]): Promise<void> {
-  const { destination, index, source, gateway, protocol = protocolStatic } = route;
+  const { destination, index, source, gateway, protocol = protocolStatic, metric } = route;
   const scope = gateway === undefined && !destination.includes(":") ? scopes.link : scopes.universe;
   await socket.change(`route ${destination} by link ${index}`, rtm.newRoute, nlmFlags.create | nlmFlags.replace, [
     ...describe(destination, index, protocol, scope, unicast),
     ...(source === undefined ? [] : [attribute(rta.prefsrc, ipToBytes(parseIp(source)))]),
     ...(gateway === undefined ? [] : [attribute(rta.gateway, ipToBytes(parseIp(gateway)))]),
+    ...(metric === undefined ? [] : [u32Attribute(rta.priority, metric)]),
   ]);
 }
 
 export async function deleteRoute(socket: NetlinkSocket, route: Parameters<Netlink["deleteRoute"]>[0]): Promise<boolean> {
-  const { destination, index } = route;
+  const { destination, index, protocol = 0, metric = 0 } = route;
   try {
-    // Scope "nowhere", protocol and type 0 match any (IPv4); IPv6 looks at none of them.
-    await socket.change(`delete route ${destination} by link ${index}`, rtm.delRoute, 0, describe(destination, index, 0, scopes.nowhere, 0));
+    // Scope "nowhere", protocol, type and metric 0 match any; IPv6 looks at neither scope nor type.
+    await socket.change(`delete route ${destination} by link ${index}`, rtm.delRoute, 0, [
+      ...describe(destination, index, protocol, scopes.nowhere, 0), ...(metric === 0 ? [] : [u32Attribute(rta.priority, metric)]),
+    ]);
     return true;
   } catch (error) {
     if (refusedWith(error, errno.ESRCH, errno.ENODEV)) return false;

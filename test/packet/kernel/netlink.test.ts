@@ -14,7 +14,7 @@ test("a veth pair has the names, MACs and MTU that were asked for", async () => 
   await netlink.createVeth({ name: "va", peer: "vb", mac: "02:00:00:00:00:0a", peerMac: "02:00:00:00:00:0b", mtu: 1400 });
   const [va, vb] = [await netlink.link("va"), await netlink.link("vb")];
   assert.ok(va && vb);
-  const common = { mtu: 1400, up: false, noArp: false, kind: "veth", type: 1, peerNamespace: null };
+  const common = { mtu: 1400, up: false, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace: null };
   assert.deepEqual(va, { index: va.index, name: "va", mac: "02:00:00:00:00:0a", ...common });
   assert.deepEqual(vb, { index: vb.index, name: "vb", mac: "02:00:00:00:00:0b", ...common });
   assert.deepEqual((await netlink.links()).map(({ name }) => name).sort(), ["lo", "va", "vb"]);
@@ -107,7 +107,7 @@ test("each hop of a multipath route is listed", async () => {
   ip("link", "set", "vb", "up");
   ip("route", "add", "10.251.0.0/16", "metric", "7", "nexthop", "via", "10.250.0.8", "nexthop", "via", "10.250.0.9");
   const index = (await netlink.link("va"))?.index ?? 0;
-  const common = { destination: "10.251.0.0/16", table: 254, type: 1, metric: 7, index };
+  const common = { destination: "10.251.0.0/16", table: 254, type: 1, protocol: 3, metric: 7, index }; // RTPROT_BOOT, as `ip` has it
   assert.deepEqual((await netlink.routes()).filter(({ destination }) => destination === common.destination), [
     { ...common, gateway: "10.250.0.8" }, { ...common, gateway: "10.250.0.9" },
   ]);
@@ -125,6 +125,33 @@ test("the kernel's own sentence is the error's detail", async () => {
     return true;
   });
   await assert.rejects(netlink.addAddress(index, "10.0.0.1"), { code: "BAD_REQUEST" });
+});
+
+test("routes of one destination with other metrics stand beside each other, and go by protocol and metric", async () => {
+  using netlink = await openNetlink();
+  await netlink.createVeth({ name: "va", peer: "vb" });
+  const index = (await netlink.link("va"))?.index ?? 0;
+  await netlink.setLink(index, { up: true, noLinkLocal: true });
+  await netlink.addAddress(index, "10.250.0.1/24");
+  await netlink.addAddress(index, "fd00:250::1/64");
+  for (const [destination, gateway] of [["10.251.0.0/24", "10.250.0.254"], ["fd00:251::/64", "fd00:250::fe"]] as const) {
+    const standing = async (): Promise<readonly string[]> =>
+      (await netlink.routes()).filter((route) => route.destination === destination).map(({ protocol, metric }) => `${protocol} ${metric}`).toSorted();
+    const own = destination.includes(":") ? 1024 : 0;
+    ip("route", "add", destination, "via", gateway, "proto", "boot");
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    assert.deepEqual(await standing(), [`3 ${own}`, "72 4096"]);
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 3, metric: 4096 }), false);
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 72, metric: 4096 }), true);
+    assert.deepEqual(await standing(), [`3 ${own}`]);
+    await netlink.replaceRoute({ destination, gateway, index, protocol: 72, metric: 4096 });
+    assert.equal(await netlink.deleteRoute({ destination, index, protocol: 3, metric: own }), true);
+    assert.deepEqual(await standing(), ["72 4096"]);
+    // Whoever adds a route, as Docker does at a container's start, meets none of ours.
+    ip("route", "add", destination, "via", gateway);
+    assert.deepEqual(await standing(), [`3 ${own}`, "72 4096"]);
+  }
 });
 
 test("requests made at once are answered each with its own", async () => {
@@ -187,4 +214,25 @@ test("another namespace is spoken to by its path, and this process never goes th
     other.kill("SIGKILL");
     await once(other, "exit");
   }
+});
+
+test("a tunnel device takes addresses and keys from the packets, and tells its port", async () => {
+  using netlink = await openNetlink();
+  await netlink.createTunnel({ name: "vx", kind: "vxlan", port: 8472 });
+  const link = await netlink.link("vx");
+  assert.deepEqual([link?.kind, link?.tunnelPort, link?.up], ["vxlan", 8472, false]);
+  await assert.rejects(netlink.createTunnel({ name: "vx", kind: "vxlan", port: 8473 }), { name: "KernelError", errno: 17 });
+  assert.equal(await netlink.deleteLink("vx"), true);
+});
+
+test("a route bears the protocol that it is made with", async () => {
+  using netlink = await openNetlink();
+  await netlink.createVeth({ name: "va", peer: "vb" });
+  ip("addr", "add", "10.250.0.1/24", "dev", "va");
+  ip("link", "set", "vb", "up");
+  ip("link", "set", "va", "up");
+  const index = (await netlink.link("va"))?.index ?? 0;
+  await netlink.replaceRoute({ destination: "10.252.0.0/16", index, gateway: "10.250.0.9", protocol: 72 });
+  assert.deepEqual((await netlink.routes()).filter(({ destination }) => destination === "10.252.0.0/16").map(({ protocol, gateway }) => [protocol, gateway]), [[72, "10.250.0.9"]]);
+  assert.equal(await netlink.deleteRoute({ destination: "10.252.0.0/16", index }), true);
 });

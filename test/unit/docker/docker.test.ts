@@ -87,6 +87,15 @@ test("the truth names our networks and how they were made, their endpoints by co
   } as never);
 });
 
+test("a container on more than one network, of whatever driver, is known as such", async (t) => {
+  await using docker = await fakeDocker();
+  const on = (...names: readonly string[]): unknown => ({ Networks: Object.fromEntries(names.map((name) => [name, { NetworkID: name }])) });
+  const [db, web] = world["/containers/json"];
+  Object.assign(docker.answers, world, { "/containers/json": [{ ...db, NetworkSettings: on("shop", "bridge") }, { ...web, NetworkSettings: on("shop") }] });
+  const { networks } = await truthOf(docker.socket);
+  t.deepEqual(networks[0]?.endpoints.map(({ container }) => container?.several), [true, undefined, undefined]);
+});
+
 test("R92: a reading asks for lists, networks and images, never for a container", async (t) => {
   await using docker = await fakeDocker();
   Object.assign(docker.answers, world);

@@ -240,6 +240,50 @@ test("a name that another node's policy speaks of counts here as well, and is no
   t.deepEqual(engine.ownRecords().names, []);
 });
 
+// ---- Ways out of containers.
+
+test("a container on an internal network is given ways to its network on other nodes, and other ones when they change", async (t) => {
+  const host = fakeHost();
+  const engine = desk(host, memoryStore());
+  await engine.start();
+  await engine.commands.createNetwork({ ...networkCommand(), internal: true });
+  await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [] }] });
+  await engine.commands.createEndpoint(endpointCommand(1));
+  t.deepEqual((await engine.commands.join(joinCommand(1))).routes, []);
+  t.deepEqual(host.calls.filter((call) => call.includes("routes")), [], "on one node alone nothing is asked of the host");
+  const told = (...networks: readonly string[]): Cluster => cluster({ networks: new Map([["b", networks.map((subnet) => ({ name: "shop", ipv4: parseCidr(subnet), ipv6: null }))]]) });
+  const destinations = (): readonly string[] => host.routes.get(endpointId(1))?.routes.map(({ destination }) => destination) ?? [];
+  await engine.commands.syncCluster(told("10.44.98.0/26"));
+  t.deepEqual(destinations(), ["10.44.98.0/26"]);
+  await engine.commands.syncCluster(told("10.44.98.0/26"));
+  t.is(host.calls.filter((call) => call.includes("routes")).length, 1, "what is the same is not done again");
+  await engine.commands.syncCluster(told("10.44.98.64/26"));
+  t.deepEqual(destinations(), ["10.44.98.64/26"]);
+  await engine.commands.createEndpoint(endpointCommand(2));
+  t.deepEqual((await engine.commands.join(joinCommand(2))).routes, [{ destination: parseCidr("10.44.98.64/26"), gateway: parseIp("10.50.0.1") }]);
+  host.routes = new Map();
+  await engine.heal();
+  t.deepEqual(destinations(), ["10.44.98.64/26"], "and looked at in every round");
+  await engine.commands.leave({ id: endpointId(1), network });
+  t.false(host.routes.has(endpointId(1)));
+});
+
+test("a container that Docker says is on several networks hears of its routes at Join, of the first network as well", async (t) => {
+  const networks = new Map([["b", [{ name: "shop", ipv4: parseCidr("10.44.98.0/26"), ipv6: null }]]]);
+  const { engine, host } = await shop({ whose: async () => ({ id: "c9", name: "both", labels: {}, own: {}, several: true }) });
+  await engine.commands.syncCluster(cluster({ networks }));
+  await engine.commands.createEndpoint(endpointCommand(2));
+  const { routes } = await engine.commands.join(joinCommand(2));
+  t.deepEqual(routes.map(({ destination }) => destination), [parseCidr("10.44.98.0/26")]);
+  t.deepEqual(host.routes.get(endpointId(2))?.given, [parseCidr("10.44.98.0/26")]);
+});
+
+test("a node tells of its networks, once it knows their names", async (t) => {
+  const { engine } = await shop();
+  await engine.commands.createNetwork(networkCommand("b".repeat(64) as never, "10.60.0.0/24"));
+  t.deepEqual(engine.ownRecords().networks, [{ name: "shop", ipv4: parseCidr("10.50.0.0/24"), ipv6: null }]);
+});
+
 // ---- What people see.
 
 test("lists count and show containers elsewhere, each with its node", async (t) => {

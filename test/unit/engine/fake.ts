@@ -4,7 +4,7 @@ import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
-import type { ContainerIdentity, Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { HawserError } from "../../../src/std/errors.ts";
 import type { Cidr, Ip } from "../../../src/std/ip.ts";
@@ -17,6 +17,8 @@ export interface FakeHost {
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
   cluster: ClusterPlan | null;
+  /** What containers were given. */
+  routes: ReadonlyMap<string, ContainerRoutesPlan>;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -46,6 +48,10 @@ export function fakeHost(): FakeHost {
       host.cluster = verb === "do" ? step.cluster : step.before;
       return;
     }
+    if (step.kind === "containerRoutes") {
+      host.routes = verb === "do" ? step.routes : (step.before ?? host.routes);
+      return;
+    }
     // Undone, what was there before is there again.
     if (verb === "undo" && "before" in step) return;
     const makes = (verb === "do") === !(step.kind in opposite);
@@ -56,11 +62,12 @@ export function fakeHost(): FakeHost {
   const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
   const doers: Doers = {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
-    policy: doer, cluster: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
+    policy: doer, cluster: doer, containerRoutes: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
-    for (const step of steps) if (step.kind === "policy" || step.kind === "cluster") await act("do", step);
-    const wanted = new Set(steps.filter((step) => step.kind !== "policy" && step.kind !== "cluster").map(describe));
+    const isWhole = ({ kind }: Step): boolean => kind === "policy" || kind === "cluster" || kind === "containerRoutes";
+    for (const step of steps.filter(isWhole)) await act("do", step);
+    const wanted = new Set(steps.filter((step) => !isWhole(step)).map(describe));
     const links = unclaimed === "keep" ? [] : [...there].filter((thing) => !wanted.has(thing));
     for (const thing of links) there.delete(thing);
     for (const thing of wanted) there.add(thing);
@@ -69,6 +76,7 @@ export function fakeHost(): FakeHost {
   const host: FakeHost = {
     calls,
     cluster: null,
+    routes: new Map(),
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {

@@ -1,5 +1,7 @@
 // What dockerd 20.10 was seen to send, word for word, and what it gets.
 import test from "ava";
+import { encodeJoin } from "../../../src/libnetwork/codec.ts";
+import { parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { serve } from "./dockerd.ts";
 
 const net = "918f".padEnd(64, "0");
@@ -110,6 +112,14 @@ test("an internal network has no gateway to give, and its endpoints come without
   await call("/NetworkDriver.CreateEndpoint", endpoint({ Options: {} }));
   const joined = await call("/NetworkDriver.Join", { ...ref, SandboxKey: "/run/docker/netns/dd820f0eaf68", Options: ports });
   t.deepEqual(joined.json, { InterfaceName: { SrcName: "hw2cad0000000c", DstPrefix: "eth" }, StaticRoutes: [], DisableGatewayService: true });
+});
+
+test("routes are told as libnetwork's next hops", (t) => {
+  const reply = { sourceName: "hw2cad0000000c", destinationPrefix: "eth", destinationName: null, gateway4: null, gateway6: null, disableGatewayService: true };
+  t.deepEqual(encodeJoin({ ...reply, routes: [{ destination: parseCidr("10.44.2.0/26"), gateway: parseIp("10.44.1.1") }, { destination: parseCidr("fd44:0:0:2::/80"), gateway: parseIp("fd44::1") }] }), {
+    InterfaceName: { SrcName: "hw2cad0000000c", DstPrefix: "eth" }, DisableGatewayService: true,
+    StaticRoutes: [{ Destination: "10.44.2.0/26", RouteType: 0, NextHop: "10.44.1.1" }, { Destination: "fd44:0:0:2::/80", RouteType: 0, NextHop: "fd44::1" }],
+  });
 });
 
 test("IPAM as `docker network create` and `docker run` use it", async (t) => {

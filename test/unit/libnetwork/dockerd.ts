@@ -50,7 +50,7 @@ export function createWorld(): World {
     deleteNetwork: (id, signal) => apply((s) => deleteNetwork(s, id), signal),
     createEndpoint: (command, signal) => apply((s) => createEndpoint(s, command, context), signal),
     deleteEndpoint: (ref, signal) => apply((s) => deleteEndpoint(s, ref), signal),
-    join: (command, signal) => apply((s) => join(s, command), signal),
+    join: (command, signal) => apply((s) => join(s, command, context), signal),
     leave: (ref, signal) => apply((s) => leave(s, ref), signal),
     publishPorts: (command, signal) => apply((s) => publishPorts(s, command, context), signal),
     revokePorts: (ref, signal) => apply((s) => revokePorts(s, ref), signal),

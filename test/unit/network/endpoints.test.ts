@@ -83,26 +83,26 @@ test("the same creation again changes nothing and answers the same; another one 
 
 test("joining publishes last and tells Docker the device and the gateways", (t) => {
   const state = after(made(network(dual)), plugged(endpoint({ ipv6: "fd50::2/64", options: { "com.docker.network.endpoint.ifname": "lan0" } })));
-  const { next, steps, reply } = join(state, joining());
+  const { next, steps, reply } = join(state, joining(), context);
   t.deepEqual(printSteps(steps), ["endpoint hwdb010000000 540900 10.50.0.2 fd50::2 02:42:0a:32:00:02"]);
   t.deepEqual(reply, {
     sourceName: "hwdb010000000c", destinationPrefix: "eth", destinationName: "lan0",
-    gateway4: "10.50.0.1" as never, gateway6: "fd50::1" as never, disableGatewayService: false,
+    gateway4: "10.50.0.1" as never, gateway6: "fd50::1" as never, routes: [], disableGatewayService: false,
   });
   t.like(next.endpoints.get(db), { state: "init", joined: true, sandboxKey: "/run/docker/netns/aaaaaaaaaaaa" });
-  t.is(join(next, joining()).next, next);
-  t.regex(refusal(() => join(next, joining({ sandboxKey: "/other" }))), /^IN_USE: endpoint db0100000000 is joined to sandbox/);
+  t.is(join(next, joining(), context).next, next);
+  t.regex(refusal(() => join(next, joining({ sandboxKey: "/other" }), context)), /^IN_USE: endpoint db0100000000 is joined to sandbox/);
 });
 
 test("an internal network gives no gateway, and tells Docker to add no other interface", (t) => {
   const state = after(made(network({ internal: true })), plugged(endpoint()));
-  t.like(join(state, joining()).reply, { gateway4: null, gateway6: null, disableGatewayService: true });
+  t.like(join(state, joining(), context).reply, { gateway4: null, gateway6: null, disableGatewayService: true });
 });
 
 test("joining what is not there, or is on another network, is refused", (t) => {
-  t.regex(refusal(() => join(base, joining())), /^NOT_FOUND: endpoint db0100000000 is not known on network 540900000000/);
+  t.regex(refusal(() => join(base, joining(), context)), /^NOT_FOUND: endpoint db0100000000 is not known on network 540900000000/);
   const state = after(made(network()), plugged(endpoint()));
-  t.regex(refusal(() => join(state, joining({ network: networkId("dead") }))), /^NOT_FOUND/);
+  t.regex(refusal(() => join(state, joining({ network: networkId("dead") }), context)), /^NOT_FOUND/);
 });
 
 test("leaving unpublishes ports before the address; leaving half-joined or unknown endpoints is fine (R95)", (t) => {

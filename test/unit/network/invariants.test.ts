@@ -46,7 +46,7 @@ const refOf = (s: State, e: number) => ({ id: endAt(e), network: s.endpoints.get
 const moves: fc.Arbitrary<Move> = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(net, end, host, fc.boolean()).map(([n, e, h, six]) => named(`create ${e} on ${n} with ${h}${six ? " and IPv6" : ""}`, (s, c) =>
     createEndpoint(s, endpoint({ id: endAt(e), network: netAt(n), ipv4: `10.5${n}.0.${h}/29`, ipv6: six ? `fd5${n}::${h}/64` : null }), c))) },
-  { weight: 8, arbitrary: fc.tuple(end, fc.integer({ min: 0, max: 2 })).map(([e, box]) => named(`join ${e} to box ${box}`, (s) => join(s, joining({ ...refOf(s, e), sandboxKey: `/box/${box}` })))) },
+  { weight: 8, arbitrary: fc.tuple(end, fc.integer({ min: 0, max: 2 })).map(([e, box]) => named(`join ${e} to box ${box}`, (s, c) => join(s, joining({ ...refOf(s, e), sandboxKey: `/box/${box}` }), c))) },
   { weight: 10, arbitrary: fc.tuple(end, fc.subarray(portTexts, { maxLength: 3 })).map(([e, ports]) => named(`publish ${ports.join(" ")} of ${e}`, (s, c) => publishPorts(s, { ...refOf(s, e), ports: ports.map(port) }, c))) },
   { weight: 1, arbitrary: fc.tuple(net, end).map(([n, e]) => named(`publish again ${e} on ${n}`, (s, c) => publishPorts(s, { id: endAt(e), network: netAt(n), ports: null }, c))) },
   { weight: 1, arbitrary: net.map(createNet) },
@@ -151,7 +151,7 @@ test("making and removing returns to the same state, and the steps cancel out", 
     const forth: readonly Move[] = [
       (s, c) => createNetwork(s, network({ id: home, ipv4: [{ pool: "10.99.0.0/24", gateway: "10.99.0.1", aux: {} }] }), c),
       (s, c) => createEndpoint(s, endpoint({ id, network: home, ipv4: "10.99.0.2/24" }), c),
-      (s) => join(s, joining(ref)),
+      (s) => join(s, joining(ref), context),
     ];
     const back: readonly Move[] = [(s) => revokePorts(s, ref), (s) => leave(s, ref), (s) => deleteEndpoint(s, ref), (s) => deleteNetwork(s, home)];
     let world = first;

@@ -80,7 +80,7 @@ export function after(...decisions: readonly ((state: State) => Decision<unknown
 
 export const made = (command: CreateNetwork) => (state: State) => createNetwork(state, command, context);
 export const plugged = (command: CreateEndpoint) => (state: State) => createEndpoint(state, command, context);
-export const joined = (command: Join) => (state: State) => join(state, command);
+export const joined = (command: Join) => (state: State) => join(state, command, context);
 export const published = (id: EndpointId, ...ports: readonly string[]) => (state: State) =>
   publishPorts(state, { id, network: state.endpoints.get(id)?.network ?? shop, ports: ports.map(port) }, context);
 
@@ -98,6 +98,8 @@ function printStep(step: Step): string {
     }
     case "cluster":
       return `cluster ${step.cluster.kind}`;
+    case "containerRoutes":
+      return `containerRoutes ${step.routes.size}`;
     case "cable":
     case "removeCable":
       return `${step.kind} ${step.cable.hostInterface} ${step.cable.containerInterface} ${step.cable.mac} ${step.cable.mtu}`;

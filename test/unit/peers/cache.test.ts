@@ -11,7 +11,7 @@ import { pool } from "./world.ts";
 const entries = new Map([
   ["slices/4/10.44.9.0", '{"v":1,"slice":"10.44.9.0/24","node":"b"}'],
   ["identities/300", '{"v":1,"key":"a key with spaces and a\\nline"}'],
-  ["nodes/b", '{"v":1,"name":"b","addresses":["192.0.2.2"],"ipv4":"10.44.9.0/24","ipv6":null,"mtu":1500,"names":["db"],"version":"1","machine":"00","startedAt":5}'],
+  ["nodes/b", '{"v":1,"name":"b","addresses":["192.0.2.2"],"ipv4":"10.44.9.0/24","ipv6":null,"mtu":1500,"names":["db"],"networks":[{"name":"shop","ipv4":"10.44.9.0/26","ipv6":null}],"version":"1","machine":"00","startedAt":5}'],
 ]);
 
 function scratch(t: { teardown(work: () => void): void }): { file: string; lines: string[]; load: () => ReturnType<typeof loadCache> } {

@@ -49,6 +49,16 @@ const bad: readonly (readonly [what: string, values: Readonly<Record<string, str
   ["a node with this one's address", { "nodes/c": json({ ...bNode, name: "c", ipv4: null, addresses: ["127.0.3.1"] }) }, /another node's, or this one's/],
   ["a node with another's slice", { "nodes/c": json({ ...bNode, name: "c", addresses: ["127.0.3.4"] }) }, /not its own: b claimed it/],
   ["a node with ten thousand addresses", { "nodes/c": json({ ...bNode, name: "c", addresses: Array.from({ length: 10_000 }, () => "192.0.2.1") }) }, /no list/],
+  ["networks that are no list", { "nodes/c": json({ ...bNode, name: "c", networks: "shop" }) }, /networks: it is no list/],
+  ["ten thousand networks", { "nodes/c": json({ ...bNode, name: "c", networks: Array.from({ length: 10_000 }, () => ({ name: "shop", ipv4: null, ipv6: null })) }) }, /networks: it is no list/],
+  ["a network's subnet of the other family", { "nodes/c": json({ ...bNode, name: "c", networks: [{ name: "shop", ipv4: "fd44::/64", ipv6: null }] }) }, /no IPv4 prefix/],
+  ["a network's subnet that names a host", { "nodes/c": json({ ...bNode, name: "c", networks: [{ name: "shop", ipv4: "10.44.9.1/26", ipv6: null }] }) }, /no IPv4 prefix/],
+  ["a network's subnet of another node's slice", { "nodes/c": json({ ...bNode, name: "c", ipv4: null, addresses: [], networks: [{ name: "shop", ipv4: "10.44.9.64/26", ipv6: null }] }) }, /not within its node's slice/],
+  ["a network's subnet of which its slice is a part", { "nodes/b": json({ ...bNode, networks: [{ name: "shop", ipv4: "10.44.8.0/23", ipv6: null }] }) }, /not within its node's slice/],
+  ["a network's subnet that is the world", { "nodes/b": json({ ...bNode, networks: [{ name: "shop", ipv4: null, ipv6: "::/0" }] }) }, /of the pool/],
+  ["a network's subnet that is a part of the world", { "nodes/b": json({ ...bNode, networks: [{ name: "shop", ipv4: null, ipv6: "2000::/3" }] }) }, /too large/],
+  ["a network's subnet with a host's address", { "nodes/b": json({ ...bNode, networks: [{ name: "shop", ipv4: "127.0.3.0/24", ipv6: null }] }) }, /no subnet of containers/],
+  ["one subnet of two networks", { "nodes/b": json({ ...bNode, networks: [{ name: "shop", ipv4: "10.44.9.0/26", ipv6: null }, { name: "yard", ipv4: "10.44.9.0/26", ipv6: null }] }) }, /another network's, too/],
   ["a slice outside of the pool", { "slices/4/192.0.2.0": json({ slice: "192.0.2.0/24", node: "c" }) }, /not of the pool/],
   ["a slice that overlaps", { "slices/4/10.44.8.0": json({ slice: "10.44.8.0/22", node: "c" }) }, /overlaps/],
   ["a slice under another key", { "slices/4/10.44.8.0": json({ slice: "10.44.9.0/24", node: "c" }) }, /not the one of that key/],
@@ -77,6 +87,7 @@ for (const [what, values, why] of bad) {
     t.is(a.last().numbers.get(key), 300);
     t.is(a.last().nodes.get("b")?.ipv4, parseCidr("10.44.9.0/24"));
     t.true([...a.last().nodes.values()].every(({ name, addresses, ipv4 }) => name === "b" || (addresses.length <= 1 && !addresses.includes(parseIp("127.0.3.1")) && ipv4 === null)));
+    t.true([...a.last().networks].every(([name, all]) => name === "b" && all.map((one) => one.ipv4 ?? one.ipv6).join() === "10.44.9.0/26"));
   });
 }
 

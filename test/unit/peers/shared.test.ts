@@ -3,7 +3,8 @@ import test from "ava";
 import { identityKey } from "../../../src/engine/shared.ts";
 import { identityHashKey } from "../../../src/peers/keys.ts";
 import { systemClock } from "../../../src/std/clock.ts";
-import { parseIp } from "../../../src/std/ip.ts";
+import { addressOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
+import type { Cidr } from "../../../src/std/ip.ts";
 import { Server } from "./server.ts";
 import { freshPort, node, patient, until } from "./world.ts";
 
@@ -27,6 +28,25 @@ test("two nodes see one another's containers, with slices and numbers that no ot
   t.deepEqual(server.keys("endpoints/"), ["endpoints/a/web", "endpoints/b/db", "endpoints/b/web-2"]);
   b.stop("db");
   await until(() => a.seen().join() === "web-2");
+});
+
+test("a node's networks are known to the others, and what changes of them makes nobody new", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  await Promise.all([a.start(), b.start()]);
+  await until(() => a.last().nodes.get("b")?.ipv4 !== null && b.last().ipv4 !== null && a.last().nodes.size === 1);
+  const nodes = a.last().nodes;
+  const part = parseCidr(`${addressOf(b.last().ipv4 as Cidr)}/26`);
+  b.networks = [{ name: "shop", ipv4: part, ipv6: null }, { name: "user", ipv4: parseCidr("172.30.5.0/24"), ipv6: parseCidr("fd99::/64") }, { name: "n".repeat(300), ipv4: null, ipv6: null }];
+  b.door.changed();
+  await until(() => a.last().networks.get("b")?.length === 2);
+  t.deepEqual(a.last().networks.get("b"), b.networks.slice(0, 2));
+  t.is(a.last().nodes, nodes, "policy has nothing to do");
+  b.networks = [];
+  b.door.changed();
+  await until(() => a.last().networks.size === 0);
+  t.is(a.last().nodes, nodes);
 });
 
 test("only what changed is written, and nothing when nothing did", async (t) => {

@@ -7,7 +7,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { until } from "./world.ts";
 
 const cluster = (endpoints: number): Cluster =>
-  ({ kind: "etcd", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map([["changes", endpoints]]) });
+  ({ kind: "etcd", ipv4: null, ipv6: null, nodes: new Map(), networks: new Map(), endpoints: new Map(), numbers: new Map([["changes", endpoints]]) });
 
 test("while the engine is told, many changes wait as one, and the newest is told", async (t) => {
   let [changes, running, most] = [0, 0, 0];

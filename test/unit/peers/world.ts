@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { firstProvisional, identityKey } from "../../../src/engine/shared.ts";
-import type { Cluster, RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { Cluster, NodeNetwork, RemoteEndpoint } from "../../../src/network/cluster.ts";
 import type { PoolConfig } from "../../../src/network/types.ts";
 import { createPeersDoor } from "../../../src/peers/door.ts";
 import type { ConfiguredPeer, PeersDoor, PeersDoorOptions } from "../../../src/peers/door.ts";
@@ -31,6 +31,7 @@ export interface TestNode extends AsyncDisposable {
   readonly lines: string[];
   addresses: readonly Ip[];
   names: readonly string[];
+  networks: readonly NodeNetwork[];
   last(): Cluster;
   /** Ids of the containers on others, sorted. */
   seen(): readonly string[];
@@ -50,7 +51,7 @@ export interface NodeOptions {
   readonly options?: Partial<PeersDoorOptions>;
 }
 
-const nothing: Cluster = { kind: "etcd", ipv4: null, ipv6: null, nodes: new Map(), endpoints: new Map(), numbers: new Map() };
+const nothing: Cluster = { kind: "etcd", ipv4: null, ipv6: null, nodes: new Map(), networks: new Map(), endpoints: new Map(), numbers: new Map() };
 
 export function node({ name, address, port, store, kind = "etcd", peers = [], folder = mkdtempSync(join(tmpdir(), "hawser-peers-")), options = {} }: NodeOptions): TestNode {
   const containers = new Map<string, Container>();
@@ -69,7 +70,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
     };
   };
   const self: TestNode = {
-    containers, told, lines, last, addresses: [parseIp(address)], names: [],
+    containers, told, lines, last, addresses: [parseIp(address)], names: [], networks: [],
     seen: () => [...last().endpoints.values()].map(({ id }) => id).toSorted(),
     run: (id, labels = { app: id }) => {
       containers.set(id, { id, labels, host: hosts++ });
@@ -86,7 +87,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
       own: () => {
         const endpoints = [...containers.values()].flatMap((one) => endpoint(one) ?? []);
         const unnumbered = endpoints.filter(({ identity }) => identity >= firstProvisional).map(({ labels }) => identityKey(labels));
-        return { endpoints, unnumbered: [...new Set(unnumbered)], names: self.names };
+        return { endpoints, unnumbered: [...new Set(unnumbered)], names: self.names, networks: self.networks };
       },
       commands: {
         syncCluster: async (cluster) => {
