@@ -3,7 +3,7 @@
 // another, so that a noisy machine is noisy for all; ratios are taken within a round. A machine with others' work on it shares out its
 // CPUs as it likes: what the ends themselves cost (in whose time the kernel does most of what their packets need) is told too.
 // Prints a table and whether the goals are met, and writes build/bench/cross-host.json.
-// Options: --rounds N (15), --seconds S of each measurement (1), --ways A,B (plain,docker,overlay,native).
+// Options: --rounds N (15), --seconds S of each measurement (1), --ways A,B (plain,docker,overlay,device,native).
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg, release } from "node:os";
 import { join } from "node:path";

@@ -10,13 +10,14 @@ import { run } from "../test/lab/run.ts";
 import { lab } from "../test/lab/world.ts";
 import type { LabOptions, World } from "../test/lab/world.ts";
 
-export const ways = ["plain", "docker", "overlay", "native"] as const;
+export const ways = ["plain", "docker", "overlay", "device", "native"] as const;
 export type Way = (typeof ways)[number];
 
 export const described: Readonly<Record<Way, string>> = {
   plain: "namespaces, veth and routes alone",
   docker: "Docker's overlay driver (Swarm)",
   overlay: "Hawser, VXLAN",
+  device: "Hawser, VXLAN by the kernel's device",
   native: "Hawser, native routing",
 };
 
@@ -39,6 +40,7 @@ export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<P
     case "plain": return plainPair(world);
     case "docker": return dockerPair(world);
     case "overlay":
+    case "device":
     case "native": return hawserPair(world, way);
   }
 }
@@ -49,7 +51,8 @@ function labOf(way: Way): LabOptions {
     case "docker": return { hosts: 2, agent: false };
     case "overlay":
     // By routes a packet brings no network with it, and nodes that know only one another's slices keep such strangers apart.
-    case "native": return { hosts: 2, cluster: { store: "etcd", mode: way, encapsulation: "vxlan" } };
+    case "device":
+    case "native": return { hosts: 2, cluster: { store: "etcd", mode: way === "native" ? way : "overlay", direct: way === "overlay", encapsulation: "vxlan" } };
   }
 }
 
@@ -83,7 +86,7 @@ async function dockerPair(world: World): Promise<Pair> {
   return { way: "docker", client: await containerOn(a, "client"), server: await containerOn(b, "server") };
 }
 
-async function hawserPair(world: World, way: "overlay" | "native"): Promise<Pair> {
+async function hawserPair(world: World, way: "overlay" | "device" | "native"): Promise<Pair> {
   const [a, b] = bothOf(world);
   await allReady(world.hosts);
   for (const each of [a, b]) await each.network("bench");

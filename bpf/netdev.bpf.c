@@ -2,7 +2,8 @@
 /*
  * What arrives from the world: an uplink, ingress.
  *
- *   frame ▸ parse ▸ martians ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
+ *   frame ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
+ *                            ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped, but with native routing from another node's
  *                                  └ anything else: the host's own, untouched
@@ -17,10 +18,12 @@
 #include "lib/held.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
+#include "lib/node.h"
 #include "lib/open.h"
 #include "lib/parse.h"
 #include "lib/probes.h"
 #include "lib/scratch.h"
+#include "lib/tunnel.h"
 
 #define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
 
@@ -38,6 +41,25 @@ static __always_inline int leave(const struct packet *p)
 	return is_ours(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
 }
 
+/* Whether the way from here to `daddr` is by an uplink. Not inline, for the stack. */
+static __noinline bool leads_out(struct __sk_buff *skb, __u8 family, const struct hw_ip *saddr, const struct hw_ip *daddr)
+{
+	struct bpf_fib_lookup fib = { 0 };
+	long result;
+
+	fib.family = family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
+	fib.ifindex = hw_config.host_ifindex;
+	if (family == 4) {
+		fib.ipv4_src = saddr->words[3];
+		fib.ipv4_dst = daddr->words[3];
+	} else {
+		__builtin_memcpy(fib.ipv6_src, saddr, 16);
+		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
+	}
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	return (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && uplinks_find(fib.ifindex);
+}
+
 /*
  * Addresses that no client has: of containers and of the host, of groups, and any to which the way back is by no uplink,
  * so that nobody passes for a neighbour whom containers trust (the kernel, which would ask this, never sees the packet).
@@ -47,7 +69,7 @@ static __always_inline bool is_no_client(struct __sk_buff *skb, const struct pac
 	const struct hw_ip *addr = &p->flow.saddr;
 
 	return ip_is_this_host(addr) || ip_is_multicast(addr) || is_ours(addr) || hostaddrs_find(addr) ||
-	       !route_leads_out(skb, p->family, &p->flow.daddr, addr);
+	       !leads_out(skb, p->family, &p->flow.daddr, addr);
 }
 
 /* Native routing: a container here, asked for by a container or the stack of another node that the way back leads to. */
@@ -59,7 +81,7 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 	struct ct_route *route = &scratch->route;
 
 	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) ||
-	    !route_leads_out(skb, p->family, &p->flow.daddr, &p->flow.saddr))
+	    !leads_out(skb, p->family, &p->flow.daddr, &p->flow.saddr))
 		return -HW_DROP_DIRECT_ACCESS;
 	if (ep->flags & HW_NETWORK_INTERNAL && !(remote && remote->network == ep->network))
 		return -HW_DROP_INTERNAL_NETWORK;
@@ -100,10 +122,63 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
 
-static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, __u32 *network)
+/* To the tunnel's end. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. */
+static __always_inline int end_tunnel(struct __sk_buff *skb, struct scratch *scratch, __u8 *direction)
 {
 	struct packet *p = &scratch->packet;
-	struct ct_route *route = &scratch->route;
+	struct sender *sender = &scratch->sender;
+
+	if (!hw_config.tunnel_header || p->family != 4 || p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
+		return leave(p);
+	sender->address = p->flow.saddr;
+	sender->node = nodes_by_address(&p->flow.saddr);
+	if (!sender->node || !tunnel_take(skb, &sender->key))
+		return leave(p);
+	*direction = HW_DIRECTION_FROM_OVERLAY;
+	__builtin_memset(p, 0, sizeof(*p));
+	return node_receive(skb);
+}
+
+/* What may be a flow's, known or opened. Not static, so that the verifier walks it once. */
+__noinline int netdev_carry(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	struct ct_route *route;
+	struct packet *p;
+	int error;
+
+	if (!scratch)
+		return HW_PASS;
+	p = &scratch->packet;
+	route = &scratch->route;
+	if (!fragments_follow(p)) {
+		held_keep(skb);
+		return leave(p);
+	}
+	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
+		return leave(p);
+	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
+		error = open_from_uplink(skb, scratch);
+		if (error == HW_PASS)
+			fragments_passed(p);
+		if (!error)
+			error = ctopen(skb);
+	} else {
+		error = judge_known(skb, scratch, JUDGE_NEITHER);
+	}
+	if (error)
+		return error;
+	scratch->network = route->network;
+	if (p->source_routed)
+		return -HW_DROP_INVALID_OPTIONS;
+	fragments_carried(p);
+	error = deliver(skb, scratch);
+	return error == TC_ACT_REDIRECT && p->fragment == PACKET_FIRST ? held_release(skb) : error;
+}
+
+static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, __u8 *direction)
+{
+	struct packet *p = &scratch->packet;
 	__be16 ethertype = parse_ethertype(skb);
 	int error;
 
@@ -128,47 +203,25 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		error = probes_answer(skb);
 		return error == HW_PASS ? leave(p) : error;
 	}
-	/* To the tunnel's end, which is this host's stack: what is inside is judged there. */
 	if (hw_config.tunnel_ifindex && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port)
-		return leave(p);
-	if (!fragments_follow(p)) {
-		held_keep(skb);
-		return leave(p);
-	}
-	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
-		return leave(p);
-	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
-		error = open_from_uplink(skb, scratch);
-		if (error == HW_PASS)
-			fragments_passed(p);
-		if (!error)
-			error = ctopen(skb);
-	} else {
-		error = judge_known(skb, scratch, JUDGE_NEITHER);
-	}
-	if (error)
-		return error;
-	*network = route->network;
-	if (p->source_routed)
-		return -HW_DROP_INVALID_OPTIONS;
-	fragments_carried(p);
-	error = deliver(skb, scratch);
-	return error == TC_ACT_REDIRECT && p->fragment == PACKET_FIRST ? held_release(skb) : error;
+		return end_tunnel(skb, scratch, direction);
+	return netdev_carry(skb);
 }
 
 SEC("tc")
 int netdev(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_take();
-	__u32 network = 0;
+	__u8 direction = HW_DIRECTION_FROM_UPLINK;
 	int verdict;
 
 	if (!scratch)
 		return TC_ACT_SHOT;
-	verdict = judge(skb, scratch, &network);
+	scratch->network = 0;
+	verdict = judge(skb, scratch, &direction);
 	if (verdict == HW_PASS)
 		return exit_untouched();
-	return exit_with(skb, &scratch->packet, &scratch->judgement, network, HW_DIRECTION_FROM_UPLINK, false, verdict);
+	return exit_with(skb, &scratch->packet, &scratch->judgement, scratch->network, direction, false, verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -377,4 +377,6 @@ struct hw_config {
 	__be16 probe_port;		/* where nodes ask each other whether they are there; 0: nobody does */
 	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
 	__u8 pad3[3];
+	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
+	__u8 pad4[4];
 };

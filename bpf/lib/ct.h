@@ -193,7 +193,8 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 				ct_forget(p, &route->to);
 			return false;
 		}
-		if (from == HW_CT_FROM_UPLINK && (state->flags & (HW_CT_REPLY | HW_CT_SEEN)) == HW_CT_REPLY &&
+		/* Without translation it is to a container's own address, where nothing of the host's can be. */
+		if (from == HW_CT_FROM_UPLINK && (state->flags & (HW_CT_REPLY | HW_CT_SEEN | HW_CT_NAT)) == (HW_CT_REPLY | HW_CT_NAT) &&
 		    shadow_is_service(skb, p->family, &p->flow)) {
 			ct_forget(p, &route->to);
 			return false;

@@ -45,6 +45,8 @@ static __always_inline int deliver_find_way(struct __sk_buff *skb, struct scratc
 		return overlay_find(p, ep, &route->to.daddr, &scratch->hop);
 	if (!(route->flags & HW_CT_TO_UPLINK))
 		return ROUTE_FOUND;
+	if (p->ttl > 1 && route_recall(saddr, &route->to.daddr, p->flow.proto, p->size, &scratch->hop))
+		return ROUTE_FOUND;
 	return route_find(skb, p, saddr, &route->to.daddr, &scratch->hop, &uplink);
 }
 
@@ -71,6 +73,6 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 	if (ep)
 		return deliver_endpoint(skb, ep);
 	if (route->flags & HW_CT_TO_NODE)
-		return overlay_send(skb, &scratch->hop);
+		return overlay_send(skb);
 	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();
 }

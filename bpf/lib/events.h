@@ -98,15 +98,17 @@ static __always_inline void events_judgement(struct hw_event *event, const struc
 static __always_inline bool events_tell(const struct __sk_buff *skb, const struct packet *p, const struct judgement *judgement,
 					__u32 network, __u8 direction, __u8 reason)
 {
+	/* Of what came through the tunnel the device is the tunnel's, whoever took the headers off. */
+	__u32 ifindex = direction == HW_DIRECTION_FROM_OVERLAY ? hw_config.tunnel_ifindex : skb->ifindex;
 	struct hw_event *event;
 
-	if (!events_may_tell(skb->ifindex, reason != 0))
+	if (!events_may_tell(ifindex, reason != 0))
 		return false;
 	event = bpf_ringbuf_reserve(&hw_events, sizeof(*event), 0);
 	if (!event)
 		return false;
 	event->time = bpf_ktime_get_ns();
-	event->ifindex = skb->ifindex;
+	event->ifindex = ifindex;
 	event->network = network;
 	event->reason = reason;
 	event->direction = direction;

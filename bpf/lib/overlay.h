@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The tunnel between nodes: one device that takes outer addresses and key from each packet's metadata (VXLAN or Geneve).
+ * The tunnel between nodes, VXLAN or Geneve: its headers are ours to write (lib/tunnel.h), or those of one device of the kernel's that
+ * takes outer addresses and key from each packet's metadata.
  *
  *   outer: this node ▸ the other node, UDP to hw_config.tunnel_port, key (24 bits):
  *
@@ -14,8 +15,8 @@
 #include "lib/nodes.h"
 #include "lib/packet.h"
 #include "lib/route.h"
-
-#define OVERLAY_TTL 64
+#include "lib/scratch.h"
+#include "lib/tunnel.h"
 
 /* The node that has the address as a container's, as its own, or, of a static peer, in its slice; NULL: none. */
 static __always_inline const struct hw_node *overlay_node(const struct hw_ip *addr)
@@ -66,9 +67,10 @@ static __always_inline int overlay_find(const struct packet *p, const struct hw_
 	return ROUTE_FOUND;
 }
 
-static __always_inline int overlay_send(struct __sk_buff *skb, const struct route_hop *hop)
+/* By the device, which takes outer addresses and key from beside the packet. */
+static __always_inline int overlay_by_device(struct __sk_buff *skb, const struct route_hop *hop)
 {
-	struct bpf_tunnel_key key = { .tunnel_id = hop->tunnel_key, .tunnel_ttl = OVERLAY_TTL };
+	struct bpf_tunnel_key key = { .tunnel_id = hop->tunnel_key, .tunnel_ttl = TUNNEL_TTL };
 	/* The inner packet has a checksum of its own; IPv6 wants one outside as well (RFC 6935 is not everybody's). */
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
 
@@ -81,4 +83,17 @@ static __always_inline int overlay_send(struct __sk_buff *skb, const struct rout
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	return bpf_redirect(hw_config.tunnel_ifindex, 0);
+}
+
+/* By scratch->hop. A verdict, or a negated drop reason. Not static, so that the verifier walks it once. */
+__noinline int overlay_send(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	int verdict = HW_PASS;
+
+	if (!scratch)
+		return -HW_DROP_REWRITE_FAILED;
+	if (hw_config.tunnel_header)
+		verdict = tunnel_send(skb, &scratch->packet, &scratch->hop, &scratch->outer_id);
+	return verdict == HW_PASS ? overlay_by_device(skb, &scratch->hop) : verdict;
 }

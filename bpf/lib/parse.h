@@ -16,19 +16,43 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/packet.h"
 #include "lib/wire.h"
 
 #define PARSE_HEADERS	 128 /* made linear before reading */
+#define PARSE_TUNNEL	 64  /* outer headers and the inner frame's (lib/tunnel.h) */
 #define PARSE_EXTENSIONS 6
+
+/*
+ * Whether all that is read of the packet lies there: of ordinary TCP, and of tunnels that end here. What a socket sends lies behind its
+ * headers in pages, and to pull the first bytes of that means a copy of the whole head.
+ */
+static __always_inline bool parse_is_linear(const struct __sk_buff *skb)
+{
+	const __u8 *bytes = packet_at(skb, 0, ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr));
+	const __be16 *dport;
+
+	if (!bytes)
+		return false;
+	if (bytes[12] == 0x86 && bytes[13] == 0xdd)
+		return bytes[20] == IPPROTO_TCP && packet_at(skb, 0, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr));
+	if (bytes[12] != 0x08 || bytes[13] || bytes[ETH_HLEN] != 0x45)
+		return false;
+	if (bytes[23] == IPPROTO_TCP)
+		return true;
+	dport = (const __be16 *)(bytes + ETH_HLEN + sizeof(struct iphdr) + 2);
+	return hw_config.tunnel_header && bytes[23] == IPPROTO_UDP && *dport == hw_config.tunnel_port && packet_at(skb, 0, PARSE_TUNNEL);
+}
 
 /* The frame's protocol, or 0 for a frame too short or tagged. */
 static __always_inline __be16 parse_ethertype(struct __sk_buff *skb)
 {
 	struct ethhdr *eth;
 
-	packet_pull(skb, PARSE_HEADERS);
+	if (!parse_is_linear(skb))
+		packet_pull(skb, PARSE_HEADERS);
 	eth = packet_at(skb, 0, sizeof(*eth));
 	return eth && !skb->vlan_present ? eth->h_proto : 0;
 }

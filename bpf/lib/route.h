@@ -33,6 +33,65 @@ struct route_hop {
 	struct hw_ip tunnel; /* where it ends */
 };
 
+/* What the FIB last said of a way. Good for one jiffy, in which the kernel itself would still be sending by it. */
+struct route_memory {
+	struct hw_ip saddr;
+	struct hw_ip daddr;
+	struct bpf_redir_neigh neighbour;
+	__u32 ifindex;
+	__u32 when;    /* jiffies */
+	__be32 source; /* IPv4 address of the uplink; 0: none */
+	__u16 size;    /* of the largest packet that was found to fit */
+	__u8 proto;
+	__u8 pad;
+};
+
+/* Of this object alone, which nobody else reads (no hw_ name). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct route_memory);
+} route_memories SEC(".maps");
+
+static __always_inline struct route_memory *route_place(const struct hw_ip *saddr, const struct hw_ip *daddr)
+{
+	__u32 key = ((saddr->words[3] ^ daddr->words[3]) * 0x9e3779b1U) >> 26;
+
+	return bpf_map_lookup_elem(&route_memories, &key);
+}
+
+/* The way as it was found in this jiffy; NULL: it is to be looked up. */
+static __always_inline const struct route_memory *route_recall(const struct hw_ip *saddr, const struct hw_ip *daddr, __u8 proto, __u16 size,
+							       struct route_hop *hop)
+{
+	const struct route_memory *memory = route_place(saddr, daddr);
+
+	if (!memory || memory->when != (__u32)bpf_jiffies64() || memory->size < size || memory->proto != proto ||
+	    !ip_equal(&memory->daddr, daddr) || !ip_equal(&memory->saddr, saddr))
+		return NULL;
+	hop->neighbour = memory->neighbour;
+	hop->ifindex = memory->ifindex;
+	return memory;
+}
+
+static __always_inline void route_remember(const struct hw_ip *saddr, const struct hw_ip *daddr, __u8 proto, __u16 size,
+					   const struct route_hop *hop, __be32 source)
+{
+	struct route_memory *memory = route_place(saddr, daddr);
+
+	if (!memory)
+		return;
+	memory->saddr = *saddr;
+	memory->daddr = *daddr;
+	memory->neighbour = hop->neighbour;
+	memory->ifindex = hop->ifindex;
+	memory->source = source;
+	memory->size = size;
+	memory->proto = proto;
+	memory->when = (__u32)bpf_jiffies64();
+}
+
 /* ROUTE_*, or a negated drop reason. `saddr` matters to policy routing only. */
 static __always_inline int route_find(struct __sk_buff *skb, const struct packet *p, const struct hw_ip *saddr,
 				      const struct hw_ip *daddr, struct route_hop *hop, const struct hw_uplink **uplink)
@@ -69,27 +128,8 @@ static __always_inline int route_find(struct __sk_buff *skb, const struct packet
 	hop->ifindex = fib.ifindex;
 	hop->neighbour.nh_family = fib.family;
 	__builtin_memcpy(hop->neighbour.ipv6_nh, fib.ipv6_dst, 16);
+	route_remember(saddr, daddr, p->flow.proto, p->size, hop, 0);
 	return ROUTE_FOUND;
-}
-
-/* Whether the way from here to `daddr` is by an uplink. */
-static __always_inline bool route_leads_out(struct __sk_buff *skb, __u8 family, const struct hw_ip *saddr,
-					    const struct hw_ip *daddr)
-{
-	struct bpf_fib_lookup fib = { 0 };
-	long result;
-
-	fib.family = family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
-	fib.ifindex = hw_config.host_ifindex;
-	if (family == 4) {
-		fib.ipv4_src = saddr->words[3];
-		fib.ipv4_dst = daddr->words[3];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
-	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	return (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && uplinks_find(fib.ifindex);
 }
 
 static __always_inline int route_send(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop)

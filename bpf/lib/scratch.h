@@ -25,6 +25,13 @@ struct far_end {
 	__u32 network; /* this node's number; 0: it has none of that name */
 };
 
+/* Who sent a packet through the tunnel (lib/node.h). */
+struct sender {
+	struct hw_ip address; /* outer */
+	__u32 node;
+	__u32 key;
+};
+
 struct scratch {
 	struct packet packet;
 	struct judgement judgement;
@@ -33,6 +40,9 @@ struct scratch {
 	struct ct_state opening; /* lib/ctopen.h */
 	__u32 sender_class;	 /* lib/group.h */
 	struct far_end far[2];	 /* lib/judge.h */
+	struct sender sender;	 /* lib/node.h */
+	__u32 network;		 /* of the container here, to be told of; 0: not known */
+	__u16 outer_id;		 /* lib/tunnel.h */
 };
 
 struct {

@@ -282,8 +282,9 @@ export interface Config {
   readonly tunnelPort: number;
   readonly probePort: number;
   readonly native: number;
+  readonly tunnelHeader: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 64, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -301,6 +302,7 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 56, {
   tunnelPort: field("tunnel_port", 48, be16),
   probePort: field("probe_port", 50, be16),
   native: field("native", 52, u8),
+  tunnelHeader: field("tunnel_header", 56, be32),
 });
 
 export interface Counter {

@@ -32,7 +32,7 @@ export interface OtherNodes {
 
 /** What they stand on is left to `ground`. */
 export async function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): Promise<OtherNodes> {
-  const { store, peers, routing: { mode, encapsulation, port, probePort } } = config;
+  const { store, peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
   const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
@@ -41,7 +41,7 @@ export async function otherNodes(config: Config, name: string, pool: PoolConfig,
   const common = { kind, peers, pool, cacheFile, clock, log: log.with({ part: "peers" }), ...(etcd === undefined ? {} : { store: etcd }) };
   return {
     kind,
-    routing: kind === "alone" ? null : { mode, encapsulation, port, probePort },
+    routing: kind === "alone" ? null : { mode, encapsulation, port, direct, probePort },
     overhead: (facts) => {
       if (kind === "alone" || mode === "native") return 0;
       const underlay = addresses(facts)[0];

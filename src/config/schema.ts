@@ -55,6 +55,7 @@ export const schema = group("", {
     mode: key(oneOf("overlay", "native"), "overlay", "Between nodes; on one host both are the same."),
     encapsulation: key(oneOf("vxlan", "geneve"), "vxlan", "The overlay's tunnel; without effect on one host."),
     port: key(whole(1, 65535), 8472, "The tunnel's UDP port; without effect on one host."),
+    direct: key(flag, true, "Whether the tunnel's headers are written and read beside the host's stack: that is faster, and neither iptables nor IPsec of the host's see those packets."),
     probePort: key(whole(1, 65535), 8473, "The UDP port on which nodes ask each other whether they are there; without effect on one host."),
     mtu: key(either(oneOf("auto"), whole(1280, 65535)), "auto", "MTU of networks that name none; `auto`: the smallest of the uplinks."),
     masquerade: key(flag, true, "Whether containers reach the world with the host's address; a network may differ."),

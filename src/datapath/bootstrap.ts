@@ -25,7 +25,7 @@ import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
 import { ensureTunnel, tunnelDevice } from "./tunnel.ts";
 import { watchHost } from "./watch.ts";
-import type { Datapath, DatapathOptions } from "./types.ts";
+import type { Datapath, DatapathOptions, Routing } from "./types.ts";
 
 /** Entries that one sweep of conntrack looks at: about 20 ms of work. */
 const gcBudget = 16384;
@@ -121,6 +121,14 @@ async function tunnelOf({ netlink, routing }: DatapathOptions, index?: number): 
   return undefined;
 }
 
+/** First words of VXLAN's header (RFC 7348: flags) and of Geneve's without options (RFC 8926: an Ethernet frame follows). */
+const headers = { vxlan: 0x0800_0000, geneve: 0x0000_6558 } as const;
+
+/** 0: the device writes and reads it. */
+function headerOf(routing: Routing | null): number {
+  return routing?.mode === "overlay" && routing.direct ? headers[routing.encapsulation] : 0;
+}
+
 export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo, tunnel?: LinkInfo): Config {
   const ports = ephemeralPorts();
   return {
@@ -141,6 +149,7 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     tunnelPort: options.routing?.port ?? 0,
     probePort: options.routing?.probePort ?? 0,
     native: options.routing?.mode === "native" ? 1 : 0,
+    tunnelHeader: headerOf(options.routing),
   };
 }
 

@@ -12,6 +12,8 @@ export interface Routing {
   readonly encapsulation: "vxlan" | "geneve";
   /** UDP port of the tunnels, of this node and the others. */
   readonly port: number;
+  /** Our programs write and read the tunnel's headers; what they cannot, and everything without it, is the kernel's device's. */
+  readonly direct: boolean;
   /** UDP port on which nodes ask each other whether they are there. */
   readonly probePort: number;
 }

@@ -12,6 +12,8 @@ export interface ClusterOptions {
   readonly port?: number;
   /** Family of the addresses at which hosts, and etcd, are reached. Default 4. */
   readonly underlay?: 4 | 6;
+  /** Whether tunnels go beside the hosts' stacks. Default true, or what HAWSER_LAB_DIRECT says. */
+  readonly direct?: boolean;
 }
 
 /** Parts of hawser.yaml. */
@@ -23,6 +25,8 @@ const tunnelPort = 8472;
 export const portOf = (options: ClusterOptions): number => options.port ?? tunnelPort;
 
 export const encapsulationOf = (options: ClusterOptions): string => options.encapsulation ?? process.env["HAWSER_LAB_ENCAPSULATION"] ?? "vxlan";
+
+const directOf = (options: ClusterOptions): boolean => options.direct ?? process.env["HAWSER_LAB_DIRECT"] !== "false";
 
 /** A host without others; its pool by its index. */
 export function alone(index: number): Settings {
@@ -40,7 +44,7 @@ export function member(options: ClusterOptions, machines: readonly Machine[], ma
     // Of both families `auto` takes the first, IPv4.
     ...(underlay === 6 ? { node: { address: machine.ipv6 } } : {}),
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
-    routing: { mode, encapsulation: encapsulationOf(options), port: portOf(options) },
+    routing: { mode, encapsulation: encapsulationOf(options), port: portOf(options), direct: directOf(options) },
     ...(store === "etcd"
       ? { store: { kind: "etcd", endpoints } }
       : { peers: machines.map((each, index) => ({ name: each.name, address: addressOf(each), ...slicesOf(index) })) }),

@@ -30,6 +30,8 @@ export interface Ipv4Options {
   /** Bytes before this fragment. */
   readonly offset?: number;
   readonly options?: readonly number[];
+  /** What a congested way makes of it, or may: 0 to 3 (RFC 3168). */
+  readonly ecn?: number;
 }
 
 export function ipv4(source: string, destination: string, payload: Payload, options: Ipv4Options = {}): Packet {
@@ -42,6 +44,7 @@ export interface Ipv6Options {
   readonly fragment?: { readonly id: number; readonly offset: number; readonly more: boolean };
   /** A routing header of type 0 with this many segments left. */
   readonly routing?: number;
+  readonly ecn?: number;
 }
 
 export function ipv6(source: string, destination: string, payload: Payload, options: Ipv6Options = {}): Packet {
@@ -202,7 +205,7 @@ function ipv4Bytes(source: string, destination: string, protocol: number, carrie
   const header = 20 + extra.length;
   const fragment = (options.df ? 0x4000 : 0) | (options.more ? 0x2000 : 0) | (options.offset ?? 0) / 8;
   const bytes = join(
-    [0x40 | (header / 4), 0], be16(header + carried.length), be16(options.id ?? 0), be16(fragment), [options.ttl ?? 64, protocol], be16(0),
+    [0x40 | (header / 4), options.ecn ?? 0], be16(header + carried.length), be16(options.id ?? 0), be16(fragment), [options.ttl ?? 64, protocol], be16(0),
     ipToBytes(parseIp(source)), ipToBytes(parseIp(destination)), extra, carried,
   );
   bytes.set(be16(checksum(bytes.subarray(0, header))), 10);
@@ -216,7 +219,7 @@ function ipv6Bytes(source: string, destination: string, protocol: number, carrie
     : routing !== undefined ? Uint8Array.of(protocol, 0, 0, routing, 0, 0, 0, 0) : new Uint8Array();
   const next = fragment ? 44 : routing !== undefined ? 43 : protocol;
   return join(
-    [0x60, 0, 0, 0], be16(extension.length + carried.length), [next, options.ttl ?? 64],
+    [0x60, (options.ecn ?? 0) << 4, 0, 0], be16(extension.length + carried.length), [next, options.ttl ?? 64],
     ipToBytes(parseIp(source)), ipToBytes(parseIp(destination)), extension, carried,
   );
 }

@@ -8,7 +8,7 @@ import { inOwnHost } from "./namespace.ts";
 import { cluster, dropped, identity, local, pings, setUp } from "./nodes.ts";
 import { ping } from "./plug.ts";
 
-const routing = { mode: "overlay", encapsulation: "geneve", port: 6081, probePort: 8473 } as const;
+const routing = { mode: "overlay", encapsulation: "geneve", port: 6081, probePort: 8473, direct: true } as const;
 
 /** Whether this kernel has the device, asked of the kernel itself, in the case's own namespace. */
 function hasGeneve(): boolean {

@@ -1,47 +1,21 @@
 // The overlay against a plain VXLAN device of the kernel's, which stands for another node: what arrives, what is refused, what is told.
+// All of it holds whether our programs write and read the tunnel's headers, or the device of this host does.
 //
 //   ns a: eth0 10.44.0.2 ── hwaaaaaaaaaaa ┐
 //   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwtun ── wan0 192.0.2.10 ══ lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import type { Datapath } from "../../../src/datapath/types.ts";
+import type { Routing } from "../../../src/datapath/types.ts";
 import { networkKey } from "../../../src/network/plan.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { inOwnHost } from "./namespace.ts";
-import type { World } from "./namespace.ts";
-import { doAll } from "./perform.ts";
+import type { Case } from "./namespace.ts";
 import { cluster, dropped, identity, local, pings, remotes, setUp } from "./nodes.ts";
+import { otherNode, routing as direct, told } from "./other-node.ts";
+import { doAll } from "./perform.ts";
 import { inside, ping } from "./plug.ts";
 
-const routing = { mode: "overlay", encapsulation: "vxlan", port: 8472, probePort: 8473 } as const;
-/** The other node: the key is a device's id, so that each test says which it speaks with. */
-function otherNode({ ip }: World, key: number, underlay: "192.0.2.1" | "192.0.2.7" | "192.0.2.66" | "2001:db8:1::1" = "192.0.2.1"): void {
-  const remote = underlay.includes(":") ? "2001:db8:1::10" : "192.0.2.10";
-  if (underlay === "192.0.2.7" || underlay === "192.0.2.66") ip(`-n lan address add ${underlay}/24 dev lan0`);
-  if (underlay.includes(":")) ip("-n lan -6 address add 2001:db8:1::1/64 dev lan0 nodad");
-  ip(`-n lan link add vx type vxlan id ${key} local ${underlay} remote ${remote} dstport 8472 nolearning noudpcsum`);
-  // The overlay's frames go to the host's MAC, and nobody answers ARP: containers here are behind one MAC.
-  ip("-n lan link set vx address 02:48:57:00:00:01");
-  for (const words of [
-    "link set vx up mtu 1430", "address add 10.44.1.2/16 dev vx", "-6 address add fd44:0:0:1::2/48 dev vx nodad",
-    "neighbour replace 10.44.0.2 lladdr 02:00:00:00:00:99 dev vx", "neighbour replace 10.44.0.3 lladdr 02:00:00:00:00:99 dev vx",
-    "-6 neighbour replace fd44::2 lladdr 02:00:00:00:00:99 dev vx",
-  ]) ip(`-n lan ${words}`);
-}
-
-async function told(datapath: Datapath, reason: string, cause: () => void): Promise<unknown> {
-  const abort = new AbortController();
-  const first = (async () => {
-    for await (const event of datapath.events(abort.signal)) if (event.reason === reason) return event;
-    return undefined;
-  })();
-  cause();
-  const event = await first;
-  abort.abort();
-  return event && { source: event.source, destination: event.destination };
-}
-
-await inOwnHost(import.meta.url, {
+const overlay = (routing: Routing): Readonly<Record<string, Case>> => ({
   "containers of two nodes talk both ways, over IPv4 and IPv6, small and large": async (world) => {
     await using datapath = await world.open({ routing });
     await setUp(world, datapath, [...local, cluster()]);
@@ -165,23 +139,6 @@ await inOwnHost(import.meta.url, {
     ping("a", "10.44.1.2");
   },
 
-  "while the agent comes back, and with it away, the way to other nodes stays (R11)": async (world) => {
-    {
-      await using datapath = await world.open({ routing });
-      await setUp(world, datapath, [...local, cluster()]);
-    }
-    otherNode(world, identity);
-    ping("a", "10.44.1.2");
-    await using datapath = await world.open({ routing });
-    ping("a", "10.44.1.2");
-    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
-    ping("lan", "10.44.0.2");
-    world.ip("link delete hwtun");
-    await world.until("the tunnel is missed", () => !datapath.intact());
-    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
-    ping("a", "10.44.1.2");
-  },
-
   "the programs answer a node that asks whether this one is there, and nobody else": async (world) => {
     await using datapath = await world.open({ routing });
     await setUp(world, datapath, [...local, cluster()]);
@@ -200,9 +157,33 @@ except OSError as e: print(type(e).__name__)`]).trim();
     assert.notEqual(ask("192.0.2.66"), "('192.0.2.10', 8473) True");
   },
 
+  "while the agent comes back, and with it away, the way to other nodes stays (R11)": async (world) => {
+    {
+      await using datapath = await world.open({ routing });
+      await setUp(world, datapath, [...local, cluster()]);
+    }
+    otherNode(world, identity);
+    ping("a", "10.44.1.2");
+    await using datapath = await world.open({ routing });
+    ping("a", "10.44.1.2");
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    ping("lan", "10.44.0.2");
+    world.ip("link delete hwtun");
+    await world.until("the tunnel is missed", () => !datapath.intact());
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    ping("a", "10.44.1.2");
+  },
+});
+
+const named = (how: string, cases: Readonly<Record<string, Case>>): Readonly<Record<string, Case>> => Object.fromEntries(Object.entries(cases).map(([title, run]) => [`${how}: ${title}`, run]));
+
+await inOwnHost(import.meta.url, {
+  ...named("beside the host's stack", overlay(direct)),
+  ...named("by the kernel's device", overlay({ ...direct, direct: false })),
+
   "without other nodes there is no tunnel, and one that was left goes": async (world) => {
     {
-      await using _datapath = await world.open({ routing });
+      await using _datapath = await world.open({ routing: direct });
       assert.match(world.ip("-d link show hwtun"), /vxlan external .*dstport 8472/);
     }
     await using _alone = await world.open();
@@ -210,7 +191,7 @@ except OSError as e: print(type(e).__name__)`]).trim();
   },
 
   "with native routing each slice has a route by its node, and containers are known by their addresses": async (world) => {
-    await using datapath = await world.open({ routing: { ...routing, mode: "native" } });
+    await using datapath = await world.open({ routing: { ...direct, mode: "native" } });
     await setUp(world, datapath, [...local, cluster()]);
     assert.match(world.ip("route show 10.44.1.0/24"), /via 192\.0\.2\.1 dev wan0 proto 72/);
     for (const words of [

@@ -13,7 +13,7 @@ test("an empty file, an empty group and no file at all mean the contract's defau
   const expected = {
     node: { name: null, address: "auto", devices: "auto" },
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
-    routing: { mode: "overlay", encapsulation: "vxlan", port: 8472, probePort: 8473, mtu: "auto", masquerade: true },
+    routing: { mode: "overlay", encapsulation: "vxlan", port: 8472, direct: true, probePort: 8473, mtu: "auto", masquerade: true },
     store: { kind: "embedded", endpoints: [], prefix: "/hawser/", user: null, passwordFile: null, tls: { ca: null, cert: null, key: null } },
     peers: [],
     policy: { directory: "/etc/hawser/policy.d", betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow" },
