@@ -64,7 +64,7 @@ const mistakes: readonly (readonly [text: string, said: RegExp])[] = [
   ["routing:\n  mode: fast\n  mtu: 5\n", /^f:2:3: "routing\.mode" is "fast", but must be overlay or native; f:3:3: "routing\.mtu" is 5, but must be auto or a whole number from 1280 to 65535$/],
   ["routing: { port: '8472' }", /"routing\.port" is "8472", but must be a whole number from 1 to 65535/],
   ["peers:\n  - { name: a, adress: 192.0.2.1 }\n", /f:2:16: "peers\[0\]\.adress" is no key; did you mean "address"\?/],
-  ["peers: [{ name: a }]", /f:1:9: "peers\[0\]\.address" is missing, but must be an IPv4 or IPv6 address$/],
+  ["peers: [{ name: a }]", /f:1:9: "peers\[0\]\.address" is missing, but must be an IPv4 or IPv6 address or a list, each an IPv4 or IPv6 address$/],
   ["peers: 3", /"peers" is 3, but must be a list/],
   ["__proto__: { a: 1 }", /is no key/],
   ["node: { devices: eth0 }", /must be auto or a list/],
