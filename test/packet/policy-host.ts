@@ -72,7 +72,7 @@ function link(...args: readonly string[]): void {
 }
 
 async function build(): Promise<void> {
-  if (readlinkSync("/proc/self/ns/net") === readlinkSync("/proc/1/ns/net")) throw new Error("this makes devices: start it in a network namespace of its own (unshare --net)");
+  if (readlinkSync("/proc/self/ns/net") === readlinkSync(`/proc/${process.ppid}/ns/net`)) throw new Error("this makes devices: start it in a network namespace of its own (unshare --net)");
   for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
   for (const [name, address] of [["hwhost", ""], ["wan0", "02:00:00:00:00:01"], ...[...devices, ...guestDevices].map((device) => [device, ""])]) {
     link("link", "add", `${name}`, ...(address ? ["address", address] : []), "type", "veth", "peer", "name", `${name}p`);
