@@ -14,15 +14,15 @@ import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
 /** By name. Arrays count as full, rings as empty: neither has entries that come and go. A table of policy shows the one in force. */
-export function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): MapRow[] {
-  return [...maps]
-    .map(([name, map]) => {
-      using inner = innerInForce(kernel, maps, map);
-      const { keySize, valueSize, maxEntries } = (inner ?? map).info;
-      const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : countEntries(inner))) : countEntries(map);
-      return { name, type: map.info.kind, keySize, valueSize, capacity: maxEntries, entries };
-    })
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): Promise<MapRow[]> {
+  const rows: MapRow[] = [];
+  for (const [name, map] of [...maps].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    using inner = innerInForce(kernel, maps, map);
+    const { keySize, valueSize, maxEntries } = (inner ?? map).info;
+    const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : await countEntries(inner))) : await countEntries(map);
+    rows.push({ name, type: map.info.kind, keySize, valueSize, capacity: maxEntries, entries });
+  }
+  return rows;
 }
 
 /** @throws HawserError NOT_FOUND with the known names */
@@ -70,13 +70,16 @@ function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map:
   return id === undefined ? undefined : kernel.openMapById(u32.decode(id));
 }
 
-function countEntries(map: KernelMap): number {
+/** With turns for others in between: there may be a hundred thousand, and somebody asks every few seconds. */
+async function countEntries(map: KernelMap): Promise<number> {
   if (map.info.kind === "ringbuf") return 0;
   if (map.info.kind === "array" || map.info.kind === "percpu_array") return map.info.maxEntries;
   let count = 0;
-  for (const _ of map.entries()) count++;
+  for (const _ of map.entries()) if (++count % entriesAtOnce === 0) await new Promise(setImmediate);
   return count;
 }
+
+const entriesAtOnce = 4096;
 
 function decodeEntry(shape: MapShape<unknown, unknown>, key: Uint8Array, value: Uint8Array): MapEntry {
   const perCpu = shape.kind === "percpu_array" || shape.kind === "percpu_hash";

@@ -92,7 +92,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       counters: () => [],
-      maps: () => [],
+      maps: async () => [],
       dumpMap: () => [],
       inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),
     },
