@@ -7,6 +7,8 @@ import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { PolicyTables } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Attachments } from "./attachments.ts";
+import type { ClusterParts } from "./cluster.ts";
+import { countEntries } from "./count-entries.ts";
 import type { Features } from "./features.ts";
 import type { HostSync } from "./host-sync.ts";
 import { nameInWords } from "./names.ts";
@@ -50,9 +52,9 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
   return found;
 }
 
-export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync): KernelView {
+export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts): KernelView {
   const { release, ...can } = features;
-  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: sync.problems };
+  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems] };
 }
 
 /** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */
@@ -69,17 +71,6 @@ function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map:
   const id = map.get(u32.encode(revision & 1));
   return id === undefined ? undefined : kernel.openMapById(u32.decode(id));
 }
-
-/** With turns for others in between: there may be a hundred thousand, and somebody asks every few seconds. */
-async function countEntries(map: KernelMap): Promise<number> {
-  if (map.info.kind === "ringbuf") return 0;
-  if (map.info.kind === "array" || map.info.kind === "percpu_array") return map.info.maxEntries;
-  let count = 0;
-  for (const _ of map.entries()) if (++count % entriesAtOnce === 0) await new Promise(setImmediate);
-  return count;
-}
-
-const entriesAtOnce = 4096;
 
 function decodeEntry(shape: MapShape<unknown, unknown>, key: Uint8Array, value: Uint8Array): MapEntry {
   const perCpu = shape.kind === "percpu_array" || shape.kind === "percpu_hash";
