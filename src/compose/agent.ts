@@ -101,6 +101,10 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
       cluster: await known, nodes: () => peers.flatMap((one) => one.nodes()),
+      claimSlice: async (family, signal) => {
+        await peers[0]?.claimSlice?.(family, signal ?? AbortSignal.timeout(firstReconcile));
+        return peers[0]?.claimSlice !== undefined;
+      },
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),

@@ -152,7 +152,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const nodes = (): readonly NodeView[] => {
     const counts = new Map<string, number>();
     for (const { node } of view.cluster().endpoints.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
-    const self: ShownNode = { ...record(), endpoints: own().endpoints.length };
+    const self: ShownNode = { ...record(), more: view.registry.moreOf(node.name), endpoints: own().endpoints.length };
     return viewsOf(self, [...view.nodes().values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
   };
 
@@ -195,6 +195,12 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       const limit = clock.sleep(announcement, AbortSignal.any([signal, done.signal])).catch(() => undefined);
       await Promise.race([publisher.settled(), limit]);
       done.abort();
+    },
+    claimSlice: async (family, signal) => {
+      if (lost !== undefined) throw new HawserError("STORE", `the store is not heard: ${lost.why}`);
+      const slice = await claims.another(family, signal);
+      log.info("this node claimed one more slice of the pool, because those that it had are full; a routing daemon that announces them must know it", { slice });
+      await teller.tell(signal);
     },
     answersChanged: (name) => {
       if (probes.seen(name).state === "unreachable" && view.fellSilent(name)) {

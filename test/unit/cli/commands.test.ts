@@ -1,6 +1,8 @@
 // What each command prints and how it ends.
 import test from "ava";
+import { nodeTable } from "../../../src/cli/commands/node.ts";
 import type { AgentOptions, SweepOptions } from "../../../src/cli/dependencies.ts";
+import { styleFor } from "../../../src/cli/style.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { endpoints, far, maps, networks, nodes, ports, status } from "../api/world.ts";
 import { hawser, serve, socketFor } from "./harness.ts";
@@ -63,6 +65,11 @@ test("node list: this node and the others, with a dash for what is not known", a
     "edge-3   2001:db8::30   unreachable         -   never       10.44.3.0/24   -                         0",
     "",
   ].join("\n"));
+});
+
+test("node list: of many slices the first and how many more", (t) => {
+  const row = { name: "a", address: "192.0.2.1", ipv4: "10.44.1.0/24, 10.44.7.0/24, 10.44.9.0/24", ipv6: "fd44::/64, fd44:0:0:2::/64", state: "self", lastSeen: 0, rttMs: null, mtu: 1500, endpoints: 0 } as const;
+  t.regex(nodeTable([row], styleFor({ isTTY: false, env: {} }), 0), / 10\.44\.1\.0\/24 and 2 more +fd44::\/64, fd44:0:0:2::\/64 /);
 });
 
 test("node get: by name, as text and as one JSON object; a slip is told the nearest name", async (t) => {
