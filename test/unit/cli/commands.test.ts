@@ -255,12 +255,13 @@ test("agent: hands the configuration's path on, and its failure is a sentence wi
 
 test("sweep: through the agent when one runs, alone when none does", async (t) => {
   const asked: SweepOptions[] = [];
-  const alone = { sweep: (options: SweepOptions) => (asked.push(options), Promise.resolve([{ kind: "pin", name: "maps/hw_old" }])) };
+  const alone = { sweep: (options: SweepOptions) => (asked.push(options), Promise.resolve({ swept: [{ kind: "pin", name: "maps/hw_old" }], kept: "the rest stays" })) };
   const socket = await serve(t);
   t.deepEqual(JSON.parse((await hawser(socket, ["sweep", "-o", "json"], alone)).out), [{ kind: "link", name: "hwdeadbeef000" }]);
   t.deepEqual(asked, []);
   const ran = await hawser(await socketFor(t), ["sweep", "--all"], alone);
   t.is(ran.out, "REMOVED   NAME\npin       maps/hw_old\n");
+  t.is(ran.err, "hawser: the rest stays\n");
   t.deepEqual(asked, [{ configPath: undefined, all: true, force: false }]);
   t.deepEqual(await hawser(await socketFor(t), ["sweep"]), { code: 0, out: "", err: "hawser: nothing to sweep\n" });
 });
@@ -276,7 +277,7 @@ test("sweep --all is refused while an agent needs what it would remove, unless f
 test("a configuration of its own means an agent of its own: sweep does not ask the one on the default socket", async (t) => {
   const asked: SweepOptions[] = [];
   await hawser("", ["sweep", "-c", "lab.yaml"], {
-    sweep: (options) => (asked.push(options), Promise.resolve([])),
+    sweep: (options) => (asked.push(options), Promise.resolve({ swept: [] })),
     connect: () => Promise.reject(new HawserError("INTERNAL", "asked an agent")),
   });
   t.deepEqual(asked, [{ configPath: "lab.yaml", all: false, force: false }]);
