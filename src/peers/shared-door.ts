@@ -17,12 +17,13 @@ import type { ShownNode } from "./shown.ts";
 import { createTeller } from "./teller.ts";
 import type { Behind, PeersDoorOptions } from "./types.ts";
 import { openView } from "./view.ts";
+import { createWriteBudget } from "./write-budget.ts";
 
 /** Milliseconds. How long the start waits for the store. */
 const firstView = 4000;
 /** How long a container's start waits until the others know of it. */
 const announcement = 300;
-const [firstCachePause, cachePause] = [1000, 30_000];
+const firstCachePause = 1000;
 
 /** @throws HawserError BAD_CONFIG when the node's name is none that others can write down. */
 export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store: SharedStore): Behind {
@@ -131,19 +132,20 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
   };
 
+  const budget = createWriteBudget(clock);
   let saving: Promise<void> = Promise.resolve();
   const save = (): Promise<void> => (saving = saving.then(saveNow));
   const saveNow = async (): Promise<void> => {
     if (!changedSinceSaved) return;
     changedSinceSaved = false;
-    await saveCache(cacheFile, machine, view.records()).catch((error: unknown) => {
+    await saveCache(cacheFile, machine, view.records()).then(budget.spent).catch((error: unknown) => {
       changedSinceSaved = true;
       log.warn("what is known of the other nodes was not remembered", { file: cacheFile, error });
     });
   };
 
   const remember = async (signal: AbortSignal): Promise<void> => {
-    for (let pause = firstCachePause; !signal.aborted; pause = cachePause) {
+    for (let pause = firstCachePause; !signal.aborted; pause = budget.pause()) {
       await clock.sleep(pause, signal).catch(() => undefined);
       await save();
     }

@@ -49,7 +49,7 @@ export interface PeersDoor extends AsyncDisposable {
   /**
    * What a starting agent knows of the others before it touches anything: what the store says, what was remembered when it cannot be heard or says
    * nothing within a few seconds, or what the configuration says. Nothing is written, and the engine is told nothing, before `start`.
-   * What was remembered may be half a minute old: whoever came since is cut off until the store is heard.
+   * What was remembered may be an hour old: whoever came since is cut off until the store is heard.
    */
   known(signal: AbortSignal): Promise<Cluster>;
   /**
