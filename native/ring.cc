@@ -44,6 +44,8 @@ public:
 		} catch (const Failure &failure) {
 			throw make_error(env, failure);
 		}
+		// Before us nobody listened, and who was woken in vain is silent now.
+		timer_->start(linger_);
 		Ref(); // open handles are not collected: their callback is what keeps them useful
 	}
 
