@@ -18,7 +18,10 @@ export interface WrittenFrontend extends Frontend {
 
 /** Who serves. `weight` 0…1000: 0 takes no new flows and keeps those it has. `port` 1…65535. */
 export type BackendRule =
-  /** Containers on every node, as they come and go. Every label must be there with this value; null: with any value. `network` null: any. */
+  /**
+   * Containers on every node, as they come and go. Every label must be there with this value; null: with any value. The keys project, service and
+   * name mean the container's Compose project and service and its name. `network` null: any.
+   */
   | {
       readonly kind: "select"; readonly network: string | null; readonly labels: Readonly<Record<string, string | null>>;
       readonly port: number; readonly weight: number; readonly place: Place;
@@ -43,6 +46,12 @@ export interface Health {
   readonly fall: number;
 }
 
+/** Clients that may come; `allow` null is everyone, and `deny` wins. */
+export interface Sources {
+  readonly allow: readonly Cidr[] | null;
+  readonly deny: readonly Cidr[];
+}
+
 /** One service as written; who its containers are is not known here. */
 export interface Service {
   readonly name: string;
@@ -54,8 +63,7 @@ export interface Service {
   readonly algorithm: "maglev" | null;
   /** All flows of a client go to one backend; it is remembered for `timeout` milliseconds after its last packet. null: each flow for itself. */
   readonly affinity: { readonly by: "client"; readonly timeout: number } | null;
-  /** Clients that may come; an empty `allow` is everyone, and `deny` wins. */
-  readonly sources: { readonly allow: readonly Cidr[]; readonly deny: readonly Cidr[] };
+  readonly sources: Sources;
   readonly health: Health;
   /** Milliseconds that established flows keep going to a backend that leaves. */
   readonly drain: number;
@@ -70,7 +78,10 @@ export interface ServingContainer {
   /** Docker's endpoint id, or another that is never used again: a container that was started anew has another. */
   readonly id: string;
   readonly name: string;
+  /** Name of the network that it is attached to. */
   readonly network: string;
+  readonly project: string | null;
+  readonly service: string | null;
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
   /** Its own, without its image's (R88). */
@@ -85,10 +96,8 @@ export type BackendState = "active" | "draining" | "down";
 export interface Backend {
   /** The same on every node and after every restart: `NODE/NETWORK/NAME:PORT` of a container, `ADDRESS:PORT` of a server. Its share of the table follows from it. */
   readonly identity: string;
-  /** 1…65535, this node's own; not used again for hours after the backend is gone. */
-  readonly number: number;
   readonly kind: "container" | "server";
-  /** The container's `id`; of a server its identity. */
+  /** The container's `id`; of a server its identity. Who has another is another backend, whose flows are none of the first one's. */
   readonly id: string;
   /** The container's node; of a server null. */
   readonly node: string | null;
@@ -106,55 +115,57 @@ export interface Probed {
   readonly state: "unknown" | "up" | "down";
   /** Answers in a row that speak against `state`. */
   readonly against: number;
-  /** Since when it is in `state`, in milliseconds since the epoch. */
+  /** Since when it is in `state`. */
   readonly since: number;
 }
 
 // ---- For the datapath.
 
 export interface BackendPlan {
-  /** As slots name it: 1…65535, of this service. */
+  /** As slots name it: 1…65535, this node's own, the same in every service that reaches it the same way. */
   readonly number: number;
   readonly identity: string;
   readonly address: Ip;
   readonly port: number;
   /** Whose node knows its flows and passes on what it does not know; null: a plain server, of whose flows only the balancing node can know. */
   readonly node: string | null;
+  /** How it is reached: as itself (a container), with the service's address (`dsr`) or in the balancing node's name (`snat`). */
+  readonly way: Way;
   readonly weight: number;
   readonly state: BackendState;
 }
 
+export type Way = "container" | "dsr" | "snat";
+
 /**
- * A service in one address family: all that the datapath needs to be given. One with frontends of both families is two, each with
- * its own number, backends and slots.
+ * Slots of a service, two elements each, as `struct hw_lb_slot` (bpf/abi/types.h) has them but for the time:
  *
- * `slots` holds `size` slots of 64 bits, each two elements, the lower half first; a flow's slot is its hash modulo `size`:
+ *     current (bits 0…15) │ previous (bits 16…31)      numbers of backends; 0: none
+ *     changed                                          seconds since the epoch; 0: settled
  *
- *     bits  0…15   16…31       32…47       48…63
- *           current │ remembered │ remembered │ remembered       numbers of backends; 0: none
- *
- * `current` takes what is opened. The remembered may have flows that were opened while they were current (`packet.ts` says what a
- * packet does). A slot whose upper 48 bits are 0 needs no knowledge of flows at all.
+ * The slot of a flow is its hash (32 bits) × size / 2^32. `choose.ts` says what a packet does with it.
  */
+export interface Slots {
+  readonly size: number;
+  readonly words: Uint32Array;
+  /** By slot: who was current since it was last settled and is neither current nor previous; only of slots where there is any such. */
+  readonly between: ReadonlyMap<number, readonly number[]>;
+}
+
+/** A service in one address family: all that the datapath needs to be given. One with frontends of both families is two. */
 export interface ServicePlan {
   readonly name: string;
   readonly family: Family;
   /** 1…, this node's own. */
   readonly number: number;
   readonly frontends: readonly Frontend[];
-  readonly mode: ServiceMode;
   /** Milliseconds; null: each flow for itself. With one, a flow's slot is the hash of the client's address alone. */
   readonly affinity: number | null;
   /** Of this family. */
-  readonly sources: { readonly allow: readonly Cidr[]; readonly deny: readonly Cidr[] };
+  readonly sources: Sources;
   /** False: nobody takes new flows, and what opens one is answered with a reset or an ICMP error. */
   readonly open: boolean;
+  /** With those that are draining. */
   readonly backends: readonly BackendPlan[];
-  readonly size: number;
-  readonly slots: Uint32Array;
-  /**
-   * Slots that differ from the plan before, ascending; null: all, because it is the first or has another size. A backend is written before the slots
-   * that name it, and removed after those that named it.
-   */
-  readonly changed: Uint32Array | null;
+  readonly slots: Slots;
 }

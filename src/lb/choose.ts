@@ -1,0 +1,62 @@
+// What a packet does at a balancing node and at a backend's node: what the programs (bpf/lib/lbchoose.h) are held against, and what survival is shown with.
+
+/** `begins`: TCP's SYN, SCTP's INIT. `goesOn`: anything else of theirs. `datagram`: UDP, of which no packet is the first by its looks. */
+export type PacketKind = "begins" | "goesOn" | "datagram";
+
+export interface SlotAt {
+  readonly current: number;
+  readonly previous: number;
+  /** Seconds since the epoch; 0: settled. */
+  readonly changed: number;
+}
+
+export interface Choice {
+  /** 0: nobody. */
+  readonly to: number;
+  /** Who is asked if the node of `to` has no such flow; 0: nobody, `to` has it whatever comes. */
+  readonly next: number;
+  /** Under whom the flow is recorded; 0: it is not. When there is no room for it, `unrecorded` has the packet instead of `to`. */
+  readonly record: number;
+  readonly unrecorded: number;
+}
+
+/** Seconds after a change in which an unknown datagram is taken for one of a flow that was there before: whoever is active sends one in that time. */
+export const datagramWindow = 60;
+
+/**
+ * @param recorded the backend that this node has recorded for the flow, if that backend lives; 0: none
+ * @param asks whether a backend's node can be asked: containers' can
+ */
+export function choose(slot: SlotAt, kind: PacketKind, recorded: number, asks: (number: number) => boolean, now: number): Choice {
+  if (slot.changed === 0) return only(slot.current);
+  const base = slot.previous === 0 ? slot.current : slot.previous;
+  if (kind === "begins") {
+    if (slot.current === 0 || slot.current === base) return only(slot.current);
+    // Where both can be asked the flow is found without a record. Else whoever has what is not recorded takes it, though it may be leaving.
+    return { to: slot.current, next: 0, record: slot.current, unrecorded: asks(slot.current) && asks(base) ? slot.current : base };
+  }
+  if (recorded !== 0) return only(recorded);
+  if (kind === "datagram") {
+    const to = now - slot.changed < datagramWindow || slot.current === 0 ? base : slot.current;
+    return { to, next: 0, record: to, unrecorded: base };
+  }
+  const other = base === slot.current ? 0 : slot.current;
+  if (other === 0 || asks(base)) return { ...only(base), next: other };
+  // A plain server answers whatever it gets, if only with a reset: it comes last.
+  return asks(other) ? { ...only(other), next: base } : only(base);
+}
+
+function only(to: number): Choice {
+  return { to, next: 0, record: 0, unrecorded: to };
+}
+
+/**
+ * Whom a container's node asks for a packet that goes on, and of whose flow it knows nothing: whom the packet says (`next`), or, if its sender
+ * did not know of a change, who else may have the slot's flows by this node's own slots. 0: nobody, the container has it. Asked once for a packet.
+ */
+export function passOn(me: number, next: number, own: SlotAt): number {
+  if (next !== 0) return next;
+  if (own.changed === 0) return own.current === me ? 0 : own.current;
+  const base = own.previous === 0 ? own.current : own.previous;
+  return base !== me ? base : own.current === me ? 0 : own.current;
+}
