@@ -46,12 +46,13 @@ export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now:
     const wanted = table[slot] as number;
     // Nearly every slot: settled on somebody who lives, and wanted to stay so.
     if (word === wanted && since === 0 && alive[wanted] !== 0) continue;
-    const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: between.get(slot) ?? none }, wanted, alive, now);
+    const others = between.get(slot) ?? none;
+    const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: others }, wanted, alive, now);
     words[2 * slot] = after.current | (after.previous << 16);
     words[2 * slot + 1] = after.changed;
     if (after.between.length > 0) between.set(slot, after.between);
     else between.delete(slot);
-    changed ||= words[2 * slot] !== word || after.changed !== since;
+    changed ||= words[2 * slot] !== word || after.changed !== since || after.between.length !== others.length;
   }
   return changed ? { size: slots.size, words, between } : slots;
 }
