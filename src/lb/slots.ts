@@ -42,7 +42,8 @@ export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now:
   const between = new Map(slots.between);
   let changed = false;
   for (let slot = 0; slot < slots.size; slot++) {
-    const [word, since] = [words[2 * slot] as number, words[2 * slot + 1] as number];
+    const word = words[2 * slot] as number;
+    const since = words[2 * slot + 1] as number;
     const wanted = table[slot] as number;
     // Nearly every slot: settled on somebody who lives, and wanted to stay so.
     if (word === wanted && since === 0 && alive[wanted] !== 0) continue;
