@@ -35,10 +35,19 @@ function wantedBy(rule: BackendRule, containers: readonly ServingContainer[]): r
     const [identity, six] = [address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`, address.includes(":")];
     return [{ identity, kind: "server", id: identity, node: null, ipv4: six ? null : address, ipv6: six ? address : null, port, weight }];
   }
-  const { network, labels, port, weight } = rule;
+  const { port, weight } = rule;
   return containers
-    .filter((one) => !one.stopping && (network === null || one.network === network) && hasLabels(one, labels))
+    .filter((one) => isSelected(rule, one))
     .map(({ node, id, name, network: on, ipv4, ipv6 }) => ({ identity: `${node}/${on}/${name}:${port}`, kind: "container", id, node, ipv4, ipv6, port, weight }));
+}
+
+/** Whether a container is a backend of the service by any of its rules. */
+export function selects(service: Service, container: ServingContainer): boolean {
+  return service.backends.some((rule) => rule.kind === "select" && isSelected(rule, container));
+}
+
+function isSelected({ network, labels }: Extract<BackendRule, { readonly kind: "select" }>, container: ServingContainer): boolean {
+  return !container.stopping && (network === null || container.network === network) && hasLabels(container, labels);
 }
 
 function hasLabels(container: ServingContainer, wanted: Readonly<Record<string, string | null>>): boolean {

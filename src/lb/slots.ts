@@ -13,6 +13,13 @@ export const previousOf = (slots: Slots, slot: number): number => (slots.words[2
 /** Seconds since the epoch; 0: settled. */
 export const changedAt = (slots: Slots, slot: number): number => slots.words[2 * slot + 1] as number;
 
+/** Who is current, by slot. */
+export function currents({ size, words }: Slots): Uint16Array {
+  const found = new Uint16Array(size);
+  for (let slot = 0; slot < size; slot++) found[slot] = words[2 * slot] as number;
+  return found;
+}
+
 /** Slots of a service that has none: settled, as the table says. */
 export function newSlots(table: Uint16Array): Slots {
   const words = new Uint32Array(2 * table.length);

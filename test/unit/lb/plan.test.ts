@@ -1,6 +1,6 @@
 // What the datapath is given: services by number and family, backends by number, and slots that follow.
 import test from "ava";
-import { noNumbers, renumber, rest } from "../../../src/lb/numbers.ts";
+import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
 import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf } from "../../../src/lb/slots.ts";
@@ -64,17 +64,54 @@ test("numbers stay, and one that was given back rests before it stands for anoth
 });
 
 test("when numbers are short one that has not rested is taken, the longest rested first, and too many keys have none", (t) => {
-  const keys = (...of: readonly string[]): ReadonlySet<string> => new Set(of);
-  let numbers = renumber(noNumbers, keys("a", "b", "c"), start, 3) ?? noNumbers;
-  numbers = renumber(numbers, keys("c"), start + 1, 3) ?? noNumbers;
-  t.deepEqual([...(renumber(numbers, keys("c", "d"), start + 2, 3)?.given ?? [])], [["c", 3], ["d", 1]]);
-  t.deepEqual([...(renumber(numbers, keys("c", "d", "e"), start + 2, 3)?.given ?? [])], [["c", 3], ["d", 1], ["e", 2]]);
-  t.is(renumber(numbers, keys("c", "d", "e", "f"), start + 2, 3), null);
+  let numbers = recount(noNumbers, ["a", "b", "c", "c"], [], start, 3) ?? noNumbers;
+  numbers = recount(numbers, [], ["a", "b", "c"], start + 1, 3) ?? noNumbers;
+  const given = (...came: readonly string[]): readonly string[] | undefined => {
+    const after = recount(numbers, came, [], start + 2, 3);
+    return after === null ? undefined : [...after.given].map(([key, { number, users }]) => `${key} ${number} ${users}`);
+  };
+  t.deepEqual(given(), ["c 3 1"]);
+  t.deepEqual(given("d", "c"), ["c 3 2", "d 1 1"]);
+  t.deepEqual(given("d", "e"), ["c 3 1", "d 1 1", "e 2 1"]);
+  t.is(given("d", "e", "f"), undefined);
+  t.is(recount(numbers, ["c", "x"], ["x", "c"], start, 3), numbers);
 });
 
 test("more services than there are numbers are refused", (t) => {
   const many = Array.from({ length: 16_384 }, (_, i) => read(serviceWith(`service: s${i}`, `frontends: ["10.${i >> 8}.${i & 255}.1:80"]`)));
   t.throws(() => advance(noBalancing, { ...around(), services: many, containers: [] }), { code: "TABLE_FULL", message: /16384 services/ });
+});
+
+test("only what changed is made anew", (t) => {
+  const other = container("n1/db", 9, { network: "other" });
+  const two = around(serviceWith(), serviceWith("service: db", 'frontends: ["203.0.113.10:81"]', "backends: [{ select: { network: other }, port: 81 }]"));
+  const [db, web] = after(noBalancing, two).plans;
+  const { next } = after(noBalancing, two);
+  const same = after(next, { ...two, now: start + 1000 });
+  t.deepEqual(same.plans, [db, web].filter((plan) => plan !== undefined));
+  const more = after(same.next, { ...two, containers: [...containers, other] });
+  t.is(more.plans[1], same.plans[1]);
+  t.is(more.plans[0]?.backends.length, 1);
+  const fewer = after(more.next, { ...two, containers: containers.slice(1) });
+  t.is(fewer.plans[0]?.backends.length, 0);
+  t.is(fewer.plans[1]?.backends.length, 2);
+});
+
+test("a container that no rule selects any more, and then dies, is gone at once", (t) => {
+  const circumstances = around(serviceWith());
+  const first = after(noBalancing, circumstances);
+  const relabelled = after(first.next, { ...circumstances, containers: containers.map((one, i) => (i === 0 ? { ...one, network: "other" } : one)) });
+  t.deepEqual(relabelled.plans[0]?.backends.map(({ state }) => state), ["draining", "down", "down"]);
+  const dead = after(relabelled.next, { ...circumstances, containers: containers.slice(1), now: start + 1 });
+  t.is(dead.plans[0]?.backends.length, 2);
+});
+
+test("a service that is deleted gives its numbers back", (t) => {
+  const { next } = after(noBalancing, around(serviceWith()));
+  const empty = after(next, { ...around(), now: start + 1 });
+  t.deepEqual(empty.plans, []);
+  t.is(empty.next.backendNumbers.given.size + empty.next.serviceNumbers.given.size, 0);
+  t.is(empty.next.backendNumbers.resting.size, 3);
 });
 
 test("slots that did not change are the same object", (t) => {
