@@ -3,19 +3,18 @@ import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { overhead } from "../datapath/tunnel.ts";
 import type { HostFacts, Routing } from "../datapath/types.ts";
-import type { Engine } from "../engine/engine.ts";
-import type { PartStatus } from "../engine/types.ts";
-import type { Cluster, ClusterKind } from "../network/cluster.ts";
+import type { Commands, PartStatus } from "../engine/types.ts";
+import type { ClusterKind, OwnRecords } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { createPeersDoor } from "../peers/door.ts";
 import type { PeersDoor } from "../peers/door.ts";
-import { rememberedCluster } from "../peers/remembered.ts";
 import type { Clock } from "../std/clock.ts";
 import { familyOf, parseIp } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { version } from "./installation.ts";
+import { kindOf } from "./node-kind.ts";
 
 export interface OtherNodes {
   readonly kind: ClusterKind;
@@ -26,14 +25,13 @@ export interface OtherNodes {
   /** What the door does not tell of itself. */
   parts(): readonly PartStatus[];
   /** @throws HawserError BAD_CONFIG */
-  remembered(facts: () => HostFacts): Promise<Cluster>;
-  open(engine: Engine, facts: () => HostFacts): PeersDoor;
+  open(commands: Pick<Commands, "syncCluster">, own: () => OwnRecords, facts: () => HostFacts): PeersDoor;
 }
 
 /** What they stand on is left to `ground`. */
 export async function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): Promise<OtherNodes> {
-  const { store, peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
-  const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
+  const { peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
+  const kind = kindOf(config);
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
   const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });
@@ -48,8 +46,7 @@ export async function otherNodes(config: Config, name: string, pool: PoolConfig,
       return underlay === undefined ? overhead[4] : overhead[familyOf(underlay)];
     },
     parts: () => (etcd === undefined ? [] : [{ part: "etcd", ...etcd.health() }]),
-    remembered: (facts) => rememberedCluster({ ...common, node: node(facts) }),
-    open: (engine, facts) => createPeersDoor({ ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), random: Math.random }),
+    open: (commands, own, facts) => createPeersDoor({ ...common, node: node(facts), probePort, commands, own, random: Math.random }),
   };
 }
 

@@ -17,12 +17,13 @@ import type { ShownNode } from "./shown.ts";
 import { createTeller } from "./teller.ts";
 import type { Behind, PeersDoorOptions } from "./types.ts";
 import { openView } from "./view.ts";
+import { createWriteBudget } from "./write-budget.ts";
 
 /** Milliseconds. How long the start waits for the store. */
 const firstView = 4000;
 /** How long a container's start waits until the others know of it. */
 const announcement = 300;
-const [firstCachePause, cachePause] = [1000, 30_000];
+const firstCachePause = 1000;
 
 /** @throws HawserError BAD_CONFIG when the node's name is none that others can write down. */
 export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store: SharedStore): Behind {
@@ -33,14 +34,14 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const startedAt = clock.now();
   const families: readonly Family[] = pool.ipv6 === null ? [4] : [4, 6];
   const first = Promise.withResolvers<void>();
+  const firstLoss = Promise.withResolvers<void>();
   let machine = "";
   /** Why the store is not heard, and since when; undefined: it is. */
   let lost: { readonly why: string; readonly since: number } | undefined = { why: "it was not heard yet", since: startedAt };
   let changedSinceSaved = false;
   /** Nothing is written before the start knows that it may be. */
   let open = false;
-  /** The cache is read. */
-  let started: Promise<void> = Promise.resolve();
+  let remembered: Promise<void> = Promise.resolve();
 
   const view = openView({
     self: node.name, pool, log, addresses: () => node.addresses(),
@@ -87,6 +88,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
         void save();
       }
       lost = { why: event.why, since: lost?.since ?? clock.now() };
+      firstLoss.resolve();
       return;
     }
     if (event.kind === "snapshot") {
@@ -106,6 +108,11 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   };
 
   const listen = async (signal: AbortSignal): Promise<void> => {
+    remembered = loadCache(cacheFile, log).then(({ machine: known, entries }) => {
+      machine = known;
+      view.takeAll(entries);
+    });
+    await remembered;
     while (!signal.aborted) {
       const events = store.watch("", signal)[Symbol.asyncIterator]();
       // A function of its own: what a loop holds while it waits stays in memory, and a snapshot is large.
@@ -125,19 +132,20 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
   };
 
+  const budget = createWriteBudget(clock);
   let saving: Promise<void> = Promise.resolve();
   const save = (): Promise<void> => (saving = saving.then(saveNow));
   const saveNow = async (): Promise<void> => {
     if (!changedSinceSaved) return;
     changedSinceSaved = false;
-    await saveCache(cacheFile, machine, view.records()).catch((error: unknown) => {
+    await saveCache(cacheFile, machine, view.records()).then(budget.spent).catch((error: unknown) => {
       changedSinceSaved = true;
       log.warn("what is known of the other nodes was not remembered", { file: cacheFile, error });
     });
   };
 
   const remember = async (signal: AbortSignal): Promise<void> => {
-    for (let pause = firstCachePause; !signal.aborted; pause = cachePause) {
+    for (let pause = firstCachePause; !signal.aborted; pause = budget.pause()) {
       await clock.sleep(pause, signal).catch(() => undefined);
       await save();
     }
@@ -146,14 +154,19 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const nodes = (): readonly NodeView[] => {
     const counts = new Map<string, number>();
     for (const { node } of view.cluster().endpoints.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
-    const self: ShownNode = { ...record(), endpoints: own().endpoints.length };
+    const self: ShownNode = { ...record(), more: view.registry.moreOf(node.name), endpoints: own().endpoints.length };
     return viewsOf(self, [...view.nodes().values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
   };
 
   return {
-    nodes,
+    nodes, listen,
+    known: async (signal) => {
+      await remembered;
+      await Promise.race([first.promise, firstLoss.promise, aborted(AbortSignal.any([signal, clock.deadline(firstView)]))]);
+      return view.cluster();
+    },
     start: async (signal, life) => {
-      await started;
+      await remembered;
       const limit = AbortSignal.any([signal, life, clock.deadline(firstView)]);
       await Promise.race([first.promise, aborted(limit)]);
       if (lost === undefined) {
@@ -171,11 +184,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     },
     work: (signal) => {
       const lease = store.onLeaseLost(() => publisher.forget());
-      started = loadCache(cacheFile, log).then(({ machine: known, entries }) => {
-        machine = known;
-        view.takeAll(entries);
-      });
-      const working = started.then(() => Promise.allSettled([listen(signal), publisher.run(signal), teller.run(signal), remember(signal)]));
+      const working = remembered.then(() => Promise.allSettled([publisher.run(signal), teller.run(signal), remember(signal)]));
       return [working.then(save).finally(() => lease[Symbol.dispose]())];
     },
     changed: () => {
@@ -188,6 +197,12 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       const limit = clock.sleep(announcement, AbortSignal.any([signal, done.signal])).catch(() => undefined);
       await Promise.race([publisher.settled(), limit]);
       done.abort();
+    },
+    claimSlice: async (family, signal) => {
+      if (lost !== undefined) throw new HawserError("STORE", `the store is not heard: ${lost.why}`);
+      const slice = await claims.another(family, signal);
+      log.info("this node claimed one more slice of the pool, because those that it had are full; a routing daemon that announces them must know it", { slice });
+      await teller.tell(signal);
     },
     answersChanged: (name) => {
       if (probes.seen(name).state === "unreachable" && view.fellSilent(name)) {

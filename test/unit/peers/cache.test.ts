@@ -23,7 +23,7 @@ function scratch(t: { teardown(work: () => void): void }): { file: string; lines
 
 function view() {
   const made = openView({ self: "a", pool, addresses: () => [], answers: () => false, log: createLog(() => {}, () => 0) });
-  made.takeAll(entries);
+  made.takeAll(new Map(entries));
   return made;
 }
 
@@ -31,7 +31,7 @@ const machine = "0123456789abcdef0123456789abcdef";
 
 test("what was saved is read as the store had it, and only its owner can", async (t) => {
   const { file, load, lines } = scratch(t);
-  await saveCache(file, machine, view().records());
+  t.is(await saveCache(file, machine, view().records()), statSync(file).size);
   t.deepEqual(await load(), { machine, entries });
   t.is(statSync(file).mode & 0o777, 0o600);
   t.deepEqual(readdirSync(dirname(file)), ["peers"]);
