@@ -2,9 +2,9 @@
 import { nearest, slip } from "../std/nearest.ts";
 import { looksLikeAddress, parseRange } from "./addresses.ts";
 import { meantEntity, parseEntity } from "./entities.ts";
-import { quoted } from "./render.ts";
-import { call, slice, wrong } from "./text.ts";
-import type { Text } from "./text.ts";
+import { quoted } from "../yaml/render.ts";
+import { call, slice, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
 import type { AddressRange, Peer } from "./types.ts";
 
 export interface PeerContext {
