@@ -16,7 +16,7 @@ export type Way = (typeof ways)[number];
 
 export const described: Readonly<Record<Way, string>> = {
   plain: "namespaces, veth and routes alone",
-  resolver: "the same with Docker's resolver rules in the containers' namespaces",
+  resolver: "plain routing with Docker's resolver rules in the containers' namespaces",
   docker: "Docker's overlay driver (Swarm)",
   overlay: "Hawser, VXLAN",
   device: "Hawser, VXLAN by the kernel's device",
