@@ -150,6 +150,9 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     probePort: options.routing?.probePort ?? 0,
     native: options.routing?.mode === "native" ? 1 : 0,
     tunnelHeader: headerOf(options.routing),
+    // Until an uplink has services, nothing is wrapped in the host's name.
+    lbIpv4: 0,
+    lbIpv6: null,
   };
 }
 
