@@ -16,10 +16,12 @@
 #include "lib/lbservices.h"
 #include "lib/lbsources.h"
 
-/* Of a flow on a changed slot. Not inline, because hardly any is. */
-static __noinline __u32 lbchoose_changed(__u64 hash, __u64 word, __u32 frontend, __u32 kind)
+/*
+ * Of a flow on a changed slot. Not inline, because hardly any is, and so that the compiler describes a slot in full: the loader asks how
+ * large the pages' are.
+ */
+static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, __u32 frontend, __u32 kind)
 {
-	union lbservices_word at = { .word = word };
 	__u32 before = at.slot.previous ? at.slot.previous : at.slot.current, wanted = before;
 	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind == LBPACKET_GOES_ON || kind == LBPACKET_DATAGRAM);
 
@@ -48,7 +50,7 @@ static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpac
 
 	*number = at.slot.current;
 	if (__builtin_expect(at.slot.changed, 0))
-		*number = lbchoose_changed(hash, at.word, p->frontend, p->kind);
+		*number = lbchoose_changed(hash, at, p->frontend, p->kind);
 	backend = lbbackends_find(*number);
 	if (backend || *number == at.slot.current)
 		return backend;
