@@ -9,78 +9,109 @@
  */
 #include "lib/lbchoose.h"
 #include "lib/lbhop.h"
+#include "lib/lbother.h"
 #include "lib/lbpacket.h"
 #include "lib/lbwrap.h"
 #include "lib/metrics.h"
 #include "lib/xdp.h"
 
-/* Not ours: beside XDP_*, and beside LB_ANSWERED. */
-#define LB_PASS 0x100
-
-/* The answer is in the packet's place, and is counted under the reason why it went no further. */
-#define LB_ANSWERED(reason) ((int)(reason) << 16 | XDP_TX)
+/* Too long for the way: told to the client, who then sends what fits. */
+static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
+{
+	if (p->kind == LBPACKET_ERROR || p->fragment == PACKET_LATER)
+		return -HW_DROP_MTU_EXCEEDED;
+	return LBANSWER_TOO_LONG(mtu);
+}
 
 static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
 {
+	__u32 bytes;
+
 	if (backend->mode == HW_LB_LOCAL)
-		return LB_PASS;
+		return LBOTHER_PASS;
 	if (!lbhop_is_known(ctx, backend))
 		return -HW_DROP_NO_ROUTE;
-	if (p->size + lbwrap_ipip_bytes(backend) > backend->mtu)
-		return -HW_DROP_MTU_EXCEEDED;
+	bytes = lbwrap_ipip_bytes(backend);
+	if (p->size + bytes > backend->mtu)
+		return refuse_length(p, backend->mtu - bytes);
 	lbbackends_count(number, p->size);
 	if (!lbwrap_ipip(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
 }
 
-static __always_inline int balance(struct xdp_md *ctx, int family)
+/* Nobody can take it. */
+static __always_inline int refuse(const struct lbpacket *p)
 {
-	const struct hw_lb_service *service;
+	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE)
+		return -HW_DROP_SERVICE_EMPTY;
+	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
+}
+
+static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
+{
+	const struct hw_lb_service *service = lbservices_find(p->service);
 	struct lbservices_table table;
 	struct hw_lb_backend *backend;
-	struct lbpacket p;
 	__u32 number;
-	int reading;
 
-	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &p) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &p);
-	if (reading != LBPACKET_READ)
-		return reading == LBPACKET_NOT ? LB_PASS : -HW_DROP_SERVICE_PORT;
-	service = lbservices_find(p.service);
 	if (!service)
 		return -HW_DROP_SERVICE_EMPTY;
 	table = lbservices_table(service);
 	if (!table.slots)
-		return -HW_DROP_SERVICE_EMPTY;
-	backend = lbchoose_by_slot(&p, table, p.hash, &number);
-	if (!backend)
-		return -HW_DROP_SERVICE_EMPTY;
-	return send(ctx, backend, number, &p, family);
+		return refuse(p);
+	backend = lbchoose_by_slot(p, table, p->hash, &number);
+	return backend ? send(ctx, backend, number, p, family) : refuse(p);
 }
 
-static __always_inline int judge(struct xdp_md *ctx)
+static __always_inline int balance(struct xdp_md *ctx, int family)
+{
+	struct lbpacket p, other;
+	int reading, verdict;
+
+	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &p) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &p);
+	if (__builtin_expect(reading == LBPACKET_NOT, 1))
+		return LBOTHER_PASS;
+	if (reading == LBPACKET_OTHER) {
+		__builtin_memset(&other, 0, sizeof(other));
+		verdict = lbother_read(ctx, family, &other);
+		if (verdict)
+			return verdict;
+		p = other;
+	}
+	return carry(ctx, &p, family);
+}
+
+/* The address family of the frame; 0: none that may be a service's. */
+static __always_inline int family_of(struct xdp_md *ctx)
 {
 	const struct ethhdr *eth = xdp_at(ctx, 0, sizeof(*eth));
 
 	if (!eth)
-		return LB_PASS;
+		return 0;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return balance(ctx, 4);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6) && hw_config.ipv6)
-		return balance(ctx, 6);
-	return LB_PASS;
+		return 4;
+	return eth->h_proto == bpf_htons(ETH_P_IPV6) && hw_config.ipv6 ? 6 : 0;
 }
 
 static __always_inline int lb(struct xdp_md *ctx)
 {
-	int verdict = judge(ctx);
-	__u32 reason;
+	int family = family_of(ctx), verdict = LBOTHER_PASS, reason = 0;
 
-	if (verdict == LB_PASS)
+	if (family == 4)
+		verdict = balance(ctx, 4);
+	else if (family == 6)
+		verdict = balance(ctx, 6);
+	if (verdict == LBOTHER_PASS)
 		return XDP_PASS;
-	reason = verdict < 0 ? -verdict : verdict >> 16;
+	if (__builtin_expect(verdict > 0 && verdict & LBANSWER_WANTED, 0)) {
+		reason = verdict >> 16 & 0xff;
+		verdict = lbanswer_make(ctx, family, verdict);
+	}
+	if (verdict < 0)
+		reason = -verdict;
 	metrics_count(HW_DIRECTION_TO_SERVICE, reason & (HW_METRIC_REASONS - 1), xdp_length(ctx));
-	return verdict < 0 ? XDP_DROP : verdict & 0xff;
+	return verdict < 0 ? XDP_DROP : verdict;
 }
 
 SEC("xdp")

@@ -14,6 +14,7 @@
 #include <linux/udp.h>
 
 #include "lib/lbfrontends.h"
+#include "lib/packet.h"
 #include "lib/pure/lbhash.h"
 
 #define LBPACKET_SYN_MASK 0x17 /* FIN, SYN, RST, ACK */
@@ -35,7 +36,7 @@ struct lbpacket {
 	__u8 tos;     /* or traffic class */
 	__u8 kind;    /* enum lbpacket_kind */
 	__u8 proto;   /* of the flow */
-	__u8 pad;
+	__u8 fragment; /* enum packet_fragment */
 };
 
 enum lbpacket_reading {
@@ -100,6 +101,7 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	p->tos = ip->tos;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct iphdr, saddr);
+	p->fragment = PACKET_WHOLE;
 	p->hash = lbhash_flow4(ip->saddr, lbpacket_ports(ports[0], ports[1]));
 	return LBPACKET_READ;
 other:
@@ -144,6 +146,7 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr);
+	p->fragment = PACKET_WHOLE;
 	p->hash = lbpacket_hash6(&ip->saddr, lbpacket_ports(ports[0], ports[1]));
 	return LBPACKET_READ;
 other:
