@@ -35,11 +35,11 @@ static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_bac
 {
 	__u64 sum;
 
-	*(__be16 *)ip = bpf_htons(0x4500 | tos);
+	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
 	ip->id = 0;
 	ip->frag_off = bpf_htons(0x4000);
-	*(__be16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
+	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
 	ip->saddr = hw_config.lb_ipv4;
 	ip->daddr = backend->outer.words[3];
 	sum = (__u64)ip->saddr + ip->daddr + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
@@ -50,7 +50,7 @@ static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_lb_b
 {
 	int i;
 
-	*(__be32 *)ip = bpf_htonl(6U << 28 | (__u32)tos << 20);
+	*(checksum_u32 *)ip = bpf_htonl(6U << 28 | (__u32)tos << 20);
 	ip->payload_len = bpf_htons(payload);
 	ip->nexthdr = proto;
 	ip->hop_limit = LBWRAP_TTL;

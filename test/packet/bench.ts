@@ -7,7 +7,6 @@
 //   guests    (10.88.0.0/24, fd88::/64)   g .2   h .3                  of somebody else's bridge
 //   host      192.0.2.1, 2001:db8::1 on the uplink wan0; 203.0.113.0/24 by vpn0, which is no uplink
 import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
@@ -17,6 +16,7 @@ import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { lastOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
+import { asker } from "./asker.ts";
 import type { Request, RunReply } from "./bench-host.ts";
 import { describe, frame } from "./packets.ts";
 import { tablesOf } from "./policy-tables.ts";
@@ -126,7 +126,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
   const host = spawn("unshare", ["--net", process.execPath, fileURLToPath(new URL("bench-host.ts", import.meta.url))], {
     stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced",
   });
-  const ask = asker(host);
+  const ask = asker<Request>(host);
   const ifindexes = (await ask({ op: "load", devices: containers.map(({ device }) => device), config })) as ReadonlyMap<string, number>;
   const set = (map: string, key: Uint8Array, value: Uint8Array): Promise<unknown> => ask({ op: "set", map, key, value });
   const entries = async (map: string): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> =>
@@ -200,27 +200,6 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       host.disconnect();
       await ended;
     },
-  };
-}
-
-/** One question at a time, in order. */
-function asker(host: ChildProcess): (request: Request) => Promise<unknown> {
-  let last: Promise<unknown> = Promise.resolve();
-  const once = (request: Request): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const ended = (code: number | null): void => reject(new Error(`the bench ended with ${code}`));
-      host.once("exit", ended);
-      host.once("message", (reply: { readonly value?: unknown; readonly error?: string }) => {
-        host.off("exit", ended);
-        if (reply.error === undefined) resolve(reply.value);
-        else reject(new Error(reply.error));
-      });
-      host.send(request);
-    });
-  return (request) => {
-    const next = last.then(() => once(request));
-    last = next.catch(() => undefined);
-    return next;
   };
 }
 
