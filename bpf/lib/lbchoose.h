@@ -42,7 +42,7 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 	return lbflows_record(hash, frontend, wanted) ? wanted : before;
 }
 
-/* By the table: a backend that is up, its number in `number`; NULL: there is none. */
+/* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
 static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbservices_table table, __u64 hash, __u32 *number)
 {
 	union lbservices_word at = lbservices_slot(table.first + lbhash_slot(hash, table.slots));
