@@ -32,13 +32,15 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 
 	if (backend->mode == HW_LB_LOCAL)
 		return LBOTHER_PASS;
+	if (backend->mode == HW_LB_SNAT)
+		return -HW_DROP_SERVICE_EMPTY;
 	if (!lbhop_is_known(ctx, backend))
 		return -HW_DROP_NO_ROUTE;
-	bytes = lbwrap_ipip_bytes(backend);
+	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
 		return refuse_length(p, backend->mtu - bytes);
 	lbbackends_count(number, p->size);
-	if (!lbwrap_ipip(ctx, backend, p, family))
+	if (!lbwrap(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
 }
