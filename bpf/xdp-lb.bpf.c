@@ -32,8 +32,6 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 
 	if (backend->mode == HW_LB_LOCAL)
 		return LBOTHER_PASS;
-	if (backend->mode == HW_LB_SNAT)
-		return -HW_DROP_SERVICE_EMPTY;
 	if (!lbhop_is_known(ctx, backend))
 		return -HW_DROP_NO_ROUTE;
 	bytes = lbwrap_bytes(backend, family);

@@ -422,7 +422,7 @@ struct hw_lb_service {
  * Written with one store of 8 bytes. The agent settles it when no flow can be left that is not its current backend's.
  */
 struct hw_lb_slot {
-	__u16 current;		/* backend; 0: none */
+	__u16 current;		/* backend; 0: nobody takes what begins */
 	__u16 previous;		/* backend when it was last settled; 0: none, or gone */
 	__u32 changed;		/* low 32 bits of jiffies when `current` was last changed, never 0; 0: settled */
 };
@@ -444,10 +444,9 @@ struct hw_lb_flows {
 };
 
 enum hw_lb_mode {
-	HW_LB_LOCAL = 0,	/* a container here: left to netdev */
+	HW_LB_LOCAL = 0,	/* a container here: netdev translates and delivers */
 	HW_LB_IPIP = 1,		/* a plain server with the service's address on its loopback: wrapped in IPv4 or IPv6, unchanged */
-	HW_LB_GENEVE = 2,	/* a container on another node: addressed to it, and wrapped with the service's address in an option */
-	HW_LB_SNAT = 3,		/* a server that knows nothing: client and service are replaced, and answers come back this way */
+	HW_LB_GENEVE = 2,	/* a container on another node: wrapped, unchanged, with the container's address and port in an option */
 };
 
 enum hw_lb_backend_flags {
@@ -461,7 +460,7 @@ struct hw_lb_backend {
 	__be16 port;
 	__u8 mode;		/* enum hw_lb_mode */
 	__u8 flags;		/* enum hw_lb_backend_flags */
-	__u32 key;		/* of GENEVE: the tunnel's key, 24 bits */
+	__u32 pad;
 	__u32 ifindex;		/* from here on the next hop, which the programs find and keep fresh; 0: not known yet */
 	__u32 found;		/* low 32 bits of jiffies */
 	__u8 destination_mac[6];
@@ -518,7 +517,8 @@ struct hw_config {
 	__be16 tunnel_port;		/* where tunnels end at every node; 0: no other nodes */
 	__be16 probe_port;		/* where nodes ask each other whether they are there; 0: nobody does */
 	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
-	__u8 pad3[3];
+	__u8 services;			/* 1: there may be services, whose containers here netdev delivers to */
+	__u8 pad3[2];
 	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
 	__be32 lb_ipv4;			/* source of outer packets of IPv4 to backends; 0: there is none */
 	struct hw_ip lb_ipv6;		/* the same of IPv6; all zero: there is none */

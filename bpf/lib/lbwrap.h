@@ -3,10 +3,7 @@
  * Wraps a packet for its backend. What is inside stays as the client sent it.
  *
  *   IPIP     Ethernet 14 │ IPv4 20 or IPv6 40 │ packet                        protocol 4 or 41: what is inside
- *   GENEVE   Ethernet 14 │ IPv4 20 │ UDP 8 │ Geneve 8 │ option 12 or 24 │ Ethernet 14 │ packet
- *
- *   the option   ff 48 │ 81 │ words 2 or 5 │ address of the container 4 or 16 │ its port 2 │ 0 0
- *                class   type: whoever does not know it drops the packet (RFC 8926)
+ *   GENEVE   Ethernet 14 │ IPv4 20 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
  *
  * The node that has the container translates: it knows the flow, and the service's address is in the packet. No checksum is a sum over
  * more than the headers: that of UDP in IPv6 takes what lies behind them from the inner packet's own checksum, and what has none of its own
@@ -19,6 +16,7 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
+#include "lib/lbgeneve.h"
 #include "lib/lbpacket.h"
 #include "lib/pure/checksum.h"
 #include "lib/xdp.h"
@@ -92,33 +90,13 @@ static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_b
 	return true;
 }
 
-struct lbwrap_geneve {
-	struct udphdr udp;
-	__u8 words; /* of options */
-	__u8 flags;
-	__be16 proto;
-	__be32 key;
-	__be16 class;
-	__u8 type;
-	__u8 length; /* of the option behind this, in words */
-	__be32 option[];
-};
-
-#define LBWRAP_GENEVE_CRITICAL 0x40
-#define LBWRAP_OPTION_CLASS    0xff48
-#define LBWRAP_OPTION_TYPE     0x81
-
-static __always_inline void lbwrap_option(struct lbwrap_geneve *geneve, const struct hw_lb_backend *backend, int family)
+static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, int family)
 {
 	int words = family == 4 ? 1 : 4, i;
 
-	geneve->words = words + 2;
-	geneve->flags = LBWRAP_GENEVE_CRITICAL;
-	geneve->proto = bpf_htons(ETH_P_TEB);
-	geneve->key = bpf_htonl(backend->key << 8);
-	geneve->class = bpf_htons(LBWRAP_OPTION_CLASS);
-	geneve->type = LBWRAP_OPTION_TYPE;
-	geneve->length = words + 1;
+	geneve->kind = family == 4 ? LBGENEVE_KIND4 : LBGENEVE_KIND6;
+	geneve->key = LBGENEVE_KEY;
+	geneve->about = family == 4 ? LBGENEVE_ABOUT4 : LBGENEVE_ABOUT6;
 #pragma unroll
 	for (i = 0; i < words; i++)
 		geneve->option[i] = backend->address.words[4 - words + i];
@@ -154,9 +132,9 @@ static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inn
 
 static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
 {
-	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbwrap_geneve) + (family == 4 ? 8 : 20);
+	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
 	__u16 payload = headers + ETH_HLEN + p->size;
-	struct lbwrap_geneve *geneve;
+	struct lbgeneve *geneve;
 	struct ethhdr *eth;
 	__u64 sum;
 
@@ -189,7 +167,7 @@ static __always_inline __u32 lbwrap_bytes(const struct hw_lb_backend *backend, i
 {
 	__u32 outer = ip_is4(&backend->outer) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 
-	return backend->mode == HW_LB_IPIP ? outer : outer + sizeof(struct lbwrap_geneve) + (family == 4 ? 8 : 20) + ETH_HLEN;
+	return backend->mode == HW_LB_IPIP ? outer : outer + sizeof(struct lbgeneve) + (family == 4 ? 8 : 20) + ETH_HLEN;
 }
 
 /* False: it cannot be. */

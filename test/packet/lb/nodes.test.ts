@@ -9,18 +9,17 @@ import { client4, gateway, openWeb, out, query, request, to4, to6, uplink, web4 
 import type { World } from "./world.ts";
 
 const test = anyTest as TestFn<{ world: World }>;
-const key = 0x1234;
-/** Flags: critical options. Then the key, and the option's class, type and length. */
-const geneve4 = "03406558" + "00123400" + "ff488102" + "0a2c0902" + "1f900000";
-const geneve6 = "06406558" + "00123400" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
+/** Flags: critical options. Then the key, a node's own, and the option's class, type and length. */
+const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
+const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
 
 test.before(async (t) => {
   const world = (t.context.world = await openWeb(1));
-  await world.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, key, outer: "172.16.9.9" });
-  await world.backend(101, "fd44:9::2", { mode: "GENEVE", port: 8080, key, outer: "172.16.9.9" });
+  await world.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
+  await world.backend(101, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
   // The same by the node's IPv6 address.
-  await world.backend(2, "10.44.9.2", { mode: "GENEVE", port: 8080, key, outer: "2001:db8:9::9" });
-  await world.backend(102, "fd44:9::2", { mode: "GENEVE", port: 8080, key, outer: "2001:db8:9::9" });
+  await world.backend(2, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
+  await world.backend(102, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
 });
 test.beforeEach(async (t) => {
   await t.context.world.service(1, [1]);
