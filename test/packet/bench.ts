@@ -13,6 +13,8 @@ import {
   backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, nodeCodec, remoteCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
+import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
+import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { lastOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
@@ -111,6 +113,8 @@ export interface Bench extends AsyncDisposable {
   otherNode(node: { readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
+  /** A service of one frontend and one backend; `number` is both's. */
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
@@ -182,6 +186,9 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
         frontendKeyCodec.encode({ addr: addr === null ? null : parseIp(addr), port, proto }),
         backendCodec.encode({ addr: parseIp(to), port: toPort, network: containers.find(({ ipv4, ipv6 }) => ipv4 === to || ipv6 === to)?.network ?? 0 }),
       );
+    },
+    service: async (number, frontend, backend) => {
+      await ask({ op: "service", service: { number, slots: [{ current: number }], flags: 0, affinity: 0 }, frontend: { ...frontend, service: number, number, shared: false }, backend });
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),

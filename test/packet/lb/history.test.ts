@@ -5,7 +5,7 @@ import anyTest from "ava";
 import type { TestFn } from "ava";
 import { icmpError, ip, tcp, udp } from "../packets.ts";
 import type { Packet } from "../packets.ts";
-import type { SlotEntry } from "./host.ts";
+import type { SlotEntry } from "./tables.ts";
 import { client4, openWeb, query, request, to4, web4 } from "./world.ts";
 import type { World } from "./world.ts";
 

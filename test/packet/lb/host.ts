@@ -3,34 +3,18 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
-import { configCodec, directionNames, dropReasonNames, DropReason, lbServiceCodec, MetricLayout } from "../../../src/abi/generated.ts";
+import { configCodec, directionNames, dropReasonNames, DropReason, MetricLayout } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
-import { encodeBackend } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
-import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
-import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
 import { jiffiesClock, ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
 import { createKernel } from "../../../src/kernel/index.ts";
 import type { KernelMap, KernelProgram, ProgramTestResult } from "../../../src/kernel/types.ts";
 import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
-
-/** `changed`: jiffies ago; left out: settled. */
-export interface SlotEntry {
-  readonly current: number;
-  readonly previous?: number;
-  readonly changed?: number;
-}
-
-export interface ServiceEntry {
-  readonly number: number;
-  readonly slots: readonly SlotEntry[];
-  readonly flags: number;
-  /** Seconds. */
-  readonly affinity: number;
-}
+import { openLbTables } from "./tables.ts";
+import type { LbTables, ServiceEntry } from "./tables.ts";
 
 export type Request =
   | { readonly op: "load"; readonly config: Partial<Config> }
@@ -58,8 +42,7 @@ const kernel = createKernel();
 const hz = ticksPerSecond(createLog(() => {}, Date.now));
 const jiffies = jiffiesClock(hz);
 let program: KernelProgram | undefined;
-let frontends: ReturnType<typeof openFrontendTable> | undefined;
-let row: ReturnType<typeof openSlotRow> | undefined;
+let tables: LbTables | undefined;
 
 if (process.send) {
   process.on("message", (request: Request) => {
@@ -73,10 +56,10 @@ if (process.send) {
 async function answer(request: Request): Promise<unknown> {
   switch (request.op) {
     case "load": return load(request.config);
-    case "service": return setService(request.service);
-    case "frontend": return frontends?.set(request.frontend);
-    case "forget-frontend": return frontends?.delete(request.frontend);
-    case "backend": return mapOf("hw_lb_backends").set(u32.encode(request.number), encodeBackend(request.backend));
+    case "service": return tables?.setService(request.service);
+    case "frontend": return tables?.frontends.set(request.frontend);
+    case "forget-frontend": return tables?.frontends.delete(request.frontend);
+    case "backend": return tables?.setBackend(request.number, request.backend);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "get": return mapOf(request.map).get(request.key);
     case "clear": {
@@ -117,21 +100,7 @@ async function load(config: Partial<Config>): Promise<void> {
   const object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata, reuse: maps });
   for (const [name, map] of object.maps) maps.set(name, map);
   program = object.programs.get("xdp_lb");
-  frontends = openFrontendTable(mapOf("hw_lb_frontends"));
-  row = openSlotRow(kernel, mapOf("hw_lb_slots"));
-}
-
-/** Each time in another place, as when its table's size changes. */
-function setService({ number, slots, flags, affinity }: ServiceEntry): void {
-  const words = new Uint32Array(2 * slots.length);
-  slots.forEach(({ current, previous = 0, changed }, slot) => {
-    words[2 * slot] = current | (previous << 16);
-    words[2 * slot + 1] = changed === undefined ? 0 : (jiffies() - changed) >>> 0 || 1;
-  });
-  const range = slots.length === 0 ? { first: 0, slots: 0 } : row?.allocate(slots.length);
-  if (range === undefined) throw new Error("nothing is loaded");
-  if (range.slots > 0) row?.write(range, words);
-  mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, flags, affinity }));
+  tables = openLbTables(kernel, mapOf, jiffies);
 }
 
 function run(data: Uint8Array, device: string): RunReply {

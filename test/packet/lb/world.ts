@@ -14,7 +14,8 @@ import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../../src/
 import { asker } from "../asker.ts";
 import { describe, frame, ip, protocols, tcp, udp } from "../packets.ts";
 import type { Packet, Payload } from "../packets.ts";
-import type { Request, RunReply, SlotEntry } from "./host.ts";
+import type { Request, RunReply } from "./host.ts";
+import type { SlotEntry } from "./tables.ts";
 
 export const gateway = "02:00:00:00:00:fe";
 export const uplink = "02:00:00:00:00:01";
