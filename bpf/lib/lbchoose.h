@@ -4,7 +4,7 @@
  *
  *   service ▸ sources ▸ the client stays ─ yes ─────────────────────────┐
  *                     └ slot of the flow ─ settled ─ current ───────────▸ up? ▸ backend
- *                                        └ changed ▸ abi/types.h tells ─┘ └ down ▸ current
+ *                                        └ changed ▸ abi/lb.h tells ────┘ └ down ▸ current
  */
 #pragma once
 

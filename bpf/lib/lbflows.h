@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What is remembered of flows: only of those on a changed slot that another backend has than the rule says (abi/types.h, struct hw_lb_slot).
+ * What is remembered of flows: only of those on a changed slot that another backend has than the rule says (abi/lb.h, struct hw_lb_slot).
  *
  *   bucket, one cache line: 8 × { tag 32 │ backend 16 │ seen 16 }       one flow is one word, read and written at once
  *
@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 
 #define LBFLOWS_BUCKETS 65536
 #define LBFLOWS_WENT_ON 0x8000

@@ -22,7 +22,6 @@ static __always_inline __u64 checksum_words(const void *words, int count)
 	__u64 sum = 0;
 	int i;
 
-#pragma unroll
 	for (i = 0; i < count; i++)
 		sum += ((const checksum_u32 *)words)[i];
 	return sum;
