@@ -36,7 +36,7 @@ interface Way {
   readonly goal: number | null;
 }
 
-const established = (name: string, family: 4 | 6, flows: number, goal: number, more: Partial<Way> = {}): Way =>
+const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
   ({ name, family, flows, services: 1, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, goal, ...more });
 const million = 2 ** 20;
 const ways: readonly Way[] = [

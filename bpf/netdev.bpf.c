@@ -18,7 +18,7 @@
 #include "lib/held.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
-#include "lib/lblocal.h"
+#include "lib/lbtc.h"
 #include "lib/lbnode.h"
 #include "lib/node.h"
 #include "lib/open.h"
@@ -109,21 +109,22 @@ static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch
 	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
 
-/* A first packet: 0 to be opened by the route, HW_PASS, or a negated drop reason. */
+/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, or a negated drop reason. */
 static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;
 	const struct hw_host_address *host;
 	const struct hw_backend *backend;
-	int found;
+	int found = LBTC_NOT;
 
+	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
+		found = lbtc_find(skb);
+	if (found != LBTC_NOT && found != LBTC_HERE)
+		return found;
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
-	if (hw_config.services) {
-		found = lblocal_find(skb);
-		if (found)
-			return found < 0 ? found : open_to_backend(skb, scratch, &scratch->backend);
-	}
+	if (found == LBTC_HERE)
+		return open_to_backend(skb, scratch, &scratch->backend);
 	if (hw_config.native && is_ours(&p->flow.daddr))
 		return open_from_node(skb, scratch);
 	host = hostaddrs_find(&p->flow.daddr);
@@ -178,7 +179,7 @@ __noinline int netdev_serve(struct __sk_buff *skb)
 		return carry_on(skb, scratch, judge_known(skb, scratch, JUDGE_NEITHER));
 	if (p->kind != PACKET_FLOW)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	if (!lblocal_is(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
+	if (!lbtc_is_here(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	error = open_to_backend(skb, scratch, &scratch->backend);
 	return carry_on(skb, scratch, error ? error : ctopen(skb));
@@ -230,6 +231,8 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 		error = open_from_uplink(skb, scratch);
 		if (error == HW_PASS)
 			fragments_passed(p);
+		if (error == TC_ACT_REDIRECT)
+			fragments_carried(p);
 		if (!error)
 			error = ctopen(skb);
 	} else {

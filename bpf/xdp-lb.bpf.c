@@ -32,8 +32,9 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 
 	if (backend->mode == HW_LB_LOCAL)
 		return LBOTHER_PASS;
+	/* netdev knows how to find a neighbour. */
 	if (!lbhop_is_known(ctx, backend))
-		return -HW_DROP_NO_ROUTE;
+		return LBOTHER_PASS;
 	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
 		return refuse_length(p, backend->mtu - bytes);

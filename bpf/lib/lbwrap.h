@@ -130,6 +130,16 @@ static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inn
 	return true;
 }
 
+static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, const struct lbpacket *p, int family,
+					       __u16 payload)
+{
+	lbwrap_option(geneve, backend, family);
+	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((p->hash >> 8) & LBWRAP_PORTS_MASK));
+	geneve->udp.dest = hw_config.tunnel_port;
+	geneve->udp.len = bpf_htons(payload);
+	geneve->udp.check = 0;
+}
+
 static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
 {
 	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
@@ -146,11 +156,7 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 		return false;
 	geneve = (void *)(eth + 1) + size;
 	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
-	lbwrap_option(geneve, backend, family);
-	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((p->hash >> 8) & LBWRAP_PORTS_MASK));
-	geneve->udp.dest = hw_config.tunnel_port;
-	geneve->udp.len = bpf_htons(payload);
-	geneve->udp.check = 0;
+	lbwrap_geneve_head(geneve, backend, p, family, payload);
 	if (outer4)
 		return true;
 	sum = checksum_words((void *)eth + ETH_HLEN + 8, 8) + bpf_htons(IPPROTO_UDP) + bpf_htons(payload) + checksum_words(geneve, headers / 4);

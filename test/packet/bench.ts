@@ -78,6 +78,8 @@ export interface Bench extends AsyncDisposable {
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
   fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
+  /** The same: the kernel's verdict, and the frame as it left. */
+  raw(packet: Packet): Promise<Ran>;
   /** From a guest, out of its veth, and into it. */
   fromGuest(from: Container, packet: Packet): Promise<Row>;
   toGuest(to: Container, packet: Packet): Promise<Row>;
@@ -165,6 +167,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     setIdentity: (of, identity) => writeEndpoint(set, ifindexes, { ...of, identity }, 1500),
     events: async (count) => (await ask({ op: "events", count })) as readonly Event[],
     fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
+    raw: async (packet) => {
+      const [ran] = (await ask({ op: "each", program: "netdev", device: "wan0", frames: [frame(wireMac, "02:00:00:00:00:01", packet)] })) as readonly Ran[];
+      if (ran === undefined) throw new Error("nothing was run");
+      return ran;
+    },
     addObject: async (path) => { await ask({ op: "object", path }); },
     time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
     flood: async (from, packet, place) => (await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place })) as readonly number[],

@@ -70,6 +70,31 @@ test.serial("a server behind another device is reached by it", async (t) => {
   await t.context.world.backend(1, "172.16.1.1");
 });
 
+test.serial("a server whose neighbour nobody knows is netdev's to find, and the balancer's as soon as it is known", async (t) => {
+  const { world } = t.context;
+  await world.backend(1, "192.0.2.50");
+  const sent = frame(gateway, uplink, to4(request("S")));
+  const { verdict, counted, data } = await world.sendBytes(sent);
+  t.deepEqual({ verdict, counted, data }, { verdict: 2, counted: [], data: sent });
+  await world.ip("neighbour", "add", "192.0.2.50", "lladdr", "02:00:00:00:00:50", "dev", "wan0", "nud", "permanent");
+  t.regex((await world.send(to4(request("S")))).packet, /^02:00:00:00:00:01 > 02:00:00:00:00:50 192\.0\.2\.1 > 192\.0\.2\.50 ipip/);
+  await world.backend(1, "172.16.1.1");
+});
+
+test.serial("a neighbour that gets another MAC is followed with no agent there", async (t) => {
+  const { world } = t.context;
+  await world.backend(1, "192.0.2.51");
+  const to = async (mac: string): Promise<boolean> => (await world.send(to4(request("A")))).packet.startsWith(`${uplink} > ${mac} `);
+  await world.ip("neighbour", "add", "192.0.2.51", "lladdr", "02:00:00:00:00:51", "dev", "wan0", "nud", "permanent");
+  t.true(await to("02:00:00:00:00:51"));
+  await world.ip("neighbour", "replace", "192.0.2.51", "lladdr", "02:00:00:00:00:52", "dev", "wan0", "nud", "permanent");
+  const late = Date.now() + 10_000;
+  while (!(await to("02:00:00:00:00:52"))) if (Date.now() > late) return t.fail("the old MAC is still used");
+  await world.ip("neighbour", "del", "192.0.2.51", "dev", "wan0");
+  t.true(await to("02:00:00:00:00:52"), "and none at all leaves the last one");
+  await world.backend(1, "172.16.1.1");
+});
+
 test.serial("what was sent to a backend is counted, packet by packet", async (t) => {
   const before = await t.context.world.sentTo(1);
   for (let i = 0; i < 5; i++) await t.context.world.send(to4(request("A")));
