@@ -19,8 +19,9 @@ import type { LbTables, ServiceEntry } from "./tables.ts";
 export type Request =
   | { readonly op: "load"; readonly config: Partial<Config> }
   | { readonly op: "service"; readonly service: ServiceEntry }
-  | { readonly op: "frontend"; readonly frontend: FrontendEntry }
-  | { readonly op: "forget-frontend"; readonly frontend: FrontendAddress }
+  | { readonly op: "frontends"; readonly frontends: readonly FrontendEntry[] }
+  | { readonly op: "forget-frontends"; readonly frontends: readonly FrontendAddress[] }
+  | { readonly op: "reopen-frontends" }
   | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
@@ -57,8 +58,9 @@ async function answer(request: Request): Promise<unknown> {
   switch (request.op) {
     case "load": return load(request.config);
     case "service": return tables?.setService(request.service);
-    case "frontend": return tables?.frontends.set(request.frontend);
-    case "forget-frontend": return tables?.frontends.delete(request.frontend);
+    case "frontends": return request.frontends.forEach((frontend) => tables?.frontends.set(frontend));
+    case "forget-frontends": return request.frontends.forEach((frontend) => tables?.frontends.delete(frontend));
+    case "reopen-frontends": tables = openLbTables(kernel, mapOf, jiffies); return undefined;
     case "backend": return tables?.setBackend(request.number, request.backend);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "get": return mapOf(request.map).get(request.key);

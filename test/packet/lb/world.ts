@@ -10,6 +10,8 @@ import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
 import { lbCountersCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
 import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { asker } from "../asker.ts";
 import { describe, frame, ip, protocols, tcp, udp } from "../packets.ts";
@@ -44,6 +46,10 @@ export interface World extends AsyncDisposable {
   /** Numbers alone are settled slots. */
   service(number: number, slots: readonly (number | SlotEntry)[], more?: { readonly flags?: number; readonly affinity?: number }): Promise<void>;
   frontend(address: string, port: number, protocol: number, service: number): Promise<void>;
+  frontends(frontends: readonly FrontendEntry[]): Promise<void>;
+  forgetFrontends(frontends: readonly FrontendAddress[]): Promise<void>;
+  /** As another agent would: from what the kernel has. */
+  reopenFrontends(): Promise<void>;
   /** The address is a service's. */
   address(address: string, options?: { readonly shared?: boolean }): Promise<void>;
   backend(number: number, address: string, more?: Partial<Omit<BackendEntry, "outer">> & { readonly outer?: string }): Promise<void>;
@@ -75,10 +81,13 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
       await ask({ op: "service", service: { number, slots: slots.map((slot) => (typeof slot === "number" ? { current: slot } : slot)), flags, affinity } });
     },
     frontend: async (address, port, protocol, service) => {
-      await ask({ op: "frontend", frontend: { address: parseIp(address), port, protocol, service, number: ++numbers, shared: false } });
+      await ask({ op: "frontends", frontends: [{ address: parseIp(address), port, protocol, service, number: ++numbers, shared: false }] });
     },
+    frontends: async (frontends) => { await ask({ op: "frontends", frontends }); },
+    forgetFrontends: async (frontends) => { await ask({ op: "forget-frontends", frontends }); },
+    reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
     address: async (address, { shared = false } = {}) => {
-      await ask({ op: "frontend", frontend: { address: parseIp(address), port: 0, protocol: 0, service: 1, number: 0, shared } });
+      await ask({ op: "frontends", frontends: [{ address: parseIp(address), port: 0, protocol: 0, service: 1, number: 0, shared }] });
     },
     backend: async (number, address, { outer, ...more } = {}) => {
       await ask({ op: "backend", number, backend: { address: parseIp(address), port: 80, mode: "IPIP", ...more, ...(outer === undefined ? {} : { outer: parseIp(outer) }) } });
