@@ -1,6 +1,6 @@
 // How the bytes of maps, events and configuration become values and back; src/abi/generated.ts is written in these words.
 import { HawserError, messageOf } from "../std/errors.ts";
-import { ipFromBytes16, ipToBytes16, macFromBytes, macToBytes } from "../std/ip.ts";
+import { groupsOf, ipFromBytes16, macFromBytes, macToBytes } from "../std/ip.ts";
 import type { Ip, Mac } from "../std/ip.ts";
 
 /** One shape of the ABI. `read` and `write` work inside a larger buffer, `encode` and `decode` on exactly `size` bytes. */
@@ -82,7 +82,8 @@ export const ip: Codec<Ip | null> = make(
     return high === 0n && middle === 0 && view.getUint32(at + 12) === 0 ? null : ipFromBytes16(slice(view, at, 16));
   },
   (view, at, value) => {
-    if (value === null || value.includes(":")) return slice(view, at, 16).set(value === null ? new Uint8Array(16) : ipToBytes16(value));
+    if (value === null) return void slice(view, at, 16).fill(0);
+    if (value.includes(":")) return groupsOf(value).forEach((group, i) => view.setUint16(at + 2 * i, group));
     view.setBigUint64(at, 0n);
     view.setUint32(at + 8, 0xffff);
     writeIpv4(view, at + 12, value);

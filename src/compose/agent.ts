@@ -7,6 +7,7 @@ import type { ApiCommands } from "../api/server.ts";
 import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
+import { readHostFacts } from "../datapath/host-sync.ts";
 import type { AdoptReport, Datapath, HostFacts, Routing } from "../datapath/types.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createContainerdDoor } from "../containerd/door.ts";
@@ -16,9 +17,9 @@ import { createDockerDoor } from "../docker/door.ts";
 import type { DockerDoor } from "../docker/door.ts";
 import { createEngine } from "../engine/engine.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Commands, PartStatus, Queries } from "../engine/types.ts";
+import type { PartStatus } from "../engine/types.ts";
 import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts";
-import type { Kernel } from "../kernel/index.ts";
+import type { Kernel, Netlink } from "../kernel/types.ts";
 import { serveLibnetwork } from "../libnetwork/server.ts";
 import type { PoolConfig } from "../network/types.ts";
 import type { PeersDoor } from "../peers/door.ts";
@@ -81,9 +82,16 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
   try {
     const kernel = createKernel();
+    const netlink = ground.use(await openNetlink());
     const others = await otherNodes(config, nameOf(config), poolOf(config), clock, log, ground);
-    const datapath = await buildDatapath(config, others.routing, store, kernel, log, ground);
-    const facts = (): HostFacts => datapath.facts;
+    const early = await readHostFacts(netlink, config.node.devices);
+    let facts = (): HostFacts => early;
+    const door = doors.use(others.open(late.commands, late.ownRecords, () => facts()));
+    // The store is read while the kernel looks through the programs, which takes as long.
+    const known = door.known(signal);
+    known.catch(() => undefined);
+    const datapath = await buildDatapath(config, others.routing, store, kernel, netlink, log, ground);
+    facts = () => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
     const peers: PeersDoor[] = [];
@@ -92,7 +100,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
-      cluster: await others.remembered(facts), nodes: () => peers.flatMap((one) => one.nodes()),
+      cluster: await known, nodes: () => peers.flatMap((one) => one.nodes()),
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
@@ -119,7 +127,6 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       await engine.commands.syncGuests({ guests: [] });
     }
     // What Docker has is read, so that nothing of this node's is taken for gone; and its part of the pool is known before Docker is answered.
-    const door = doors.use(others.open(engine, facts));
     await door.start(signal);
     peers.push(door);
     doors.use(engine.onOwnChange(() => door.changed()));
@@ -153,8 +160,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
   }
 }
 
-async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
-  const netlink = ground.use(await openNetlink());
+async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, netlink: Netlink, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
@@ -262,8 +268,8 @@ function stopped(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Commands and queries of an engine that is built after the door that uses them; the door waits until it is there. */
-function lateEngine(): { readonly commands: Commands; readonly queries: Queries; become(engine: Engine): void } {
+/** What doors use of an engine that is built after them; they wait until it is there. */
+function lateEngine(): Pick<Engine, "commands" | "queries" | "ownRecords"> & { become(engine: Engine): void } {
   let engine: Engine | undefined;
   const there = (): Engine => {
     if (engine === undefined) throw new HawserError("UNSUPPORTED", "the agent is still starting; try again in a moment");
@@ -271,5 +277,5 @@ function lateEngine(): { readonly commands: Commands; readonly queries: Queries;
   };
   const through = <Part extends "commands" | "queries">(part: Part): Engine[Part] =>
     new Proxy({} as Engine[Part], { get: (_, name) => Reflect.get(there()[part], name) as unknown });
-  return { commands: through("commands"), queries: through("queries"), become: (built) => void (engine = built) };
+  return { commands: through("commands"), queries: through("queries"), ownRecords: () => there().ownRecords(), become: (built) => void (engine = built) };
 }

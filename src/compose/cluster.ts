@@ -3,13 +3,11 @@ import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { overhead } from "../datapath/tunnel.ts";
 import type { HostFacts, Routing } from "../datapath/types.ts";
-import type { Engine } from "../engine/engine.ts";
-import type { PartStatus } from "../engine/types.ts";
-import type { Cluster, ClusterKind } from "../network/cluster.ts";
+import type { Commands, PartStatus } from "../engine/types.ts";
+import type { ClusterKind, OwnRecords } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { createPeersDoor } from "../peers/door.ts";
 import type { PeersDoor } from "../peers/door.ts";
-import { rememberedCluster } from "../peers/remembered.ts";
 import type { Clock } from "../std/clock.ts";
 import { familyOf, parseIp } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
@@ -26,8 +24,7 @@ export interface OtherNodes {
   /** What the door does not tell of itself. */
   parts(): readonly PartStatus[];
   /** @throws HawserError BAD_CONFIG */
-  remembered(facts: () => HostFacts): Promise<Cluster>;
-  open(engine: Engine, facts: () => HostFacts): PeersDoor;
+  open(commands: Pick<Commands, "syncCluster">, own: () => OwnRecords, facts: () => HostFacts): PeersDoor;
 }
 
 /** What they stand on is left to `ground`. */
@@ -48,8 +45,7 @@ export async function otherNodes(config: Config, name: string, pool: PoolConfig,
       return underlay === undefined ? overhead[4] : overhead[familyOf(underlay)];
     },
     parts: () => (etcd === undefined ? [] : [{ part: "etcd", ...etcd.health() }]),
-    remembered: (facts) => rememberedCluster({ ...common, node: node(facts) }),
-    open: (engine, facts) => createPeersDoor({ ...common, node: node(facts), probePort, commands: engine.commands, own: () => engine.ownRecords(), random: Math.random }),
+    open: (commands, own, facts) => createPeersDoor({ ...common, node: node(facts), probePort, commands, own, random: Math.random }),
   };
 }
 

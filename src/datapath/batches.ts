@@ -16,12 +16,12 @@ export interface Batch {
   readonly left: number;
   /** Where the next entry is to be written; the same again until it is put. */
   next(): Slot;
-  /** The next entry is whole. It stands soon; at the latest with `end`. */
-  put(): Promise<void>;
+  /** The next entry is whole. It stands soon; at the latest with `end`. @returns when others are to have a turn first. */
+  put(): Promise<void> | undefined;
   /** At once. */
   delete(key: Uint8Array): Promise<boolean>;
-  /** Something was done that takes time: now and then others have a turn. */
-  turn(): Promise<void>;
+  /** Something was done that takes time: now and then others have a turn. To wait where nobody waits takes time as well, of a hundred thousand. */
+  turn(): Promise<void> | undefined;
   end(): Promise<void>;
 }
 
@@ -45,11 +45,11 @@ export function inTurns(map: KernelMap): Batch {
   let [count, left] = [0, 0];
   let began = performance.now();
 
-  const turn = async (): Promise<void> => {
-    if (performance.now() - began < longestTurn) return;
+  const rest = async (): Promise<void> => {
     await new Promise(setImmediate);
     began = performance.now();
   };
+  const turn = (): Promise<void> | undefined => (performance.now() - began < longestTurn ? undefined : rest());
   const write = (): void => {
     const some = count;
     count = 0;
@@ -74,10 +74,11 @@ export function inTurns(map: KernelMap): Batch {
       slot.value.fill(0);
       return slot;
     },
-    put: async () => {
+    put: () => {
       count++;
-      if (count === mostEntries) write();
-      await turn();
+      if (count < mostEntries) return undefined;
+      write();
+      return turn();
     },
     delete: async (key) => {
       const was = map.delete(key);

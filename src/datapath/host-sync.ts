@@ -84,6 +84,12 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
   };
 }
 
+/** As a run finds them, which it need not wait for. */
+export async function readHostFacts(netlink: Netlink, devices: "auto" | readonly string[]): Promise<HostFacts> {
+  const reading = await readHost(netlink);
+  return factsOf(reading, uplinksOf(reading, devices));
+}
+
 /** Runs one after the other; calls that come while one waits for its turn share it. */
 function coalesced<T>(work: () => Promise<T>): () => Promise<T> {
   let running: Promise<unknown> = Promise.resolve();

@@ -2,7 +2,7 @@
 import { ip, u32 } from "../abi/codec.ts";
 import { NameLayout, nameAddressesCodec, nameCodec } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
-import { familyOf, ipFromBytes, ipToBytes } from "../std/ip.ts";
+import { familyOf, groupsOf, ipFromBytes, ipToBytes } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import { inTurns } from "./batches.ts";
 import type { Batch } from "./batches.ts";
@@ -60,13 +60,17 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
       written = addresses;
     }
     value.copy(slot.value);
-    await batch.put();
+    const turn = batch.put();
+    if (turn !== undefined) await turn;
   }
   await batch.end();
   if (before === undefined) await removeOthers(pointers.map, (network, text) => behind.get(network)?.has(addressOfReverse(text) ?? ("" as Ip)) === true);
   const reverse = inTurns(pointers.map);
   for (const [network, texts] of behind) {
-    for (const [address, text] of texts) await point(reverse, names, { network, address, text, standing }, known);
+    for (const [address, text] of texts) {
+      const turn = point(reverse, names, { network, address, text, standing }, known);
+      if (turn !== undefined) await turn;
+    }
   }
   await reverse.end();
   return { skipped, left: batch.left + reverse.left };
@@ -85,21 +89,21 @@ interface Pointed {
   readonly standing: boolean;
 }
 
-async function point(batch: Batch, names: Names, { network, address, text, standing }: Pointed, known: (address: Ip) => boolean): Promise<void> {
+function point(batch: Batch, names: Names, { network, address, text, standing }: Pointed, known: (address: Ip) => boolean): Promise<unknown> | undefined {
   const slot = batch.next();
   u32.write(slot.keyView, 0, network);
   writeReverse(address, slot.key, nameAt);
-  const has = (name: string): boolean => names.get(`${network}/${name}`)?.includes(address) === true;
   let name = text;
   if (standing) {
+    const has = (one: string): boolean => names.get(`${network}/${one}`)?.includes(address) === true;
     const bytes = batch.map.get(slot.key);
     const now = bytes === undefined ? "" : nameFromWire(bytes);
-    if (now !== "" && has(now) && !isLonger(text, now)) return;
+    if (now !== "" && has(now) && !isLonger(text, now)) return batch.turn();
     // The one that stood went, and what else the address is called has not changed.
     if (name === "" && known(address)) name = nameOf(names, network, address) ?? "";
   }
-  if (name === "") await batch.delete(slot.key);
-  else if (writeName(name, slot.value, 0)) await batch.put();
+  if (name === "") return batch.delete(slot.key);
+  return writeName(name, slot.value, 0) ? batch.put() : undefined;
 }
 
 function nameOf(names: Names, network: number, address: Ip): string | undefined {
@@ -136,14 +140,19 @@ async function removeGone(map: KernelMap, names: Names, before: Names): Promise<
   await turns.end();
 }
 
+/** Maps of names that hold no more than what somebody wants. */
+export const lookedThrough = new WeakSet<KernelMap>();
+
 /** Of what the map holds, to make room. */
 async function removeOthers(map: KernelMap, wanted: (network: number, text: string) => boolean): Promise<void> {
+  lookedThrough.add(map);
   const turns = inTurns(map);
   const gone: Uint8Array[] = [];
   for (const [key] of map.entries()) {
     const { network, name } = nameCodec.decode(key);
     if (!wanted(network, nameFromWire(name))) gone.push(key);
-    await turns.turn();
+    const turn = turns.turn();
+    if (turn !== undefined) await turn;
   }
   for (const key of gone) await turns.delete(key);
   await turns.end();
@@ -177,15 +186,21 @@ export function nameToWire(text: string): Uint8Array | undefined {
 /** False: it cannot be asked for. */
 function writeName(text: string, wire: Buffer, start: number): boolean {
   let at = start;
-  for (const part of text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()).split(".")) {
-    const length = Buffer.byteLength(part);
+  // Of most names one part is all.
+  const small = capital.test(text) ? text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) : text;
+  for (let [from, dot] = [0, 0]; dot >= 0; from = dot + 1) {
+    dot = small.indexOf(".", from);
+    const part = dot < 0 ? small.slice(from) : small.slice(from, dot);
+    const length = wire.write(part, at + 1);
+    if (length !== part.length && length !== Buffer.byteLength(part)) return false;
     if (length === 0 || length > longestLabel || at + 1 + length >= start + NameLayout.BYTES) return false;
     wire[at] = length;
-    wire.write(part, at + 1);
     at += 1 + length;
   }
   return true;
 }
+
+const capital = /[A-Z]/;
 
 export function nameFromWire(wire: Uint8Array): string {
   const parts: string[] = [];
@@ -206,17 +221,19 @@ export function reverseName(ip: Ip): string {
 
 function writeReverse(address: Ip, wire: Buffer, start: number): void {
   if (familyOf(address) === 4) return void writeName(reverseName(address), wire, start);
-  const bytes = ipToBytes(address);
+  const groups = groupsOf(address);
   let at = start;
-  for (let i = 31; i >= 0; i--) {
-    const byte = bytes[i >> 1] ?? 0;
-    wire[at++] = 1;
-    wire[at++] = hexDigits[(i & 1) === 1 ? byte & 15 : byte >> 4] ?? 0;
+  for (let i = 7; i >= 0; i--) {
+    for (let group = groups[i] ?? 0, digit = 0; digit < 4; digit++, group >>= 4) {
+      wire[at++] = 1;
+      wire[at++] = hexDigits[group & 15] ?? 0;
+    }
   }
-  wire.write("\x03ip6\x04arpa", at);
+  arpa.copy(wire, at);
 }
 
 const hexDigits = Buffer.from("0123456789abcdef");
+const arpa = Buffer.from("\x03ip6\x04arpa");
 
 /** undefined: it is none. */
 function addressOfReverse(name: string): Ip | undefined {

@@ -7,7 +7,8 @@ import type { CgroupHook, Kernel, KernelMap, KernelProgram, MapInfo } from "../k
 import type { Log } from "../std/log.ts";
 import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
 
-export const objectNames = ["from-container", "to-container", "from-guest", "to-guest", "from-host", "netdev", "from-overlay", "sock-lb"] as const;
+/** Those first that have maps of their own. */
+export const objectNames = ["from-container", "netdev", "sock-lb", "to-container", "from-guest", "to-guest", "from-host", "from-overlay"] as const;
 
 export interface LoadedPrograms extends Disposable {
   /** By function name. */
@@ -34,7 +35,7 @@ export async function loadPrograms(
   makeFolders(where.bpffs);
   const open = openPinnedMaps(kernel, where.bpffs, stack, log);
   const programs = new Map<string, KernelProgram>();
-  for (const name of objectNames) {
+  const load = async (name: string): Promise<void> => {
     const path = `${where.objectDirectory}/${name}.bpf.o`;
     const object = stack.use(await kernel.loadObject(path, { rodata: { hw_config: configCodec.encode(config) }, reuse: open }));
     for (const [mapName, map] of object.maps) {
@@ -43,7 +44,17 @@ export async function loadPrograms(
       open.set(mapName, map);
     }
     for (const [programName, program] of object.programs) programs.set(programName, program);
+  };
+  // Two at once would each make a map that is not there yet. When all are, the kernel looks through programs on every CPU.
+  const waiting: string[] = [...objectNames];
+  while (!Object.keys(maps).every((name) => open.has(name))) {
+    const next = waiting.shift();
+    if (next === undefined) break;
+    await load(next);
   }
+  const loaded = await Promise.allSettled(waiting.map(load));
+  const failed = loaded.find((one) => one.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
   const kept = stack.move();
   const unpinned = (): string[] => {
     const pinned = new Set(listMapPins(where.bpffs));

@@ -47,7 +47,8 @@ export async function installRemotes(table: Table<Ip, Remote>, next: Remotes, be
     const { keyView, valueView } = batch.next();
     maps.hw_remotes.key.write(keyView, 0, address);
     maps.hw_remotes.value.write(valueView, 0, wanted);
-    await batch.put();
+    const turn = batch.put();
+    if (turn !== undefined) await turn;
   }
   await batch.end();
   return { count, moved };

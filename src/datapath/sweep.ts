@@ -12,6 +12,7 @@ import type { Conntrack } from "./conntrack.ts";
 import { guestPrograms, isGuest } from "./guest.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
+import { lookedThrough } from "./names.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
 import { backendOf, sameBackend } from "./port.ts";
@@ -127,12 +128,10 @@ function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {
   return counted({ hw_host_addrs: gateways.length, hw_networks: networks.length, hw_names: names, hw_pointers: pointers });
 }
 
-const sweptOfNames = new WeakSet<KernelMap>();
-
 /** Once: those of networks that go later go with the plan that has them no more, and looking through a hundred thousand takes time. */
 function sweepNames(map: KernelMap, claims: Claims): number {
-  if (sweptOfNames.has(map)) return 0;
-  sweptOfNames.add(map);
+  if (lookedThrough.has(map)) return 0;
+  lookedThrough.add(map);
   const gone: Uint8Array[] = [];
   // Only whose it is: their addresses are much to read.
   for (const [key] of map.entries()) if (!claims.networks.has(u32.decode(key.subarray(0, u32.size)))) gone.push(key);

@@ -85,11 +85,13 @@ class Planner implements ClusterPlanner {
       if (!nodeNumbers.has(one.node)) continue;
       for (const address of addressesOf(one)) {
         touched.add(address);
-        this.#own(address, [...this.#ownersOf(address), one].toSorted(byKey));
+        const others = this.#owners.get(address);
+        if (others === undefined) this.#owners.set(address, one);
+        else this.#own(address, [...this.#ownersOf(address), one].toSorted(byKey));
       }
     }
     this.#remotes = this.#withRemotes(touched);
-    this.#names = this.#withNames(touched, gone, were);
+    this.#names = gone.length === 0 && this.#names.isEmpty ? this.#firstNames(come) : this.#withNames(touched, gone, were);
   }
 
   #ownersOf(address: Ip): readonly RemoteEndpoint[] {
@@ -122,6 +124,36 @@ class Planner implements ClusterPlanner {
     return this.#remotes.with(changes);
   }
 
+  /** Where nobody was called anything, tens of thousands come at once: what most of them are called has the addresses of one. */
+  #firstNames(come: readonly RemoteEndpoint[]): RemoteNames {
+    const lists = new Map<number, Map<string, readonly Ip[]>>();
+    const several = new Map<Map<string, readonly Ip[]>, Map<string, Set<Ip>>>();
+    for (const one of come) {
+      const list = addressesOf(one).toSorted();
+      if (list.length === 0 || !this.#nodeNumbers.has(one.node)) continue;
+      for (const [number, name] of namesOf(one, this.#numbers)) {
+        const network = lists.get(number) ?? new Map<string, readonly Ip[]>();
+        lists.set(number, network);
+        const before = network.get(name);
+        if (before === undefined) {
+          network.set(name, list);
+          continue;
+        }
+        const gathered = several.get(network) ?? new Map<string, Set<Ip>>();
+        several.set(network, gathered);
+        const together = gathered.get(name) ?? new Set(before);
+        gathered.set(name, together);
+        for (const address of list) together.add(address);
+      }
+    }
+    for (const [network, gathered] of several) for (const [name, addresses] of gathered) network.set(name, [...addresses].toSorted());
+    return this.#names.with(lists, this.#called());
+  }
+
+  #called(): ReadonlyMap<number, string> {
+    return new Map([...this.#numbers].map(([name, number]) => [number, name]));
+  }
+
   #withNames(touched: ReadonlySet<Ip>, gone: readonly RemoteEndpoint[], were: ReadonlyMap<string, number>): RemoteNames {
     const lists = new Map<number, Map<string, Gathered>>();
     const change = (one: RemoteEndpoint, numbers: ReadonlyMap<string, number>, how: (list: Gathered, address: Ip) => Gathered, address: Ip): void => {
@@ -147,7 +179,7 @@ class Planner implements ClusterPlanner {
         else changed.set(name, before.length === after.length && before.every((address, i) => address === after[i]) ? before : share(after));
       }
     }
-    return this.#names.with(changes, new Map([...this.#numbers].map(([name, number]) => [number, name])));
+    return this.#names.with(changes, this.#called());
   }
 }
 

@@ -57,6 +57,11 @@ export class RemoteNames implements Descended<string, readonly Ip[]> {
     }
   }
 
+  get isEmpty(): boolean {
+    return this.#networks.size === 0;
+  }
+
+  /** Looks at all of them. */
   get size(): number {
     let size = 0;
     for (const { suffix, names } of this.#networks.values()) for (const name of names.keys()) size += names.has(`${name}${suffix}`) ? 1 : 2;

@@ -12,7 +12,7 @@ export interface Cached {
   /** As `NodeRecord.machine`. */
   readonly machine: string;
   /** As the store had them. */
-  readonly entries: ReadonlyMap<string, string>;
+  readonly entries: Map<string, string>;
 }
 
 const form = "hawser-peers 1";

@@ -17,19 +17,26 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
   const probes = createProbes({ self: node.name, port, clock, random, monotonic, log, changed: (name) => behind.answersChanged(name) });
   const behind: Behind = kind === "static" ? openStaticDoor(options, probes) : openSharedDoor(options, probes, sharedStore(options));
   const life = new AbortController();
+  let listening: Promise<void> | undefined;
   let work: Promise<unknown> = Promise.resolve();
+  // Once, so that the store's first view is read once.
+  const listen = (): Promise<void> => (listening ??= behind.listen(life.signal));
 
   const close = async (): Promise<void> => {
     life.abort();
-    await work;
+    await Promise.allSettled([listening, work]);
     await probes[Symbol.asyncDispose]();
   };
 
   return {
+    known: (signal) => {
+      void listen();
+      return behind.known(AbortSignal.any([signal, life.signal]));
+    },
     start: async (signal) => {
       probes.follow([], node.addresses());
+      void listen();
       try {
-        // The store is followed from now on, so that its first view is read once.
         work = Promise.allSettled([probes.run(life.signal), ...behind.work(life.signal)]);
         await behind.start(signal, life.signal);
       } catch (error) {
@@ -51,6 +58,7 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
 
 function aloneDoor({ node, own, commands }: PeersDoorOptions): PeersDoor {
   return {
+    known: () => Promise.resolve(alone),
     start: (signal) => commands.syncCluster(alone, signal),
     run: (signal) => aborted(signal),
     changed: () => {},

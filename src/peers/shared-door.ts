@@ -33,14 +33,14 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const startedAt = clock.now();
   const families: readonly Family[] = pool.ipv6 === null ? [4] : [4, 6];
   const first = Promise.withResolvers<void>();
+  const firstLoss = Promise.withResolvers<void>();
   let machine = "";
   /** Why the store is not heard, and since when; undefined: it is. */
   let lost: { readonly why: string; readonly since: number } | undefined = { why: "it was not heard yet", since: startedAt };
   let changedSinceSaved = false;
   /** Nothing is written before the start knows that it may be. */
   let open = false;
-  /** The cache is read. */
-  let started: Promise<void> = Promise.resolve();
+  let remembered: Promise<void> = Promise.resolve();
 
   const view = openView({
     self: node.name, pool, log, addresses: () => node.addresses(),
@@ -87,6 +87,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
         void save();
       }
       lost = { why: event.why, since: lost?.since ?? clock.now() };
+      firstLoss.resolve();
       return;
     }
     if (event.kind === "snapshot") {
@@ -106,6 +107,11 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   };
 
   const listen = async (signal: AbortSignal): Promise<void> => {
+    remembered = loadCache(cacheFile, log).then(({ machine: known, entries }) => {
+      machine = known;
+      view.takeAll(entries);
+    });
+    await remembered;
     while (!signal.aborted) {
       const events = store.watch("", signal)[Symbol.asyncIterator]();
       // A function of its own: what a loop holds while it waits stays in memory, and a snapshot is large.
@@ -151,9 +157,14 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   };
 
   return {
-    nodes,
+    nodes, listen,
+    known: async (signal) => {
+      await remembered;
+      await Promise.race([first.promise, firstLoss.promise, aborted(AbortSignal.any([signal, clock.deadline(firstView)]))]);
+      return view.cluster();
+    },
     start: async (signal, life) => {
-      await started;
+      await remembered;
       const limit = AbortSignal.any([signal, life, clock.deadline(firstView)]);
       await Promise.race([first.promise, aborted(limit)]);
       if (lost === undefined) {
@@ -171,11 +182,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     },
     work: (signal) => {
       const lease = store.onLeaseLost(() => publisher.forget());
-      started = loadCache(cacheFile, log).then(({ machine: known, entries }) => {
-        machine = known;
-        view.takeAll(entries);
-      });
-      const working = started.then(() => Promise.allSettled([listen(signal), publisher.run(signal), teller.run(signal), remember(signal)]));
+      const working = remembered.then(() => Promise.allSettled([publisher.run(signal), teller.run(signal), remember(signal)]));
       return [working.then(save).finally(() => lease[Symbol.dispose]())];
     },
     changed: () => {

@@ -37,6 +37,8 @@ export function openStaticDoor({ peers, node, pool, commands, own, clock, log }:
 
   return {
     nodes,
+    listen: async () => {},
+    known: async () => cluster(),
     start: async (_signal, life) => {
       follow();
       await teller.tell(life);
@@ -52,19 +54,19 @@ export function openStaticDoor({ peers, node, pool, commands, own, clock, log }:
   };
 }
 
-export interface CheckedPeers {
+interface CheckedPeers {
   readonly self: StaticPeer;
   readonly others: readonly StaticPeer[];
 }
 
 /** Nobody tells of the others' uplinks; nodes that are configured by hand most likely have equal ones: `mtu` is this node's. */
-export function staticCluster({ self, others }: CheckedPeers, mtu: number): Cluster {
+function staticCluster({ self, others }: CheckedPeers, mtu: number): Cluster {
   const nodes = others.map(({ name, addresses, ipv4, ipv6 }): readonly [string, ClusterNode] => [name, { name, addresses, ipv4, ipv6, mtu, names: [] }]);
   return { kind: "static", ipv4: self.ipv4, ipv6: self.ipv6, nodes: new Map(nodes), networks: new Map(), endpoints: new Map(), numbers: new Map() };
 }
 
 /** @throws HawserError BAD_CONFIG naming the key and the mend. */
-export function checkedPeers(peers: readonly ConfiguredPeer[], name: string, pool: PoolConfig): CheckedPeers {
+function checkedPeers(peers: readonly ConfiguredPeer[], name: string, pool: PoolConfig): CheckedPeers {
   const read = peers.map((peer, i) => readPeer(peer, `peers[${i}]`, pool));
   for (const [i, peer] of read.entries()) {
     for (const [j, other] of read.slice(0, i).entries()) {

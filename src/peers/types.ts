@@ -47,6 +47,12 @@ export interface PeersDoorOptions {
 
 export interface PeersDoor extends AsyncDisposable {
   /**
+   * What a starting agent knows of the others before it touches anything: what the store says, what was remembered when it cannot be heard or says
+   * nothing within a few seconds, or what the configuration says. Nothing is written, and the engine is told nothing, before `start`.
+   * What was remembered may be half a minute old: whoever came since is cut off until the store is heard.
+   */
+  known(signal: AbortSignal): Promise<Cluster>;
+  /**
    * Tells the engine a first view: from the store within a few seconds, else (and when the signal aborts before) what was remembered. From then on
    * the door works, until it is disposed of.
    * @throws HawserError BAD_CONFIG for peers that cannot be, ALREADY_EXISTS when another living node has the name, and what the engine throws.
@@ -65,9 +71,13 @@ export interface PeersDoor extends AsyncDisposable {
 
 /** What kinds of doors have in common behind `PeersDoor`. */
 export interface Behind {
+  /** Goes on until the signal aborts. */
+  listen(signal: AbortSignal): Promise<void>;
+  /** After `listen` was called. `signal` ends the waiting. */
+  known(signal: AbortSignal): Promise<Cluster>;
   /** `signal` ends the waiting, `life` everything. */
   start(signal: AbortSignal, life: AbortSignal): Promise<void>;
-  /** Everything that goes on, until the signal aborts. */
+  /** Everything else that goes on, until the signal aborts. */
   work(signal: AbortSignal): readonly Promise<void>[];
   changed(): void;
   announced(signal: AbortSignal): Promise<void>;

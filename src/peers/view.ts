@@ -53,8 +53,8 @@ export type Values = Iterable<Value>;
 export interface View {
   /** Several changes of one moment. @returns whether anything but this node's own records changed. */
   take(values: Values): boolean;
-  /** Everything that there is. Numbers, and the slices of an emptied store, stay known. */
-  takeAll(entries: ReadonlyMap<string, string>): boolean;
+  /** Everything that there is, out of the map: as text and as what it says it would be in memory twice. Numbers, and the slices of an emptied store, stay known. */
+  takeAll(entries: Map<string, string>): boolean;
   /** A node stopped answering; it goes when its lease has ended, too. */
   fellSilent(name: string): boolean;
   cluster(): Cluster;
@@ -183,7 +183,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     return numbers || nodes || endpoints;
   };
 
-  const takeAll = (entries: ReadonlyMap<string, string>): boolean => {
+  const takeAll = (entries: Map<string, string>): boolean => {
     own.clear();
     registry.emptied();
     const gone: Value[] = [];
@@ -191,7 +191,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
       for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
-    apply(gone, entries);
+    apply(gone, drained(entries));
     for (const name of registry.completed()) admission.nodeChanged(name);
     return settle();
   };
@@ -245,7 +245,17 @@ function* inOrder(values: readonly Values[]): Iterable<Value> {
       ranked[value[1] === undefined && room === "nodes" ? 0 : rooms.indexOf(room) + 1 || rooms.length + 1]?.push(value);
     }
   }
-  for (const room of ranked) yield* room;
+  for (const room of ranked) {
+    room.reverse();
+    for (let value = room.pop(); value !== undefined; value = room.pop()) yield value;
+  }
+}
+
+function* drained<K, V>(map: Map<K, V>): Iterable<[K, V]> {
+  for (const entry of map) {
+    map.delete(entry[0]);
+    yield entry;
+  }
 }
 
 /** With every text once, of which there are tens of thousands. */

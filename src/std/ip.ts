@@ -15,8 +15,8 @@ export type Family = 4 | 6;
 export function parseIp(text: string, what = "address"): Ip {
   if (isIPv4(text)) return text as Ip;
   if (isIPv6(text) && !text.includes("%")) {
-    const value = toBigInt6(text);
-    if (value >> 32n !== 0xffffn) return formatIp(value, 6);
+    const groups = groupsOf(text);
+    if (groups[5] !== 0xffff || groups.subarray(0, 5).some((group) => group !== 0)) return format6(groups);
   }
   throw new HawserError("BAD_REQUEST", `${what}: "${text}" is not an IPv4 or IPv6 address`);
 }
@@ -99,16 +99,54 @@ export function ipToBigInt(ip: Ip): bigint {
 
 export function formatIp(value: bigint, family: Family): Ip {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".") as Ip;
-  const groups = Array.from({ length: 8 }, (_, i) => (value >> BigInt(112 - 16 * i)) & 0xffffn);
-  let best = { at: -1, length: 1 };
-  for (let i = 0; i < 8; i++) {
-    let length = 0;
-    while (i + length < 8 && groups[i + length] === 0n) length++;
-    if (length > best.length) best = { at: i, length };
+  const groups = new Uint16Array(8);
+  for (let [i, rest] = [7, value]; i >= 0; i--, rest >>= 16n) groups[i] = Number(rest & 0xffffn);
+  return format6(groups);
+}
+
+/** The eight groups of an IPv6 address. Without large numbers, and in one pass: an agent reads and writes tens of thousands of addresses at once. */
+export function groupsOf(text: string): Uint16Array {
+  const groups = new Uint16Array(8);
+  const source = text.includes(".") ? withoutDots(text) : text;
+  let [count, gap, value, digits] = [0, -1, 0, 0];
+  for (let i = 0; i < source.length; i++) {
+    const code = source.charCodeAt(i);
+    if (code !== colon) {
+      value = value * 16 + (code <= nine ? code - zero : (code | 32) - 87);
+      digits++;
+      continue;
+    }
+    if (digits > 0) groups[count++] = value;
+    else if (i > 0) gap = count;
+    value = digits = 0;
   }
-  const hex = groups.map((group) => group.toString(16));
-  if (best.at < 0) return hex.join(":") as Ip;
-  return `${hex.slice(0, best.at).join(":")}::${hex.slice(best.at + best.length).join(":")}` as Ip;
+  if (digits > 0) groups[count++] = value;
+  if (gap < 0) return groups;
+  const behind = 8 - (count - gap);
+  return groups.copyWithin(behind, gap, count).fill(0, gap, behind);
+}
+
+const [zero, nine, colon] = [48, 57, 58];
+
+/** RFC 5952. */
+function format6(groups: Uint16Array): Ip {
+  let [best, longest] = [-1, 1];
+  for (let i = 0; i < 8; i++) {
+    if (groups[i] !== 0) continue;
+    const start = i;
+    while (i < 8 && groups[i] === 0) i++;
+    if (i - start > longest) [best, longest] = [start, i - start];
+  }
+  let text = "";
+  for (let i = 0; i < 8; i++) {
+    if (i === best) {
+      text += "::";
+      i += longest - 1;
+    } else {
+      text += (text === "" || text.endsWith(":") ? "" : ":") + (groups[i] ?? 0).toString(16);
+    }
+  }
+  return text as Ip;
 }
 
 /** Sixteen bytes in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), as every BPF map keeps addresses. */
@@ -119,12 +157,10 @@ export function ipToBytes16(ip: Ip): Uint8Array {
     bytes.set(ip.split(".").map(Number), 12);
     return bytes;
   }
-  // Without a way through large numbers: addresses are the most of what is written into maps.
-  const [head = "", tail = ""] = ip.split("::");
-  const [left, right] = [head, tail].map((half) => (half === "" ? [] : half.split(":").map((group) => Number.parseInt(group, 16)))) as [number[], number[]];
-  for (const [groups, at] of [[left, 0], [right, 16 - 2 * right.length]] as const) {
-    for (const [i, group] of groups.entries()) bytes.set([group >> 8, group & 255], at + 2 * i);
-  }
+  groupsOf(ip).forEach((group, i) => {
+    bytes[2 * i] = group >> 8;
+    bytes[2 * i + 1] = group;
+  });
   return bytes;
 }
 
@@ -169,15 +205,12 @@ function toBigInt4(text: string): bigint {
 }
 
 function toBigInt6(text: string): bigint {
-  let source = text;
-  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(source);
-  if (dotted) {
-    const low = toBigInt4(dotted[2] ?? "");
-    source = `${dotted[1]}${(low >> 16n).toString(16)}:${(low & 0xffffn).toString(16)}`;
-  }
-  const [head = "", tail] = source.split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const middle = tail === undefined ? [] : Array<string>(8 - left.length - right.length).fill("0");
-  return [...left, ...middle, ...right].reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
+  return groupsOf(text).reduce((value, group) => (value << 16n) | BigInt(group), 0n);
+}
+
+/** Of `64:ff9b::192.0.2.1`, with its last four bytes as two groups. */
+function withoutDots(text: string): string {
+  const at = text.lastIndexOf(":") + 1;
+  const low = toBigInt4(text.slice(at));
+  return `${text.slice(0, at)}${(low >> 16n).toString(16)}:${(low & 0xffffn).toString(16)}`;
 }

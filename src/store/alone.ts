@@ -109,6 +109,6 @@ class AloneStore implements SharedStore {
   }
 }
 
-function below(entries: ReadonlyMap<string, string>, prefix: string): ReadonlyMap<string, string> {
+function below(entries: ReadonlyMap<string, string>, prefix: string): Map<string, string> {
   return new Map([...entries].filter(([key]) => key.startsWith(prefix)));
 }

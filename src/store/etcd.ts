@@ -25,7 +25,7 @@ export interface EtcdOptions extends LinkOptions {
 }
 
 interface Snapshot {
-  readonly entries: ReadonlyMap<string, string>;
+  readonly entries: Map<string, string>;
   readonly revision: bigint;
 }
 

@@ -10,8 +10,8 @@ export interface SharedChange {
 }
 
 export type SharedEvent =
-  /** Everything under the prefix, as of one moment: first of all, and again after a gap in what was heard. */
-  | { readonly kind: "snapshot"; readonly entries: ReadonlyMap<string, string> }
+  /** Everything under the prefix, as of one moment: first of all, and again after a gap in what was heard. The map is the reader's, to take out of it. */
+  | { readonly kind: "snapshot"; readonly entries: Map<string, string> }
   | { readonly kind: "changes"; readonly changes: readonly { readonly key: string; readonly value: string | undefined }[] }
   /** The store is not heard any more; a snapshot follows when it is again. */
   | { readonly kind: "lost"; readonly why: string };

@@ -23,7 +23,7 @@ function scratch(t: { teardown(work: () => void): void }): { file: string; lines
 
 function view() {
   const made = openView({ self: "a", pool, addresses: () => [], answers: () => false, log: createLog(() => {}, () => 0) });
-  made.takeAll(entries);
+  made.takeAll(new Map(entries));
   return made;
 }
 

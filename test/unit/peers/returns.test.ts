@@ -139,3 +139,27 @@ test("without the store a node starts with what it remembers, and heals when the
   store.heal();
   await until(() => a.seen().join() === "cache,db" && b.seen().join() === "web");
 });
+
+test("before it touches anything a node knows what the store says, without the store what it remembered, and neither writes nor tells", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  await b.start();
+  b.run("db");
+  await until(() => server.keys("endpoints/").length === 1);
+  const ids = async (one: typeof b): Promise<readonly string[]> => [...(await one.door.known(new AbortController().signal)).endpoints.values()].map(({ id }) => id);
+  {
+    const store = server.connect("a");
+    const a = node({ name: "a", address: "127.0.1.1", port, store, folder });
+    t.deepEqual(await ids(a), ["db"]);
+    t.deepEqual([a.told, store.asked, server.keys("nodes/")], [[], [], ["nodes/b"]]);
+    await a.start();
+    t.deepEqual(a.seen(), ["db"]);
+    await a.door[Symbol.asyncDispose]();
+  }
+  const store = server.connect("a2");
+  store.cut();
+  await using again = node({ name: "a", address: "127.0.1.1", port, store, folder });
+  t.deepEqual(await ids(again), ["db"]);
+  t.deepEqual(again.told, []);
+});
