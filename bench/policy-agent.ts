@@ -34,6 +34,7 @@ const engine = createEngine({
   store, datapath, node: "bench", version: "0.0.0", mtu: null, masquerade: true, parts: () => [], clock: systemClock, random: Math.random, log,
   pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
   policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow", hostServices: [2375, 2376] },
+  services: { mode: "auto" },
   whose: async ({ id }) => {
     const service = services.get(id);
     const labels = { "com.docker.compose.project": "bench", "com.docker.compose.service": service ?? "" };
@@ -53,6 +54,7 @@ stack.use(await startApi({
   socket, group: null, log, queries: engine.queries,
   commands: {
     reconcile: refuse, sweep: refuse, applyPolicy: (command, signal) => commands.applyPolicy(command, signal), deletePolicy: (name, signal) => commands.deletePolicy(name, signal),
+    applyService: refuse, deleteService: refuse,
   },
 }));
 process.send?.("ready");

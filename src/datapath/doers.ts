@@ -1,5 +1,6 @@
 // Every kind of step with its way to do it and its way back.
 import type { Doers } from "../network/types.ts";
+import { HawserError } from "../std/errors.ts";
 import { attachCable, detachCable } from "./attach.ts";
 import { makeCable, removeCable } from "./cable.ts";
 import { claimPort } from "./claim-port.ts";
@@ -29,6 +30,12 @@ export function createDoers(host: Host): Doers {
     containerRoutes: {
       do: async (step) => host.containerRoutes.install(step.routes),
       undo: async ({ before }) => (before === null ? undefined : host.containerRoutes.install(before)),
+    },
+    services: {
+      do: async ({ plans }) => {
+        if (plans.length > 0) throw new HawserError("UNSUPPORTED", "this build has no programs that balance services");
+      },
+      undo: async () => {},
     },
     guest: {
       do: (step) => publishGuest(host, step.guest),

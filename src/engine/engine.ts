@@ -29,6 +29,7 @@ import { sameTables } from "./enforce.ts";
 import type { Engine, EngineOptions } from "./options.ts";
 import { PolicyDesk } from "./policy-desk.ts";
 import { createQueue } from "./queue.ts";
+import { ServiceDesk } from "./service-desk.ts";
 import { changesBetween, stateOf } from "./remember.ts";
 import { statusOf } from "./status.ts";
 import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
@@ -61,6 +62,7 @@ class Desk implements Engine {
   readonly #startedAt: number;
   readonly #policy: PolicyDesk;
   readonly #cluster: ClusterDesk;
+  readonly #services: ServiceDesk;
   #state: State = emptyState;
   #started = false;
   #needsHealing = false;
@@ -73,6 +75,7 @@ class Desk implements Engine {
     this.#startedAt = options.clock.now();
     this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
     this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
+    this.#services = new ServiceDesk(options, () => this.#state);
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -84,7 +87,9 @@ class Desk implements Engine {
   start(unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> {
     return this.#queue.run(async () => {
       this.#unclaimed = unclaimed;
-      this.#state = { ...stateOf(await this.#options.store.load()), cluster: this.#options.cluster ?? noCluster };
+      const tables = await this.#options.store.load();
+      this.#state = { ...stateOf(tables), cluster: this.#options.cluster ?? noCluster };
+      this.#services.recall(tables);
       this.#policy.recall(this.#state);
       if (unclaimed === "keep") this.#policy.waitFor(this.#state);
       const report = await this.#adopt();
@@ -118,8 +123,18 @@ class Desk implements Engine {
     return this.#cluster.onOwnChange(listener);
   }
 
-  idle(): Promise<void> {
-    return this.#queue.idle();
+  onProbeTargets(listener: () => void): Disposable {
+    return this.#services.onTargets(listener);
+  }
+
+  async idle(): Promise<void> {
+    await this.#queue.idle();
+    await this.#services.idle();
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.idle();
+    await this.#services.close();
   }
 
   #commands(): Commands {
@@ -158,6 +173,7 @@ class Desk implements Engine {
       deletePolicy: (name, signal) => this.#make((state) => this.#policy.remove(state, name), signal),
       syncPolicyDirectory: (reading, signal) => this.#policy.syncDirectory(reading, (decide) => this.#make((state, { now }) => decide(state, now), signal)),
       syncCluster: (cluster, signal) => this.#make((state) => ({ next: state.cluster === cluster ? state : { ...state, cluster }, steps: [], reply: undefined }), signal),
+      ...this.#services.commands((decide, signal) => this.#make((state, { now }) => decide(state, now), signal)),
       syncGuests: (truth, signal) => takeGuests(truth.guests, (decide) => this.#make(decide, signal)),
     };
   }
@@ -178,6 +194,7 @@ class Desk implements Engine {
       maps: async () => datapath.maps(),
       dumpMap: async (name, limit) => datapath.dumpMap(name, limit),
       ...this.#policy.queries(),
+      ...this.#services.queries(),
     };
   }
 
@@ -248,6 +265,7 @@ class Desk implements Engine {
     this.#noteRemovals(changes);
     this.#state = next;
     this.#cluster.changed(before, next);
+    this.#services.changed(before, next);
   }
 
   #noteRemovals(changes: readonly Change[]): void {
@@ -260,7 +278,8 @@ class Desk implements Engine {
     const policy = this.#policy.step();
     const cluster = this.#cluster.steps();
     const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
-    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
+    const report = await this.#services.adopt((services) =>
+      within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, services], this.#unclaimed)));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#cluster.done(cluster);
@@ -326,6 +345,7 @@ class Desk implements Engine {
       { part: "store", state, detail },
       ...this.#keeping(),
       this.#policy.part(),
+      this.#services.part(),
       this.#needsHealing
         ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
         : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },

@@ -35,10 +35,14 @@ function wantedBy(rule: BackendRule, containers: readonly ServingContainer[]): r
     const [identity, six] = [address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`, address.includes(":")];
     return [{ identity, kind: "server", id: identity, node: null, ipv4: six ? null : address, ipv6: six ? address : null, port, weight }];
   }
-  const { network, labels, port, weight } = rule;
+  const { port, weight } = rule;
   return containers
-    .filter((one) => !one.stopping && (network === null || one.network === network) && hasLabels(one, labels))
+    .filter((one) => !one.stopping && selects(rule, one))
     .map(({ node, id, name, network: on, ipv4, ipv6 }) => ({ identity: `${node}/${on}/${name}:${port}`, kind: "container", id, node, ipv4, ipv6, port, weight }));
+}
+
+export function selects({ network, labels }: Pick<Extract<BackendRule, { readonly kind: "select" }>, "network" | "labels">, container: ServingContainer): boolean {
+  return (network === null || container.network === network) && hasLabels(container, labels);
 }
 
 function hasLabels(container: ServingContainer, wanted: Readonly<Record<string, string | null>>): boolean {
