@@ -1,10 +1,12 @@
 // What it costs to build a table of Maglev hashing and to carry a change into the slots, how even tables are, and how many slots move that need not.
-// Prints a table and writes build/bench/maglev.json. Options: --rounds N (31), of which the median and the best are told.
+// Prints a table and writes build/bench/maglev.json. Options: --rounds N (31), of which the median and the best are told. The agent runs without V8's
+// optimising compilers (bin/hawser): `node --no-opt --no-maglev bench/maglev.ts` is what it costs there.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildTable } from "../src/lb/maglev.ts";
 import type { TableMember } from "../src/lb/maglev.ts";
+import { follow, newSlots } from "../src/lb/slots.ts";
 import { root } from "./run.ts";
 import { summary, table } from "./summary.ts";
 
@@ -17,12 +19,15 @@ const rows = cases.map(([size, backends]) => {
   const times = Array.from({ length: rounds }, () => timed(() => buildTable(members, size)));
   const whole = buildTable(members, size);
   const { median, lowest } = summary(times);
-  const fewer = members.filter((_, i) => i !== backends >> 1);
-  return { size, backends, median, best: lowest, unevenness: unevenness(whole, size / backends), moved: moved(whole, buildTable(fewer, size), (backends >> 1) + 1) / size };
+  const left = (backends >> 1) + 1;
+  const without = buildTable(members.filter(({ number }) => number !== left), size);
+  const [slots, alive] = [newSlots(whole), new Uint8Array(65_536).fill(1)];
+  const carried = summary(Array.from({ length: rounds }, () => timed(() => follow(slots, without, alive, 1))));
+  return { size, backends, median, best: lowest, follow: carried.median, unevenness: unevenness(whole, size / backends), moved: moved(whole, without, left) / size };
 });
 console.log(table([
-  ["slots", "backends", "build ms", "best", "max/avg", "others moved by removing one"],
-  ...rows.map((row) => [String(row.size), String(row.backends), row.median.toFixed(2), row.best.toFixed(2), row.unevenness.toFixed(4), `${(100 * row.moved).toFixed(2)} %`]),
+  ["slots", "backends", "build ms", "best", "into slots ms", "max/avg", "others moved by removing one"],
+  ...rows.map((row) => [String(row.size), String(row.backends), row.median.toFixed(2), row.best.toFixed(2), row.follow.toFixed(2), row.unevenness.toFixed(4), `${(100 * row.moved).toFixed(2)} %`]),
 ]));
 mkdirSync(join(root, "build/bench"), { recursive: true });
 writeFileSync(join(root, "build/bench/maglev.json"), `${JSON.stringify({ node: process.version, rounds, rows }, null, 2)}\n`);

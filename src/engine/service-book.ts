@@ -1,5 +1,5 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
-import { selects } from "../lb/backends.ts";
+import { isSelected } from "../lb/backends.ts";
 import { ServiceProblems } from "../lb/problems.ts";
 import { readServices } from "../lb/read.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
@@ -47,7 +47,7 @@ export class ServiceBook {
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
-      const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => selects(rule, container));
+      const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
       if (meant || serving.has(container.id)) containers.push(container);
     };
     for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));

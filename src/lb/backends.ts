@@ -37,12 +37,17 @@ function wantedBy(rule: BackendRule, containers: readonly ServingContainer[]): r
   }
   const { port, weight } = rule;
   return containers
-    .filter((one) => !one.stopping && selects(rule, one))
+    .filter((one) => isSelected(rule, one))
     .map(({ node, id, name, network: on, ipv4, ipv6 }) => ({ identity: `${node}/${on}/${name}:${port}`, kind: "container", id, node, ipv4, ipv6, port, weight }));
 }
 
-export function selects({ network, labels }: Pick<Extract<BackendRule, { readonly kind: "select" }>, "network" | "labels">, container: ServingContainer): boolean {
-  return (network === null || container.network === network) && hasLabels(container, labels);
+/** Whether a container is a backend of the service by any of its rules. */
+export function selects(service: Service, container: ServingContainer): boolean {
+  return service.backends.some((rule) => rule.kind === "select" && isSelected(rule, container));
+}
+
+export function isSelected({ network, labels }: Extract<BackendRule, { readonly kind: "select" }>, container: ServingContainer): boolean {
+  return !container.stopping && (network === null || container.network === network) && hasLabels(container, labels);
 }
 
 function hasLabels(container: ServingContainer, wanted: Readonly<Record<string, string | null>>): boolean {

@@ -32,8 +32,8 @@ export function choose(slot: SlotAt, kind: PacketKind, recorded: number, asks: (
   const base = slot.previous === 0 ? slot.current : slot.previous;
   if (kind === "begins") {
     if (slot.current === 0 || slot.current === base) return only(slot.current);
-    // Where both can be asked the flow is found without a record. Else whoever has what is not recorded takes it, though it may be leaving.
-    return { to: slot.current, next: 0, record: slot.current, unrecorded: asks(slot.current) && asks(base) ? slot.current : base };
+    // Whoever has what is not recorded takes it, though he may be leaving: that is found again after however many changes.
+    return { to: slot.current, next: 0, record: slot.current, unrecorded: base };
   }
   if (recorded !== 0) return only(recorded);
   if (kind === "datagram") {

@@ -44,16 +44,17 @@ export function buildTable(members: readonly TableMember[], size: number): Uint1
   if (members.length === 0) return table;
   const sorted = members.toSorted((a, b) => (a.identity < b.identity ? -1 : 1));
   const heaviest = sorted.reduce((most, { weight }) => Math.max(most, weight), 0);
-  const [numbers, weights] = [Uint16Array.from(sorted, ({ number }) => number), Float64Array.from(sorted, ({ weight }) => weight)];
-  const [next, skip] = permutations(sorted, size);
+  const equal = sorted.every(({ weight }) => weight === heaviest);
+  const { numbers, weights, next, skip } = inColumns(sorted, size);
   /** A member's turn comes when its weight, round by round, has caught up with the heaviest's. */
   const due = new Float64Array(sorted.length);
   let free = size;
   for (let round = 1; ; round++) {
     for (let i = 0; i < numbers.length; i++) {
-      const weight = weights[i] as number;
-      if (round * weight < (due[i] as number)) continue;
-      due[i] = (due[i] as number) + heaviest;
+      if (!equal) {
+        if (round * (weights[i] as number) < (due[i] as number)) continue;
+        due[i] = (due[i] as number) + heaviest;
+      }
       const step = skip[i] as number;
       let slot = next[i] as number;
       // The mask is all ones when the sum is past the end: a branch there would be mispredicted every other time.
@@ -69,18 +70,20 @@ export function buildTable(members: readonly TableMember[], size: number): Uint1
   }
 }
 
-/** Where each member's walk through all slots begins, and its stride, which must have no divisor in common with the size. */
-function permutations(members: readonly TableMember[], size: number): readonly [Int32Array, Int32Array] {
-  const [offset, skip] = [new Int32Array(members.length), new Int32Array(members.length)];
+/** The members by columns. `next` and `skip`: where each one's walk through all slots begins, and its stride, which must have no divisor in common with the size. */
+function inColumns(members: readonly TableMember[], size: number) {
+  const [numbers, weights] = [new Uint16Array(members.length), new Float64Array(members.length)];
+  const [next, skip] = [new Int32Array(members.length), new Int32Array(members.length)];
   const prime = isPrime(size);
-  for (const [i, { identity }] of members.entries()) {
+  let i = 0;
+  for (const { identity, number, weight } of members) {
     const [first, second] = hashPair(identity);
-    offset[i] = first % size;
     let stride = size === 1 ? 1 : 1 + (second % (size - 1));
     if (!prime) while (divisor(stride, size) !== 1) stride = stride + 1 < size ? stride + 1 : 1;
-    skip[i] = stride;
+    [numbers[i], weights[i], next[i], skip[i]] = [number, weight, first % size, stride];
+    i++;
   }
-  return [offset, skip];
+  return { numbers, weights, next, skip };
 }
 
 function isPrime(value: number): boolean {

@@ -13,6 +13,13 @@ export const previousOf = (slots: Slots, slot: number): number => (slots.words[2
 /** Seconds since the epoch; 0: settled. */
 export const changedAt = (slots: Slots, slot: number): number => slots.words[2 * slot + 1] as number;
 
+/** Who is current, by slot. */
+export function currents({ size, words }: Slots): Uint16Array {
+  const found = new Uint16Array(size);
+  for (let slot = 0; slot < size; slot++) found[slot] = words[2 * slot] as number;
+  return found;
+}
+
 /** Slots of a service that has none: settled, as the table says. */
 export function newSlots(table: Uint16Array): Slots {
   const words = new Uint32Array(2 * table.length);
@@ -42,16 +49,18 @@ export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now:
   const between = new Map(slots.between);
   let changed = false;
   for (let slot = 0; slot < slots.size; slot++) {
-    const [word, since] = [words[2 * slot] as number, words[2 * slot + 1] as number];
+    const word = words[2 * slot] as number;
+    const since = words[2 * slot + 1] as number;
     const wanted = table[slot] as number;
     // Nearly every slot: settled on somebody who lives, and wanted to stay so.
     if (word === wanted && since === 0 && alive[wanted] !== 0) continue;
-    const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: between.get(slot) ?? none }, wanted, alive, now);
+    const others = between.get(slot) ?? none;
+    const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: others }, wanted, alive, now);
     words[2 * slot] = after.current | (after.previous << 16);
     words[2 * slot + 1] = after.changed;
     if (after.between.length > 0) between.set(slot, after.between);
     else between.delete(slot);
-    changed ||= words[2 * slot] !== word || after.changed !== since;
+    changed ||= words[2 * slot] !== word || after.changed !== since || after.between.length !== others.length;
   }
   return changed ? { size: slots.size, words, between } : slots;
 }

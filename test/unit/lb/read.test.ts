@@ -71,7 +71,7 @@ test("two services with one frontend are refused with both places, and so are tw
     "two.yaml:3:32: [2001:db8::10]:80/tcp is taken: service web has it at one.yaml:3:13; give one of them another address or port",
   ]);
   t.deepEqual(problemsIn(() => readServices([{ file: "one.yaml", text: serviceWith() }, { file: "two.yaml", text: serviceWith('frontends: ["203.0.113.11:80"]') }])), [
-    "two.yaml:2:10: there is another service web at one.yaml:1:10; a service's name is unique",
+    "two.yaml:1:10: there is another service web at one.yaml:1:10; a service's name is unique",
   ]);
   t.deepEqual(problemsOf(serviceWith('frontends: ["203.0.113.10:80", "203.0.113.10:80/tcp"]')), [
     "3:32: 203.0.113.10:80/tcp is taken: this service has it at web.yaml:3:13; give one of them another address or port",
