@@ -3,7 +3,7 @@ import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
 import type { Balancing } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
-import { recallBalancing, rowsOf } from "./balancing-rows.ts";
+import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
 import type { HeardHealth } from "./service-types.ts";
 
 export interface BalancerSettings {
@@ -15,22 +15,26 @@ export interface BalancerSettings {
   readonly rows: ReadonlyMap<string, Json>;
 }
 
+/** Those that are new or not as they were, and the keys of those that are no more. */
+export interface Difference<T> {
+  readonly set: readonly T[];
+  readonly gone: readonly string[];
+}
+
 /** What is new since the turn before. */
 export interface Turn {
-  /** Left out: as before. */
-  readonly services?: readonly Service[];
-  /** Left out: as before. */
-  readonly containers?: readonly ServingContainer[];
+  /** By name. */
+  readonly services: Difference<Service>;
+  /** By `containerKey`. */
+  readonly containers: Difference<ServingContainer>;
   readonly heard: readonly HeardHealth[];
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
 
 export interface Outcome {
-  /** Plans that are new or not what they were; `slots` null: the same as before. */
-  readonly changed: readonly (Omit<ServicePlan, "slots"> & { readonly slots: Slots | null })[];
-  /** `NAME FAMILY` of plans that are no more. */
-  readonly gone: readonly string[];
+  /** Plans that are new or not what they were, by `planKey`; `slots` null: the same as before. */
+  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | null }>;
   /** Backends of services of which something changed, by the service's name. */
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
@@ -40,51 +44,64 @@ export interface Outcome {
 }
 
 export interface Balancer {
-  /** @throws HawserError TABLE_FULL, and then all is as it was before. */
+  /** @throws HawserError TABLE_FULL; what is remembered is then as before, with what the turn said still to be taken up. */
   turn(turn: Turn): Outcome;
 }
 
 export const balancingTable = "balancing";
 export const planKey = ({ name, family }: Pick<ServicePlan, "name" | "family">): string => `${name} ${family}`;
+export const containerKey = ({ node, id }: Pick<ServingContainer, "node" | "id">): string => `${node}/${id}`;
 
 export function createBalancer({ mode, largestTable, rows }: BalancerSettings): Balancer {
-  let services: readonly Service[] = [];
+  const services = new Map<string, Service>();
+  const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
-  /** Known before the services are: the first turn says which of them are still there. */
   let balancing: Balancing = noBalancing;
+  let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
-  /** What was told last. */
-  let heads = new Map<string, string>();
-  let slots = new Map<string, Slots>();
-  let backends = new Map<string, string>();
-  let kept = new Map([...rows].map(([key, value]) => [key, JSON.stringify(value)]));
+  let resting = JSON.stringify(rows.get(restingKey) ?? null);
+
+  const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
+    const changes: Change[] = [];
+    for (const [name, one] of after.services) {
+      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: serviceRow(one, after) });
+    }
+    for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
+    const row = restingRow(after);
+    if (JSON.stringify(row) !== resting) changes.push({ table: balancingTable, key: restingKey, value: row });
+    resting = JSON.stringify(row);
+    return changes;
+  };
 
   return {
-    turn: ({ services: newServices = services, containers: newContainers = containers, heard, now }) => {
-      [services, containers] = [newServices, newContainers];
-      if (!recalled) balancing = recallBalancing(rows, services, now);
-      recalled = true;
+    turn: ({ services: services_, containers: containers_, heard, now }) => {
+      for (const name of services_.gone) services.delete(name);
+      for (const service of services_.set) services.set(service.name, service);
+      for (const key of containers_.gone) byKey.delete(key);
+      for (const container of containers_.set) byKey.set(containerKey(container), container);
+      if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
+      // Known before the services are: the first turn says which of them are still there.
+      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
       const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services, containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
-      balancing = next;
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
 
-      const nextHeads = new Map(plans.map(({ slots: _, ...head }) => [planKey(head), JSON.stringify(head)]));
-      const nextSlots = new Map(plans.map((plan) => [planKey(plan), plan.slots]));
-      const changed = plans.flatMap(({ slots: table, ...head }) => {
-        const key = planKey(head);
-        const same = slots.get(key) === table;
-        return same && heads.get(key) === nextHeads.get(key) ? [] : [{ ...head, slots: same ? null : table }];
+      const after = new Map(plans.map((plan) => [planKey(plan), plan]));
+      const set = plans.flatMap((plan) => {
+        const was = told.get(planKey(plan));
+        return was === plan ? [] : [{ ...plan, slots: was?.slots === plan.slots ? null : plan.slots }];
       });
-      const gone = [...heads.keys()].filter((key) => !nextHeads.has(key));
-      const nextBackends = new Map([...next.services].map(([name, one]) => [name, JSON.stringify(one.backends)]));
-      const changedBackends = new Map([...next.services].filter(([name]) => backends.get(name) !== nextBackends.get(name)).map(([name, one]) => [name, one.backends]));
-      for (const name of backends.keys()) if (!nextBackends.has(name)) changedBackends.set(name, []);
-      const nextKept = new Map([...rowsOf(next)].map(([key, value]) => [key, JSON.stringify(value)]));
-      const writes: Change[] = [...nextKept].filter(([key, text]) => kept.get(key) !== text)
-        .map(([key, text]) => ({ table: balancingTable, key, value: JSON.parse(text) as Json }));
-      for (const key of kept.keys()) if (!nextKept.has(key)) writes.push({ table: balancingTable, key, value: undefined });
-      [heads, slots, backends, kept] = [nextHeads, nextSlots, nextBackends, nextKept];
-      return { changed, gone, backends: changedBackends, again, rows: writes };
+      const backends = new Map([...next.services].filter(([name, one]) => balancing.services.get(name)?.backends !== one.backends || !recalled).map(([name, one]) => [name, one.backends]));
+      for (const name of balancing.services.keys()) if (!next.services.has(name)) backends.set(name, []);
+      const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
+      const gone = [...told.keys()].filter((key) => !after.has(key));
+      [balancing, told, recalled] = [next, after, true];
+      return { plans: { set, gone }, backends, again, rows: writes };
     },
   };
+}
+
+/** Rows of services that went while no agent ran. */
+function strangers(rows: ReadonlyMap<string, Json>, { services }: Balancing): readonly Change[] {
+  const known = new Set([restingKey, ...[...services.keys()].map(rowKey)]);
+  return [...rows.keys()].filter((key) => !known.has(key)).map((key) => ({ table: balancingTable, key, value: undefined }));
 }

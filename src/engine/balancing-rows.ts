@@ -1,53 +1,83 @@
-// What must outlive the agent for no flow to move when it starts again: whose numbers are whose, backends, and slots that are not settled.
+// What must outlive the agent for no flow to move when it starts again: backends and their numbers, and slots that are not settled.
 import { buildTable } from "../lb/maglev.ts";
 import type { TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
 import type { Backend, Service, Slots } from "../lb/types.ts";
+import type { Family } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
 
-const numbers = { backends: "numbers of backends", services: "numbers of services" } as const;
-const backendsOf = (name: string): string => `backends ${name}`;
-const tableOf = (key: string): string => `table ${key}`;
+type Balanced = Balancing["services"] extends ReadonlyMap<string, infer One> ? One : never;
 
-/** By key. Settled slots are not among them: they are the table's, which follows from its members. */
-export function rowsOf({ services, tables, backendNumbers, serviceNumbers }: Balancing): ReadonlyMap<string, Json> {
-  const rows = new Map<string, Json>();
-  if (services.size === 0) return rows;
-  for (const [key, { given, resting }] of [[numbers.backends, backendNumbers], [numbers.services, serviceNumbers]] as const) {
-    rows.set(key, { given: [...given].map((one) => [...one]), resting: [...resting].map((one) => [...one]) });
-  }
-  // Answers that count towards a change of state come anew soon enough, and are not worth a write each.
-  for (const [name, { backends }] of services) {
-    rows.set(backendsOf(name), backends.map((backend): Json => ({ ...backend, health: { ...backend.health, against: 0 } })));
-  }
-  for (const [key, { key: made, slots }] of tables) rows.set(tableOf(key), { made, size: slots.size, unsettled: unsettledOf(slots) });
-  return rows;
+/** Of a service in one family. */
+interface PartRow {
+  readonly family: Family;
+  readonly number: number;
+  /** Its backends' keys with their numbers. */
+  readonly numbers: readonly (readonly [string, number])[];
+  /** What its table was made of. */
+  readonly made: string;
+  readonly size: number;
+  /** Its slots that are not settled: what a settled one has follows from the table. */
+  readonly unsettled: string;
 }
 
-/** Of services that are there now; what cannot be read is as if it had not been written. */
+interface ServiceRow {
+  readonly backends: readonly Backend[];
+  readonly parts: readonly PartRow[];
+}
+
+type Resting = readonly (readonly [number, number])[];
+
+/** Numbers that must not be given out again yet, of services and of backends. */
+export const restingKey = "numbers at rest";
+export const rowKey = (service: string): string => `service ${service}`;
+
+/** Answers that count towards a change of state come anew soon enough, and are not worth a write each. */
+export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Balancing): Json {
+  return {
+    backends: backends.map((backend) => ({ ...backend, health: { ...backend.health, against: 0 } })),
+    parts: parts.map(({ family, keys, table: { key: made, slots }, plan: { number } }) => ({
+      family, number, numbers: keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]), made, size: slots.size, unsettled: unsettledOf(slots),
+    })),
+  };
+}
+
+/** By the service's name. */
+export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[]> {
+  const prefix = rowKey("");
+  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), (row as unknown as ServiceRow).backends]));
+}
+
+export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json {
+  return { services: [...serviceNumbers.resting].map((one) => [...one]), backends: [...backendNumbers.resting].map((one) => [...one]) };
+}
+
+/** Of services that are there now; what a build cannot read is as if it had not been written. */
 export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number): Balancing {
+  const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
+  const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
+  const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
   const known = services.flatMap((service) => {
-    const backends = rows.get(backendsOf(service.name));
-    return Array.isArray(backends) ? [[service.name, { service, backends: backends as unknown as readonly Backend[] }] as const] : [];
+    const row = rows.get(rowKey(service.name)) as ServiceRow | undefined;
+    if (row === undefined) return [];
+    const parts = row.parts.map(({ family, number, numbers, made, size, unsettled }) => {
+      use(given.services, `${service.name} ${family}`, number);
+      for (const [key, one] of numbers) use(given.backends, key, one);
+      const slots = slotsOf(buildTable(membersIn(made), size), unsettled);
+      const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots };
+      return { family, keys: numbers.map(([key]) => key), table: { key: made, slots }, plan };
+    });
+    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, again: 0 }] as const];
   });
-  const names = new Set(known.map(([name]) => name));
-  const tables = [...rows].flatMap(([key, row]) => {
-    const part = key.startsWith("table ") ? key.slice("table ".length) : "";
-    if (!names.has(part.slice(0, -2))) return [];
-    const { made, size, unsettled } = row as { readonly made: string; readonly size: number; readonly unsettled: string };
-    const wanted = buildTable(membersIn(made), size);
-    return [[part, { key: made, wanted, slots: slotsOf(wanted, unsettled) }] as const];
-  });
-  return { services: new Map(known), tables: new Map(tables), backendNumbers: numbersIn(rows.get(numbers.backends), now), serviceNumbers: numbersIn(rows.get(numbers.services), now) };
-}
-
-function numbersIn(row: Json | undefined, now: number): Balancing["backendNumbers"] {
-  const { given = [], resting = [] } = (row ?? {}) as { readonly given?: readonly (readonly [string, number])[]; readonly resting?: readonly (readonly [number, number])[] };
   // A clock that was set back must not keep numbers from being given out again.
-  return { given: new Map(given), resting: new Map(resting.map(([number, since]) => [number, Math.min(since, now)])) };
+  const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));
+  return {
+    services: new Map(known), containers: [],
+    serviceNumbers: { given: given.services, resting: rested(resting?.services) }, backendNumbers: { given: given.backends, resting: rested(resting?.backends) },
+  };
 }
 
-/** As `Table.key` is made: the size, then each member's identity, number and weight. */
+/** As a table's key is made: the size, then each member's identity, number and weight. */
 function membersIn(made: string): readonly TableMember[] {
   const [, ...members] = JSON.parse(made) as readonly [number, ...(readonly [string, number, number])[]];
   return members.map(([identity, number, weight]) => ({ identity, number, weight }));

@@ -2,9 +2,10 @@
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
-import type { Json, Store, Tables } from "../store/types.ts";
-import { balancingTable, planKey } from "./balancer.ts";
-import type { Outcome } from "./balancer.ts";
+import type { Change, Json, Store, Tables } from "../store/types.ts";
+import { backendsIn } from "./balancing-rows.ts";
+import { balancingTable, containerKey, planKey } from "./balancer.ts";
+import type { Difference, Outcome } from "./balancer.ts";
 import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
@@ -36,12 +37,16 @@ export class ServicePlanner {
   /** As an earlier agent left them, until a thread has them. */
   #rows = noRows;
   #thread: BalancerThread | undefined;
+  readonly #unwritten = new Map<string, Change>();
   #timer: AbortController | undefined;
   #again: number | null = null;
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
-  /** As the thread knows them. */
+  /** What the thread was told. */
+  #told: { readonly services: ReadonlyMap<string, Service>; readonly containers: ReadonlyMap<string, ServingContainer> } = { services: new Map(), containers: new Map() };
+  /** It was told what it could not plan. */
+  #failed = false;
+  /** Those of the `plans`. */
   services: readonly Service[] = [];
-  #containers: readonly ServingContainer[] = [];
   /** By the service's name. */
   backends: ReadonlyMap<string, readonly Backend[]> = new Map();
   /** In order of names, IPv4 before IPv6. */
@@ -57,6 +62,7 @@ export class ServicePlanner {
   /** Before the first plan. */
   recall(tables: Tables): void {
     this.#rows = tables.get(balancingTable) ?? noRows;
+    this.backends = backendsIn(this.#rows);
   }
 
   /** Taken into the next plan. */
@@ -66,7 +72,7 @@ export class ServicePlanner {
 
   /**
    * One at a time. True: `plans` are not what they were. What a later start must know is remembered before they are carried out.
-   * @throws HawserError TABLE_FULL, STORE, INTERNAL; the plans are then as before.
+   * @throws HawserError TABLE_FULL, INTERNAL; the plans are then as before.
    */
   async plan(state: State): Promise<boolean> {
     const { clock } = this.#options;
@@ -77,17 +83,20 @@ export class ServicePlanner {
     }
     const containers = this.#book.containers(state, services, new Set([...this.backends.values()].flatMap((all) => all.map(({ id }) => id))));
     const now = clock.now();
-    const sameContainers = containers.length === this.#containers.length && containers.every((one, i) => one === this.#containers[i]);
-    const fresh = this.#thread?.alive !== true;
-    if (!fresh && services === this.services && sameContainers && this.#heard.length === 0 && (this.#again === null || now < this.#again)) return false;
-    const thread = fresh ? await this.#start() : (this.#thread as BalancerThread);
-    const turn = { heard: this.#heard.splice(0), now, ...(!fresh && services === this.services ? {} : { services }), ...(!fresh && sameContainers ? {} : { containers }) };
-    const outcome = await thread.turn(turn);
-    if (outcome.rows.length > 0) await within(storeTime, "the store's write", this.#options.store.write(outcome.rows));
-    [this.services, this.#containers] = [services, containers];
+    if (this.#thread?.alive !== true) await this.#start();
+    const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])) };
+    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0;
+    if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
+    this.#told = after;
+    this.#failed = true;
+    const outcome = await (this.#thread as BalancerThread).turn(turn);
+    await this.#keep(outcome.rows);
+    this.#failed = false;
+    this.services = services;
     this.#take(outcome);
     this.#wakeAt(outcome.again);
-    return outcome.changed.length + outcome.gone.length > 0;
+    return outcome.plans.set.length + outcome.plans.gone.length > 0;
   }
 
   async close(): Promise<void> {
@@ -96,18 +105,27 @@ export class ServicePlanner {
   }
 
   /** One that died has forgotten everything but what was kept. */
-  async #start(): Promise<BalancerThread> {
+  async #start(): Promise<void> {
     const { services, store } = this.#options;
     const rows = this.#thread === undefined ? this.#rows : (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = noRows;
     this.#plans = new Map();
-    return (this.#thread = startBalancer({ ...services, rows }));
+    this.#told = { services: new Map(), containers: new Map() };
+    this.#thread = startBalancer({ ...services, rows });
   }
 
-  #take({ changed, gone, backends }: Outcome): void {
+  /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */
+  async #keep(rows: readonly Change[]): Promise<void> {
+    for (const row of rows) this.#unwritten.set(row.key, row);
+    if (this.#unwritten.size === 0) return;
+    const writing = [...this.#unwritten.values()];
+    await within(storeTime, "the store's write", this.#options.store.write(writing)).then(() => this.#unwritten.clear(), () => undefined);
+  }
+
+  #take({ plans: { set, gone }, backends }: Outcome): void {
     const plans = new Map(this.#plans);
     for (const key of gone) plans.delete(key);
-    for (const plan of changed) {
+    for (const plan of set) {
       const slots = plan.slots ?? plans.get(planKey(plan))?.slots;
       if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
     }
@@ -129,4 +147,9 @@ export class ServicePlanner {
     const { clock } = this.#options;
     void clock.sleep(Math.max(0, again - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
+}
+
+/** Equal are those that are the same object. */
+function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
+  return { set: [...after].filter(([key, one]) => before.get(key) !== one).map(([, one]) => one), gone: [...before.keys()].filter((key) => !after.has(key)) };
 }
