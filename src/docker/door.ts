@@ -123,16 +123,15 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
   };
 
   /** `docker stop` sends a container its own signal first, and kills it only when it has not gone by then (R76). */
-  const signalled = async (containerId: string, signal: string, at: number, aborted: AbortSignal): Promise<void> => {
-    if (!await isStopping(docker, containerId, signal, aborted)) return;
-    await commands.containerEnds({ containerId, ending: "stopping", at });
+  const signalled = async (containerId: string, signal: string, at: number): Promise<void> => {
+    if (isStopping(signal, privileges.stopSignalOf(containerId))) await commands.containerEnds({ containerId, ending: "stopping", at });
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
     for await (const notice of watchDocker(docker, clock, signal)) {
       if (notice.kind === "lost") say("degraded", notice.why);
       else if (notice.kind === "signal") {
-        void signalled(notice.containerId, notice.signal, notice.at || clock.now(), signal)
+        void signalled(notice.containerId, notice.signal, notice.at || clock.now())
           .catch((error: unknown) => log.warn("a container that was told to stop could not be noted", { container: notice.containerId, error }));
       }
       else nudge(notice.kind === "connected" ? "Docker's events begin" : notice.what);

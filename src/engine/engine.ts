@@ -22,6 +22,7 @@ import type { OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
 import type { Context, Decision, State } from "../network/types.ts";
 import type { Change } from "../store/types.ts";
+import { createAnotherSlice } from "./another-slice.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
 import { ClusterDesk } from "./cluster-desk.ts";
 import { takeGuests } from "./guests.ts";
@@ -31,7 +32,7 @@ import { PolicyDesk } from "./policy-desk.ts";
 import { createQueue } from "./queue.ts";
 import { ServiceDesk } from "./service-desk.ts";
 import { changesBetween, stateOf } from "./remember.ts";
-import { statusOf } from "./status.ts";
+import { hostPart, statusOf, sweepParts } from "./status.ts";
 import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
 import { endpointViews, guestViews, networkViews, portViews, remoteViews } from "./views.ts";
 
@@ -138,6 +139,7 @@ class Desk implements Engine {
   }
 
   #commands(): Commands {
+    const withAnotherSlice = createAnotherSlice(this.#options.claimSlice);
     return {
       createNetwork: (command, signal) => this.#make((s, c) => createNetwork(s, this.#withDefaults(command), c), signal),
       deleteNetwork: (id) => this.#remove((s) => deleteNetwork(s, id)),
@@ -156,7 +158,7 @@ class Desk implements Engine {
       leave: (ref) => this.#remove((s) => leave(s, ref)),
       publishPorts: (command, signal) => this.#make((s, c) => publishPorts(s, command, c), signal),
       revokePorts: (ref) => this.#remove((s) => revokePorts(s, ref)),
-      requestPool: (command, signal) => this.#make((s, c) => requestPool(s, command, c), signal),
+      requestPool: (command, signal) => withAnotherSlice(command, () => this.#make((s, c) => requestPool(s, command, c), signal), signal),
       releasePool: (id) => this.#remove((s) => releasePool(s, id)),
       requestAddress: (command, signal) => this.#make((s, c) => requestAddress(s, command, c), signal),
       releaseAddress: (command) => this.#remove((s) => releaseAddress(s, command)),
@@ -327,11 +329,6 @@ class Desk implements Engine {
     }
   }
 
-  #keeping(): readonly PartStatus[] {
-    if (this.#unclaimed === "sweep") return [];
-    return [{ part: "sweep", state: "off", detail: "what no state claims is kept until Docker has answered once" }];
-  }
-
   #withDefaults<C extends { readonly options: Readonly<Record<string, string>> }>(command: C): C {
     const said = ["hawser.masquerade", "com.docker.network.bridge.enable_ip_masquerade"].some((key) => key in command.options);
     return this.#options.masquerade || said ? command : { ...command, options: { ...command.options, "hawser.masquerade": "false" } };
@@ -339,16 +336,13 @@ class Desk implements Engine {
 
   #parts(): readonly PartStatus[] {
     const { store, parts } = this.#options;
-    const { state, detail } = store.health();
     const missing = this.#missing.filter((name) => [...this.#state.endpoints.values()].some((endpoint) => endpoint.hostInterface === name));
     return [
-      { part: "store", state, detail },
-      ...this.#keeping(),
+      { part: "store", ...store.health() },
+      ...sweepParts(this.#unclaimed),
       this.#policy.part(),
       this.#services.part(),
-      this.#needsHealing
-        ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
-        : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },
+      hostPart(this.#needsHealing, missing),
       ...parts(),
     ];
   }

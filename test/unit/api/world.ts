@@ -231,14 +231,19 @@ export const commands: ApiCommands = {
 };
 
 /** The commands, with what was applied and deleted written down. */
-export function recorded(change: Partial<ApiCommands> = {}): { readonly commands: ApiCommands; readonly applied: ApplyDocuments[]; readonly deleted: string[] } {
+export function recorded(change: Partial<ApiCommands> = {}): { readonly commands: ApiCommands; readonly applied: ApplyDocuments[]; readonly deleted: string[];
+  readonly appliedServices: Pick<ApplyDocuments, "documents">[]; readonly deletedServices: string[];
+} {
   const [applied, deleted]: [ApplyDocuments[], string[]] = [[], []];
+  const [appliedServices, deletedServices]: [Pick<ApplyDocuments, "documents">[], string[]] = [[], []];
   return {
-    applied, deleted,
+    applied, deleted, appliedServices, deletedServices,
     commands: {
       ...commands,
       applyPolicy: (command, signal) => (applied.push(command), (change.applyPolicy ?? commands.applyPolicy)(command, signal)),
       deletePolicy: (name, signal) => (deleted.push(name), (change.deletePolicy ?? commands.deletePolicy)(name, signal)),
+      applyService: (command, signal) => (appliedServices.push(command), (change.applyService ?? commands.applyService)(command, signal)),
+      deleteService: (name, signal) => (deletedServices.push(name), (change.deleteService ?? commands.deleteService)(name, signal)),
     },
   };
 }

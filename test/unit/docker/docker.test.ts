@@ -216,15 +216,13 @@ test("a signal to a container is told with what it was and when", (t) => {
   t.deepEqual(meaningOf(JSON.stringify(event)), { kind: "signal", containerId: "c1", signal: "15", at: 1_700_000_000_123 });
 });
 
-test("R76: a container stops at its own stop signal, SIGTERM where it has none, and not at any other", async (t) => {
-  const stops = async (signal: string, StopSignal?: string): Promise<boolean> =>
-    isStopping({ inspectContainer: async () => ({ Config: { ...(StopSignal === undefined ? {} : { StopSignal }) } }) as never }, "c1", signal);
-  t.true(await stops("15"));
-  t.false(await stops("1"));
-  t.true(await stops("3", "SIGQUIT"));
-  t.true(await stops("3", "quit"));
-  t.true(await stops("37", "SIGRTMIN+3"));
-  t.false(await stops("15", "SIGQUIT"));
-  t.false(await stops("9", "SIGKILL"));
-  t.true(await isStopping({ inspectContainer: () => Promise.reject(new Error("busy")) }, "c1", "15"));
+test("R76: a container stops at its own stop signal, SIGTERM where it has none, and not at any other", (t) => {
+  t.true(isStopping("15", undefined));
+  t.true(isStopping("15", ""));
+  t.false(isStopping("1", undefined));
+  t.true(isStopping("3", "SIGQUIT"));
+  t.true(isStopping("3", "quit"));
+  t.true(isStopping("37", "SIGRTMIN+3"));
+  t.false(isStopping("15", "SIGQUIT"));
+  t.false(isStopping("9", "SIGKILL"));
 });

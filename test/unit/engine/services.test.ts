@@ -213,6 +213,17 @@ test("containers on other nodes serve, and drain when their node says so", async
   t.deepEqual(backendsIn(host.services), ["web n2/shop/web50:8080 draining"]);
 });
 
+test("R76: other nodes are told of a container that stops, and hear no more of one that ended", async (t) => {
+  const { engine, join } = await shop();
+  await join(1);
+  const told = () => engine.ownRecords().endpoints.map(({ name, stopping }) => [name, stopping]);
+  t.deepEqual(told(), [["web1", undefined]]);
+  await engine.commands.containerEnds({ containerId: "c1", ending: "stopping", at: 1_000_001 });
+  t.deepEqual(told(), [["web1", true]]);
+  await engine.commands.containerEnds({ containerId: "c1", ending: "ended", at: 1_000_002 });
+  t.deepEqual(told(), []);
+});
+
 test("probes: whom to ask, and what their answers come to", async (t) => {
   const { engine, join, host } = await shop();
   let told = 0;
