@@ -45,7 +45,7 @@ export function startBalancer(settings: BalancerSettings): BalancerThread {
       if (!alive) return Promise.reject(new HawserError("INTERNAL", "the thread that plans services has ended"));
       waiting = Promise.withResolvers();
       worker.ref();
-      worker.postMessage(turn);
+      worker.postMessage(turn satisfies Turn);
       return waiting.promise;
     },
     end: async () => void (await worker.terminate()),

@@ -5,9 +5,11 @@ import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
 import type { Answer } from "./balancer-thread.ts";
 
+if (parentPort === null) throw new TypeError("it is started as a thread");
+const port = parentPort;
 const balancer = createBalancer(workerData as BalancerSettings);
 
-parentPort?.on("message", (turn: Turn) => parentPort?.postMessage(answerTo(turn)));
+port.on("message", (turn: Turn) => port.postMessage(answerTo(turn) satisfies Answer));
 
 function answerTo(turn: Turn): Answer {
   try {

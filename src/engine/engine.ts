@@ -20,7 +20,7 @@ import { revokePorts } from "../network/revoke-ports.ts";
 import { noCluster } from "../network/cluster.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
-import type { Context, Decision, State } from "../network/types.ts";
+import type { Context, Decision, State, StepOf } from "../network/types.ts";
 import type { Change } from "../store/types.ts";
 import { createAnotherSlice } from "./another-slice.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
@@ -318,12 +318,11 @@ class Desk implements Engine {
   /** True when a claimed port turned out to be another program's and the model, told so, chooses a different one. */
   #mayChooseAnotherPort(error: unknown, decide: Decide<unknown>, takenPorts: Set<string>): boolean {
     if (!(error instanceof StepFailure) || error.code !== "PORT_IN_USE" || error.step?.kind !== "claimPort") return false;
-    const { protocol, hostIp, hostPort } = error.step.port;
-    takenPorts.add(portKey(protocol, hostIp, hostPort));
+    takenPorts.add(portKey(error.step.port));
     if (takenPorts.size > mostPortTries) return false;
     try {
       const { steps } = this.#decide(decide, takenPorts);
-      return !steps.some((step) => step.kind === "claimPort" && takenPorts.has(portKey(step.port.protocol, step.port.hostIp, step.port.hostPort)));
+      return !steps.some((step) => step.kind === "claimPort" && takenPorts.has(portKey(step.port)));
     } catch {
       return false;
     }
@@ -348,6 +347,4 @@ class Desk implements Engine {
   }
 }
 
-function portKey(protocol: string, hostIp: string, hostPort: number): string {
-  return `${protocol} ${hostIp} ${hostPort}`;
-}
+const portKey = ({ protocol, hostIp, hostPort }: StepOf<"claimPort">["port"]): string => `${protocol} ${hostIp} ${hostPort}`;

@@ -43,12 +43,12 @@ test("list: one line each, and what is not in force on stderr", async (t) => {
 });
 
 test("list as JSON has the contract's fields", async (t) => {
-  const [web, dns] = JSON.parse((await hawser(await serve(t), ["service", "list", "-o", "json"])).out) as readonly Record<string, unknown>[];
-  t.deepEqual(web?.["frontends"], [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }]);
-  t.like((web?.["backends"] as readonly object[])[2], { address: "192.0.2.7", port: 8080, weight: 2, node: "", state: "down" });
+  const [web, dns] = JSON.parse((await hawser(await serve(t), ["service", "list", "-o", "json"])).out) as readonly [Record<string, unknown>, Record<string, unknown>];
+  t.deepEqual(web["frontends"], [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }]);
+  t.like((web["backends"] as readonly object[])[2], { address: "192.0.2.7", port: 8080, weight: 2, node: "", state: "down" });
   t.like(web, { name: "web", mode: "auto", algorithm: "maglev", flows: null });
-  t.false("error" in (web ?? {}));
-  t.is(dns?.["error"], services[1]?.error);
+  t.false("error" in web);
+  t.is(dns["error"], services[1]?.error);
 });
 
 test("get shows backends, then the text; an unknown name tells the known ones", async (t) => {

@@ -212,8 +212,9 @@ test("only events that can change something for us mean something", (t) => {
 });
 
 test("a signal to a container is told with what it was and when", (t) => {
-  const event = { Type: "container", Action: "kill", Actor: { ID: "c1", Attributes: { signal: "15", name: "web" } }, time: 1_700_000_000, timeNano: 1_700_000_000_123_456_789 };
-  t.deepEqual(meaningOf(JSON.stringify(event)), { kind: "signal", containerId: "c1", signal: "15", at: 1_700_000_000_123 });
+  const event = { Type: "container", Action: "kill", Actor: { ID: "c1", Attributes: { signal: "15", name: "web" } }, time: 1_700_000_000 };
+  const line = JSON.stringify(event).replace(/}$/, ',"timeNano":1700000000123456789}');
+  t.deepEqual(meaningOf(line), { kind: "signal", containerId: "c1", signal: "15", at: 1_700_000_000_123 });
 });
 
 test("R76: a container stops at its own stop signal, SIGTERM where it has none, and not at any other", (t) => {

@@ -23,12 +23,18 @@ function handClock(start = 1_000_000) {
     sleep: (ms, signal) => new Promise((resolve, reject) => {
       const sleeper = { at: now + ms, wake: resolve };
       sleepers.add(sleeper);
-      signal?.addEventListener("abort", () => (sleepers.delete(sleeper), reject(signal.reason)), { once: true });
+      signal?.addEventListener("abort", () => {
+        sleepers.delete(sleeper);
+        reject(signal.reason);
+      }, { once: true });
     }),
   };
   const pass = (ms: number): void => {
     now += ms;
-    for (const sleeper of sleepers) if (sleeper.at <= now) (sleepers.delete(sleeper), sleeper.wake());
+    for (const sleeper of [...sleepers].filter(({ at }) => at <= now)) {
+      sleepers.delete(sleeper);
+      sleeper.wake();
+    }
   };
   return { clock, pass };
 }
