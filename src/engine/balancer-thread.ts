@@ -45,7 +45,9 @@ export function startBalancer(settings: BalancerSettings): BalancerThread {
       if (!alive) return Promise.reject(new HawserError("INTERNAL", "the thread that plans services has ended"));
       waiting = Promise.withResolvers();
       worker.ref();
-      worker.postMessage(turn satisfies Turn);
+      // A thread has no origin.
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin
+      worker.postMessage(turn);
       return waiting.promise;
     },
     end: async () => void (await worker.terminate()),

@@ -99,16 +99,6 @@ test("rounds go on when a duty fails, which is said once", async (t) => {
   t.is(lines.filter((line) => line.includes("ask Docker")).length, 1);
 });
 
-test("service files that this build cannot obey are a problem, not a silence", (t) => {
-  const folder = scratch(t);
-  const config = parseConfig(`services: { directory: ${folder} }`, "");
-  t.is(configuredParts(config).find(({ part }) => part === "services")?.state, "off");
-  writeFileSync(join(folder, "web.yaml"), "");
-  const part = configuredParts(config).find(({ part: name }) => name === "services");
-  t.is(part?.state, "degraded");
-  t.regex(part?.detail ?? "", /web\.yaml .*NOT in force/);
-});
-
 test("what a sweep removed is one list", (t) => {
   t.deepEqual(sweptOf({ links: ["hw1"], pins: ["netdev@eth0"], routes: [], entries: { hw_endpoints: 2, hw_ct4: 0 } }), [
     { kind: "link", name: "hw1" }, { kind: "pin", name: "netdev@eth0" }, { kind: "map entry", name: "hw_endpoints (2)" }, { kind: "map entry", name: "hw_ct4" },
