@@ -42,6 +42,10 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   PEER_ADDRESS: "A node sent a tunnel packet in the name of a container, or a node, that is not its own.",
   PEER_IDENTITY: "A node sent a tunnel packet with an identity, or for a network, that its container does not have.",
   NO_SUCH_NODE: "The address is of the pool, and no node is known to have it.",
+  SERVICE_PORT: "No service has that port of its address; who asked was told so at once.",
+  SERVICE_EMPTY: "The service has no backend that could take it; who asked was told so at once.",
+  SERVICE_SOURCE: "The client is not among those that may use the service (its sources).",
+  SERVICE_PROTOCOL: "A service's address was sent something that is neither TCP nor UDP, no echo request and no error about a flow of its.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */
