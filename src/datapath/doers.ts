@@ -1,6 +1,5 @@
 // Every kind of step with its way to do it and its way back.
 import type { Doers } from "../network/types.ts";
-import { HawserError } from "../std/errors.ts";
 import { attachCable, detachCable } from "./attach.ts";
 import { makeCable, removeCable } from "./cable.ts";
 import { claimPort } from "./claim-port.ts";
@@ -24,7 +23,10 @@ export function createDoers(host: Host): Doers {
       undo: async ({ before }) => (before === null ? undefined : host.policy.install(before)),
     },
     cluster: {
-      do: (step) => host.cluster.install(step.cluster),
+      do: async (step) => {
+        await host.cluster.install(step.cluster);
+        await host.balancing.nodesChanged();
+      },
       undo: async ({ before }) => (before === null ? undefined : host.cluster.install(before)),
     },
     containerRoutes: {
@@ -32,10 +34,8 @@ export function createDoers(host: Host): Doers {
       undo: async ({ before }) => (before === null ? undefined : host.containerRoutes.install(before)),
     },
     services: {
-      do: async ({ plans }) => {
-        if (plans.length > 0) throw new HawserError("UNSUPPORTED", "this build has no programs that balance services");
-      },
-      undo: async () => {},
+      do: ({ plans }) => host.balancing.install(plans),
+      undo: async ({ before }) => (before === null ? undefined : host.balancing.install(before)),
     },
     guest: {
       do: (step) => publishGuest(host, step.guest),
