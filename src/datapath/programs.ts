@@ -82,14 +82,15 @@ type AnyShape = MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | 
 function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string | undefined {
   const shape: AnyShape = maps[name as keyof typeof maps];
   if (shape.kind !== "array_of_maps") return undefined;
-  const { kind, key, value, flags } = shape.inner;
+  const { kind, key, value, flags, maxEntries } = shape.inner;
   const slot = u32.encode(0);
   const id = outer.get(slot);
   if (id !== undefined) {
     using inner = kernel.openMapById(u32.decode(id));
     return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
   }
-  using trial = kernel.createMap(kind, name, key.size, value.size, 1, { flags });
+  // Arrays fit only where they are as long as the declared one.
+  using trial = kernel.createMap(kind, name, key.size, value.size, kind === "array" ? maxEntries : 1, { flags });
   try {
     outer.setInner(slot, trial);
     outer.delete(slot);
