@@ -17,6 +17,8 @@ export interface FrontendEntry extends FrontendAddress {
 export interface FrontendTable {
   /** Adds it, or gives it another service or number. @throws HawserError TABLE_FULL when it finds no place. */
   set(entry: FrontendEntry): void;
+  /** In no order. */
+  all(): readonly FrontendEntry[];
   /** False when it was not there. */
   delete(frontend: FrontendAddress): boolean;
 }
@@ -108,6 +110,7 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
       if (chosen === undefined) throw new HawserError("TABLE_FULL", `no place is left for the service address ${entry.address}, port ${entry.port}`);
       put(entry, chosen, bucketAt(chosen).indexOf(undefined));
     },
+    all: () => [...held.values()].flatMap((bucket) => bucket.filter((one) => one !== undefined)),
     delete: (frontend) => {
       const at = places.get(keyOf(frontend));
       const entry = at === undefined ? undefined : bucketAt(at).find((one) => one !== undefined && keyOf(one) === keyOf(frontend));

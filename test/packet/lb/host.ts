@@ -13,6 +13,9 @@ import { createKernel } from "../../../src/kernel/index.ts";
 import type { KernelMap, KernelProgram, ProgramTestResult } from "../../../src/kernel/types.ts";
 import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
+import { createServices } from "../../../src/datapath/services.ts";
+import type { Services } from "../../../src/datapath/services.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
 import { openLbTables } from "./tables.ts";
 import type { LbTables, ServiceEntry } from "./tables.ts";
 
@@ -22,6 +25,9 @@ export type Request =
   | { readonly op: "frontends"; readonly frontends: readonly FrontendEntry[] }
   | { readonly op: "forget-frontends"; readonly frontends: readonly FrontendAddress[] }
   | { readonly op: "reopen-frontends" }
+  | { readonly op: "plans"; readonly plans: readonly ServicePlan[] }
+  | { readonly op: "new-agent" }
+  | { readonly op: "dump"; readonly map: string }
   | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
@@ -44,6 +50,7 @@ const hz = ticksPerSecond(createLog(() => {}, Date.now));
 const jiffies = jiffiesClock(hz);
 let program: KernelProgram | undefined;
 let tables: LbTables | undefined;
+let services: Services | undefined;
 
 if (process.send) {
   process.on("message", (request: Request) => {
@@ -61,6 +68,9 @@ async function answer(request: Request): Promise<unknown> {
     case "frontends": return request.frontends.forEach((frontend) => tables?.frontends.set(frontend));
     case "forget-frontends": return request.frontends.forEach((frontend) => tables?.frontends.delete(frontend));
     case "reopen-frontends": tables = openLbTables(kernel, mapOf, jiffies); return undefined;
+    case "plans": return (services ??= openServices()).install(request.plans);
+    case "new-agent": services = undefined; return undefined;
+    case "dump": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
     case "backend": return tables?.setBackend(request.number, request.backend);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "get": return mapOf(request.map).get(request.key);
@@ -74,6 +84,13 @@ async function answer(request: Request): Promise<unknown> {
     case "run": return run(request.data, request.device);
     case "flood": return flood(request.data, request.times, request.clients);
   }
+}
+
+/** Of a node a, beside a node b. */
+function openServices(): Services {
+  return createServices({
+    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", clock: { now: () => Date.now() },
+  });
 }
 
 /** wan0 is the uplink, wan1 another; vpn0 is none. */

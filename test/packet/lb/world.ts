@@ -11,6 +11,7 @@ import { lbCountersCodec, LbLayout, lbSourceCodec } from "../../../src/abi/gener
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
 import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { asker } from "../asker.ts";
@@ -50,6 +51,12 @@ export interface World extends AsyncDisposable {
   forgetFrontends(frontends: readonly FrontendAddress[]): Promise<void>;
   /** As another agent would: from what the kernel has. */
   reopenFrontends(): Promise<void>;
+  /** As the datapath writes them, on node a; node b is 198.18.0.2. */
+  plans(plans: readonly ServicePlan[]): Promise<void>;
+  /** The next plans are another agent's, which knows what the kernel has. */
+  newAgent(): Promise<void>;
+  /** The map's entries, each key and value in hex, sorted. */
+  dump(map: string): Promise<readonly string[]>;
   /** The address is a service's. */
   address(address: string, options?: { readonly shared?: boolean }): Promise<void>;
   backend(number: number, address: string, more?: Partial<Omit<BackendEntry, "outer">> & { readonly outer?: string }): Promise<void>;
@@ -86,6 +93,9 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     frontends: async (frontends) => { await ask({ op: "frontends", frontends }); },
     forgetFrontends: async (frontends) => { await ask({ op: "forget-frontends", frontends }); },
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
+    plans: async (plans) => { await ask({ op: "plans", plans }); },
+    newAgent: async () => { await ask({ op: "new-agent" }); },
+    dump: async (map) => ((await ask({ op: "dump", map })) as readonly (readonly [Uint8Array, Uint8Array])[]).map((entry) => entry.map((bytes) => Buffer.from(bytes).toString("hex")).join(" ")).toSorted(),
     address: async (address, { shared = false } = {}) => {
       await ask({ op: "frontends", frontends: [{ address: parseIp(address), port: 0, protocol: 0, service: 1, number: 0, shared }] });
     },
