@@ -8,7 +8,7 @@ export interface KernelErrorShape {
 }
 
 export type MapKind =
-  | "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "ringbuf" | "prog_array" | "array_of_maps" | "hash_of_maps" | "other";
+  | "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "sk_storage" | "ringbuf" | "prog_array" | "array_of_maps" | "hash_of_maps" | "other";
 
 export interface MapInfo {
   readonly id: number;
