@@ -13,7 +13,7 @@ import { nameInWords } from "./names.ts";
 import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
-/** By name. Arrays count as full, rings as empty: neither has entries that come and go. A table of policy shows the one in force. */
+/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force. */
 export function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): MapRow[] {
   return [...maps]
     .map(([name, map]) => {
@@ -32,7 +32,7 @@ export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, na
   if (map === undefined) {
     throw new HawserError("NOT_FOUND", `no map "${name}"; there are ${[...maps.keys()].toSorted().join(", ")}`);
   }
-  if (shape.kind === "ringbuf") return [];
+  if (shape.kind === "ringbuf" || shape.kind === "sk_storage") return [];
   if (shape.kind === "array_of_maps") {
     using inner = innerInForce(kernel, maps, map);
     return inner === undefined ? [] : entriesOf(shape.inner, inner, limit);
@@ -71,7 +71,7 @@ function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map:
 }
 
 function countEntries(map: KernelMap): number {
-  if (map.info.kind === "ringbuf") return 0;
+  if (map.info.kind === "ringbuf" || map.info.kind === "sk_storage") return 0;
   if (map.info.kind === "array" || map.info.kind === "percpu_array") return map.info.maxEntries;
   let count = 0;
   for (const _ of map.entries()) count++;

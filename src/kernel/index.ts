@@ -12,6 +12,7 @@ import {
 
 export { errno, KernelError, refusedWith } from "./errors.ts";
 export { openNetlink } from "./netlink/index.ts";
+export { openSocketList } from "./netlink/sockets.ts";
 export { inspectNamespaces } from "./netlink/namespace.ts";
 export type { NamespaceDevice, NamespaceView } from "./netlink/namespace.ts";
 export type * from "./types.ts";

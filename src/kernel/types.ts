@@ -202,3 +202,29 @@ export interface Netlink extends Disposable {
   /** Calls back, coalesced, when links, addresses or routes of the namespace change; until disposed. */
   watch(onChange: () => void): Disposable;
 }
+
+// ---- Sockets of one network namespace (sock_diag).
+
+export interface RemoteEnd {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A connected TCP or UDP socket. */
+export interface SocketRow extends RemoteEnd {
+  readonly protocol: "tcp" | "udp";
+  /** What the wanted BPF map keeps with the socket; undefined: nothing. */
+  readonly kept: Uint8Array | undefined;
+  /** By which the kernel finds it again, and no other that has its place. */
+  readonly id: Uint8Array;
+}
+
+export interface SocketList extends Disposable {
+  /** Those of the protocol whose other end is one of these. `map`: a map of kind sk_storage. */
+  connectedTo(protocol: "tcp" | "udp", ends: readonly RemoteEnd[], map: KernelMap): Promise<readonly SocketRow[]>;
+  /**
+   * Whoever waits on the socket gets ECONNABORTED; of TCP the other end gets a reset. False: it was gone already.
+   * @throws KernelError EOPNOTSUPP where the kernel was built without CONFIG_INET_DIAG_DESTROY
+   */
+  end(socket: SocketRow): Promise<boolean>;
+}
