@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi/types.h"
@@ -30,18 +31,37 @@ struct {
 	__type(value, struct hw_sock_sent);
 } hw_sock_sent SEC(".maps");
 
+/* Of connected UDP once more, by the socket's cookie: the kernel's lists of sockets show what is kept with those of TCP only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct hw_sock_origin);
+} hw_sock_udp SEC(".maps");
+
 static __always_inline void sockorigins_connected(struct bpf_sock_addr *ctx, const struct hw_sock_origin *origin)
 {
 	struct hw_sock_origin *kept = bpf_sk_storage_get(&hw_sock_connected, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	__u64 cookie;
 
-	if (kept)
-		*kept = *origin;
+	if (!kept)
+		return;
+	*kept = *origin;
+	if (ctx->protocol != IPPROTO_UDP)
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	bpf_map_update_elem(&hw_sock_udp, &cookie, origin, BPF_ANY);
 }
 
 /* Where the socket goes now is what the program named. */
 static __always_inline void sockorigins_forget(struct bpf_sock_addr *ctx)
 {
-	bpf_sk_storage_delete(&hw_sock_connected, ctx->sk);
+	__u64 cookie;
+
+	if (bpf_sk_storage_delete(&hw_sock_connected, ctx->sk) || ctx->protocol != IPPROTO_UDP)
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	bpf_map_delete_elem(&hw_sock_udp, &cookie);
 }
 
 static __always_inline bool sockorigins_asked(const struct hw_sock_origin *origin, const struct hw_ip *addr, __be16 port)

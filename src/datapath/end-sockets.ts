@@ -1,4 +1,5 @@
 // Sockets that a service led to a backend which is gone are ended, so that their programs connect again at once instead of waiting for nobody.
+import { u64 } from "../abi/codec.ts";
 import { sockOriginCodec } from "../abi/generated.ts";
 import { errno, openSocketList, refusedWith } from "../kernel/index.ts";
 import type { KernelMap, SocketList } from "../kernel/types.ts";
@@ -17,17 +18,19 @@ export interface GoneBackend {
  * In each of these network namespaces; undefined is the caller's own. A namespace that is gone has no sockets. Those that programs have connected to
  * the backend themselves are theirs to end, and so are UDP's without a connection, which go elsewhere with their next datagram.
  *
- * @param connected the map hw_sock_connected
+ * @param maps sock-lb's, open, by name
  * @returns how many were ended
  * @throws HawserError UNSUPPORTED when the kernel ends no sockets for others; AggregateError of what failed in single namespaces, when the others are done
  */
-export async function endSockets(connected: KernelMap, namespaces: readonly (string | undefined)[], gone: readonly GoneBackend[]): Promise<number> {
+export async function endSockets(maps: ReadonlyMap<string, KernelMap>, namespaces: readonly (string | undefined)[], gone: readonly GoneBackend[]): Promise<number> {
+  const [connected, udp] = ["hw_sock_connected", "hw_sock_udp"].map((name) => maps.get(name));
+  if (connected === undefined || udp === undefined) throw new HawserError("INTERNAL", "sock-lb is not loaded");
   let ended = 0;
   const failures: unknown[] = [];
   for (const namespace of new Set(namespaces)) {
     try {
       using sockets = openIn(namespace);
-      if (sockets !== undefined) ended += await endIn(sockets, connected, gone);
+      if (sockets !== undefined) ended += await endIn(sockets, connected, udp, gone);
     } catch (error) {
       if (refusedWith(error, errno.EOPNOTSUPP)) {
         throw new HawserError("UNSUPPORTED", "this kernel ends no sockets for others (CONFIG_INET_DIAG_DESTROY); programs notice by themselves that a backend is gone", { cause: error });
@@ -49,13 +52,14 @@ function openIn(namespace: string | undefined): SocketList | undefined {
   }
 }
 
-async function endIn(sockets: SocketList, connected: KernelMap, gone: readonly GoneBackend[]): Promise<number> {
+async function endIn(sockets: SocketList, connected: KernelMap, udp: KernelMap, gone: readonly GoneBackend[]): Promise<number> {
   let ended = 0;
   for (const protocol of ["tcp", "udp"] as const) {
     const backends = new Map(gone.filter((one) => one.protocol === protocol).map((one) => [`${one.address} ${one.port}`, one]));
     for (const socket of await sockets.connectedTo(protocol, [...backends.values()], connected)) {
       const backend = backends.get(`${socket.address} ${socket.port}`);
-      if (backend !== undefined && wasLed(socket.kept, backend) && (await sockets.end(socket))) ended++;
+      const kept = socket.kept ?? (protocol === "udp" ? udp.get(u64.encode(socket.cookie)) : undefined);
+      if (backend !== undefined && wasLed(kept, backend) && (await sockets.end(socket))) ended++;
     }
   }
   return ended;

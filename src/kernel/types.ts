@@ -213,7 +213,9 @@ export interface RemoteEnd {
 /** A connected TCP or UDP socket. */
 export interface SocketRow extends RemoteEnd {
   readonly protocol: "tcp" | "udp";
-  /** What the wanted BPF map keeps with the socket; undefined: nothing. */
+  /** SO_COOKIE */
+  readonly cookie: bigint;
+  /** What the wanted BPF map keeps with the socket; undefined: nothing, or it is of UDP, of which the kernel does not tell. */
   readonly kept: Uint8Array | undefined;
   /** By which the kernel finds it again, and no other that has its place. */
   readonly id: Uint8Array;
@@ -223,7 +225,7 @@ export interface SocketList extends Disposable {
   /** Those of the protocol whose other end is one of these. `map`: a map of kind sk_storage. */
   connectedTo(protocol: "tcp" | "udp", ends: readonly RemoteEnd[], map: KernelMap): Promise<readonly SocketRow[]>;
   /**
-   * Whoever waits on the socket gets ECONNABORTED; of TCP the other end gets a reset. False: it was gone already.
+   * Whoever waits on the socket gets ECONNABORTED; of TCP the other end gets a reset, and UDP's is connected to nobody. False: it was gone already.
    * @throws KernelError EOPNOTSUPP where the kernel was built without CONFIG_INET_DIAG_DESTROY
    */
   end(socket: SocketRow): Promise<boolean>;

@@ -1,5 +1,5 @@
 # A program that keeps its sockets: one command a line, one line of JSON for each. Sockets have names of the caller's.
-#   open NAME tcp|udp [inet6] [from=ADDRESS]     connect NAME ADDRESS PORT     ask NAME     send NAME ADDRESS PORT     peer NAME     close NAME
+#   open NAME tcp|udp [inet6] [from=ADDRESS]     connect NAME ADDRESS PORT     ask NAME     wait NAME     send NAME ADDRESS PORT     peer NAME     close NAME
 #   spread N ADDRESS PORT                         who answered how often, each time on a new TCP socket
 import collections, errno, json, socket, sys
 
@@ -40,6 +40,8 @@ def run(verb, *rest):
         s.send(b"?")
         said, peer = s.recvfrom(100)
         return {"said": said.decode()} if s.type == socket.SOCK_STREAM else {"said": said.decode(), "from": text(peer)}
+    if verb == "wait":
+        return {"said": s.recv(100).decode()}
     if verb == "send":
         s.sendto(b"?", (rest[0], int(rest[1])))
         said, peer = s.recvfrom(100)

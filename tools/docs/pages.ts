@@ -42,6 +42,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_policy_state: ["The revision in force; its lowest bit is the slot of the four tables that holds.", "agent"],
   hw_sock_connected: ["What a socket asked for when it connected, and the backend it got; kept with the socket.", "sock-lb"],
   hw_sock_sent: ["The same of datagrams without a connection: the last eight addresses that a socket sent to.", "sock-lb"],
+  hw_sock_udp: ["The same of connected UDP, by the socket's cookie, so that the agent finds whom to end.", "sock-lb"],
   hw_uplinks: ["Devices with a way to the world, by ifindex.", "agent"],
 };
 

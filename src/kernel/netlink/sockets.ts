@@ -108,7 +108,7 @@ function rowOf(payload: Buffer, protocol: SocketRow["protocol"], map: number): S
     .map(([, one]) => decodeAttributes(one))
     .find((one) => u32Of(one.get(storage.mapId)) === map);
   return {
-    protocol, address: ipFromBytes(four ?? id.subarray(20, 36)), port: id.readUInt16BE(2), kept: kept?.get(storage.mapValue),
+    protocol, address: ipFromBytes(four ?? id.subarray(20, 36)), port: id.readUInt16BE(2), cookie: id.readBigUInt64LE(40), kept: kept?.get(storage.mapValue),
     id: Buffer.concat([id, payload.subarray(0, 1)]),
   };
 }
