@@ -56,9 +56,14 @@ static __always_inline void sockorigins_connected(struct bpf_sock_addr *ctx, con
 /* Where the socket goes now is what the program named. */
 static __always_inline void sockorigins_forget(struct bpf_sock_addr *ctx)
 {
+	struct hw_sock_origin *kept = bpf_sk_storage_get(&hw_sock_connected, ctx->sk, 0, 0);
 	__u64 cookie;
 
-	if (bpf_sk_storage_delete(&hw_sock_connected, ctx->sk) || ctx->protocol != IPPROTO_UDP)
+	/* Looked up first: to delete takes the socket twice, which costs more than all the rest of a call that is for no service. */
+	if (!kept)
+		return;
+	kept->backend_port = 0;
+	if (ctx->protocol != IPPROTO_UDP)
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	bpf_map_delete_elem(&hw_sock_udp, &cookie);
