@@ -6,7 +6,7 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, lbServiceCodec } from "../src/abi/generated.ts";
+import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
@@ -29,12 +29,15 @@ interface Way {
   /** Not for a service: 1. */
   readonly stranger: boolean;
   readonly flags: string;
+  readonly mode: "IPIP" | "GENEVE";
+  /** Of hw_lb_services, and of the service's sources. */
+  readonly asks: number;
   /** ns, net. */
   readonly goal: number | null;
 }
 
-const established = (name: string, family: 4 | 6, flows: number, goal: number, more: Partial<Way> = {}): Way =>
-  ({ name, family, flows, services: 1, backends: 100, changed: 0, stranger: false, flags: "A", goal, ...more });
+const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
+  ({ name, family, flows, services: 1, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, goal, ...more });
 const million = 2 ** 20;
 const ways: readonly Way[] = [
   established("not for us", 4, 1, 20, { stranger: true }),
@@ -47,6 +50,13 @@ const ways: readonly Way[] = [
   established("IPIP, 1 flow, IPv6", 6, 1, 52),
   established("IPIP, 1M flows, IPv6", 6, million, 69),
   established("IPIP, new flows, IPv6", 6, 0, 98, { flags: "S" }),
+  established("Geneve, 1 flow", 4, 1, 90, { mode: "GENEVE" }),
+  established("Geneve, 1M flows", 4, million, 90, { mode: "GENEVE" }),
+  established("Geneve, 1M flows, IPv6", 6, million, 104, { mode: "GENEVE" }),
+  established("IPIP, 1 flow, sources asked", 4, 1, null, { asks: LbServiceFlags.SOURCES }),
+  established("IPIP, 1M flows, sources asked", 4, million, null, { asks: LbServiceFlags.SOURCES }),
+  established("IPIP, 1 flow, affinity", 4, 1, null, { asks: LbServiceFlags.AFFINITY }),
+  established("IPIP, 100k clients, affinity", 4, 2 ** 17, null, { asks: LbServiceFlags.AFFINITY }),
   established("IPIP, 1M flows, 2 % of slots changed", 4, million, 60, { changed: 0.02 }),
   established("IPIP, new flows, 2 % of slots changed", 4, 0, 85, { flags: "S", changed: 0.02 }),
   established("IPIP, new flows, all slots changed", 4, 0, 85, { flags: "S", changed: 1 }),
@@ -60,7 +70,7 @@ const folder = join(root, "build/bench");
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
   hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
-  lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"),
+  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"),
 };
 
 await inPrivateHost(import.meta.url, async () => {
@@ -80,7 +90,7 @@ await inPrivateHost(import.meta.url, async () => {
 /** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
 async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
   const kernel = createKernel();
-  const wrapped = way.stranger ? 0 : way.family === 4 ? 20 : 40;
+  const wrapped = way.stranger ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
   const rodata = (floor: number): Record<string, Uint8Array> => ({
     hw_config: configCodec.encode({ ...config, hostIfindex: uplink }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
     harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_floor: u32.encode(floor),
@@ -118,7 +128,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way): void {
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
   map("hw_lb_backends").setBatch(backends.map((number) => {
     const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
-    return [u32.encode(number), encodeBackend({ address, port: 80, mode: "IPIP" })];
+    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
   }));
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
@@ -133,7 +143,11 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way): void {
     }
     const range = row.allocate(size);
     row.write(range, words);
-    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, flags: 0, affinity: 0 }));
+    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, flags: way.asks, affinity: 60 }));
+    if (way.asks & LbServiceFlags.SOURCES) {
+      for (let prefix = 0; prefix < 100; prefix++) map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32 + 96 + 24, service: service + 1, addr: parseIp(`192.168.${prefix}.0`) }), u32.encode(LbSourceVerdict.DENY));
+      map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32, service: service + 1, addr: null }), u32.encode(LbSourceVerdict.ALLOW));
+    }
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);

@@ -3,6 +3,7 @@
  * The words: every structure and enum that the agent must know, so that this object's BTF carries those which
  * no map and no program signature mentions. Nothing here is ever loaded.
  */
+#include "abi/lb.h"
 #include "abi/reasons.h"
 #include "abi/types.h"
 

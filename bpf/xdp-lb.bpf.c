@@ -15,6 +15,9 @@
 #include "lib/metrics.h"
 #include "lib/xdp.h"
 
+/* Of a client that may not: beside every backend's number. */
+#define CHOSEN_NOT 0xffffffff
+
 /* Too long for the way: told to the client, who then sends what fits. */
 static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
 {
@@ -29,13 +32,14 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 
 	if (backend->mode == HW_LB_LOCAL)
 		return LBOTHER_PASS;
+	/* netdev knows how to find a neighbour. */
 	if (!lbhop_is_known(ctx, backend))
-		return -HW_DROP_NO_ROUTE;
-	bytes = lbwrap_ipip_bytes(backend);
+		return LBOTHER_PASS;
+	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
 		return refuse_length(p, backend->mtu - bytes);
 	lbbackends_count(number, p->size);
-	if (!lbwrap_ipip(ctx, backend, p, family))
+	if (!lbwrap(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
 }
@@ -48,6 +52,29 @@ static __always_inline int refuse(const struct lbpacket *p)
 	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
 }
 
+/* What a service asks of its clients: who may, and with whom each stays. NULL: nobody has it; with CHOSEN_NOT it may not. */
+static __noinline struct hw_lb_backend *choose_by_client(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
+{
+	const struct hw_lb_service *service = lbservices_find(p->service);
+	struct lbservices_table table;
+	struct hw_ip client = { 0 };
+
+	*number = 0;
+	client.words[2] = LBFRONTENDS_MAPPED;
+	if (!service || (family == 4 ? bpf_xdp_load_bytes(ctx, p->client, &client.words[3], 4) : bpf_xdp_load_bytes(ctx, p->client, &client, 16)))
+		return NULL;
+	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(p->service, &client)) {
+		*number = CHOSEN_NOT;
+		return NULL;
+	}
+	table = lbservices_table(service);
+	if (!table.slots)
+		return NULL;
+	if (service->flags & HW_LB_SERVICE_AFFINITY)
+		return lbchoose_stay(p, table, service->affinity, &client, number);
+	return lbchoose_by_slot(p, table, p->hash, number);
+}
+
 static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
 {
 	const struct hw_lb_service *service = lbservices_find(p->service);
@@ -58,9 +85,15 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 	if (!service)
 		return -HW_DROP_SERVICE_EMPTY;
 	table = lbservices_table(service);
-	if (!table.slots)
-		return refuse(p);
-	backend = lbchoose_by_slot(p, table, p->hash, &number);
+	if (__builtin_expect(service->flags, 0)) {
+		struct lbpacket same = *p;
+
+		backend = choose_by_client(ctx, &same, family, &number);
+		if (number == CHOSEN_NOT)
+			return -HW_DROP_SERVICE_SOURCE;
+	} else {
+		backend = table.slots ? lbchoose_by_slot(p, table, p->hash, &number) : NULL;
+	}
 	return backend ? send(ctx, backend, number, p, family) : refuse(p);
 }
 

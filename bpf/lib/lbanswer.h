@@ -83,17 +83,6 @@ static __always_inline bool lbanswer_may(void)
 	return budget->errors++ < LBANSWER_ERRORS;
 }
 
-static __always_inline __u64 lbanswer_sum(const void *words, int count)
-{
-	__u64 sum = 0;
-	int i;
-
-#pragma unroll
-	for (i = 0; i < count; i++)
-		sum += ((const __u32 *)words)[i];
-	return sum;
-}
-
 static __always_inline void lbanswer_turn6(struct ipv6hdr *ip)
 {
 	struct in6_addr sender = ip->saddr;
@@ -116,27 +105,39 @@ static __always_inline void lbanswer_turn4(struct iphdr *ip, __u16 size, __u8 pr
 	ip->check = 0;
 	ip->saddr = ip->daddr;
 	ip->daddr = sender;
-	ip->check = ~checksum_fold16(lbanswer_sum(ip, sizeof(*ip) / 4));
+	ip->check = ~checksum_fold16(checksum_words(ip, sizeof(*ip) / 4));
+}
+
+static __always_inline void lbanswer_echo_type(struct wire_icmp *icmp, __u8 answer)
+{
+	icmp->checksum = checksum_apply(icmp->checksum, checksum_replace16(0, icmp->type, answer));
+	icmp->type = answer;
 }
 
 /* The packet is whole and sound. */
-static __always_inline int lbanswer_echo(struct xdp_md *ctx, int family)
+static __always_inline int lbanswer_echo4(struct xdp_md *ctx)
 {
-	__u32 l4 = ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	struct ethhdr *eth = xdp_at(ctx, 0, ETH_HLEN + sizeof(struct ipv6hdr));
+	struct ethhdr *eth = xdp_at(ctx, 0, ETH_HLEN + sizeof(struct iphdr) + sizeof(struct wire_icmp));
 	struct iphdr *ip = (void *)(eth + 1);
-	struct wire_icmp *icmp = xdp_at(ctx, l4, sizeof(*icmp));
-	__u8 answer = family == 4 ? WIRE_ICMP_ECHO_REPLY : WIRE_ICMP6_ECHO_REPLY;
 
-	if (!eth || !icmp)
+	if (!eth)
 		return -HW_DROP_MALFORMED;
 	xdp_turn_ethernet(eth);
-	if (family == 4)
-		lbanswer_turn4(ip, bpf_ntohs(ip->tot_len), IPPROTO_ICMP);
-	else
-		lbanswer_turn6((void *)ip);
-	icmp->checksum = checksum_apply(icmp->checksum, checksum_replace16(0, icmp->type, answer));
-	icmp->type = answer;
+	lbanswer_turn4(ip, bpf_ntohs(ip->tot_len), IPPROTO_ICMP);
+	lbanswer_echo_type((void *)(ip + 1), WIRE_ICMP_ECHO_REPLY);
+	return XDP_TX;
+}
+
+static __always_inline int lbanswer_echo6(struct xdp_md *ctx)
+{
+	struct ethhdr *eth = xdp_at(ctx, 0, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct wire_icmp));
+	struct ipv6hdr *ip = (void *)(eth + 1);
+
+	if (!eth)
+		return -HW_DROP_MALFORMED;
+	xdp_turn_ethernet(eth);
+	lbanswer_turn6(ip);
+	lbanswer_echo_type((void *)(ip + 1), WIRE_ICMP6_ECHO_REPLY);
 	return XDP_TX;
 }
 
@@ -151,7 +152,7 @@ static __always_inline void lbanswer_turn_tcp(struct tcphdr *tcp, __u32 length)
 	tcp->dest = port;
 	tcp->seq = flags & LBANSWER_ACK ? tcp->ack_seq : 0;
 	tcp->ack_seq = flags & LBANSWER_ACK ? 0 : next;
-	*((__be16 *)tcp + 6) = bpf_htons(5 << 12 | LBANSWER_RST | (flags & LBANSWER_ACK ? 0 : LBANSWER_ACK));
+	((checksum_u16 *)tcp)[6] = bpf_htons(5 << 12 | LBANSWER_RST | (flags & LBANSWER_ACK ? 0 : LBANSWER_ACK));
 	tcp->window = 0;
 	tcp->check = 0;
 	tcp->urg_ptr = 0;
@@ -173,7 +174,7 @@ static __always_inline int lbanswer_reset4(struct xdp_md *ctx, int reason)
 	xdp_turn_ethernet(eth);
 	lbanswer_turn_tcp(tcp, bpf_ntohs(ip->tot_len) - sizeof(*ip));
 	lbanswer_turn4(ip, sizeof(*ip) + sizeof(*tcp), IPPROTO_TCP);
-	tcp->check = ~checksum_fold16(lbanswer_sum(&ip->saddr, 2) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + lbanswer_sum(tcp, 5));
+	tcp->check = ~checksum_fold16(checksum_words(&ip->saddr, 2) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + checksum_words(tcp, 5));
 	return bpf_xdp_adjust_tail(ctx, length - (int)xdp_length(ctx)) ? -HW_DROP_REWRITE_FAILED : XDP_TX;
 }
 
@@ -194,7 +195,7 @@ static __always_inline int lbanswer_reset6(struct xdp_md *ctx, int reason)
 	lbanswer_turn_tcp(tcp, bpf_ntohs(ip->payload_len));
 	lbanswer_turn6(ip);
 	ip->payload_len = bpf_htons(sizeof(*tcp));
-	tcp->check = ~checksum_fold16(lbanswer_sum(&ip->saddr, 8) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + lbanswer_sum(tcp, 5));
+	tcp->check = ~checksum_fold16(checksum_words(&ip->saddr, 8) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + checksum_words(tcp, 5));
 	return bpf_xdp_adjust_tail(ctx, length - (int)xdp_length(ctx)) ? -HW_DROP_REWRITE_FAILED : XDP_TX;
 }
 
@@ -280,7 +281,7 @@ static __noinline int lbanswer_make(struct xdp_md *ctx, int family, int wanted)
 	int reason = wanted >> 16 & 0xff;
 
 	if ((wanted & ~0xffff) == LBANSWER_ECHO)
-		return lbanswer_echo(ctx, family);
+		return family == 4 ? lbanswer_echo4(ctx) : lbanswer_echo6(ctx);
 	if ((wanted & 0xff000000) == LBANSWER_RESET(0))
 		return family == 4 ? lbanswer_reset4(ctx, reason) : lbanswer_reset6(ctx, reason);
 	if (!lbanswer_may())

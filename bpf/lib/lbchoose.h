@@ -4,7 +4,7 @@
  *
  *   service ▸ sources ▸ the client stays ─ yes ─────────────────────────┐
  *                     └ slot of the flow ─ settled ─ current ───────────▸ up? ▸ backend
- *                                        └ changed ▸ abi/types.h tells ─┘ └ down ▸ current
+ *                                        └ changed ▸ abi/lb.h tells ────┘ └ down ▸ current
  */
 #pragma once
 
@@ -26,6 +26,8 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind == LBPACKET_GOES_ON || kind == LBPACKET_DATAGRAM);
 
 	if (kind == LBPACKET_BEGINS) {
+		if (!at.slot.current)
+			return 0;
 		/* The same beginning once more, and not the next flow of a client that has gone through its ports. */
 		if (flow.backend && lbflows_age(flow.seen & LBFLOWS_AGES, lbflows_now()) < LBFLOWS_YOUNG)
 			return flow.backend;
@@ -36,13 +38,13 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 		return flow.backend;
 	} else if (kind != LBPACKET_DATAGRAM) {
 		return before;
-	} else if ((__u32)bpf_jiffies64() - at.slot.changed >= HW_LB_UDP_SECONDS * hw_config.hz) {
+	} else if (at.slot.current && (__u32)bpf_jiffies64() - at.slot.changed >= HW_LB_UDP_SECONDS * hw_config.hz) {
 		wanted = at.slot.current;
 	}
 	return lbflows_record(hash, frontend, wanted) ? wanted : before;
 }
 
-/* By the table: a backend that is up, its number in `number`; NULL: there is none. */
+/* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
 static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbservices_table table, __u64 hash, __u32 *number)
 {
 	union lbservices_word at = lbservices_slot(table.first + lbhash_slot(hash, table.slots));

@@ -12,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 #include "lib/pure/lbhash.h"
 
 #define LBFRONTENDS_BUCKETS 32768

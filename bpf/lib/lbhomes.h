@@ -7,7 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 #include "lib/ip.h"
 
 struct {

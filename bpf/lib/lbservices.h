@@ -5,7 +5,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 #include "lib/config.h"
 #include "lib/pure/clock.h"
 

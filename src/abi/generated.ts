@@ -199,14 +199,12 @@ export const LbMode = {
   LOCAL: 0,
   IPIP: 1,
   GENEVE: 2,
-  SNAT: 3,
 } as const;
 export type LbModeName = keyof typeof LbMode;
 export const lbModeNames: Readonly<Record<number, LbModeName>> = {
   0: "LOCAL",
   1: "IPIP",
   2: "GENEVE",
-  3: "SNAT",
 };
 
 export const LbServiceFlags = {
@@ -376,6 +374,7 @@ export interface Config {
   readonly tunnelPort: number;
   readonly probePort: number;
   readonly native: number;
+  readonly services: number;
   readonly tunnelHeader: number;
   readonly lbIpv4: number;
   readonly lbIpv6: Ip | null;
@@ -398,6 +397,7 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
   tunnelPort: field("tunnel_port", 48, be16),
   probePort: field("probe_port", 50, be16),
   native: field("native", 52, u8),
+  services: field("services", 53, u8),
   tunnelHeader: field("tunnel_header", 56, be32),
   lbIpv4: field("lb_ipv4", 60, be32),
   lbIpv6: field("lb_ipv6", 64, ip),
@@ -598,7 +598,6 @@ export interface LbBackend {
   readonly port: number;
   readonly mode: number;
   readonly flags: number;
-  readonly key: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
@@ -611,7 +610,6 @@ export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend
   port: field("port", 32, be16),
   mode: field("mode", 34, u8),
   flags: field("flags", 35, u8),
-  key: field("key", 36, u32),
   ifindex: field("ifindex", 40, u32),
   found: field("found", 44, u32),
   destinationMac: field("destination_mac", 48, mac),

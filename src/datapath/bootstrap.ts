@@ -150,7 +150,8 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     probePort: options.routing?.probePort ?? 0,
     native: options.routing?.mode === "native" ? 1 : 0,
     tunnelHeader: headerOf(options.routing),
-    // Until an uplink has services, nothing is wrapped in the host's name.
+    // Nothing is told of services here yet.
+    services: 0,
     lbIpv4: 0,
     lbIpv6: null,
   };

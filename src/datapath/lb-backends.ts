@@ -11,15 +11,13 @@ export interface BackendEntry {
   readonly mode: LbModeName;
   /** Where its outer packets go; left out: to its own address. */
   readonly outer?: Ip;
-  /** The tunnel's key, 24 bits. */
-  readonly key?: number;
   readonly down?: boolean;
 }
 
-export function encodeBackend({ address, port, mode, outer = address, key = 0, down = false }: BackendEntry): Uint8Array {
+export function encodeBackend({ address, port, mode, outer = address, down = false }: BackendEntry): Uint8Array {
   const unknown = macFromBytes(new Uint8Array(6));
   return lbBackendCodec.encode({
-    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0, key,
+    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0,
     ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   });
 }
