@@ -67,7 +67,7 @@ export function createKernel(): Kernel {
     },
 
     readBtf: (path) => kernelCall(() => addon().readBtf(path)),
-    netnsCookie: () => kernelCall(() => addon().netnsCookie()),
+    netnsCookie: (path) => kernelCall(() => addon().netnsCookie(path)),
     probeTcx,
     mountBpffs,
 

@@ -118,8 +118,8 @@ export interface Kernel {
   openRing(map: KernelMap, onRecord: (record: Uint8Array) => void): Disposable;
   /** Raw BTF (.BTF section) of an object file or of the running kernel ("/sys/kernel/btf/vmlinux"). */
   readBtf(path: string): Uint8Array;
-  /** SO_NETNS_COOKIE of the calling thread's namespace, or undefined before Linux 5.14. */
-  netnsCookie(): bigint | undefined;
+  /** SO_NETNS_COOKIE of the namespace of that file, or of the calling thread's; undefined before Linux 5.14. */
+  netnsCookie(path?: string): bigint | undefined;
   /** Whether BPF_LINK_CREATE for TCX works here. */
   probeTcx(): boolean;
   /** Mounts bpffs at the path unless one is there. */

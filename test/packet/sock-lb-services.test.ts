@@ -3,6 +3,9 @@
 //   program ── connect 203.0.113.10:80 ──▶ [sock-lb] slot of the socket's cookie ──▶ 10.44.0.11:80 │ 10.44.0.12:80
 //   (the program sees 203.0.113.10:80)
 import test from "ava";
+import { syncHomes } from "../../src/datapath/homes.ts";
+import { createKernel } from "../../src/kernel/index.ts";
+import { parseIp } from "../../src/std/ip.ts";
 import { writeServices } from "./sock-lb-services.ts";
 import type { Services } from "./sock-lb-services.ts";
 import type { Session } from "./sock-lb-session.ts";
@@ -13,7 +16,6 @@ let world: World;
 let services: Services;
 let host: Session;
 let container: Session;
-let cookie: bigint;
 
 test.before(async () => {
   world = await buildWorld("services", {
@@ -25,7 +27,6 @@ test.before(async () => {
   });
   services = writeServices(world.map);
   [host, container] = [world.session("host"), world.session("container")];
-  cookie = BigInt(String((await world.container("cookie"))["cookie"]));
   for (const [number, at] of ["10.44.0.11@80", "10.44.0.12@80", "10.44.0.13@8080", "fd44::11@80", "fd44::12@80", "10.44.9.2@80"].entries()) services.backend(number + 1, at);
 });
 
@@ -203,7 +204,9 @@ test.serial("a service's sources are asked for the client's own address, and who
     return container.do(`connect a ${to} 80`);
   };
   for (const to of ["203.0.113.90", "203.0.113.91"]) t.deepEqual(await connect("", to), { error: "EPERM" }, "nobody has said who the container is");
-  services.home(cookie, "10.44.9.2", "fd44::9:2");
+  const home = { namespace: world.namespaces.container, ipv4: parseIp("10.44.9.2"), ipv6: null };
+  const gone = { namespace: `${world.namespaces.container}-gone`, ipv4: parseIp("10.44.9.3"), ipv6: null };
+  syncHomes(createKernel(), world.map("hw_lb_homes"), [home, gone]);
   t.deepEqual(await connect("", "203.0.113.90"), { error: "EPERM" });
   t.deepEqual(await connect("", "203.0.113.91"), { said: one });
   t.deepEqual(await connect("from=10.44.9.2", "203.0.113.91"), { said: one });
@@ -212,6 +215,11 @@ test.serial("a service's sources are asked for the client's own address, and who
   await container.do("open b udp");
   t.deepEqual(await container.do("send b 203.0.113.90 80"), { error: "EPERM" });
   t.deepEqual(await container.do("send b 203.0.113.91 80"), { said: one, from: "203.0.113.91 80" });
+  syncHomes(createKernel(), world.map("hw_lb_homes"), [{ ...home, ipv4: parseIp("10.44.8.2") }]);
+  t.deepEqual(await connect("", "203.0.113.90"), { said: one }, "it has another address now");
+  t.deepEqual(await connect("", "203.0.113.91"), { error: "EPERM" });
+  syncHomes(createKernel(), world.map("hw_lb_homes"), []);
+  t.deepEqual(await connect("", "203.0.113.90"), { error: "EPERM" }, "and now none that is known");
 });
 
 test.serial("with affinity a client has one backend, by each of its sockets and after the slots change", async (t) => {

@@ -1,6 +1,6 @@
 // Services as the agent writes them into sock-lb's maps.
-import { u32, u64 } from "../../src/abi/codec.ts";
-import { lbHomeCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict } from "../../src/abi/generated.ts";
+import { u32 } from "../../src/abi/codec.ts";
+import { LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict } from "../../src/abi/generated.ts";
 import { encodeBackend } from "../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../../src/datapath/lb-slots.ts";
@@ -18,8 +18,6 @@ export interface Services extends Disposable {
   service(number: number, slots: readonly Slot[], more?: { readonly affinity?: number; readonly allow?: readonly string[]; readonly deny?: readonly string[] }): void;
   /** `address@port` for TCP and UDP. `shared`: the host has the address as well. */
   frontend(at: string, service: number, shared?: boolean): void;
-  /** As whom the sockets of a namespace are known. */
-  home(cookie: bigint, ipv4: string, ipv6: string): void;
 }
 
 export function writeServices(map: (name: string) => KernelMap): Services {
@@ -56,7 +54,6 @@ export function writeServices(map: (name: string) => KernelMap): Services {
       for (const protocol of [6, 17]) frontends.set({ address, port, protocol, service, number: service, shared });
       frontends.set({ address, port: 0, protocol: 0, service, number: 0, shared });
     },
-    home: (cookie, ipv4, ipv6) => map("hw_lb_homes").set(u64.encode(cookie), lbHomeCodec.encode({ ipv4: parseIp(ipv4), ipv6: parseIp(ipv6) })),
     [Symbol.dispose]: () => row[Symbol.dispose](),
   };
 }
