@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a socket call costs: UDP, because its connect sends nothing, so that there is little beside the hooks.
+ * What a socket call costs in time of the processor: UDP, because its connect sends nothing, so that there is little beside the hooks.
  *
  *   connects connect ADDRESS PORT COUNT      one socket again and again; prints ns of each
  *   connects send    ADDRESS PORT COUNT      without a connection
@@ -19,7 +19,7 @@ static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 

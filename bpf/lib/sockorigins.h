@@ -53,13 +53,16 @@ static __always_inline void sockorigins_connected(struct bpf_sock_addr *ctx, con
 	bpf_map_update_elem(&hw_sock_udp, &cookie, origin, BPF_ANY);
 }
 
-/* Where the socket goes now is what the program named. */
+/* Where the socket, which is connected, goes now is what the program named. */
 static __always_inline void sockorigins_forget(struct bpf_sock_addr *ctx)
 {
-	struct hw_sock_origin *kept = bpf_sk_storage_get(&hw_sock_connected, ctx->sk, 0, 0);
+	struct hw_sock_origin *kept;
 	__u64 cookie;
 
-	/* Looked up first: to delete takes the socket twice, which costs more than all the rest of a call that is for no service. */
+	/* Most sockets connect once; to ask for what is kept would cost as much as all the rest. */
+	if (!ctx->sk->dst_port)
+		return;
+	kept = bpf_sk_storage_get(&hw_sock_connected, ctx->sk, 0, 0);
 	if (!kept)
 		return;
 	kept->backend_port = 0;
