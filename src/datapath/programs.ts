@@ -69,14 +69,14 @@ type AnyShape = MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | 
 function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string | undefined {
   const shape: AnyShape = maps[name as keyof typeof maps];
   if (shape.kind !== "array_of_maps") return undefined;
-  const { kind, key, value, flags } = shape.inner;
+  const { kind, key, value, flags, maxEntries } = shape.inner;
   const slot = u32.encode(0);
   const id = outer.get(slot);
   if (id !== undefined) {
     using inner = kernel.openMapById(u32.decode(id));
     return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
   }
-  using trial = kernel.createMap(kind, name, key.size, value.size, 1, { flags });
+  using trial = kernel.createMap(kind, name, key.size, value.size, maxEntries, { flags });
   try {
     outer.setInner(slot, trial);
     outer.delete(slot);
