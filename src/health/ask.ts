@@ -26,6 +26,8 @@ const words: Readonly<Record<string, string>> = {
   ETIMEDOUT: "no answer",
   EPERM: "this host's firewall forbids it",
   EACCES: "this host's firewall forbids it",
+  EADDRNOTAVAIL: "this node has no address of its own for it, or no port left",
+  EMFILE: "this node's agent has no descriptors left",
 };
 
 const bufferBytes = 16 * 1024;
