@@ -19,7 +19,7 @@
 /* GUEST_UNTOUCHED, or a negated drop reason. */
 static __always_inline int guestlink_arp(struct __sk_buff *skb, const struct hw_endpoint *ep)
 {
-	struct arp_frame *arp = packet_at(skb, 0, sizeof(*arp));
+	struct neighbours_arp *arp = packet_at(skb, 0, sizeof(*arp));
 	struct hw_ip sender_ip;
 	__be32 sender;
 

@@ -494,6 +494,24 @@ export const hostAddressCodec: Codec<HostAddress> = struct<HostAddress>("hw_host
   network: field("network", 4, u32),
 });
 
+export interface LbHeld {
+  readonly mac: Mac;
+  readonly until: number;
+}
+export const lbHeldCodec: Codec<LbHeld> = struct<LbHeld>("hw_lb_held", 12, {
+  mac: field("mac", 0, mac),
+  until: field("until", 8, u32),
+});
+
+export interface LbHeldKey {
+  readonly addr: Ip | null;
+  readonly ifindex: number;
+}
+export const lbHeldKeyCodec: Codec<LbHeldKey> = struct<LbHeldKey>("hw_lb_held_key", 20, {
+  addr: field("addr", 0, ip),
+  ifindex: field("ifindex", 16, u32),
+});
+
 export interface Member {
   readonly network: number;
   readonly slot: number;
@@ -686,6 +704,7 @@ export const maps = {
   hw_fragments: { name: "hw_fragments", kind: "lru_hash", key: fragmentKeyCodec, value: fragmentCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<FragmentKey, Fragment>,
   hw_frontends: { name: "hw_frontends", kind: "hash", key: frontendKeyCodec, value: backendCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<FrontendKey, Backend>,
   hw_host_addrs: { name: "hw_host_addrs", kind: "hash", key: ip, value: hostAddressCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<Ip | null, HostAddress>,
+  hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
   hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 640, flags: 0 } satisfies MapShape<number, Counter>,
   hw_name_scopes: { name: "hw_name_scopes", kind: "hash", key: u32, value: nameScopeCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, NameScope>,
@@ -703,5 +722,5 @@ export const maps = {
   hw_slices: { name: "hw_slices", kind: "lpm_trie", key: sliceCodec, value: u32, maxEntries: 4096, flags: 1 } satisfies MapShape<Slice, number>,
   hw_sock_origins: { name: "hw_sock_origins", kind: "lru_hash", key: sockKeyCodec, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<SockKey, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<LbHeldKey, LbHeld> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -11,7 +11,7 @@ import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, nodeCodec, remoteCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, nodeCodec, remoteCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
@@ -112,6 +112,8 @@ export interface Bench extends AsyncDisposable {
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
+  /** On the uplink, told as `mac`. `until` in seconds since boot, left out: for good; null: no longer held. */
+  hold(address: string, mac: string, until?: number | null): Promise<void>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
   /** Makes every IPv4 conntrack entry expired: jiffies to go back, default 2^30. */
@@ -182,6 +184,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
         frontendKeyCodec.encode({ addr: addr === null ? null : parseIp(addr), port, proto }),
         backendCodec.encode({ addr: parseIp(to), port: toPort, network: containers.find(({ ipv4, ipv6 }) => ipv4 === to || ipv6 === to)?.network ?? 0 }),
       );
+    },
+    hold: async (address, mac, until = 0xffffffff) => {
+      const key = lbHeldKeyCodec.encode({ addr: parseIp(address), ifindex: ifindexes.get("wan0") ?? 0 });
+      if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
+      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), until }));
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),

@@ -16,6 +16,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_fragments: ["Ports of fragmented datagrams, learnt from their first fragments.", "programs"],
   hw_frontends: ["Published ports. Address 0.0.0.0 or :: stands for every address of the host in its family.", "agent"],
   hw_host_addrs: ["Addresses that the host answers to.", "agent"],
+  hw_lb_held: ["Addresses of services that this node holds, by uplink: the MAC that is told to whoever asks for them there, and until when.", "agent"],
   hw_members: ["The endpoints of a network that get copies of what is sent to a group, by slot.", "agent"],
   hw_metrics: ["Packets and bytes by direction × 128 + reason; reason 0 counts what was forwarded.", "programs"],
   hw_name_scopes: ["The other networks of the container behind a host-side device, by ifindex: it may ask for names there, too.", "agent"],
