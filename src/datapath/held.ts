@@ -66,7 +66,7 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     sync: (addresses, uplinks) => {
       const wanted = new Map<string, { readonly key: LbHeldKey; readonly entry: LbHeld }>();
       for (const [addr, until] of addresses) {
-        const end = until === null ? forGood : Math.max(0, Math.floor(uptime() + (until - clock.now()) / 1000));
+        const end = until === null ? forGood : Math.min(forGood, Math.max(0, Math.floor(uptime() + (until - clock.now()) / 1000)));
         for (const { index, mac } of uplinks) {
           const key = { addr, ifindex: index };
           wanted.set(nameOf(key), { key, entry: { mac, until: end } });

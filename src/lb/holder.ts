@@ -61,11 +61,8 @@ export interface ByLease {
 export interface LeaseDecision {
   /** null: it does not hold the address. A node whose agent is away ceases to answer at this time by itself. */
   readonly holdsUntil: number | null;
-  /**
-   * To be asked of the store: that the address be this node's, leased, if it is nobody's, or if `instead` is what stands there. To be asked when
-   * the rest of this decision is done.
-   */
-  readonly take: { readonly instead: string | null } | null;
+  /** To be claimed of the store, leased (`SharedStore.claim`), when the rest of this decision is done. */
+  readonly claim: boolean;
   readonly next: number | null;
 }
 
@@ -78,15 +75,15 @@ export const turnLength = 500;
 export function holdsByLease({ self, standing, since, leasedUntil, last, turn, now }: ByLease): LeaseDecision {
   const until = (end: number | null): number | null => (end !== null && end > now ? end : null);
   // The last agent saw to it that this ends before its lease does.
-  if (standing === undefined) return { holdsUntil: until(last), take: null, next: until(last) };
+  if (standing === undefined) return { holdsUntil: until(last), claim: false, next: until(last) };
   if (standing === null) {
     const from = since + turn * turnLength;
-    return now >= from ? { holdsUntil: null, take: { instead: null }, next: null } : { holdsUntil: null, take: null, next: from };
+    return now >= from ? { holdsUntil: null, claim: true, next: null } : { holdsUntil: null, claim: false, next: from };
   }
-  if (standing.node !== self) return { holdsUntil: null, take: null, next: null };
-  if (!standing.own) return { holdsUntil: until(last), take: { instead: self }, next: until(last) };
+  if (standing.node !== self) return { holdsUntil: null, claim: false, next: null };
+  if (!standing.own) return { holdsUntil: until(last), claim: true, next: until(last) };
   const end = until(leasedUntil === null ? null : leasedUntil - leaseMargin);
-  return { holdsUntil: end, take: null, next: end };
+  return { holdsUntil: end, claim: false, next: end };
 }
 
 /** How many of `nodes` try before `self`. `weigh` is a hash of a node's name and the address, the same on every node. */

@@ -28,22 +28,22 @@ test("by name: who is back waits until the others have seen it", (t) => {
 
 test("by lease: whose word stands answers until shortly before its lease ends", (t) => {
   const own = { node: "b", own: true };
-  t.deepEqual(byLease({ standing: own, leasedUntil: 110_000 }), { holdsUntil: 110_000 - leaseMargin, take: null, next: 110_000 - leaseMargin });
-  t.deepEqual(byLease({ standing: own, leasedUntil: 100_000 + leaseMargin }), { holdsUntil: null, take: null, next: null });
-  t.deepEqual(byLease({ standing: { node: "a", own: false }, leasedUntil: 110_000 }), { holdsUntil: null, take: null, next: null });
+  t.deepEqual(byLease({ standing: own, leasedUntil: 110_000 }), { holdsUntil: 110_000 - leaseMargin, claim: false, next: 110_000 - leaseMargin });
+  t.deepEqual(byLease({ standing: own, leasedUntil: 100_000 + leaseMargin }), { holdsUntil: null, claim: false, next: null });
+  t.deepEqual(byLease({ standing: { node: "a", own: false }, leasedUntil: 110_000 }), { holdsUntil: null, claim: false, next: null });
 });
 
 test("by lease: a free address is taken in turn", (t) => {
-  t.deepEqual(byLease({ since: 100_000 }), { holdsUntil: null, take: { instead: null }, next: null });
-  t.deepEqual(byLease({ since: 100_000, turn: 2 }), { holdsUntil: null, take: null, next: 100_000 + 2 * turnLength });
-  t.deepEqual(byLease({ since: 100_000 - 2 * turnLength, turn: 2 }), { holdsUntil: null, take: { instead: null }, next: null });
+  t.deepEqual(byLease({ since: 100_000 }), { holdsUntil: null, claim: true, next: null });
+  t.deepEqual(byLease({ since: 100_000, turn: 2 }), { holdsUntil: null, claim: false, next: 100_000 + 2 * turnLength });
+  t.deepEqual(byLease({ since: 100_000 - 2 * turnLength, turn: 2 }), { holdsUntil: null, claim: true, next: null });
 });
 
 test("by lease: a new agent goes on with its last one's word, for as long as that counted, and takes it over", (t) => {
-  t.deepEqual(byLease({ standing: undefined, last: 105_000 }), { holdsUntil: 105_000, take: null, next: 105_000 });
-  t.deepEqual(byLease({ standing: { node: "b", own: false }, last: 105_000 }), { holdsUntil: 105_000, take: { instead: "b" }, next: 105_000 });
-  t.deepEqual(byLease({ standing: { node: "b", own: false }, last: 99_000 }), { holdsUntil: null, take: { instead: "b" }, next: null });
-  t.deepEqual(byLease({ standing: { node: "a", own: false }, last: 105_000 }), { holdsUntil: null, take: null, next: null });
+  t.deepEqual(byLease({ standing: undefined, last: 105_000 }), { holdsUntil: 105_000, claim: false, next: 105_000 });
+  t.deepEqual(byLease({ standing: { node: "b", own: false }, last: 105_000 }), { holdsUntil: 105_000, claim: true, next: 105_000 });
+  t.deepEqual(byLease({ standing: { node: "b", own: false }, last: 99_000 }), { holdsUntil: null, claim: true, next: null });
+  t.deepEqual(byLease({ standing: { node: "a", own: false }, last: 105_000 }), { holdsUntil: null, claim: false, next: null });
 });
 
 test("every node has its own turn", (t) => {
@@ -150,15 +150,15 @@ test("by lease: nodes, agents and ways to the store that fail and return never m
             });
           });
         }
-        const { holdsUntil, take } = holdsByLease({
+        const { holdsUntil, claim } = holdsByLease({
           self: one.name, standing: mine.standing, since: mine.since, leasedUntil: mine.leasedUntil, last: one.last, turn: one.i, now,
         });
         one.entry = holdsUntil;
-        if (take === null || mine.lease < 0 || !one.link || now - mine.asked < 2000) continue;
+        if (!claim || mine.lease < 0 || !one.link || now - mine.asked < 2000) continue;
         mine.asked = now;
         later(now, (at) => {
           if (!one.link || (leases[mine.lease] ?? 0) <= at) return;
-          if (store.key === null || (take.instead !== null && names[store.key.node] === take.instead)) {
+          if (store.key === null || store.key.node === one.i) {
             store.key = { node: one.i, lease: mine.lease };
             tell(at);
           }
