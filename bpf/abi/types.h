@@ -91,8 +91,8 @@ struct hw_lb_held_key {
 /* Whoever asks there is told this. */
 struct hw_lb_held {
 	__u8 mac[6];		/* the uplink's */
-	__u16 pad;
-	__u32 until;		/* seconds since boot, with those asleep; all ones: for good */
+	__u16 yielded;		/* somebody else has announced the address since then */
+	__u32 until;		/* nobody else may have it before: seconds since boot, with those asleep; all ones: for good */
 };
 
 enum hw_node_flags {

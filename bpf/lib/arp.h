@@ -38,7 +38,7 @@ static __always_inline int arp_answer(struct __sk_buff *skb, const struct hw_end
 		return -HW_DROP_MALFORMED;
 	__builtin_memcpy(&sender, arp->sender, 4);
 	__builtin_memcpy(&target, arp->target, 4);
-	if (!neighbours_is_request(arp) || !eth_equal(arp->sender_mac, ep->mac) || sender == target)
+	if (!neighbours_is_arp(arp) || arp->operation != bpf_htons(WIRE_ARP_REQUEST) || !eth_equal(arp->sender_mac, ep->mac) || sender == target)
 		return -HW_DROP_INVALID_ARP;
 	sender_ip = ip_from4(sender);
 	if (sender && !ip_equal(&sender_ip, &ep->ipv4))

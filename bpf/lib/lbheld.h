@@ -5,10 +5,10 @@
  *   ARP request, also a probe (from 0.0.0.0)           ▸ reply                       ▸ out by the same device
  *   neighbour solicitation                             ▸ advertisement               ▸ out by the same device
  *   the same from ::, of who wants the address himself ▸ advertisement to every node ▸ out by the same device
- *   not held, held no longer, who says that it is his  ▸ the host's
+ *   not held, or who says that it is his               ▸ the host's
  *
- * One node of several holds an address. Its right to that ends at a time which its agent puts off, so that a node whose agent
- * is away has ceased to answer when another begins.
+ * One node of several holds an address. The agent puts off the time until which that is certain; afterwards whoever announces the address
+ * has it, and this node ceases to answer. So an agent, or a store, that is away makes no gap, and nobody answers beside a new holder.
  */
 #pragma once
 
@@ -21,6 +21,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/types.h"
+#include "lib/eth.h"
 #include "lib/neighbours.h"
 
 #define LBHELD_FOR_GOOD	   0xffffffff
@@ -35,37 +36,49 @@ struct {
 	__type(value, struct hw_lb_held);
 } hw_lb_held SEC(".maps");
 
-/* A neighbour solicitation without its options. */
-struct lbheld_solicit {
+/* A neighbour solicitation or advertisement without its options. */
+struct lbheld_nd {
 	struct ethhdr eth;
 	struct ipv6hdr ip;
 	struct icmp6hdr icmp;
 	struct hw_ip target;
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct lbheld_solicit) == ETH_HLEN + 40 + 24, "a solicitation without options");
+_Static_assert(sizeof(struct lbheld_nd) == ETH_HLEN + 40 + 24, "a message without options");
 
-static __always_inline const struct hw_lb_held *lbheld_find(const struct __sk_buff *skb, const struct hw_ip *addr)
+static __always_inline struct hw_lb_held *lbheld_find(const struct __sk_buff *skb, const struct hw_ip *addr)
 {
 	struct hw_lb_held_key key = { .addr = *addr, .ifindex = skb->ifindex };
-	const struct hw_lb_held *held = bpf_map_lookup_elem(&hw_lb_held, &key);
+	struct hw_lb_held *held = bpf_map_lookup_elem(&hw_lb_held, &key);
 
-	if (!held || skb->pkt_type == LBHELD_TO_ANOTHER)
-		return NULL;
-	return held->until == LBHELD_FOR_GOOD || bpf_ktime_get_boot_ns() / LBHELD_NANOSECONDS < held->until ? held : NULL;
+	return held && !held->yielded && skb->pkt_type != LBHELD_TO_ANOTHER ? held : NULL;
 }
 
-static __always_inline int lbheld_answer_arp(struct __sk_buff *skb)
+/* `mac` says that it has the address. */
+static __always_inline void lbheld_yield(const struct __sk_buff *skb, const struct hw_ip *addr, const __u8 mac[ETH_ALEN])
+{
+	struct hw_lb_held *held = lbheld_find(skb, addr);
+
+	if (held && held->until != LBHELD_FOR_GOOD && bpf_ktime_get_boot_ns() / LBHELD_NANOSECONDS >= held->until && !eth_equal(mac, held->mac))
+		held->yielded = 1;
+}
+
+/* Not static, as the other two, so that the verifier walks each once. */
+__noinline int lbheld_answer_arp(struct __sk_buff *skb)
 {
 	struct neighbours_arp *arp = packet_at(skb, 0, sizeof(*arp));
 	const struct hw_lb_held *held;
-	struct hw_ip target_ip;
+	struct hw_ip sender_ip, target_ip;
 	__be32 sender, target;
 
-	if (!arp || !neighbours_is_request(arp))
+	if (!arp || !neighbours_is_arp(arp))
 		return HW_PASS;
 	__builtin_memcpy(&sender, arp->sender, 4);
 	__builtin_memcpy(&target, arp->target, 4);
+	sender_ip = ip_from4(sender);
+	lbheld_yield(skb, &sender_ip, arp->sender_mac);
+	if (arp->operation != bpf_htons(WIRE_ARP_REQUEST))
+		return HW_PASS;
 	target_ip = ip_from4(target);
 	held = lbheld_find(skb, &target_ip);
 	if (!held || sender == target)
@@ -74,10 +87,10 @@ static __always_inline int lbheld_answer_arp(struct __sk_buff *skb)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* Not inline, for the stack; not static, so that the verifier walks it once. */
+/* Not inline, for the stack. */
 __noinline int lbheld_advertise(struct __sk_buff *skb)
 {
-	const struct lbheld_solicit *ns = packet_at(skb, 0, sizeof(*ns));
+	const struct lbheld_nd *ns = packet_at(skb, 0, sizeof(*ns));
 	struct neighbours_advert na = { 0 };
 	const struct hw_lb_held *held;
 	struct hw_ip asker, target;
@@ -112,14 +125,21 @@ __noinline int lbheld_advertise(struct __sk_buff *skb)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-static __always_inline int lbheld_answer_nd(struct __sk_buff *skb)
+__noinline int lbheld_answer_nd(struct __sk_buff *skb)
 {
-	const struct lbheld_solicit *ns = packet_at(skb, 0, sizeof(*ns));
+	const struct lbheld_nd *nd = packet_at(skb, 0, sizeof(*nd));
+	struct hw_ip target;
 
-	if (!ns || ns->ip.version != 6 || ns->ip.nexthdr != IPPROTO_ICMPV6 || ns->icmp.icmp6_type != WIRE_ND_NS)
+	if (!nd || nd->ip.version != 6 || nd->ip.nexthdr != IPPROTO_ICMPV6 || nd->ip.hop_limit != 255 || nd->icmp.icmp6_code)
 		return HW_PASS;
-	if (ns->ip.hop_limit != 255 || ns->icmp.icmp6_code || bpf_ntohs(ns->ip.payload_len) < sizeof(*ns) - ETH_HLEN - sizeof(ns->ip) ||
-	    skb->len < ETH_HLEN + sizeof(ns->ip) + bpf_ntohs(ns->ip.payload_len))
+	if (bpf_ntohs(nd->ip.payload_len) < sizeof(*nd) - ETH_HLEN - sizeof(nd->ip) ||
+	    skb->len < ETH_HLEN + sizeof(nd->ip) + bpf_ntohs(nd->ip.payload_len))
 		return HW_PASS;
-	return lbheld_advertise(skb);
+	if (nd->icmp.icmp6_type == WIRE_ND_NS)
+		return lbheld_advertise(skb);
+	if (nd->icmp.icmp6_type == WIRE_ND_NA) {
+		__builtin_memcpy(&target, &nd->target, sizeof(target));
+		lbheld_yield(skb, &target, nd->eth.h_source);
+	}
+	return HW_PASS;
 }

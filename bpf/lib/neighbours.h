@@ -53,10 +53,11 @@ _Static_assert(sizeof(struct neighbours_advert) == 72, "an advertisement with on
 
 #define NEIGHBOURS_PAYLOAD (sizeof(struct neighbours_advert) - 40)
 
-static __always_inline bool neighbours_is_request(const struct neighbours_arp *arp)
+/* Of Ethernet and IPv4. */
+static __always_inline bool neighbours_is_arp(const struct neighbours_arp *arp)
 {
 	return arp->hardware == bpf_htons(WIRE_ARP_ETHERNET) && arp->protocol == bpf_htons(ETH_P_IP) && arp->hardware_length == ETH_ALEN &&
-	       arp->protocol_length == 4 && arp->operation == bpf_htons(WIRE_ARP_REQUEST);
+	       arp->protocol_length == 4;
 }
 
 /* Makes of a request the answer that its target is at `mac`. */

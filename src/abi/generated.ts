@@ -496,10 +496,12 @@ export const hostAddressCodec: Codec<HostAddress> = struct<HostAddress>("hw_host
 
 export interface LbHeld {
   readonly mac: Mac;
+  readonly yielded: number;
   readonly until: number;
 }
 export const lbHeldCodec: Codec<LbHeld> = struct<LbHeld>("hw_lb_held", 12, {
   mac: field("mac", 0, mac),
+  yielded: field("yielded", 6, u16),
   until: field("until", 8, u32),
 });
 

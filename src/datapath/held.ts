@@ -20,9 +20,12 @@ export interface HeldOptions {
 }
 
 export interface Held extends AsyncDisposable {
+  /** What this node answers for now, by its own or an earlier agent's word, and until when that is certain, as `sync` has it. */
+  answered(): ReadonlyMap<Ip, number | null>;
   /**
-   * Answers for these on every uplink, each until its time in milliseconds since the epoch (null: for good), and for no others. What is
-   * given up is given up when this returns.
+   * Answers for these on every uplink and for no others. Until its time, in milliseconds since the epoch (null: for good), an address is certainly
+   * this node's; afterwards whoever announces it has it. What is given up is given up when this returns; what is new is announced first, so that
+   * another node has ceased to answer when this one begins.
    */
   sync(addresses: ReadonlyMap<Ip, number | null>, uplinks: readonly { readonly index: number; readonly mac: Mac }[]): void;
 }
@@ -40,15 +43,26 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
 
   /** Three times, as long as the address is held; a link that cannot be told finds out when its neighbours ask again. */
   const announce = async (names: readonly string[]): Promise<void> => {
-    using object = await kernel.loadObject(`${objectDirectory}/announce.bpf.o`);
-    const program = object.programs.get("announce");
+    using stack = new DisposableStack();
+    const program = await load(stack);
     for (const pause of pauses) {
       await clock.sleep(pause, life.signal).catch(() => undefined);
-      if (life.signal.aborted || program === undefined) return;
+      if (life.signal.aborted) return;
       for (const name of names) {
         const held = known.get(name);
-        if (held !== undefined) send(program, held.key, held.entry.mac);
+        if (held === undefined) continue;
+        if (program !== undefined) send(program, held.key, held.entry.mac);
+        if (pause === 0) table.set(held.key, held.entry);
       }
+    }
+  };
+
+  const load = async (stack: DisposableStack): Promise<KernelProgram | undefined> => {
+    try {
+      return stack.use(await kernel.loadObject(`${objectDirectory}/announce.bpf.o`)).programs.get("announce");
+    } catch (error) {
+      log.warn("addresses that this node has taken over cannot be announced", { why: messageOf(error) });
+      return undefined;
     }
   };
 
@@ -63,13 +77,15 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
   };
 
   return {
+    answered: () => new Map([...table.entries()].flatMap(([{ addr }, { until, yielded }]) =>
+      addr === null || yielded !== 0 ? [] : [[addr, until === forGood ? null : clock.now() + (until - uptime()) * 1000]])),
     sync: (addresses, uplinks) => {
       const wanted = new Map<string, { readonly key: LbHeldKey; readonly entry: LbHeld }>();
       for (const [addr, until] of addresses) {
         const end = until === null ? forGood : Math.min(forGood, Math.max(0, Math.floor(uptime() + (until - clock.now()) / 1000)));
         for (const { index, mac } of uplinks) {
           const key = { addr, ifindex: index };
-          wanted.set(nameOf(key), { key, entry: { mac, until: end } });
+          wanted.set(nameOf(key), { key, entry: { mac, yielded: 0, until: end } });
         }
       }
       for (const [name, { key }] of known) {
@@ -80,13 +96,15 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
       const fresh: string[] = [];
       for (const [name, one] of wanted) {
         const before = known.get(name);
-        if (before?.entry.mac !== one.entry.mac) fresh.push(name);
-        if (before?.entry.mac !== one.entry.mac || before.entry.until !== one.entry.until) table.set(one.key, one.entry);
         known.set(name, one);
+        if (before?.entry.mac === one.entry.mac && before.entry.until === one.entry.until) continue;
+        // What another has announced meanwhile is not this node's until it is announced again.
+        if (before?.entry.mac !== one.entry.mac || table.get(one.key)?.yielded !== 0) fresh.push(name);
+        else table.set(one.key, one.entry);
       }
       if (fresh.length === 0) return;
       const told = announce(fresh)
-        .catch((error: unknown) => log.warn("addresses that this node has taken over could not be announced", { why: messageOf(error) }))
+        .catch((error: unknown) => log.error("addresses of services are not answered for", { error }))
         .finally(() => announcing.delete(told));
       announcing.add(told);
     },

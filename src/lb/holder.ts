@@ -1,4 +1,4 @@
-// Which node answers for an address of a service: one at a time, and who loses it ends before who gets it begins. Pure; times in milliseconds since the epoch.
+// Which node answers for an address of a service: one at a time, and who loses it ends before who gets it begins. Times in milliseconds since the epoch.
 
 /** Another node that has the service, as this one's probes see it. */
 export interface Rival {
@@ -19,11 +19,17 @@ export interface ByName {
   readonly now: number;
 }
 
-/** `next`: when to ask again though nothing has changed; null: never. */
+/**
+ * `next`: when to ask again though nothing has changed; null: never. What a node holds by its name is certain for `certainty` from each time that this is
+ * decided, so that its programs yield to a lower one which returns while its agent is away.
+ */
 export interface Decision {
   readonly holds: boolean;
   readonly next: number | null;
 }
+
+/** Milliseconds; to be put off every few seconds. */
+export const certainty = 10_000;
 
 /** Others ask once a second (src/peers/probes.ts): so long after this node has seen another, the other has seen it. */
 export const settling = 3000;
@@ -51,7 +57,7 @@ export interface ByLease {
   readonly since: number;
   /** Until when this agent's lease stands for sure: its length after the last time that it asked, with success, for it to be kept; null: it has none. */
   readonly leasedUntil: number | null;
-  /** Until when this node still answers by the last agent's word; null: it does not. */
+  /** Until when the address is certainly this node's, by what it decided last or the agent before did; null: it does not hold it. */
   readonly last: number | null;
   /** Nodes that try before this one (`turnOf`). */
   readonly turn: number;
@@ -59,31 +65,34 @@ export interface ByLease {
 }
 
 export interface LeaseDecision {
-  /** null: it does not hold the address. A node whose agent is away ceases to answer at this time by itself. */
+  /**
+   * Until when the address is certainly this node's. Afterwards, when the agent or the store has been away for so long, it goes on, and ceases when
+   * another node announces the address, as each does before it begins. null: it does not hold the address.
+   */
   readonly holdsUntil: number | null;
   /** To be claimed of the store, leased (`SharedStore.claim`), when the rest of this decision is done. */
   readonly claim: boolean;
   readonly next: number | null;
 }
 
-/** So much before its lease ends a node ceases to answer: the kernel counts in seconds, and clocks drift. */
+/** So much before its lease ends an address is not certain any more: the kernel counts in seconds, and clocks drift. */
 export const leaseMargin = 2000;
 /** Between one node's try for a free address and the next one's. */
 export const turnLength = 500;
 
-/** With a store: whose leased claim stands. It stays there while that node lives; a free address is taken in turn, so that several spread over the nodes. */
+/**
+ * With a store: whose leased claim stands. It stays there while that node lives; a free address is claimed first by who has held it, and then in
+ * turn, so that several spread over the nodes.
+ */
 export function holdsByLease({ self, standing, since, leasedUntil, last, turn, now }: ByLease): LeaseDecision {
-  const until = (end: number | null): number | null => (end !== null && end > now ? end : null);
-  // The last agent saw to it that this ends before its lease does.
-  if (standing === undefined) return { holdsUntil: until(last), claim: false, next: until(last) };
+  if (standing === undefined) return { holdsUntil: last, claim: false, next: null };
   if (standing === null) {
-    const from = since + turn * turnLength;
-    return now >= from ? { holdsUntil: null, claim: true, next: null } : { holdsUntil: null, claim: false, next: from };
+    const from = last === null ? since + (turn + 1) * turnLength : since;
+    return { holdsUntil: last, claim: now >= from, next: now >= from ? null : from };
   }
   if (standing.node !== self) return { holdsUntil: null, claim: false, next: null };
-  if (!standing.own) return { holdsUntil: until(last), claim: true, next: until(last) };
-  const end = until(leasedUntil === null ? null : leasedUntil - leaseMargin);
-  return { holdsUntil: end, claim: false, next: end };
+  if (!standing.own || leasedUntil === null) return { holdsUntil: last, claim: true, next: null };
+  return { holdsUntil: leasedUntil - leaseMargin, claim: false, next: null };
 }
 
 /** How many of `nodes` try before `self`. `weigh` is a hash of a node's name and the address, the same on every node. */

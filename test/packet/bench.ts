@@ -112,7 +112,7 @@ export interface Bench extends AsyncDisposable {
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
-  /** On the uplink, told as `mac`. `until` in seconds since boot, left out: for good; null: no longer held. */
+  /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
@@ -188,7 +188,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     hold: async (address, mac, until = 0xffffffff) => {
       const key = lbHeldKeyCodec.encode({ addr: parseIp(address), ifindex: ifindexes.get("wan0") ?? 0 });
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
-      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), until }));
+      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),

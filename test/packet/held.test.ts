@@ -79,18 +79,47 @@ test.serial("other addresses, forwarded, other messages, lies in the length and 
   ] as const) t.is((await bench.fromUplink(packet, { destination })).verdict, untouched);
 });
 
-test.serial("an address that is held for a time is answered for until then", async (t) => {
-  const { bench } = t.context;
-  const boot = Number(readFileSync("/proc/uptime", "utf8").split(".")[0]);
-  for (const [address, packet, destination] of [
-    ["192.0.2.20", asked("192.0.2.20"), everybody], ["2001:db8::20", solicited("2001:db8::20"), "33:33:ff:00:00:20"],
-  ] as const) {
-    await bench.hold(address, uplink, boot + 3600);
-    t.is((await bench.fromUplink(packet, { destination })).verdict, "redirect");
-    await bench.hold(address, uplink, boot);
-    t.is((await bench.fromUplink(packet, { destination })).verdict, untouched);
-    await bench.hold(address, uplink);
-    await bench.hold(address, uplink, null);
-    t.is((await bench.fromUplink(packet, { destination })).verdict, untouched);
+const another = "02:00:00:00:00:bb";
+const boot = (): number => Number(readFileSync("/proc/uptime", "utf8").split(".")[0]);
+const claims: readonly (readonly [address: string, asking: Packet, to: string, announced: readonly (readonly [Packet, string])[]])[] = [
+  ["192.0.2.20", asked("192.0.2.20"), everybody, [
+    [arp("request", { mac: another, ip: "192.0.2.20" }, { ip: "192.0.2.20" }), everybody],
+    [arp("reply", { mac: another, ip: "192.0.2.20" }, { mac: another, ip: "192.0.2.20" }), everybody],
+  ]],
+  ["2001:db8::20", solicited("2001:db8::20"), "33:33:ff:00:00:20", [
+    [ipv6("2001:db8::20", "ff02::1", neighbourDiscovery(136, "2001:db8::20", another), { ttl: 255 }), "33:33:00:00:00:01"],
+  ]],
+];
+
+for (const [address, asking, to, announced] of claims) {
+  for (const [i, [announcement, all]] of announced.entries()) {
+    test.serial(`${address}, announcement ${i}: who announces an address has it when it is not certain any more that it is this node's, and not before`, async (t) => {
+      const { bench } = t.context;
+      const answered = async (): Promise<string> => (await bench.fromUplink(asking, { destination: to })).verdict;
+      for (const until of [undefined, boot() + 3600]) {
+        await bench.hold(address, uplink, until);
+        t.is((await bench.fromUplink(announcement, { destination: all })).verdict, untouched);
+        t.is(await answered(), "redirect");
+      }
+      await bench.hold(address, uplink, boot());
+      t.is(await answered(), "redirect", "nobody else answers yet");
+      await bench.fromUplink(announcement, { destination: all });
+      t.is(await answered(), untouched);
+      await bench.hold(address, uplink, boot() + 3600);
+      t.is(await answered(), "redirect", "it is this node's again");
+      await bench.hold(address, uplink, null);
+      t.is(await answered(), untouched);
+    });
   }
+}
+
+test.serial("its own announcement, one of another address and somebody's question take nothing from this node", async (t) => {
+  const { bench } = t.context;
+  await bench.hold("192.0.2.20", another, boot());
+  for (const packet of [
+    arp("request", { mac: another, ip: "192.0.2.20" }, { ip: "192.0.2.20" }), arp("request", { mac: router, ip: "192.0.2.21" }, { ip: "192.0.2.21" }),
+    asked("192.0.2.20"), asked("192.0.2.20", "0.0.0.0"),
+  ]) await bench.fromUplink(packet, { destination: everybody });
+  t.is((await bench.fromUplink(asked("192.0.2.20"), { destination: everybody })).verdict, "redirect");
+  await bench.hold("192.0.2.20", another, null);
 });

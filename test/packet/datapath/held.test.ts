@@ -87,6 +87,7 @@ test("a neighbour finds who holds an address, and nobody where it is not held an
     assert.doesNotMatch(world.believed(address), /lladdr/);
   }
   world.held.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
+  await until("the addresses are announced, and held", () => [...world.tables.held.entries()].length === addresses.length);
   for (const address of addresses) {
     world.ip(`neighbour flush to ${address}`);
     world.ask(address);
@@ -117,12 +118,31 @@ test("a neighbour that knows another holder is told at once where the address is
 test("what an earlier agent held is known, not announced again, and given up when it is not wanted", async () => {
   await using world = await link();
   const [index = 0] = world.uplinks.map((uplink) => uplink.index);
-  for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, until: 0xffff_ffff });
+  for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, yielded: 0, until: 0xffff_ffff });
   const again = createHeld({ kernel: createKernel(), objectDirectory: "/nowhere", table: world.tables.held, clock: systemClock, log: createLog((line) => assert.fail(line), () => 0, "warn") });
   again.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
   again.sync(new Map(addresses.slice(1).map((address) => [address, systemClock.now() + 60_000])), world.uplinks);
+  assert.deepEqual([...again.answered().keys()], addresses.slice(1));
   await again[Symbol.asyncDispose]();
   const left = [...world.tables.held.entries()];
   assert.deepEqual(left.map(([{ addr }]) => addr), ["2001:db8::10"]);
   assert.ok((left[0]?.[1].until ?? 0xffff_ffff) < 0xffff_ffff);
+});
+
+test("an address that another has announced is given up, and had again only when it is announced", async () => {
+  await using world = await link();
+  const [address = parseIp("::")] = addresses;
+  const [key] = world.uplinks.map(({ index }) => ({ addr: address, ifindex: index }));
+  assert.ok(key);
+  const hold = (until: number): void => world.held.sync(new Map([[address, until]]), world.uplinks);
+  hold(systemClock.now() - 5000);
+  await until("it is held", () => world.held.answered().has(address));
+  world.tables.held.set(key, { mac, yielded: 1, until: world.tables.held.get(key)?.until ?? 0 });
+  hold(systemClock.now() - 5000);
+  assert.deepEqual([...world.held.answered()], []);
+  world.ip(`neighbour replace ${address} lladdr ${former} dev far nud reachable`);
+  hold(systemClock.now() + 60_000);
+  await until(() => world.believed(address), () => world.believed(address).includes(mac));
+  const left = (world.held.answered().get(address) ?? 0) - systemClock.now();
+  assert.ok(left > 57_000 && left <= 60_000, `certain for ${left} ms`);
 });
