@@ -41,6 +41,7 @@ struct words {
 	struct hw_policy_port policy_port;
 	struct hw_policy_entry policy_entry;
 	enum hw_event_verdict event_verdict;
+	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
 	enum hw_policy_direction policy_direction;
 	enum hw_policy_verdict policy_verdict;

@@ -21,10 +21,12 @@ const dependencies: CliDependencies = {
     return sweepAlone(loadConfig(configPath), { all, force }, agentLog(process.env));
   },
   doctor: async ({ configPath }) => {
-    const [{ loadConfig }, { examine }, { addon, objects }] = await Promise.all([
-      import("./config/load.ts"), import("./doctor/examine.ts"), import("./compose/installation.ts"),
+    const [{ loadConfig }, { examine }, { realHost }, { addon, objects }, { listIpsecPolicies }] = await Promise.all([
+      import("./config/load.ts"), import("./doctor/examine.ts"), import("./doctor/host.ts"), import("./compose/installation.ts"), import("./kernel/index.ts"),
     ]);
-    return examine(loadConfig(configPath), { addon, objects });
+    // The addon may not be built yet.
+    const ipsec = () => listIpsecPolicies().catch(() => undefined);
+    return examine(loadConfig(configPath), { addon, objects }, { ...realHost, ipsec });
   },
   connect: async (socket) => (await import("./api/client.ts")).connect(socket),
 };

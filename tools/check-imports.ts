@@ -21,8 +21,9 @@ const doorBecause = "a door speaks to the engine's commands and queries; it neve
 export const rooms: Readonly<Record<string, Room>> = {
   std: { values: [], node: "all", because: "it is the ground" },
   network: { values: ["std"], types: ["policy", "lb"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
-  policy: { values: ["std"], types: ["network", "lb"], node: [], packages: ["yaml"], because: "a model is pure: no node:*, no clock but the one passed in" },
-  lb: { values: ["std"], types: ["network", "policy"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
+  yaml: { values: ["std"], node: [], packages: ["yaml"], because: "it knows where a word stands, and not what it means" },
+  policy: { values: ["std", "yaml"], types: ["network", "lb"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
+  lb: { values: ["std", "yaml"], types: ["network", "policy"], node: [], because: "a model is pure: no node:*, no clock but the one passed in" },
   abi: { values: ["std"], node: [], because: "it speaks bytes, not policy" },
   kernel: { values: ["abi", "std", "native"], node: "all", because: "it does not know what an endpoint is" },
   datapath: {

@@ -9,6 +9,7 @@ const statuses: Readonly<Record<ErrorCode, status>> = {
   BAD_REQUEST: status.INVALID_ARGUMENT,
   BAD_OPTION: status.INVALID_ARGUMENT,
   BAD_POLICY: status.INVALID_ARGUMENT,
+  BAD_SERVICE: status.INVALID_ARGUMENT,
   TABLE_FULL: status.RESOURCE_EXHAUSTED,
   BAD_CONFIG: status.INVALID_ARGUMENT,
   NOT_FOUND: status.NOT_FOUND,

@@ -20,6 +20,12 @@ export interface SweepOptions {
   readonly force: boolean;
 }
 
+export interface SweptAlone {
+  readonly swept: readonly Swept[];
+  /** A sentence on what stays, although only an agent could tell who claims it. */
+  readonly kept?: string;
+}
+
 export interface DoctorOptions {
   readonly configPath: string | undefined;
 }
@@ -36,7 +42,7 @@ export interface CliDependencies {
   /** Runs until a signal stops it. */
   runAgent(options: AgentOptions): Promise<void>;
   /** Works without an agent. */
-  sweep(options: SweepOptions): Promise<readonly Swept[]>;
+  sweep(options: SweepOptions): Promise<SweptAlone>;
   /** Works without an agent. */
   doctor(options: DoctorOptions): Promise<readonly Finding[]>;
   /** @throws HawserError AGENT_UNREACHABLE */

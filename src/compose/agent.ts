@@ -32,6 +32,7 @@ import type { Store } from "../store/types.ts";
 import { otherNodes } from "./cluster.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
+import { watchIpsec } from "./ipsec.ts";
 import { lockFolder } from "./lock.ts";
 import { configuredParts } from "./parts.ts";
 import { hostServices } from "./policy-settings.ts";
@@ -97,14 +98,19 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const peers: PeersDoor[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
+    const ipsec = watchIpsec(others.routing, () => peers.flatMap((one) => one.nodes()), log);
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
       cluster: await known, nodes: () => peers.flatMap((one) => one.nodes()),
+      claimSlice: async (family, signal) => {
+        await peers[0]?.claimSlice?.(family, signal ?? AbortSignal.timeout(firstReconcile));
+        return peers[0]?.claimSlice !== undefined;
+      },
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.idle());
@@ -132,6 +138,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     doors.use(engine.onOwnChange(() => door.changed()));
     doors.use(datapath.onHostChange(() => door.changed()));
     ready.resolve();
+    await ipsec.run().catch((error: unknown) => log.warn("IPsec's policies could not be read", { error }));
 
     doors.use(await startApi({
       queries: engine.queries, commands: apiCommands(engine, docker), socket: config.api.socket, group: config.api.group, log: log.with({ part: "api" }),
@@ -149,7 +156,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       docker?.run(signal),
       containerd?.run(signal),
       policies.follow(signal),
-      makeRounds(duties({ engine, datapath, store, docker, containerd, policies, log }), roundPause, clock, log, signal),
+      makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, log }), ipsec], roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
     ]);

@@ -14,6 +14,7 @@ import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { version } from "./installation.ts";
+import { kindOf } from "./node-kind.ts";
 
 export interface OtherNodes {
   readonly kind: ClusterKind;
@@ -29,8 +30,8 @@ export interface OtherNodes {
 
 /** What they stand on is left to `ground`. */
 export async function otherNodes(config: Config, name: string, pool: PoolConfig, clock: Clock, log: Log, ground: AsyncDisposableStack): Promise<OtherNodes> {
-  const { store, peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
-  const kind: ClusterKind = store.kind === "etcd" ? "etcd" : peers.length > 0 ? "static" : "alone";
+  const { peers, routing: { mode, encapsulation, port, direct, probePort } } = config;
+  const kind = kindOf(config);
   const cacheFile = join(config.paths.state, "peers");
   const addresses = (facts: HostFacts): readonly Ip[] => addressesOf(config, facts);
   const node = (facts: () => HostFacts) => ({ name, addresses: () => addresses(facts()), mtu: () => facts().uplinkMtu, version: version() });

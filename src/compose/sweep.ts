@@ -15,12 +15,13 @@ import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import { stateFile } from "./installation.ts";
 import { lockFolder } from "./lock.ts";
+import { kindOf } from "./node-kind.ts";
 
 /**
  * @throws HawserError IN_USE when an agent runs, unless everything is to go and `force` says that it is meant; STORE when there is
  * no state, so that nothing says what lives (R24).
  */
-export async function sweepAlone(config: Config, { all, force }: { readonly all: boolean; readonly force: boolean }, log: Log): Promise<readonly Swept[]> {
+export async function sweepAlone(config: Config, { all, force }: { readonly all: boolean; readonly force: boolean }, log: Log): Promise<{ readonly swept: readonly Swept[]; readonly kept?: string }> {
   using stack = new DisposableStack();
   try {
     stack.use(lockFolder(config.paths.run));
@@ -33,7 +34,9 @@ export async function sweepAlone(config: Config, { all, force }: { readonly all:
     throw new HawserError("STORE", `there is no state in ${config.paths.state}, so nothing says which of ${cables.length} devices live; start the agent, which asks Docker, or sweep with --all`);
   }
   const claimed = all ? [] : await rememberedSteps(config, log);
-  return sweptOf(await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all }));
+  const alone = kindOf(config) === "alone";
+  const report = await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all, alone });
+  return { swept: sweptOf(report), ...(!alone && !all ? { kept: "what is known of other nodes stays, because only an agent hears who is gone; --all removes it as well" } : {}) };
 }
 
 async function rememberedSteps(config: Config, log: Log): Promise<readonly Step[]> {

@@ -109,7 +109,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     policy: () => policy.standing(),
     maps: () => mapRows(kernel, loaded.maps, policy.standing().tables),
     dumpMap: (name, limit) => dumpMap(kernel, loaded.maps, name, limit),
-    inspect: () => inspectKernel(features, attachments, sync),
+    inspect: () => inspectKernel(features, attachments, sync, host.cluster),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

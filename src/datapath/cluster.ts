@@ -10,8 +10,11 @@ import type { Log } from "../std/log.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { hostDevice } from "./host-device.ts";
 import { installNames } from "./names.ts";
+import type { InstalledNames } from "./names.ts";
 import type { Policy } from "./policy.ts";
 import { installRemotes, removeRemotes } from "./remotes.ts";
+import { createRoom } from "./room.ts";
+import type { Room } from "./room.ts";
 import { mainTable, routeProtocol, unicast } from "./route-marks.ts";
 import type { Tables } from "./tables.ts";
 import { syncTable } from "./sync-table.ts";
@@ -31,6 +34,8 @@ export interface ClusterParts {
   install(plan: ClusterPlan): Promise<void>;
   /** Sizes, addresses and routes follow the host's devices (R102). */
   hostChanged(reading: HostReading, facts: HostFacts): Promise<void>;
+  /** What cannot be reached or asked for because it found no room: one sentence each, with the mend. */
+  readonly problems: readonly string[];
 }
 
 export interface ClusterSurroundings {
@@ -66,6 +71,14 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
   let names: ClusterPlan["names"] | undefined;
   let installing: Promise<void> = Promise.resolve();
   let naming: Promise<void> = Promise.resolve();
+  const room = { remotes: createRoom(tables.remotes.map), names: createRoom(tables.names.map), pointers: createRoom(tables.pointers.map) };
+
+  let short = false;
+  const tellShort = (): void => {
+    const problems = problemsOf(room);
+    if (!short) for (const problem of problems) log.warn("what other nodes have finds no room in the maps", { problem });
+    short = problems.length > 0;
+  };
 
   const writeNodes = (): void => {
     const wanted = wantedOf(plan, routing, host?.facts);
@@ -87,19 +100,32 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
 
   /** Whoever goes, or is somebody else now, takes the flows of his address with him (R58). */
   const writeRemotes = async (next: ClusterPlan["remotes"], gone: readonly Ip[]): Promise<void> => {
+    const whole = remotes === undefined;
     const others = await installRemotes(tables.remotes, next, remotes, gone, mostFlushed);
     remotes = next;
+    if (await room.remotes.note(others.left, () => next.size, whole)) {
+      const { left } = await installRemotes(tables.remotes, next, undefined, [], mostFlushed);
+      await room.remotes.note(left, () => next.size, true);
+    }
+    tellShort();
     if (others.count === 0) return;
     if (others.count <= mostFlushed) for (const address of others.moved) conntrack.flushAddress(address);
     policy.touch();
   };
 
+  /** @returns whether so much has become free that those which found no room should be tried again. */
+  const noteNames = async ({ left }: InstalledNames, wanted: ClusterPlan["names"], whole: boolean): Promise<boolean> => {
+    const again = await room.names.note(left.names, () => wanted.size, whole);
+    return (await room.pointers.note(left.addresses, () => addressesIn(wanted), whole)) || again;
+  };
+
   const writeNames = async (next: ClusterPlan["names"], known: (address: Ip) => boolean): Promise<void> => {
     if (next === names) return;
     try {
-      const { left } = await installNames(tables, next, names === undefined ? {} : { before: names, known });
+      const done = await installNames(tables, next, names === undefined ? {} : { before: names, known });
+      if (await noteNames(done, next, names === undefined)) await noteNames(await installNames(tables, next), next, true);
       names = next;
-      if (left > 0) log.warn("names of containers on other nodes found no room in the maps; they cannot be asked for here", { left, names: next.size });
+      tellShort();
     } catch (error) {
       // What it left half-done is compared with the maps the next time.
       names = undefined;
@@ -147,7 +173,28 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
       writeNodes();
       await writeRoutes();
     },
+    get problems() {
+      return problemsOf(room);
+    },
   };
+}
+
+/** Each counts once in each of its networks. */
+function addressesIn(names: ClusterPlan["names"]): number {
+  const known = new Set<string>();
+  for (const [key, addresses] of names) for (const address of addresses) known.add(`${key.slice(0, key.indexOf("/"))} ${address}`);
+  return known.size;
+}
+
+function problemsOf({ remotes, names, pointers }: Readonly<Record<"remotes" | "names" | "pointers", Room>>): readonly string[] {
+  return [
+    ...(remotes.short === 0 ? [] : [
+      `addresses of containers on other nodes without room: ${remotes.short} (hw_remotes holds ${remotes.capacity}); nothing passes between them and this node: run fewer containers, turn IPv6 off (pool.ipv6: null), or make two installations (store.prefix and pool)`,
+    ]),
+    ...(names.short + pointers.short === 0 ? [] : [
+      `names of containers on other nodes without room: ${names.short} (hw_names holds ${names.capacity}), and addresses to ask the names of: ${pointers.short} (hw_pointers holds ${pointers.capacity}); they cannot be asked for here: a node keeps the names of the networks that it has itself, so use smaller networks, fewer aliases, or fewer networks here`,
+    ]),
+  ];
 }
 
 function wantedOf(plan: ClusterPlan, routing: Routing | null, facts: HostFacts | undefined): Wanted {

@@ -7,6 +7,8 @@ import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { PolicyTables } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Attachments } from "./attachments.ts";
+import type { ClusterParts } from "./cluster.ts";
+import { countEntries } from "./count-entries.ts";
 import type { Features } from "./features.ts";
 import type { HostSync } from "./host-sync.ts";
 import { nameInWords } from "./names.ts";
@@ -14,15 +16,15 @@ import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
 /** By name. Arrays count as full, rings as empty: neither has entries that come and go. A table of policy shows the one in force. */
-export function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): MapRow[] {
-  return [...maps]
-    .map(([name, map]) => {
-      using inner = innerInForce(kernel, maps, map);
-      const { keySize, valueSize, maxEntries } = (inner ?? map).info;
-      const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : countEntries(inner))) : countEntries(map);
-      return { name, type: map.info.kind, keySize, valueSize, capacity: maxEntries, entries };
-    })
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): Promise<MapRow[]> {
+  const rows: MapRow[] = [];
+  for (const [name, map] of [...maps].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    using inner = innerInForce(kernel, maps, map);
+    const { keySize, valueSize, maxEntries } = (inner ?? map).info;
+    const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : await countEntries(inner))) : await countEntries(map);
+    rows.push({ name, type: map.info.kind, keySize, valueSize, capacity: maxEntries, entries });
+  }
+  return rows;
 }
 
 /** @throws HawserError NOT_FOUND with the known names */
@@ -50,9 +52,9 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
   return found;
 }
 
-export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync): KernelView {
+export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts): KernelView {
   const { release, ...can } = features;
-  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: sync.problems };
+  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems] };
 }
 
 /** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */
@@ -68,14 +70,6 @@ function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map:
   const revision = state === undefined ? 0 : shapes.hw_policy_state.value.decode(state).revision;
   const id = map.get(u32.encode(revision & 1));
   return id === undefined ? undefined : kernel.openMapById(u32.decode(id));
-}
-
-function countEntries(map: KernelMap): number {
-  if (map.info.kind === "ringbuf") return 0;
-  if (map.info.kind === "array" || map.info.kind === "percpu_array") return map.info.maxEntries;
-  let count = 0;
-  for (const _ of map.entries()) count++;
-  return count;
 }
 
 function decodeEntry(shape: MapShape<unknown, unknown>, key: Uint8Array, value: Uint8Array): MapEntry {

@@ -18,7 +18,7 @@ export interface InstalledNames {
   /** Keys that cannot be asked for, because a part has more than 63 bytes, the whole more than 128, or one is empty. */
   readonly skipped: readonly string[];
   /** How many found no room in the maps. */
-  readonly left: number;
+  readonly left: { readonly names: number; readonly addresses: number };
 }
 
 export interface NamesKnown {
@@ -73,7 +73,7 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
     }
   }
   await reverse.end();
-  return { skipped, left: batch.left + reverse.left };
+  return { skipped, left: { names: batch.left, addresses: reverse.left } };
 }
 
 function* others(names: Names, before: Names): Iterable<readonly [string, readonly Ip[]]> {

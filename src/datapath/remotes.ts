@@ -13,6 +13,8 @@ export interface OtherRemotes {
   readonly count: number;
   /** Addresses that were of another node, or of nobody now; not many more than asked for. */
   readonly moved: readonly Ip[];
+  /** Those that found no room. */
+  readonly left: number;
 }
 
 /** @param before what the map is known to hold; undefined: it is read. @returns whose entries went */
@@ -51,7 +53,7 @@ export async function installRemotes(table: Table<Ip, Remote>, next: Remotes, be
     if (turn !== undefined) await turn;
   }
   await batch.end();
-  return { count, moved };
+  return { count, moved, left: batch.left };
 }
 
 function* addressesIn(table: Table<Ip, Remote>): Iterable<Ip> {

@@ -1,7 +1,7 @@
 // Takes off the host whatever carries our name and nobody claims; works with no agent and no loaded program.
 import { u32 } from "../abi/codec.ts";
 import { HostAddressFlags } from "../abi/generated.ts";
-import type { Kernel, KernelMap, Netlink } from "../kernel/types.ts";
+import type { Kernel, KernelMap, LinkInfo, Netlink } from "../kernel/types.ts";
 import type { Step } from "../network/types.ts";
 import { parseCidr } from "../std/ip.ts";
 import { detachFilter, removePin } from "./attachments.ts";
@@ -37,12 +37,14 @@ interface Leftovers extends SweepContext {
 
 /**
  * For `hawser sweep`: with `all`, everything of Hawser's goes, claimed or not. Otherwise what the steps do not claim goes, and
- * the programs on uplinks, hwhost and cgroups stay, so that what is claimed keeps talking without an agent.
+ * the programs on uplinks, hwhost and cgroups stay, so that what is claimed keeps talking without an agent. What is
+ * known of other nodes, of which the steps do not tell, stays unless there can be none (`alone`).
  */
-export async function sweep(context: SweepContext & { readonly claimed: readonly Step[]; readonly all: boolean }): Promise<SweepReport> {
+export async function sweep(context: SweepContext & { readonly claimed: readonly Step[]; readonly all: boolean; readonly alone?: boolean }): Promise<SweepReport> {
   using maps = openPinnedTables(context);
   const leftovers = { ...context, tables: maps.tables, conntrack: maps.tables && createConntrack(maps.tables, 0, () => 0) };
   if (context.all) return await sweepEverything(leftovers);
+  const others = context.alone === true ? await sweepOtherNodes(leftovers) : nothingSwept;
   const existing = new Set((await context.netlink.links()).map((link) => link.name));
   const claims = claimsOf(context.claimed);
   const keeps = (pin: LinkPin): boolean => {
@@ -50,7 +52,33 @@ export async function sweep(context: SweepContext & { readonly claimed: readonly
     if (isGuestPin(pin)) return claims.guests.has(pin.device);
     return isCableDevice(pin.device) ? claims.interfaces.has(pin.device) : existing.has(pin.device);
   };
-  return await sweepUnclaimed(leftovers, claims, keeps);
+  const { links, pins, routes, entries } = await sweepUnclaimed(leftovers, claims, keeps);
+  return { links: [...others.links, ...links], pins, routes: [...others.routes, ...routes], entries: { ...entries, ...others.entries } };
+}
+
+const nothingSwept: SweepReport = { links: [], pins: [], routes: [], entries: {} };
+
+/** Whoever is reached there first, then the way. */
+async function sweepOtherNodes({ netlink, tables }: Leftovers): Promise<SweepReport> {
+  const entries = Object.entries(tables === undefined ? {} : {
+    hw_names: tables.names, hw_pointers: tables.pointers, hw_remotes: tables.remotes, hw_slices: tables.slices, hw_peers: tables.peers, hw_nodes: tables.nodes,
+  }).map(([name, { map }]) => [name, emptied(map)] as const);
+  const routes: string[] = [];
+  for (const route of await netlink.routes()) {
+    if (route.protocol === routeProtocol && route.table === mainTable && await netlink.deleteRoute(route)) routes.push(route.destination);
+  }
+  const tunnel = (await netlink.links()).filter(isTunnel).map(({ name }) => name);
+  return { links: await removeDevices(netlink, tunnel), pins: [], routes, entries: counted(Object.fromEntries(entries)) };
+}
+
+function emptied(map: KernelMap): number {
+  const keys = [...map.entries()].map(([key]) => key);
+  for (const key of keys) map.delete(key);
+  return keys.length;
+}
+
+function isTunnel({ name, tunnelPort }: LinkInfo): boolean {
+  return name === tunnelDevice && tunnelPort !== null;
 }
 
 export function isGuestPin(pin: LinkPin): boolean {
@@ -78,7 +106,7 @@ async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   for (const link of links.filter((one) => !isOurDevice(one.name))) {
     for (const hook of ["ingress", "egress"] as const) detachFilter(context.kernel, link.index, hook);
   }
-  const ours = links.filter((link) => (link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice)) || (link.name === tunnelDevice && link.tunnelPort !== null));
+  const ours = links.filter((link) => (link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice)) || isTunnel(link));
   for (const route of await context.netlink.routes()) if (route.protocol === routeProtocol && route.table === mainTable) await context.netlink.deleteRoute(route);
   const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
   const entries: Record<string, number> = {};

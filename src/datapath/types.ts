@@ -204,7 +204,7 @@ export interface Datapath extends AsyncDisposable {
   /** A device's name by its number; empty when it is not known. Cheap. */
   deviceName(ifindex: number): string;
   policy(): PolicyStanding;
-  maps(): readonly MapRow[];
+  maps(): Promise<readonly MapRow[]>;
   /** @throws HawserError NOT_FOUND with the known names. */
   dumpMap(name: string, limit: number): readonly MapEntry[];
   inspect(): KernelView;

@@ -1,5 +1,6 @@
 // Checks of what else works on packets, devices and routes of this host.
-import { overlaps, parseCidr } from "../std/ip.ts";
+import { overlaps, parseCidr, parseIp } from "../std/ip.ts";
+import { policiesFor } from "../std/ipsec.ts";
 import { type Check, type Finding, type Host, ok, warn } from "./types.ts";
 
 /** As `tc` and `bpftool` name them. */
@@ -22,6 +23,24 @@ export const firewalld: Check = async ({ host }) => {
     "firewalld",
     "active: it filters what containers send to this host itself, and does not see published ports or traffic between containers",
     "firewall-cmd --permanent --zone=trusted --add-interface=hwhost && firewall-cmd --reload, if containers must reach services of this host",
+  )];
+};
+
+/** The programs send the overlay's packets beside the host's stack, and so beside what would encrypt them. */
+export const ipsec: Check = async ({ host, settings: { routing, store, peers } }) => {
+  if (routing.mode === "native" || (store.kind === "embedded" && peers.length === 0)) return [ok("IPsec", "there is no tunnel that it could be for")];
+  if (!routing.direct) return [ok("IPsec", "the kernel's own device sends the tunnel's packets, so that it sees them")];
+  const policies = await host.ipsec();
+  if (policies === undefined) return [];
+  // Whom the store names nobody asks here.
+  const nodes = store.kind === "etcd" ? [undefined] : peers.flatMap(({ address }) => address).map((address) => parseIp(address));
+  const found = nodes.flatMap((node) => policiesFor(policies, routing.port, node));
+  if (found.length === 0) return [ok("IPsec", "no policy is for the tunnel's packets")];
+  const targets = [...new Set(found.map(({ destination }) => destination))];
+  return [warn(
+    "IPsec",
+    `policies are for what goes to ${targets.slice(0, 3).join(", ")}${targets.length > 3 ? ` and ${targets.length - 3} more` : ""}; what Hawser's overlay sends to nodes there passes them by, unencrypted`,
+    "set routing.direct: false in the configuration of every node, and restart the agent",
   )];
 };
 

@@ -1,8 +1,7 @@
 // Every check, in the order in which a person would look.
 import { messageOf } from "../std/errors.ts";
-import { dockerNetworks, firewalld, networkd, networkManager, otherPrograms, ufw } from "./conflicts.ts";
+import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, ufw } from "./conflicts.ts";
 import { agent, build, docker, node, plugin } from "./docker.ts";
-import { realHost } from "./host.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "./kernel.ts";
 import { nameServers } from "./names.ts";
 import { forwarding, localPorts, mtu, pool, reversePath, uplinks } from "./network.ts";
@@ -14,11 +13,11 @@ export const checks: Readonly<Record<string, Check>> = {
   node, build,
   uplinks, mtu, pool, localPorts, forwarding, reversePath,
   docker, plugin, agent, nameServers, dockerNetworks,
-  ufw, firewalld, networkManager, networkd, otherPrograms,
+  ufw, firewalld, ipsec, networkManager, networkd, otherPrograms,
 };
 
 /** Changes nothing and never throws: a check that breaks is itself a finding. */
-export async function examine(settings: Settings, installation: Installation, host: Host = realHost): Promise<readonly Finding[]> {
+export async function examine(settings: Settings, installation: Installation, host: Host): Promise<readonly Finding[]> {
   const scene = await lookAround(host, settings, installation);
   const results = await Promise.all(Object.entries(checks).map(([name, check]) =>
     check(scene).catch((error: unknown) => [warn(name, `the check itself failed: ${messageOf(error)}`, "please report it")])));

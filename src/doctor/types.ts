@@ -1,5 +1,6 @@
 // What the doctor is told, what it may look at, and what it answers.
 import type { Finding } from "../std/finding.ts";
+import type { IpsecPolicy } from "../std/ipsec.ts";
 
 export type { Finding } from "../std/finding.ts";
 
@@ -10,6 +11,9 @@ export interface Settings {
   readonly docker: { readonly enabled: boolean; readonly socket: string; readonly pluginDirectory: string };
   readonly api: { readonly socket: string };
   readonly paths: { readonly bpffs: string; readonly cgroup: string };
+  readonly routing: { readonly mode: "overlay" | "native"; readonly direct: boolean; readonly port: number };
+  readonly store: { readonly kind: "embedded" | "etcd" };
+  readonly peers: readonly { readonly address: string | readonly string[] }[];
 }
 
 /** Where this build keeps what is compiled. */
@@ -34,6 +38,8 @@ export interface Host {
   accepts(socket: string): Promise<boolean>;
   /** JSON from an HTTP server on a unix socket. @throws Error saying why not */
   getJson(socket: string, path: string): Promise<unknown>;
+  /** IPsec policies for what leaves the host; undefined: they cannot be read, because the addon is not built. */
+  ipsec(): Promise<readonly IpsecPolicy[] | undefined>;
   /** The running kernel's release, `6.1.0-18-amd64`. */
   readonly kernel: string;
   readonly node: string;

@@ -1,4 +1,5 @@
 // Which addresses are other nodes', and which the installation hands out, as policy asks for them.
+import { slicesOf } from "../network/cluster.ts";
 import type { Cluster } from "../network/cluster.ts";
 import type { PolicyFacts } from "../policy/types.ts";
 import { bitsOf, cidrOf, contains, familyOf } from "../std/ip.ts";
@@ -19,7 +20,7 @@ export class ClusterPrefixes {
     const known = this.#known.get(nodes);
     if (known !== undefined) return known;
     const others = [...nodes.values()];
-    const slices = others.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]).filter((slice) => slice !== null);
+    const slices = others.flatMap(slicesOf);
     const prefixes = {
       nodes: others.flatMap(({ addresses }) => addresses.map((address) => cidrOf(address, bitsOf(familyOf(address))))).toSorted(),
       pool: [...this.#pool, ...slices.filter((slice) => !this.#pool.some((pool) => contains(pool, slice)))],

@@ -22,6 +22,7 @@ import type { OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
 import type { Context, Decision, State } from "../network/types.ts";
 import type { Change } from "../store/types.ts";
+import { createAnotherSlice } from "./another-slice.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
 import { ClusterDesk } from "./cluster-desk.ts";
 import { takeGuests } from "./guests.ts";
@@ -123,6 +124,7 @@ class Desk implements Engine {
   }
 
   #commands(): Commands {
+    const withAnotherSlice = createAnotherSlice(this.#options.claimSlice);
     return {
       createNetwork: (command, signal) => this.#make((s, c) => createNetwork(s, this.#withDefaults(command), c), signal),
       deleteNetwork: (id) => this.#remove((s) => deleteNetwork(s, id)),
@@ -141,7 +143,7 @@ class Desk implements Engine {
       leave: (ref) => this.#remove((s) => leave(s, ref)),
       publishPorts: (command, signal) => this.#make((s, c) => publishPorts(s, command, c), signal),
       revokePorts: (ref) => this.#remove((s) => revokePorts(s, ref)),
-      requestPool: (command, signal) => this.#make((s, c) => requestPool(s, command, c), signal),
+      requestPool: (command, signal) => withAnotherSlice(command, () => this.#make((s, c) => requestPool(s, command, c), signal), signal),
       releasePool: (id) => this.#remove((s) => releasePool(s, id)),
       requestAddress: (command, signal) => this.#make((s, c) => requestAddress(s, command, c), signal),
       releaseAddress: (command) => this.#remove((s) => releaseAddress(s, command)),

@@ -5,6 +5,7 @@ import type { ContainerIdentity, PoolConfig } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
 import type { Store } from "../store/types.ts";
+import type { ClaimSlice } from "./another-slice.ts";
 import type { PolicySettings } from "./policy-book.ts";
 import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./types.ts";
 
@@ -24,6 +25,8 @@ export interface EngineOptions {
    * our answer to Join, so that they know a container before it speaks. Left out: there is nobody to wait for.
    */
   readonly announced?: (signal?: AbortSignal) => Promise<void>;
+  /** Claims one more slice of the pool for this node. Left out: it has all of the pool, or what the configuration gives it. */
+  readonly claimSlice?: ClaimSlice;
   /** What is known of other nodes at the start, from what was kept of them; left out: there is none. */
   readonly cluster?: Cluster;
   /** All nodes as they are now, this one first; left out, or empty: there is no other. */

@@ -332,7 +332,7 @@ export interface NodeView {
   readonly name: string;
   /** The first of its addresses; empty: none is known. */
   readonly address: string;
-  /** Its slices of the pool; empty: none. */
+  /** Its slices of the pool, with commas between several; empty: none. */
   readonly ipv4: string;
   readonly ipv6: string;
   /** Whether it answers probes; before the first three went unanswered it is believed to. */

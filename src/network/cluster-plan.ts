@@ -1,6 +1,7 @@
 // From what is known of other nodes to what the datapath has to know: numbers, owners of addresses, names. Only what changed is done again.
 import type { Cidr, Ip } from "../std/ip.ts";
 import { contains } from "../std/ip.ts";
+import { slicesOf } from "./cluster.ts";
 import type { Cluster, ClusterNode, ClusterPlan, NodePlan, RemoteEndpoint, RemotePlan } from "./cluster.ts";
 import { Layered } from "./layered.ts";
 import { networkKey } from "./plan.ts";
@@ -246,9 +247,10 @@ function numbered(names: Iterable<string>, before: ReadonlyMap<string, number>):
 
 function nodePlans(nodes: ReadonlyMap<string, ClusterNode>, numbers: ReadonlyMap<string, number>): readonly NodePlan[] {
   return [...nodes.values()]
-    .flatMap(({ name, addresses, ipv4, ipv6, mtu }) => {
+    .flatMap((node) => {
+      const { name, addresses, mtu } = node;
       const number = numbers.get(name);
-      return number === undefined ? [] : [{ number, name, addresses, slices: [ipv4, ipv6].filter((slice) => slice !== null), mtu }];
+      return number === undefined ? [] : [{ number, name, addresses, slices: slicesOf(node), mtu }];
     })
     .toSorted((a, b) => a.number - b.number);
 }

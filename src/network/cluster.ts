@@ -12,10 +12,17 @@ export interface ClusterNode {
   /** Its slices of the pool. */
   readonly ipv4: Cidr | null;
   readonly ipv6: Cidr | null;
+  /** Those that it claimed when these were full; left out: none. */
+  readonly more?: readonly Cidr[];
   /** Smallest MTU of its uplinks. */
   readonly mtu: number;
   /** Names of containers that its policies refer to: they count for identities everywhere. */
   readonly names: readonly string[];
+}
+
+/** All slices of a node's, of both families. */
+export function slicesOf({ ipv4, ipv6, more = [] }: Pick<ClusterNode, "ipv4" | "ipv6" | "more">): readonly Cidr[] {
+  return [ipv4, ipv6, ...more].filter((slice) => slice !== null);
 }
 
 /** What another node has of a network, by the network's name. */
@@ -51,6 +58,8 @@ export interface Cluster {
   /** This node's slices; null: none of that family is its own (yet). */
   readonly ipv4: Cidr | null;
   readonly ipv6: Cidr | null;
+  /** Those that it claimed when these were full; left out: none. */
+  readonly more?: readonly Cidr[];
   /** The other nodes, by name. */
   readonly nodes: ReadonlyMap<string, ClusterNode>;
   /** What each of them has of networks, by its name; apart from the nodes, because it changes often and policy does not ask for it. Of kind `static` nothing is known. */

@@ -2,6 +2,7 @@
 import { familyOf, firstOf, lastOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { numbersOf } from "./cluster-plan.ts";
+import { slicesOf } from "./cluster.ts";
 import type { ClusterNode } from "./cluster.ts";
 import type { ContainerRoutesPlan, Endpoint, EndpointId, Network, NetworkId, Route, State } from "./types.ts";
 
@@ -107,8 +108,7 @@ function waysOf({ cluster, networks }: Known, wanted: Iterable<Network>): Readon
       const range = rangeOf(destination);
       const gateway = (range.family === 4 ? ipv4 : ipv6)?.gateway;
       if (gateway === undefined || here.some((one) => holds(one, range))) continue;
-      const slice = range.family === 4 ? node.ipv4 : node.ipv6;
-      own.set(destination, { route: { destination, gateway }, family: range.family, inSlice: slice !== null && holds(rangeOf(slice), range) });
+      own.set(destination, { route: { destination, gateway }, family: range.family, inSlice: slicesOf(node).some((slice) => holds(rangeOf(slice), range)) });
     }
     ways.set(id, [...own.values()].toSorted((a, b) => (a.route.destination < b.route.destination ? -1 : 1)));
   }

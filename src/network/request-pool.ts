@@ -2,6 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { bitsOf, cidrOf, contains, familyOf, firstOf, formatIp, lastOf, lengthOf, networkOf, overlaps, parseCidr } from "../std/ip.ts";
+import { slicesOf } from "./cluster.ts";
 import type { RequestPool, RequestPoolReply } from "./commands.ts";
 import { withPool } from "./state.ts";
 import type { Taken } from "./subnet.ts";
@@ -54,12 +55,24 @@ function choose(family: Family, taken: readonly Taken[], state: State, context: 
   if (pool === null) {
     throw new HawserError("UNSUPPORTED", "there is no IPv6 pool to take a subnet from; give --subnet or set pool.ipv6 in the configuration");
   }
-  const whole = ownPart(state, pool, family);
+  const wholes = ownParts(state, pool, family);
   const slice = family === 4 ? context.pool.ipv4NodePrefix : context.pool.ipv6NodePrefix;
-  const length = Math.max(lengths[family], slice, lengthOf(whole));
-  const size = 1n << BigInt(bitsOf(family) - length);
-  const inTheWay = taken.filter(({ prefix }) => overlaps(prefix, whole));
+  const length = Math.max(lengths[family], slice, ...wholes.map(lengthOf));
+  const inTheWay = taken.filter(({ prefix }) => wholes.some((whole) => overlaps(prefix, whole)));
   const blocks = inTheWay.map(({ prefix }) => prefix);
+  for (const whole of wholes) {
+    const found = firstFree(whole, length, blocks);
+    if (found !== undefined) return found;
+  }
+  const [where, remedy] = wholes.includes(pool)
+    ? [pool, `enlarge pool.ipv${family} in the configuration`]
+    : [`${wholes.join(", ")}, this node's ${wholes.length === 1 ? "slice" : "slices"} of ${pool}`, remedyOf(state, family)];
+  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${where} (${listed(inTheWay)}); ${remedy}, or give --subnet`);
+}
+
+function firstFree(whole: Cidr, length: number, blocks: readonly Cidr[]): Cidr | undefined {
+  const family = familyOf(whole);
+  const size = 1n << BigInt(bitsOf(family) - length);
   let first = firstOf(whole);
   while (first <= lastOf(whole)) {
     const candidate = cidrOf(formatIp(first, family), length);
@@ -68,17 +81,18 @@ function choose(family: Family, taken: readonly Taken[], state: State, context: 
     const after = lastOf(obstacle) + 1n;
     first = after > first + size ? ((after + size - 1n) / size) * size : first + size;
   }
-  const [where, remedy] = whole === pool
-    ? [whole, `enlarge pool.ipv${family} in the configuration`]
-    : [`${whole}, this node's slice of ${pool}`, "remove a network"];
-  throw new HawserError("NO_FREE_POOL", `no free /${length} is left in ${where} (${listed(inTheWay)}); ${remedy} or give --subnet`);
+  return undefined;
 }
 
-/** All of the pool where there is no other node, else this node's slice: only that is nobody else's. */
-function ownPart({ cluster }: State, pool: Cidr, family: Family): Cidr {
-  if (cluster.kind === "alone") return pool;
-  const slice = family === 4 ? cluster.ipv4 : cluster.ipv6;
-  if (slice !== null) return slice;
+function remedyOf({ cluster }: State, family: Family): string {
+  return cluster.kind === "static" ? "remove a network, give this node a larger slice in `peers`" : `remove a network, let nodes have larger slices (a smaller pool.ipv${family}NodePrefix)`;
+}
+
+/** All of the pool where there is no other node, else this node's slices: only those are nobody else's. */
+function ownParts({ cluster }: State, pool: Cidr, family: Family): readonly Cidr[] {
+  if (cluster.kind === "alone") return [pool];
+  const slices = slicesOf(cluster).filter((slice) => familyOf(slice) === family);
+  if (slices.length > 0) return slices;
   const remedy = cluster.kind === "etcd" ? "see the store in `hawser status` and try again" : "no peer's configuration leaves it one";
   throw new HawserError("NO_FREE_POOL", `no slice of ${pool} is known to be this node's yet; ${remedy}, or give --subnet`);
 }

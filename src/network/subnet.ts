@@ -2,6 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import { addressOf, bitsOf, cidrOf, contains, familyOf, firstOf, formatIp, ipToBigInt, lastOf, lengthOf, overlaps, parseCidr } from "../std/ip.ts";
+import { slicesOf } from "./cluster.ts";
 import { gatewaysOf, nameOfNetwork } from "./state.ts";
 import type { Context, State } from "./types.ts";
 
@@ -81,8 +82,8 @@ export function takenBlocks(state: State, context: Context): readonly Taken[] {
     }
   }
   for (const pool of state.pools.values()) taken.push({ prefix: pool.prefix, by: "an address pool that Docker holds", isPool: true });
-  for (const { name, ipv4, ipv6 } of state.cluster.nodes.values()) {
-    for (const slice of [ipv4, ipv6]) if (slice) taken.push({ prefix: slice, by: `node ${name}'s slice of the pool`, isPool: false });
+  for (const node of state.cluster.nodes.values()) {
+    for (const slice of slicesOf(node)) taken.push({ prefix: slice, by: `node ${node.name}'s slice of the pool`, isPool: false });
   }
   const gateways = gatewaysOf(state);
   for (const prefix of context.hostPrefixes) {

@@ -1,5 +1,5 @@
 // Which of the records that nodes share are believed: a node speaks for its own slice, and for no address or number of another's.
-import { Layered } from "../engine/shared.ts";
+import { Layered, slicesOf } from "../engine/shared.ts";
 import type { ClusterNode, NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import { familyOf, parseCidr } from "../std/ip.ts";
@@ -86,7 +86,9 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       refuse("slice", `the slice ${claimed} is not its own: ${registry.ownerOf(claimed) ?? "nobody"} claimed it`);
       return null;
     };
-    return { name: node.name, addresses: believed, ipv4: slice(node.ipv4), ipv6: slice(node.ipv6), mtu: node.mtu, names: node.names };
+    const [ipv4, ipv6] = [slice(node.ipv4), slice(node.ipv6)];
+    const more = registry.moreOf(node.name).filter((one) => one !== ipv4 && one !== ipv6);
+    return { name: node.name, addresses: believed, ipv4, ipv6, ...(more.length === 0 ? {} : { more }), mtu: node.mtu, names: node.names };
   };
 
   /** @returns whether any is another now. */
@@ -103,7 +105,7 @@ export function openAdmission({ pool, addresses, registry, members, complain }: 
       for (const address of judged.addresses) underlay.add(address);
       const known = before.get(node.name);
       view.set(node.name, known !== undefined && JSON.stringify(known) === JSON.stringify(judged) ? known : judged);
-      slices.set(node.name, [judged.ipv4, judged.ipv6].flatMap((slice) => (slice === null ? [] : [spanOf(slice)])));
+      slices.set(node.name, slicesOf(judged).map(spanOf));
     }
     if (sameEntries(view, before)) view = before;
     const networksChange = judgeNetworks();

@@ -32,17 +32,18 @@ export async function loadCache(file: string, log: Log): Promise<Cached> {
   }
 }
 
-/** Whole or not at all, also across a power cut. */
-export async function saveCache(file: string, machine: string, records: Iterable<SharedRecord>): Promise<void> {
+/** Whole or not at all, also across a power cut. @returns how many bytes it is. */
+export async function saveCache(file: string, machine: string, records: Iterable<SharedRecord>): Promise<number> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.new`;
+  let size = 0;
   try {
     const handle = await open(temporary, "w", 0o600);
     try {
       let sum = 0;
       const put = async (text: string): Promise<void> => {
         sum = crc32(text, sum);
-        await handle.write(text);
+        size += (await handle.write(text)).bytesWritten;
       };
       await put(`${form} ${machine}\n`);
       let lines: string[] = [];
@@ -53,7 +54,7 @@ export async function saveCache(file: string, machine: string, records: Iterable
         lines = [];
       }
       await put(lines.join(""));
-      await handle.write(`${end} ${sum}\n`);
+      size += (await handle.write(`${end} ${sum}\n`)).bytesWritten;
       await handle.sync();
     } finally {
       await handle.close();
@@ -65,6 +66,7 @@ export async function saveCache(file: string, machine: string, records: Iterable
   }
   const folder = await open(dirname(file));
   await folder.sync().finally(() => folder.close());
+  return size;
 }
 
 function read(text: string): Cached {

@@ -14,11 +14,16 @@ import type { View } from "./view.ts";
 export interface Claims {
   /** This node's slice of the family, the one it had when nobody else has it now. @throws HawserError STORE, NO_FREE_POOL. */
   slice(family: Family, signal: AbortSignal): Promise<void>;
+  /** One more for this node. @throws as `slice`. */
+  another(family: Family, signal: AbortSignal): Promise<Cidr>;
   /** The identity's number, the same for whoever asks at whatever time. @throws HawserError STORE. */
   number(identityKey: string, signal: AbortSignal): Promise<number>;
   /** Of a slice that is known: it is written again when the store has lost it. */
   restore(slice: Cidr, signal: AbortSignal): Promise<void>;
 }
+
+/** hw_slices holds 4096, and some are the pools' own. */
+const mostSlices = 4000;
 
 export interface ClaimsOptions {
   readonly self: string;
@@ -48,15 +53,23 @@ export function createClaims({ self, pool, store, view, learned }: ClaimsOptions
   };
 
   const slice = async (family: Family, signal: AbortSignal): Promise<void> => {
-    const whole = family === 4 ? pool.ipv4 : pool.ipv6;
-    if (whole === null) return;
+    if (family === 6 && pool.ipv6 === null) return;
     const own = view.registry.sliceOf(self, family);
-    if (own !== null && (view.registry.stands(own) || await claimSlice(own, self, signal) === self)) return;
+    const kept = own !== null && (view.registry.stands(own) || await claimSlice(own, self, signal) === self);
+    for (const more of view.registry.moreOf(self)) if (familyOf(more) === family && !view.registry.stands(more)) await claimSlice(more, self, signal);
+    if (!kept) await another(family, signal);
+  };
+
+  const another = async (family: Family, signal: AbortSignal): Promise<Cidr> => {
+    const whole = family === 4 ? pool.ipv4 : pool.ipv6;
+    if (whole === null) throw new HawserError("NO_FREE_POOL", "there is no IPv6 pool; set pool.ipv6 in the configuration");
+    const taken = [...view.registry.slices()];
+    if (taken.length >= mostSlices) throw new HawserError("NO_FREE_POOL", `${taken.length} slices of the pool are taken, and no more can be told to the kernel; let them be larger (a smaller pool.ipv${family}NodePrefix)`);
     for (const candidate of candidates(whole, family === 4 ? pool.ipv4NodePrefix : pool.ipv6NodePrefix, self)) {
-      if (view.registry.ownerOf(candidate) !== undefined || [...view.registry.slices()].some((taken) => overlaps(taken, candidate))) continue;
-      if (await claimSlice(candidate, self, signal) === self) return;
+      if (view.registry.ownerOf(candidate) !== undefined || taken.some((one) => overlaps(one, candidate))) continue;
+      if (await claimSlice(candidate, self, signal) === self) return candidate;
     }
-    throw new HawserError("NO_FREE_POOL", `every slice of ${whole} has a node; enlarge pool.ipv${family}, or remove slices/${family}/… of nodes that are gone for good from the store`);
+    throw new HawserError("NO_FREE_POOL", `every slice of ${whole} has a node; enlarge pool.ipv${family} on every node, or remove slices/${family}/… of nodes that are gone for good from the store`);
   };
 
   const number = async (key: string, signal: AbortSignal): Promise<number> => {
@@ -81,7 +94,7 @@ export function createClaims({ self, pool, store, view, learned }: ClaimsOptions
   };
 
   return {
-    slice, number,
+    slice, another, number,
     restore: async (slice, signal) => {
       const owner = view.registry.ownerOf(slice);
       if (owner !== undefined && !view.registry.stands(slice)) await claimSlice(slice, owner, signal);

@@ -50,6 +50,7 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
     },
     changed: () => behind.changed(),
     announced: (signal) => behind.announced(signal),
+    ...(behind.claimSlice === undefined ? {} : { claimSlice: behind.claimSlice }),
     nodes: () => behind.nodes(),
     status: () => behind.status(),
     [Symbol.asyncDispose]: close,

@@ -8,6 +8,7 @@ import { familyOf } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { decodePacket, encodeAnswer, encodeQuestion } from "./probe-packet.ts";
+import { createTogether } from "./together.ts";
 
 export interface ProbesOptions {
   readonly self: string;
@@ -75,6 +76,8 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
   const troubles = new Map<Ip, string>();
   let own: readonly Ip[] = [];
   let known = new Set<string>();
+  const silent = createTogether(log.warn, "a node does not answer", "nodes do not answer");
+  const back = createTogether(log.info, "a node answers again", "nodes answer again");
 
   /** One for each own address: what leaves bears the address that the others know. */
   const openSockets = (): void => {
@@ -125,7 +128,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
     const first = peer.lastSeen === 0;
     Object.assign(peer, { lastSeen: clock.now(), missed: 0 });
     if (peer.state === "ready" && !first) return;
-    if (peer.state !== "ready") log.info("a node answers again", { name });
+    if (peer.state !== "ready" && !silent.withdraw(name)) back.add(name, {}, monotonic());
     peer.state = "ready";
     changed(name);
   };
@@ -135,7 +138,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
       peer.missed++;
       if (peer.state === "ready" && peer.missed >= unanswered && now - peer.since >= patience) {
         peer.state = "unreachable";
-        log.warn("a node does not answer", { name, addresses: peer.addresses, lastSeen: peer.lastSeen });
+        if (!back.withdraw(name)) silent.add(name, { addresses: peer.addresses, lastSeen: peer.lastSeen }, now);
         changed(name);
       }
     }
@@ -153,6 +156,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
   /** @returns how long nobody is due. */
   const turn = (): number => {
     const now = monotonic();
+    for (const news of [silent, back]) news.tell(now);
     for (const [nonce, { at }] of asked) {
       if (now - at < latest) break;
       asked.delete(nonce);
@@ -189,6 +193,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
         }
         await clock.sleep(turn(), signal).catch(() => undefined);
       }
+      for (const news of [silent, back]) news.tell();
     },
     seen: (name) => {
       const peer = peers.get(name);

@@ -20,6 +20,8 @@ export interface Registry {
   ownerOf(slice: Cidr): string | undefined;
   /** One that stands in the store before one that is only remembered. */
   sliceOf(node: string, family: Family): Cidr | null;
+  /** What else is the node's, of either family. */
+  moreOf(node: string): readonly Cidr[];
   slices(): Iterable<Cidr>;
   /** undefined: none, or one that another identity has. */
   agreed(identityKey: string): number | undefined;
@@ -46,6 +48,8 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
   const slices = new Map<Cidr, Claimed<string>>();
   /** Those of another length than this node's configuration says. */
   const unlike = new Set<Cidr>();
+  /** Made of `slices` when it is asked for; undefined: they changed. */
+  let byNode: ReadonlyMap<string, readonly Cidr[]> | undefined;
   const byNumber = new Map<number, Claimed<string>>();
   const byKey = new Map<string, Claimed<number>>();
   let replaced = false;
@@ -71,6 +75,7 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
     }
     const before = slices.get(slice)?.value;
     slices.set(slice, { value: node, stands: true });
+    if (before !== node) byNode = undefined;
     return before === node ? [] : [node, ...(before === undefined ? [] : [before])];
   };
 
@@ -80,7 +85,19 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
       slices.delete(slice);
       unlike.delete(slice);
     }
+    byNode = undefined;
     return given.map(([, { value }]) => value);
+  };
+
+  const ofNode = (node: string): readonly Cidr[] => {
+    const all = byNode ?? new Map([...Map.groupBy(slices, ([, { value }]) => value)].map(([name, own]) => [name, own.map(([slice]) => slice).toSorted()] as const));
+    byNode = all;
+    return all.get(node) ?? [];
+  };
+
+  const sliceOf = (node: string, family: Family): Cidr | null => {
+    const own = ofNode(node).filter((slice) => familyOf(slice) === family);
+    return own.find((slice) => slices.get(slice)?.stands) ?? own[0] ?? null;
   };
 
   const agreed = (key: string): number | undefined => {
@@ -137,9 +154,10 @@ export function openRegistry({ self, pool, complain }: { readonly self: string; 
       return own.some(({ stands }) => !stands) ? [] : giveBack(([, { stands }]) => !stands);
     },
     ownerOf: (slice) => slices.get(slice)?.value,
-    sliceOf: (node, family) => {
-      const own = [...slices].filter(([slice, { value }]) => value === node && familyOf(slice) === family);
-      return (own.find(([, { stands }]) => stands) ?? own[0])?.[0] ?? null;
+    sliceOf,
+    moreOf: (node) => {
+      const first = [sliceOf(node, 4), sliceOf(node, 6)];
+      return ofNode(node).filter((slice) => !first.includes(slice));
     },
     slices: () => slices.keys(),
     keyOf: (number) => byNumber.get(number)?.value,

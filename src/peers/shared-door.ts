@@ -17,12 +17,13 @@ import type { ShownNode } from "./shown.ts";
 import { createTeller } from "./teller.ts";
 import type { Behind, PeersDoorOptions } from "./types.ts";
 import { openView } from "./view.ts";
+import { createWriteBudget } from "./write-budget.ts";
 
 /** Milliseconds. How long the start waits for the store. */
 const firstView = 4000;
 /** How long a container's start waits until the others know of it. */
 const announcement = 300;
-const [firstCachePause, cachePause] = [1000, 30_000];
+const firstCachePause = 1000;
 
 /** @throws HawserError BAD_CONFIG when the node's name is none that others can write down. */
 export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store: SharedStore): Behind {
@@ -131,19 +132,20 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
   };
 
+  const budget = createWriteBudget(clock);
   let saving: Promise<void> = Promise.resolve();
   const save = (): Promise<void> => (saving = saving.then(saveNow));
   const saveNow = async (): Promise<void> => {
     if (!changedSinceSaved) return;
     changedSinceSaved = false;
-    await saveCache(cacheFile, machine, view.records()).catch((error: unknown) => {
+    await saveCache(cacheFile, machine, view.records()).then(budget.spent).catch((error: unknown) => {
       changedSinceSaved = true;
       log.warn("what is known of the other nodes was not remembered", { file: cacheFile, error });
     });
   };
 
   const remember = async (signal: AbortSignal): Promise<void> => {
-    for (let pause = firstCachePause; !signal.aborted; pause = cachePause) {
+    for (let pause = firstCachePause; !signal.aborted; pause = budget.pause()) {
       await clock.sleep(pause, signal).catch(() => undefined);
       await save();
     }
@@ -152,7 +154,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
   const nodes = (): readonly NodeView[] => {
     const counts = new Map<string, number>();
     for (const { node } of view.cluster().endpoints.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
-    const self: ShownNode = { ...record(), endpoints: own().endpoints.length };
+    const self: ShownNode = { ...record(), more: view.registry.moreOf(node.name), endpoints: own().endpoints.length };
     return viewsOf(self, [...view.nodes().values()].map((one) => ({ ...one, endpoints: counts.get(one.name) ?? 0 })), probes, clock.now());
   };
 
@@ -195,6 +197,12 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       const limit = clock.sleep(announcement, AbortSignal.any([signal, done.signal])).catch(() => undefined);
       await Promise.race([publisher.settled(), limit]);
       done.abort();
+    },
+    claimSlice: async (family, signal) => {
+      if (lost !== undefined) throw new HawserError("STORE", `the store is not heard: ${lost.why}`);
+      const slice = await claims.another(family, signal);
+      log.info("this node claimed one more slice of the pool, because those that it had are full; a routing daemon that announces them must know it", { slice });
+      await teller.tell(signal);
     },
     answersChanged: (name) => {
       if (probes.seen(name).state === "unreachable" && view.fellSilent(name)) {

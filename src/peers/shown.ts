@@ -1,6 +1,8 @@
 // Nodes as lists and the status show them.
+import { slicesOf } from "../engine/shared.ts";
 import type { NodeView, PartStatus } from "../engine/types.ts";
-import type { Cidr, Ip } from "../std/ip.ts";
+import { familyOf } from "../std/ip.ts";
+import type { Cidr, Family, Ip } from "../std/ip.ts";
 import type { Probes } from "./probes.ts";
 
 export interface ShownNode {
@@ -8,14 +10,17 @@ export interface ShownNode {
   readonly addresses: readonly Ip[];
   readonly ipv4: Cidr | null;
   readonly ipv6: Cidr | null;
+  readonly more?: readonly Cidr[];
   readonly mtu: number;
   readonly endpoints: number;
 }
 
 const namesShown = 5;
 
-export function viewOf({ name, addresses, ipv4, ipv6, mtu, endpoints }: ShownNode, { state, lastSeen, rttMs }: Pick<NodeView, "state" | "lastSeen" | "rttMs">): NodeView {
-  return { name, address: addresses[0] ?? "", ipv4: ipv4 ?? "", ipv6: ipv6 ?? "", state, lastSeen, rttMs, mtu, endpoints };
+export function viewOf(node: ShownNode, { state, lastSeen, rttMs }: Pick<NodeView, "state" | "lastSeen" | "rttMs">): NodeView {
+  const { name, addresses, mtu, endpoints } = node;
+  const slices = (family: Family): string => slicesOf(node).filter((slice) => familyOf(slice) === family).join(", ");
+  return { name, address: addresses[0] ?? "", ipv4: slices(4), ipv6: slices(6), state, lastSeen, rttMs, mtu, endpoints };
 }
 
 /** This node first, the others by name. */

@@ -3,7 +3,7 @@ import type { NodeView, PartStatus } from "../engine/types.ts";
 import type { Cluster, ClusterKind, OwnRecords } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
-import type { Ip } from "../std/ip.ts";
+import type { Family, Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedStore } from "../store/shared.ts";
 
@@ -49,7 +49,7 @@ export interface PeersDoor extends AsyncDisposable {
   /**
    * What a starting agent knows of the others before it touches anything: what the store says, what was remembered when it cannot be heard or says
    * nothing within a few seconds, or what the configuration says. Nothing is written, and the engine is told nothing, before `start`.
-   * What was remembered may be half a minute old: whoever came since is cut off until the store is heard.
+   * What was remembered may be an hour old: whoever came since is cut off until the store is heard.
    */
   known(signal: AbortSignal): Promise<Cluster>;
   /**
@@ -64,6 +64,11 @@ export interface PeersDoor extends AsyncDisposable {
   changed(): void;
   /** Resolves when everything own so far is written, when nobody can be told, or after 300 ms. Never fails. */
   announced(signal: AbortSignal): Promise<void>;
+  /**
+   * Claims one more slice of the pool for this node and tells the engine. Left out: slices are not claimed.
+   * @throws HawserError NO_FREE_POOL when all are taken, STORE
+   */
+  readonly claimSlice?: (family: Family, signal: AbortSignal) => Promise<void>;
   /** This node first, the others by name. */
   nodes(): readonly NodeView[];
   status(): PartStatus;
@@ -81,6 +86,7 @@ export interface Behind {
   work(signal: AbortSignal): readonly Promise<void>[];
   changed(): void;
   announced(signal: AbortSignal): Promise<void>;
+  readonly claimSlice?: PeersDoor["claimSlice"];
   nodes(): readonly NodeView[];
   status(): PartStatus;
   /** A node began or ceased to answer. */

@@ -211,7 +211,8 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     },
     cluster: () => {
       const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
-      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), nodes: admission.nodes(), networks: admission.networks(), endpoints: admission.endpoints(), numbers: registry.numbers() };
+      const more = registry.moreOf(self);
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), ...(more.length === 0 ? {} : { more }), nodes: admission.nodes(), networks: admission.networks(), endpoints: admission.endpoints(), numbers: registry.numbers() };
     },
     *records() {
       yield* registry.records();

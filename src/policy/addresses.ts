@@ -1,35 +1,15 @@
 // Addresses and prefixes as written: `10.0.0.0/8 except 10.9.0.0/16 and 10.10.0.0/16`, alone or as the entries of a set.
-import { addressOf, bitsOf, cidrOf, contains, familyOf, ipToBigInt, lengthOf, networkOf, parseCidr, parseIp } from "../std/ip.ts";
+import { contains, familyOf } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
-import { messageOf } from "../std/errors.ts";
-import { quoted } from "./render.ts";
-import { slice, split, words, wrong } from "./text.ts";
-import type { Text } from "./text.ts";
+import { quoted } from "../yaml/render.ts";
+import { parsePrefix } from "../yaml/prefixes.ts";
+import { split, words, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
 import type { AddressRange } from "./types.ts";
 
 /** Whether whoever wrote this meant an address, if perhaps a wrong one. */
 export function looksLikeAddress(word: string): boolean {
   return /^\d+(?:\.\d+)+(?:\/|$)/.test(word) || /^\d+(?:\.\d+)*\/\d+$/.test(word) || word.split(":", 3).length === 3 || word.startsWith("[");
-}
-
-/** An address is the prefix of itself alone. @throws PolicyProblems naming the network meant when host bits are set. */
-export function parsePrefix(text: Text): Cidr {
-  const bare = text.text.startsWith("[") && text.text.endsWith("]") ? slice(text, 1, text.text.length - 1) : text;
-  const cidr = understand(bare);
-  const host = BigInt(bitsOf(familyOf(cidr)) - lengthOf(cidr));
-  if ((ipToBigInt(addressOf(cidr)) & ((1n << host) - 1n)) === 0n) return cidr;
-  throw wrong(bare, `${quoted(bare.text)} has bits set behind its prefix length; the network is ${networkOf(cidr)}`);
-}
-
-function understand(text: Text): Cidr {
-  try {
-    if (text.text.includes("/")) return parseCidr(text.text);
-    const ip = parseIp(text.text);
-    return cidrOf(ip, bitsOf(familyOf(ip)));
-  } catch (error) {
-    const reason = messageOf(error).replace(/^(?:address|prefix): /, "");
-    throw wrong(text, reason.length < 200 ? reason : `${quoted(text.text)} is no address`);
-  }
 }
 
 /** `A`, or `A except B and C`, cut at its spaces. */

@@ -1,12 +1,11 @@
 // Policy in a Compose file: `x-hawser:` beside its services, about the project that the file is.
-import type { Node } from "yaml";
 import { readPolicy } from "./document.ts";
-import type { Entry, Page } from "./page.ts";
+import type { Entry, Node, Page } from "../yaml/page.ts";
 import { isName } from "./peers.ts";
-import { problem } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { quoted } from "./render.ts";
-import { wrong } from "./text.ts";
+import { problem } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { quoted } from "../yaml/render.ts";
+import { wrong } from "../yaml/text.ts";
 import type { Policy } from "./types.ts";
 
 export function isCompose(page: Page): boolean {
@@ -15,7 +14,7 @@ export function isCompose(page: Page): boolean {
   return keys.has("x-hawser") || (keys.has("services") && !keys.has("policy"));
 }
 
-/** @throws PolicyProblems for a Compose file that holds no policy. */
+/** @throws Problems for a Compose file that holds no policy. */
 export function readCompose(page: Page, file: string, problems: Problem[]): readonly Policy[] {
   const keys = page.map(page.root, "the file");
   const value = valueOf(keys, "x-hawser");

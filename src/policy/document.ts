@@ -1,17 +1,16 @@
 // One policy as a map of YAML: its keys, each read into its value.
-import type { Node } from "yaml";
 import { nearest, slip } from "../std/nearest.ts";
-import { known, settle, single } from "./keys.ts";
+import { known, settle, single } from "../yaml/keys.ts";
 import { readLongForm } from "./long-form.ts";
-import type { Page } from "./page.ts";
+import type { Node, Page } from "../yaml/page.ts";
 import { isName, parseLabels, parseNetwork } from "./peers.ts";
-import { attempt, problem } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { quoted } from "./render.ts";
+import { attempt, problem } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { quoted } from "../yaml/render.ts";
 import { parseSentence } from "./sentence.ts";
 import type { RuleContext } from "./sentence.ts";
 import { readSets } from "./sets.ts";
-import { slice, wrong } from "./text.ts";
+import { slice, wrong } from "../yaml/text.ts";
 import type { Action, Defaults, Policy, PolicyTest, Rule, Scope } from "./types.ts";
 
 const keys = ["policy", "for", "default", "sets", "allow", "deny", "audit", "tests"] as const;

@@ -1,16 +1,15 @@
 // The long form of a rule, `{ from: […], to: […], ports: […] }`, whose peers are texts or maps.
-import type { Node } from "yaml";
 import { looksLikeAddress, parseException, parseRange } from "./addresses.ts";
 import { entities, parseEntity } from "./entities.ts";
-import { known, settle } from "./keys.ts";
-import type { Page } from "./page.ts";
+import { known, settle } from "../yaml/keys.ts";
+import type { Node, Page } from "../yaml/page.ts";
 import { parseLabels, parseName, parseNetwork, parsePeer } from "./peers.ts";
-import { attempt, problem } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { quoted } from "./render.ts";
+import { attempt, problem } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { quoted } from "../yaml/render.ts";
 import { notSupported, parsePortItems, parseSources } from "./sentence.ts";
 import type { RuleContext } from "./sentence.ts";
-import { slice, words, wrong } from "./text.ts";
+import { slice, words, wrong } from "../yaml/text.ts";
 import { nearest } from "../std/nearest.ts";
 import type { AddressRange, Peer, Place, Rule } from "./types.ts";
 

@@ -1,12 +1,13 @@
 // Policy that a container carries itself, in its own `hawser.…` labels; it opens and closes that container's end alone.
 import { nearest, slip } from "../std/nearest.ts";
-import { PolicyProblems, attempt, problem } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { quoted } from "./render.ts";
+import { attempt } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { quoted } from "../yaml/render.ts";
+import { PolicyProblems } from "./problems.ts";
 import { parseTargets } from "./sentence.ts";
 import type { Target } from "./sentence.ts";
-import { slice, split, wrong } from "./text.ts";
-import type { Text } from "./text.ts";
+import { slice, split, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
 import type { Action, Direction, IdentityLabels, Peer, Place, Policy, Rule } from "./types.ts";
 
 const directions: readonly Direction[] = ["in", "out"];
@@ -24,7 +25,9 @@ export function policyOfLabels(labels: IdentityLabels, identityKey: string): Pol
   if (given.length === 0) return null;
   const length = given.reduce((sum, key) => sum + key.length + (labels.own[key] ?? "").length, 0);
   if (length > longest) {
-    throw problem(placeIn(given[0] ?? "", 0), `a container's hawser.… labels hold ${length} characters, and may hold ${longest}; write a policy file instead`);
+    throw new PolicyProblems([{
+      place: placeIn(given[0] ?? "", 0), message: `a container's hawser.… labels hold ${length} characters, and may hold ${longest}; write a policy file instead`,
+    }]);
   }
   const problems: Problem[] = [];
   for (const key of given.filter((one) => !keys.includes(one))) problems.push({ place: placeIn(key, 0), message: unknownLabel(key) });

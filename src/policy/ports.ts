@@ -1,8 +1,8 @@
 // Ports as written: `80`, `8000-8100/udp`, `icmp`, `icmp(echo, 3/4)`.
 import { nearest, slip } from "../std/nearest.ts";
-import { quoted } from "./render.ts";
-import { call, slice, split, wrong } from "./text.ts";
-import type { Text } from "./text.ts";
+import { quoted } from "../yaml/render.ts";
+import { call, slice, split, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
 import type { PortRange } from "./types.ts";
 
 const protocols: readonly string[] = ["tcp", "udp", "sctp"];

@@ -1,11 +1,12 @@
 // Policy files to policies: all of them, or every problem of every file.
 import { isCompose, readCompose } from "./compose.ts";
 import { readPolicy } from "./document.ts";
-import { readPages } from "./page.ts";
-import type { Page } from "./page.ts";
-import { PolicyProblems, attempt } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { placeText } from "./render.ts";
+import { readPages } from "../yaml/page.ts";
+import type { Page } from "../yaml/page.ts";
+import { attempt } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { PolicyProblems } from "./problems.ts";
+import { placeText } from "../yaml/render.ts";
 import type { Policy } from "./types.ts";
 
 export interface PolicySource {
@@ -45,7 +46,7 @@ function readInOrder(document: PolicySource, problems: Problem[]): readonly Poli
 
 function readDocument({ file, text }: PolicySource, problems: Problem[]): readonly Policy[] {
   const policies: Policy[] = [];
-  for (const page of readPages(file, text, problems)) {
+  for (const page of readPages(file, text, "policy", problems)) {
     if (problems.length > enough) break;
     policies.push(...attempt(problems, () => readPage(page, file, problems)) ?? []);
   }

@@ -2,9 +2,9 @@
 import { cutPorts, isIcmp, looksLikePort, parsePort } from "./ports.ts";
 import { parsePeer } from "./peers.ts";
 import type { PeerContext } from "./peers.ts";
-import { quoted } from "./render.ts";
-import { slice, split, words, wrong } from "./text.ts";
-import type { Text } from "./text.ts";
+import { quoted } from "../yaml/render.ts";
+import { slice, split, words, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
 import type { Action, Peer, PortRange, Rule } from "./types.ts";
 
 /** Whose sentence it is. */

@@ -1,12 +1,11 @@
 // `sets:` of a policy: names for groups of addresses, each a text, a list of texts, or of maps with cidr and except.
-import type { Node } from "yaml";
 import { parseRanges } from "./addresses.ts";
 import { readRange } from "./long-form.ts";
-import type { Page } from "./page.ts";
-import { attempt } from "./problems.ts";
-import type { Problem } from "./problems.ts";
-import { quoted } from "./render.ts";
-import { wrong } from "./text.ts";
+import type { Node, Page } from "../yaml/page.ts";
+import { attempt } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { quoted } from "../yaml/render.ts";
+import { wrong } from "../yaml/text.ts";
 import type { AddressRange } from "./types.ts";
 
 /** A set with problems is there and empty, so that who names it is not told that it is missing. */

@@ -1,12 +1,8 @@
 // What policy is made of: documents as written, facts about who is there, the tables that the kernel enforces, verdicts.
 import type { Cidr, Ip } from "../std/ip.ts";
+import type { Place } from "../yaml/lines.ts";
 
-/** Where a word stands. Lines and columns count from 1. */
-export interface Place {
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-}
+export type { Place } from "../yaml/lines.ts";
 
 export type Action = "allow" | "deny" | "audit";
 /** As seen by a container: who comes in, where it goes out to. */

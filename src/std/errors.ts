@@ -8,6 +8,7 @@ export const errorCodes = {
   BAD_POLICY: "A policy is wrong; the message names file, line and column and the nearest right word. What was in force stays.",
   TABLE_FULL: "The policy needs more entries than a table may have; the message names the table and the size. What was in force stays.",
   BAD_CONFIG: "A configuration key or value is wrong; the message names the key, the place and the allowed values.",
+  BAD_SERVICE: "A service is wrong; the message names file, line and column and the nearest right word. What was in force stays.",
   NOT_FOUND: "The thing named does not exist; list what does with `hawser network list` or `hawser endpoint list`.",
   ALREADY_EXISTS: "A thing of that name or address exists already; remove it or choose another.",
   IN_USE: "The thing is still used; the message names by what.",

@@ -15,7 +15,7 @@ export interface Seed {
   readonly text: string;
 }
 
-export function seedsOf(kind: "policy" | "libnetwork"): readonly Seed[] {
+export function seedsOf(kind: "policy" | "libnetwork" | "service"): readonly Seed[] {
   const folder = join(import.meta.dirname, "corpus", kind);
   return readdirSync(folder).sort().map((file) => ({ file, text: readFileSync(join(folder, file), "utf8") }));
 }

@@ -11,11 +11,11 @@ import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, nodeCodec, remoteCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
-import { lastOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
+import { addressOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
 import type { Request, RunReply } from "./bench-host.ts";
 import { describe, frame } from "./packets.ts";
@@ -107,8 +107,8 @@ export interface Bench extends AsyncDisposable {
   lost(): Promise<number>;
   /** Opens a socket of a host program, for good. */
   listen(proto: "tcp" | "udp", port: number): Promise<void>;
-  /** Another node with one address, its containers, and one identity for all of them. */
-  otherNode(node: { readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number }): Promise<void>;
+  /** Another node with one address, its containers, and one identity for all of them. `slice`: its IPv4 one. */
+  otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
@@ -173,10 +173,12 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     },
     lost: async () => (await ask({ op: "lost" })) as number,
     listen: async (proto, port) => { await ask({ op: "listen", proto, port }); },
-    otherNode: async ({ address, containers: theirs, identity, network }) => {
-      await set("hw_nodes", u32.encode(1), nodeCodec.encode({ address: parseIp(address), mtu: 1450, flags: 0 }));
-      await set("hw_peers", ip.encode(parseIp(address)), u32.encode(1));
-      for (const each of theirs) await set("hw_remotes", ip.encode(parseIp(each)), remoteCodec.encode({ node: 1, identity, network }));
+    otherNode: async ({ number = 1, address, containers: theirs, identity, network, slice, isStatic = false }) => {
+      await set("hw_nodes", u32.encode(number), nodeCodec.encode({ address: parseIp(address), mtu: 1450, flags: isStatic ? NodeFlags.STATIC : 0 }));
+      await set("hw_peers", ip.encode(parseIp(address)), u32.encode(number));
+      for (const each of theirs) await set("hw_remotes", ip.encode(parseIp(each)), remoteCodec.encode({ node: number, identity, network }));
+      const cidr = slice === undefined ? undefined : parseCidr(slice);
+      if (cidr !== undefined) await set("hw_slices", sliceCodec.encode({ length: 96 + lengthOf(cidr), addr: addressOf(cidr) }), u32.encode(number));
     },
     publish: async (addr, port, proto, to, toPort) => {
       await set(

@@ -30,9 +30,9 @@ const from4 = ip("10.44.0.2", "10.44.9.2", tcp(5000, 80, "S"));
 const from6 = ip("fd44::2", "fd44:9::2", tcp(5000, 80, "S"));
 
 /** What the other node sends, with the first word, the key and the inner frame after the outer UDP header. */
-function tunnelled(kind: string, vni: string, inner: Packet, options: Ipv4Options & { readonly checksum?: "none" } = { checksum: "none" }): Packet {
+function tunnelled(kind: string, vni: string, inner: Packet, options: Ipv4Options & { readonly checksum?: "none"; readonly from?: string } = { checksum: "none" }): Packet {
   const bytes = Buffer.concat([Buffer.from(kind + vni, "hex"), frame("02:00:00:00:00:07", "02:00:00:00:00:08", inner)]);
-  return ipv4("192.0.2.9", "192.0.2.1", udp(50_000, 8472, bytes, options.checksum === undefined ? {} : { checksum: options.checksum }), options);
+  return ipv4(options.from ?? "192.0.2.9", "192.0.2.1", udp(50_000, 8472, bytes, options.checksum === undefined ? {} : { checksum: options.checksum }), options);
 }
 
 for (const kind of ["vxlan", "geneve"] as const) {
@@ -99,5 +99,34 @@ for (const kind of ["vxlan", "geneve"] as const) {
     t.is(await send(key, ip("10.44.9.3", "10.44.0.2", udp(4000, 53))), "drop PEER_ADDRESS");
     t.is(await send(key, ip("10.44.9.2", "10.44.0.99", udp(4000, 53))), "drop NO_SUCH_ADDRESS");
     t.is(await send(key, ip("10.44.9.2", "224.0.0.5", udp(4000, 53))), "drop MULTICAST");
+  });
+
+  test.serial(`${kind}: a node speaks for itself, for its containers and, as a static peer, for its slice, and for nobody else (R43)`, async (t) => {
+    const bench = t.context[kind];
+    const [host, identified, named, reserved] = ["000001", identity.toString(16).padStart(6, "0"), "000100", "0000ff"];
+    await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2", "10.44.0.3"], identity, network: a.network, slice: "10.44.9.0/24" });
+    await bench.otherNode({ number: 2, address: "192.0.2.20", containers: ["10.55.9.9"], identity, network: a.network, slice: "10.55.2.0/24", isStatic: true });
+    await bench.otherNode({ number: 3, address: "192.0.2.30", containers: [], identity, network: a.network, slice: "10.55.3.0/24", isStatic: true });
+    const claims: readonly (readonly [from: string, vni: string, source: string, verdict: string])[] = [
+      ["192.0.2.9", host, "192.0.2.9", "redirect"],
+      ["192.0.2.9", identified, "192.0.2.9", "drop PEER_IDENTITY"],
+      ["192.0.2.9", host, "192.0.2.20", "drop PEER_ADDRESS"],
+      ["192.0.2.9", host, "10.44.9.2", "drop PEER_IDENTITY"],
+      ["192.0.2.9", identified, "10.55.9.9", "drop PEER_ADDRESS"],
+      ["192.0.2.9", named, "10.55.2.7", "drop PEER_ADDRESS"],
+      ["192.0.2.9", named, "10.44.9.3", "drop PEER_ADDRESS"],
+      // What is this node's own is nobody's else, whatever was told of it.
+      ["192.0.2.9", identified, "10.44.0.3", "drop PEER_ADDRESS"],
+      // Believed, and then another network's by its key.
+      ["192.0.2.20", named, "10.55.2.7", "drop NETWORK_ISOLATED"],
+      ["192.0.2.20", reserved, "10.55.2.7", "drop PEER_IDENTITY"],
+      ["192.0.2.20", host, "10.55.2.7", "drop PEER_IDENTITY"],
+      ["192.0.2.20", named, "10.55.3.7", "drop PEER_ADDRESS"],
+      ["192.0.2.20", named, "10.66.0.1", "drop PEER_ADDRESS"],
+    ];
+    for (const [i, [from, vni, source, verdict]] of claims.entries()) {
+      const packet = tunnelled(first(kind), `${vni}00`, ip(source, "10.44.0.2", udp(4100 + i, 53, "hi")), { checksum: "none", from });
+      t.is((await bench.fromUplink(packet)).verdict, verdict, `${from} as ${source} with key ${vni}`);
+    }
   });
 }

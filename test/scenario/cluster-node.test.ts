@@ -44,6 +44,28 @@ test.serial("the table of nodes and status say so to people", async (t) => {
   for (const name of ["b", "c"]) t.regex(status, new RegExp(`\\b${name}\\b.*\\d ?(ms|µs|us)`));
 });
 
+test.serial("a node whose slice is full goes on in another, and its containers there are met from every node (R80)", async (t) => {
+  const { a, b, world: { hosts } } = stage;
+  const slicesOf = async (): Promise<readonly string[]> => (await nodesOf(a)).find(({ name }) => name === "a")?.ipv4.split(", ") ?? [];
+  const [first] = await slicesOf();
+  for (const name of ["full1", "full2", "full3", "full4"]) await a.network(name);
+  t.deepEqual(await slicesOf(), [first]);
+  await stage.network("shop");
+  const slices = await slicesOf();
+  t.is(slices.length, 2);
+  for (const host of hosts) await waitFor(`${host.name} to know both`, async () => (await nodesOf(host)).find(({ name }) => name === "a")?.ipv4 === slices.join(", "));
+  const places = await Promise.all([stage.container(a, "c1", "shop"), stage.container(b, "c2", "shop")] as const);
+  const other = slices.find((slice) => slice !== first) ?? "";
+  t.true(places[0].ipv4.startsWith(other.replace(/0\/24$/, "")), `${places[0].ipv4} in ${other}`);
+  await meet(places);
+  await allTalk(t, places, "from the second slice");
+  await a.agent.kill();
+  await a.agent.start();
+  await allReady(hosts);
+  t.deepEqual(await slicesOf(), slices);
+  await allTalk(t, places, "after the agent came back");
+});
+
 test.serial("a node whose machine dies is unreachable, then gone with its lease, and returns with its containers", async (t) => {
   const { a, b, c, world: { hosts } } = stage;
   t.timeout(150_000);

@@ -51,10 +51,16 @@ export function nodeTable(nodes: readonly NodeView[], style: Style, now: number)
     { title: "STATE", value: (row) => row.state, paint: (row) => nodePaint(row, style) },
     { title: "RTT", value: rttText, right: true },
     { title: "LAST SEEN", value: (row) => seenText(row, now) },
-    { title: "IPV4", value: (row) => row.ipv4 },
-    { title: "IPV6", value: (row) => row.ipv6 },
+    { title: "IPV4", value: (row) => fewOf(row.ipv4) },
+    { title: "IPV6", value: (row) => fewOf(row.ipv6) },
     { title: "ENDPOINTS", value: (row) => row.endpoints, right: true },
   ], nodes, style.dim);
+}
+
+/** A node may have many slices; `node get` shows them all. */
+function fewOf(slices: string): string {
+  const [first = "", ...more] = slices.split(", ");
+  return more.length < 2 ? slices : `${first} and ${more.length} more`;
 }
 
 function nodeDetails(node: NodeView, style: Style, now: number): string {

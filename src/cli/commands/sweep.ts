@@ -4,7 +4,7 @@ import type { Swept } from "../../api/client.ts";
 import { HawserError } from "../../std/errors.ts";
 import { chosenSocket, defaultSocket } from "../agent-socket.ts";
 import { configOption } from "../completing.ts";
-import type { CliDependencies } from "../dependencies.ts";
+import type { CliDependencies, SweptAlone } from "../dependencies.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
 import { styleFor } from "../style.ts";
@@ -22,7 +22,8 @@ export function addSweep(program: Command, deps: CliDependencies): void {
     .summary("remove leftovers from this host")
     .description(
       "Removes every link, pin, program and map entry that carries Hawser's name and that nothing claims. A running agent does it itself "
-      + "(and does so every 30 s); without one, the remembered state decides.",
+      + "(and does so every 30 s); without one, the remembered state decides. What is known of other nodes stays then, as long as the configuration has any: "
+      + "their containers talk on, and only an agent hears who is gone.",
     )
     .option("-a, --all", "everything of Hawser's, claimed or not: containers on Hawser networks lose their network")
     .option("-f, --force", "with --all: even while an agent runs")
@@ -33,7 +34,8 @@ export function addSweep(program: Command, deps: CliDependencies): void {
       ["hawser sweep --all", "before uninstalling: leaves nothing of Hawser's in the kernel"],
     ]))
     .action(async (flags: SweepFlags, command: Command) => {
-      const swept = await sweep(flags, command, deps);
+      const { swept, kept } = await sweep(flags, command, deps);
+      if (kept !== undefined) deps.stderr.write(`hawser: ${kept}\n`);
       if (formatOf(command) === "json") return printJson(deps, swept);
       if (swept.length === 0) return void deps.stderr.write("hawser: nothing to sweep\n");
       deps.stdout.write(table<Swept>([
@@ -43,14 +45,14 @@ export function addSweep(program: Command, deps: CliDependencies): void {
     });
 }
 
-async function sweep(flags: SweepFlags, command: Command, deps: CliDependencies): Promise<readonly Swept[]> {
-  const alone = (): Promise<readonly Swept[]> => deps.sweep({ configPath: flags.config, all: flags.all === true, force: flags.force === true });
+async function sweep(flags: SweepFlags, command: Command, deps: CliDependencies): Promise<SweptAlone> {
+  const alone = (): Promise<SweptAlone> => deps.sweep({ configPath: flags.config, all: flags.all === true, force: flags.force === true });
   const socket = chosenSocket(command, deps);
   // A configuration of its own means an agent of its own, which need not be the one on the default socket.
   if (socket === undefined && flags.config !== undefined) return alone();
   try {
     using agent = await deps.connect(socket ?? defaultSocket);
-    if (flags.all !== true) return await agent.sweep();
+    if (flags.all !== true) return { swept: await agent.sweep() };
   } catch (error) {
     if (error instanceof HawserError && error.code === "AGENT_UNREACHABLE") return alone();
     throw error;

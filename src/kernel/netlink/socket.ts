@@ -1,4 +1,4 @@
-// One rtnetlink conversation: requests go out one at a time, and each gets its own answer by sequence number.
+// One netlink conversation: requests go out one at a time, and each gets its own answer by sequence number.
 import { addon } from "../addon.ts";
 import type { NativeNetlink } from "../addon.ts";
 import { asKernelError, closedError, kernelCall, KernelError } from "../errors.ts";
@@ -26,10 +26,10 @@ export class NetlinkSocket {
   #seq = 0;
   #closed = false;
 
-  /** @param netnsPath the namespace to speak to; the caller's own when left out. */
-  constructor(netnsPath?: string) {
+  /** @param netnsPath the namespace to speak to; the caller's own when left out. @param protocol NETLINK_…: rtnetlink when left out. */
+  constructor(netnsPath?: string, protocol: number = netlinkRoute) {
     this.#socket = kernelCall(
-      () => new (addon().NetlinkSocket)(netnsPath, netlinkRoute, (error, datagrams) => this.#receive(error, datagrams)),
+      () => new (addon().NetlinkSocket)(netnsPath, protocol, (error, datagrams) => this.#receive(error, datagrams)),
     );
     for (const option of [netlinkOptions.capAck, netlinkOptions.extAck, netlinkOptions.strictCheck]) {
       this.#socket.setOption(solNetlink, option, 1);

@@ -57,7 +57,7 @@ await inOwnHost(import.meta.url, {
     other.close();
     await using datapath = await open();
     assert.deepEqual(lines.filter((line) => line["map"] === "hw_uplinks").map((line) => line["difference"]), ["valueSize 24 → 40"]);
-    assert.equal(datapath.maps().find((row) => row.name === "hw_uplinks")?.valueSize, 40);
+    assert.equal((await datapath.maps()).find((row) => row.name === "hw_uplinks")?.valueSize, 40);
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
   },
 

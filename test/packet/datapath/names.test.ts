@@ -26,7 +26,7 @@ await inOwnHost(import.meta.url, {
     await using datapath = await world.open();
     const tables = pinnedTables(world);
     const wanted = plan({ "1/db": ["10.44.1.9", "fd44::1:9"], "1/db.shop": ["10.44.1.9", "fd44::1:9"], "1/data": ["10.44.1.9", "10.44.2.9"], [`1/${"x".repeat(64)}`]: ["10.44.1.8"] });
-    assert.deepEqual(await installNames(tables, wanted), { skipped: [`1/${"x".repeat(64)}`], left: 0 });
+    assert.deepEqual(await installNames(tables, wanted), { skipped: [`1/${"x".repeat(64)}`], left: { names: 0, addresses: 0 } });
     await installNames(tables, wanted);
     const rows = (map: string): string[] => datapath.dumpMap(map, 10).map((entry) => JSON.stringify([entry.key, entry.value])).toSorted();
     assert.deepEqual(rows("hw_names"), [
@@ -76,9 +76,9 @@ await inOwnHost(import.meta.url, {
     try {
       const small = { names: { ...names, map: room }, pointers };
       const many = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`1/c${i}`, ["10.44.1.9"]]));
-      assert.equal((await installNames(small, plan(many))).left, 2);
+      assert.equal((await installNames(small, plan(many))).left.names, 2);
       assert.equal([...room.entries()].length, 3);
-      assert.deepEqual(await installNames(small, plan({ "1/c0": ["10.44.1.7"] })), { skipped: [], left: 0 });
+      assert.deepEqual(await installNames(small, plan({ "1/c0": ["10.44.1.7"] })), { skipped: [], left: { names: 0, addresses: 0 } });
       assert.equal([...room.entries()].length, 1);
       assert.equal(datapath.dumpMap("hw_pointers", 10).length, 1);
     } finally {

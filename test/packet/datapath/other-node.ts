@@ -2,6 +2,7 @@
 //
 //   lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
 import type { Datapath, Routing } from "../../../src/datapath/types.ts";
+import { patience } from "../../lab/run.ts";
 import type { World } from "./namespace.ts";
 
 export const routing: Routing = { mode: "overlay", encapsulation: "vxlan", port: 8472, probePort: 8473, direct: true };
@@ -21,14 +22,18 @@ export function otherNode({ ip }: World, key: number, underlay: "192.0.2.1" | "1
   ]) ip(`-n lan ${words}`);
 }
 
+/** undefined: there was no such event. */
 export async function told(datapath: Datapath, reason: string, cause: () => void): Promise<unknown> {
   const abort = new AbortController();
   const first = (async () => {
-    for await (const event of datapath.events(abort.signal)) if (event.reason === reason) return event;
+    for await (const event of datapath.events(AbortSignal.any([abort.signal, AbortSignal.timeout(10_000 * patience)]))) if (event.reason === reason) return event;
     return undefined;
   })();
-  cause();
-  const event = await first;
-  abort.abort();
-  return event && { source: event.source, destination: event.destination };
+  try {
+    cause();
+    const event = await first;
+    return event && { source: event.source, destination: event.destination };
+  } finally {
+    abort.abort();
+  }
 }

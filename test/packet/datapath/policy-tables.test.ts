@@ -86,9 +86,9 @@ test("the first policy is whole in one slot before the revision says so", async 
     { key: { length: 32, ruleset: 2, proto: 0, port: 0 }, value: { rule: 2, verdict: 3, wide: 1 } },
     { key: { length: 64, ruleset: 1, proto: 6, port: 443 }, value: { rule: 1, verdict: 1, wide: 0 } },
   ]);
-  const row = mapRows(kernel, open, shop).find(({ name }) => name === "hw_policy_classes");
+  const row = (await mapRows(kernel, open, shop)).find(({ name }) => name === "hw_policy_classes");
   assert.deepEqual(row, { name: "hw_policy_classes", type: "array_of_maps", keySize: 4, valueSize: 8, capacity: 64, entries: 3 });
-  assert.deepEqual(mapRows(kernel, open, null).find(({ name }) => name === "hw_policy_classes"), row);
+  assert.deepEqual((await mapRows(kernel, open, null)).find(({ name }) => name === "hw_policy_classes"), row);
 });
 
 test("the same policy again changes nothing", async () => {

@@ -106,7 +106,7 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual(datapath.dumpMap("hw_policy_pairs", 10), []);
     await datapath.doers.policy.do({ kind: "policy", tables: closed, before: null });
     assert.deepEqual(datapath.dumpMap("hw_policy_pairs", 10), [{ key: { subject: 1, peer: 2, direction: 0 }, value: 1 }]);
-    const row = datapath.maps().find(({ name }) => name === "hw_policy_pairs");
+    const row = (await datapath.maps()).find(({ name }) => name === "hw_policy_pairs");
     assert.deepEqual(row, { name: "hw_policy_pairs", type: "array_of_maps", keySize: 12, valueSize: 4, capacity: 64, entries: 1 });
   },
 });

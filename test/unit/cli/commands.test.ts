@@ -1,6 +1,8 @@
 // What each command prints and how it ends.
 import test from "ava";
+import { nodeTable } from "../../../src/cli/commands/node.ts";
 import type { AgentOptions, SweepOptions } from "../../../src/cli/dependencies.ts";
+import { styleFor } from "../../../src/cli/style.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { endpoints, far, maps, networks, nodes, ports, status } from "../api/world.ts";
 import { hawser, serve, socketFor } from "./harness.ts";
@@ -63,6 +65,11 @@ test("node list: this node and the others, with a dash for what is not known", a
     "edge-3   2001:db8::30   unreachable         -   never       10.44.3.0/24   -                         0",
     "",
   ].join("\n"));
+});
+
+test("node list: of many slices the first and how many more", (t) => {
+  const row = { name: "a", address: "192.0.2.1", ipv4: "10.44.1.0/24, 10.44.7.0/24, 10.44.9.0/24", ipv6: "fd44::/64, fd44:0:0:2::/64", state: "self", lastSeen: 0, rttMs: null, mtu: 1500, endpoints: 0 } as const;
+  t.regex(nodeTable([row], styleFor({ isTTY: false, env: {} }), 0), / 10\.44\.1\.0\/24 and 2 more +fd44::\/64, fd44:0:0:2::\/64 /);
 });
 
 test("node get: by name, as text and as one JSON object; a slip is told the nearest name", async (t) => {
@@ -248,12 +255,13 @@ test("agent: hands the configuration's path on, and its failure is a sentence wi
 
 test("sweep: through the agent when one runs, alone when none does", async (t) => {
   const asked: SweepOptions[] = [];
-  const alone = { sweep: (options: SweepOptions) => (asked.push(options), Promise.resolve([{ kind: "pin", name: "maps/hw_old" }])) };
+  const alone = { sweep: (options: SweepOptions) => (asked.push(options), Promise.resolve({ swept: [{ kind: "pin", name: "maps/hw_old" }], kept: "the rest stays" })) };
   const socket = await serve(t);
   t.deepEqual(JSON.parse((await hawser(socket, ["sweep", "-o", "json"], alone)).out), [{ kind: "link", name: "hwdeadbeef000" }]);
   t.deepEqual(asked, []);
   const ran = await hawser(await socketFor(t), ["sweep", "--all"], alone);
   t.is(ran.out, "REMOVED   NAME\npin       maps/hw_old\n");
+  t.is(ran.err, "hawser: the rest stays\n");
   t.deepEqual(asked, [{ configPath: undefined, all: true, force: false }]);
   t.deepEqual(await hawser(await socketFor(t), ["sweep"]), { code: 0, out: "", err: "hawser: nothing to sweep\n" });
 });
@@ -269,7 +277,7 @@ test("sweep --all is refused while an agent needs what it would remove, unless f
 test("a configuration of its own means an agent of its own: sweep does not ask the one on the default socket", async (t) => {
   const asked: SweepOptions[] = [];
   await hawser("", ["sweep", "-c", "lab.yaml"], {
-    sweep: (options) => (asked.push(options), Promise.resolve([])),
+    sweep: (options) => (asked.push(options), Promise.resolve({ swept: [] })),
     connect: () => Promise.reject(new HawserError("INTERNAL", "asked an agent")),
   });
   t.deepEqual(asked, [{ configPath: "lab.yaml", all: false, force: false }]);

@@ -37,7 +37,7 @@ export async function hawser(socket: string, words: readonly string[], change: P
   const code = await run(words, {
     version: "1.2.3",
     runAgent: () => Promise.resolve(),
-    sweep: () => Promise.resolve([]),
+    sweep: () => Promise.resolve({ swept: [] }),
     doctor: () => Promise.resolve([]),
     connect,
     stdout: { write: (text) => (out += text) },

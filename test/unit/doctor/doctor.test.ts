@@ -1,6 +1,6 @@
 // The doctor's checks on hosts that are plain data: each finding, and that the mend fits it.
 import test from "ava";
-import { dockerNetworks, firewalld, networkd, networkManager, otherPrograms, ufw } from "../../../src/doctor/conflicts.ts";
+import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, ufw } from "../../../src/doctor/conflicts.ts";
 import { build, docker, node, plugin } from "../../../src/doctor/docker.ts";
 import { checks, examine } from "../../../src/doctor/examine.ts";
 import { realHost } from "../../../src/doctor/host.ts";
@@ -8,6 +8,8 @@ import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privile
 import { nameServers } from "../../../src/doctor/names.ts";
 import { localPorts, mtu, pool, uplinks } from "../../../src/doctor/network.ts";
 import { lookAround, routes4, routes6 } from "../../../src/doctor/scene.ts";
+import { parseCidr } from "../../../src/std/ip.ts";
+import type { IpsecPolicy } from "../../../src/std/ipsec.ts";
 import type { Check, Host, Installation, Settings } from "../../../src/doctor/types.ts";
 
 const settings: Settings = {
@@ -16,6 +18,7 @@ const settings: Settings = {
   docker: { enabled: true, socket: "/run/docker.sock", pluginDirectory: "/run/docker/plugins" },
   api: { socket: "/run/hawser/hawser.sock" },
   paths: { bpffs: "/sys/fs/bpf/hawser", cgroup: "auto" },
+  routing: { mode: "overlay", direct: true, port: 8472 }, store: { kind: "embedded" }, peers: [],
 };
 const installation: Installation = { addon: "/opt/hawser.node", objects: ["/opt/netdev.bpf.o"] };
 
@@ -23,12 +26,13 @@ interface Sketch {
   readonly files?: Readonly<Record<string, string>>;
   readonly programs?: Readonly<Record<string, string>>;
   readonly sockets?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly ipsec?: readonly IpsecPolicy[];
   readonly kernel?: string;
   readonly node?: string;
 }
 
 /** A host with exactly these files, programs' outputs and sockets. */
-function hostOf({ files = {}, programs = {}, sockets = {}, kernel = "6.1.0-18-amd64", node: version = "24.21.0" }: Sketch): Host {
+function hostOf({ files = {}, programs = {}, sockets = {}, ipsec: policies, kernel = "6.1.0-18-amd64", node: version = "24.21.0" }: Sketch): Host {
   return {
     read: (path) => Promise.resolve(files[path]),
     readCompressed: (path) => Promise.resolve(files[path]),
@@ -40,6 +44,7 @@ function hostOf({ files = {}, programs = {}, sockets = {}, kernel = "6.1.0-18-am
       const answers = sockets[socket];
       return answers === undefined ? Promise.reject(new Error("connect ENOENT")) : Promise.resolve(answers[path]);
     },
+    ipsec: () => Promise.resolve(policies),
     kernel, node: version, arch: "x64",
   };
 }
@@ -189,6 +194,22 @@ test("firewalls: what they still see, when they are on (R98)", async (t) => {
   t.regex((await found(firewalld, { programs: { "firewall-cmd --state": "running\n" } }))[0] ?? "", /^warn: active.*--add-interface=hwhost/);
 });
 
+test("IPsec: policies that the overlay's packets would pass by are told, as long as there are other nodes and they do", async (t) => {
+  const any: IpsecPolicy = { source: parseCidr("0.0.0.0/0"), destination: parseCidr("192.0.2.0/24"), protocol: 0, port: 0, portMask: 0 };
+  const peers = [{ address: "192.0.2.2" }, { address: ["198.51.100.2", "2001:db8::2"] }];
+  const bare = /^warn: policies are for what goes to 192\.0\.2\.0\/24; what Hawser's overlay sends to nodes there passes them by, unencrypted → set routing\.direct: false/;
+  t.regex((await found(ipsec, { ipsec: [any] }, { peers }))[0] ?? "", bare);
+  t.regex((await found(ipsec, { ipsec: [any] }, { store: { kind: "etcd" } }))[0] ?? "", bare);
+  t.regex((await found(ipsec, { ipsec: [{ ...any, destination: parseCidr("2001:db8::/32"), protocol: 17, port: 8472, portMask: 0xffff }] }, { peers }))[0] ?? "", /^warn.*2001:db8::\/32/);
+  for (const change of [{ protocol: 6 }, { port: 4789, portMask: 0xffff }, { destination: parseCidr("203.0.113.0/24") }]) {
+    t.regex((await found(ipsec, { ipsec: [{ ...any, ...change }] }, { peers }))[0] ?? "", /^ok/, JSON.stringify(change));
+  }
+  t.regex((await found(ipsec, { ipsec: [any] }))[0] ?? "", /^ok: there is no tunnel/);
+  t.regex((await found(ipsec, { ipsec: [any] }, { peers, routing: { ...settings.routing, mode: "native" } }))[0] ?? "", /^ok: there is no tunnel/);
+  t.regex((await found(ipsec, { ipsec: [any] }, { peers, routing: { ...settings.routing, direct: false } }))[0] ?? "", /^ok: the kernel's own device/);
+  t.deepEqual(await found(ipsec, {}, { peers }), []);
+});
+
 test("network managers: systemd-networkd with ManageForeignRoutingPolicyRules is warned of (R99)", async (t) => {
   const running = { "/run/systemd/netif/state": "" };
   t.deepEqual(await found(networkd, {}), ["ok: not running"]);
@@ -232,7 +253,7 @@ test("a check that breaks is a finding, and the others go on", async (t) => {
 });
 
 test("on this very host every check says something, and whatever is not well has a mend", async (t) => {
-  const findings = await examine(settings, installation, realHost);
+  const findings = await examine(settings, installation, { ...realHost, ipsec: () => Promise.resolve(undefined) });
   t.true(findings.length >= Object.keys(checks).length - 4);
   for (const finding of findings) t.is(finding.mend === "", finding.state === "ok", finding.check);
   t.false(findings.some((finding) => finding.detail.includes("the check itself failed")));

@@ -1,6 +1,7 @@
 // A host that is a sorted list of words: what the doers made and did not take away again.
 import type { Cluster, ClusterPlan } from "../../../src/network/cluster.ts";
 import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
+import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
@@ -92,7 +93,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       counters: () => [],
-      maps: () => [],
+      maps: async () => [],
       dumpMap: () => [],
       inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),
     },
@@ -133,7 +134,7 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
 
 export function desk(host: FakeHost, store: Store, options: {
   readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
-  readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number;
+  readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number; readonly claimSlice?: ClaimSlice;
 } = {}) {
   const lines: string[] = [];
   const engine = createEngine({
@@ -142,6 +143,7 @@ export function desk(host: FakeHost, store: Store, options: {
     policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375] },
     ...(options.whose === undefined ? {} : { whose: options.whose }),
     ...(options.announced === undefined ? {} : { announced: options.announced }),
+    ...(options.claimSlice === undefined ? {} : { claimSlice: options.claimSlice }),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
     parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,

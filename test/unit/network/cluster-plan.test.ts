@@ -46,6 +46,11 @@ test("an address leads to its node, with this node's number of the network by th
   t.deepEqual([plan.kind, plan.pools], ["etcd", pools]);
 });
 
+test("a node has all slices that it claimed", (t) => {
+  const { nodes } = createClusterPlanner(pools).plan({ networks: networks("shop"), cluster: cluster([node("b", { ipv6: cidr("fd44:0:0:2::/64"), more: [cidr("10.44.7.0/24")] })]) });
+  t.deepEqual(nodes.map(({ slices }) => slices), [["10.44.2.0/24", "fd44:0:0:2::/64", "10.44.7.0/24"].map((text) => cidr(text))]);
+});
+
 test("names are asked for in small letters, alone and with their network's, and several containers of one name are all told", (t) => {
   const both = [remote("x", "b", "10.44.2.9", { names: ["DB", "data"], ipv6: ip("fd44::9") }), remote("y", "c", "10.44.3.2", { names: ["db"] })];
   const { names } = createClusterPlanner(pools).plan({ networks: networks("Shop", "shop"), cluster: cluster([node("b"), node("c")], both) });

@@ -62,7 +62,7 @@ test("slices smaller than a network's usual part are given whole", (t) => {
 });
 
 test("an exhausted pool says so and how to mend it (R80)", (t) => {
-  t.regex(t.throws(() => pools(5, small))?.message ?? "", /no free \/26 is left in 10\.44\.0\.0\/24 \(10\.44\.0\.0\/26 is an address pool that Docker holds, .* and 1 more\); enlarge pool\.ipv4 in the configuration or give --subnet/);
+  t.regex(t.throws(() => pools(5, small))?.message ?? "", /no free \/26 is left in 10\.44\.0\.0\/24 \(10\.44\.0\.0\/26 is an address pool that Docker holds, .* and 1 more\); enlarge pool\.ipv4 in the configuration, or give --subnet/);
   t.regex(t.throws(() => pools(3, small, { ipv6: true }))?.message ?? "", /no free \/80 is left in fd44::\/79 \(/);
 });
 
@@ -165,7 +165,12 @@ const withFar = (...taken: readonly string[]): State =>
 test("among other nodes a subnet comes out of this node's slice alone, until that is full", (t) => {
   t.deepEqual(pools(4, context, {}, shared()), ["10.44.1.0/26", "10.44.1.64/26", "10.44.1.128/26", "10.44.1.192/26"]);
   const full = [0, 1, 2, 3].reduce((state) => requestPool(state, pool(), context).next, shared());
-  t.is(refused({}, full), "NO_FREE_POOL: no free /26 is left in 10.44.1.0/24, this node's slice of 10.44.0.0/16 (10.44.1.0/26 is an address pool that Docker holds, 10.44.1.64/26 is an address pool that Docker holds, 10.44.1.128/26 is an address pool that Docker holds and 1 more); remove a network or give --subnet");
+  t.is(refused({}, full), "NO_FREE_POOL: no free /26 is left in 10.44.1.0/24, this node's slice of 10.44.0.0/16 (10.44.1.0/26 is an address pool that Docker holds, 10.44.1.64/26 is an address pool that Docker holds, 10.44.1.128/26 is an address pool that Docker holds and 1 more); remove a network, let nodes have larger slices (a smaller pool.ipv4NodePrefix), or give --subnet");
+  t.regex(refused({}, { ...full, cluster: { ...full.cluster, kind: "static" } }), /remove a network, give this node a larger slice in `peers`, or give --subnet$/);
+  const more = { ...full, cluster: { ...full.cluster, more: [cidr("fd44:0:0:9::/64"), cidr("10.44.7.0/24")] } };
+  t.deepEqual(pools(2, context, {}, more), ["10.44.7.0/26", "10.44.7.64/26"]);
+  t.deepEqual(pools(1, context, { ipv6: true }, more), ["fd44:0:0:9::/80"]);
+  t.regex(refused({}, [0, 1, 2, 3].reduce<State>((state) => requestPool(state, pool(), context).next, more)), /is left in 10\.44\.1\.0\/24, 10\.44\.7\.0\/24, this node's slices of/);
 });
 
 test("while no slice is known to be this node's none is taken, and the error says why", (t) => {
@@ -178,6 +183,8 @@ test("a subnet that the user names may be one of another node's networks, but no
   t.is(refused({ pool: "10.50.0.0/29" }, shared({ endpoints: withFar("10.50.0.3").cluster.endpoints })), "accepted");
   t.is(refused({ pool: "10.44.2.64/26" }, shared()), "OVERLAP: Pool: 10.44.2.64/26 overlaps 10.44.2.0/24 of node b's slice of the pool; choose another --subnet");
   t.is(refused({ pool: "10.44.1.64/26" }, shared()), "accepted");
+  const b = shared().cluster.nodes.get("b");
+  t.regex(refused({ pool: "10.44.9.64/26" }, shared({ nodes: new Map(b === undefined ? [] : [["b", { ...b, more: [cidr("10.44.9.0/24")] }]]) })), /^OVERLAP: .* of node b's slice/);
 });
 
 test("an address that a container on another node has is not given out, and refused with the node's name when it is asked for", (t) => {

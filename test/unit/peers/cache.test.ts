@@ -31,7 +31,7 @@ const machine = "0123456789abcdef0123456789abcdef";
 
 test("what was saved is read as the store had it, and only its owner can", async (t) => {
   const { file, load, lines } = scratch(t);
-  await saveCache(file, machine, view().records());
+  t.is(await saveCache(file, machine, view().records()), statSync(file).size);
   t.deepEqual(await load(), { machine, entries });
   t.is(statSync(file).mode & 0o777, 0o600);
   t.deepEqual(readdirSync(dirname(file)), ["peers"]);

@@ -62,7 +62,24 @@ test("every node of a pool gets a slice of its own, also the last, and the next 
   const slices = nodes.map(({ view }, i) => view.registry.sliceOf(`n${i}`, 4));
   t.is(new Set(slices).size, 16);
   t.true(slices.every((slice) => slice !== null));
-  await t.throwsAsync(claimer(server, "late", small).claims.slice(4, signal), { code: "NO_FREE_POOL", message: /every slice of 10\.44\.0\.0\/20 has a node; enlarge pool\.ipv4, or remove slices\/4/ });
+  await t.throwsAsync(claimer(server, "late", small).claims.slice(4, signal), { code: "NO_FREE_POOL", message: /every slice of 10\.44\.0\.0\/20 has a node; enlarge pool\.ipv4 on every node, or remove slices\/4/ });
+});
+
+test("a node claims one more slice when it asks for one, as long as there are any, and keeps them all though the server was emptied", async (t) => {
+  const server = new Server();
+  const small: PoolConfig = { ipv4: parseCidr("10.44.0.0/22"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
+  const [a, b] = [claimer(server, "a", small), claimer(server, "b", small)];
+  await a.claims.slice(4, signal);
+  await b.claims.slice(4, signal);
+  const slices = [a.view.registry.sliceOf("a", 4), await a.claims.another(4, signal), await a.claims.another(4, signal)];
+  t.deepEqual([a.view.registry.sliceOf("a", 4), ...a.view.registry.moreOf("a")], slices.toSorted());
+  t.is(new Set([...slices, b.view.registry.sliceOf("b", 4)]).size, 4);
+  await t.throwsAsync(a.claims.another(4, signal), { code: "NO_FREE_POOL", message: /every slice of 10\.44\.0\.0\/22 has a node; enlarge pool\.ipv4 on every node/ });
+  await t.throwsAsync(a.claims.another(6, signal), { code: "NO_FREE_POOL", message: /no IPv6 pool/ });
+  server.wipe();
+  a.view.takeAll(new Map());
+  await a.claims.slice(4, signal);
+  t.is(server.keys("slices/").length, 3);
 });
 
 test("a node keeps its slice, though the server was emptied and others came first", async (t) => {

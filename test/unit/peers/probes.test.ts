@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { decodePacket, encodeAnswer, encodeQuestion, questionLength } from "../../../src/peers/probe-packet.ts";
 import { createProbes } from "../../../src/peers/probes.ts";
 import type { Probes } from "../../../src/peers/probes.ts";
+import { createTogether } from "../../../src/peers/together.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
@@ -126,6 +127,44 @@ test("a port that somebody else has is said, and taken when it is free", async (
   t.regex(a.probes.trouble() ?? "", new RegExp(`UDP port ${port} of 127\\.0\\.8\\.1: .*EADDRINUSE`));
   await holder[Symbol.asyncDispose]();
   await until(() => a.probes.trouble() === undefined);
+});
+
+test("many nodes that fall silent, or come back, at once are told of together, and one alone by its name", async (t) => {
+  const lines: string[] = [];
+  const log = createLog((line) => lines.push(line), () => 0);
+  const [warnings, news] = [createTogether(log.warn, "it is silent", "they are silent"), createTogether(log.info, "it is back", "they are back")];
+  warnings.add("a", { lastSeen: 1 }, 0);
+  warnings.tell(999);
+  t.deepEqual(lines, []);
+  warnings.tell(1000);
+  for (const name of ["a", "b", "c", "d", "e", "f", "g"]) news.add(name, {}, 5000);
+  t.true(news.withdraw("a"));
+  t.false(news.withdraw("h"));
+  news.tell();
+  news.tell();
+  for (let now = 10_000; lines.length === 2; now += 900) {
+    warnings.add("a", { now }, now);
+    warnings.tell(now);
+  }
+  t.deepEqual(lines.map((line) => line.replace(/.*"level":/, "")), ['"warn","message":"it is silent","name":"a","lastSeen":1}', '"info","message":"they are back","nodes":6,"first":["b","c","d","e","f"]}', '"warn","message":"it is silent","name":"a","now":15400}']);
+
+  const port = freshPort();
+  let now = 0;
+  const life = new AbortController();
+  const told: Readonly<Record<string, unknown>>[] = [];
+  const changes: string[] = [];
+  const probes = createProbes({
+    self: "a", port, random: Math.random, monotonic: () => now, changed: (name) => changes.push(name), log: createLog((line) => told.push(JSON.parse(line)), () => 0),
+    clock: { ...systemClock, sleep: async (ms) => {
+      now += ms;
+      if (now > 10_000) life.abort();
+    } },
+  });
+  probes.follow(Array.from({ length: 255 }, (_, i) => ({ name: `n${i}`, addresses: [parseIp("127.0.10.2")] })), []);
+  await probes.run(life.signal);
+  t.is(changes.length, 255);
+  t.deepEqual(told.map(({ level, message, nodes }) => [level, message, nodes]), [["warn", "nodes do not answer", 255]]);
+  await probes[Symbol.asyncDispose]();
 });
 
 test("256 nodes are asked in turn, never many at once", async (t) => {

@@ -1,4 +1,7 @@
 // The door to nodes that share a store: what each writes, what the others see, and what stays when the store fails.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "ava";
 import { identityKey } from "../../../src/engine/shared.ts";
 import { identityHashKey } from "../../../src/peers/keys.ts";
@@ -47,6 +50,34 @@ test("a node's networks are known to the others, and what changes of them makes 
   b.door.changed();
   await until(() => a.last().networks.size === 0);
   t.is(a.last().nodes, nodes);
+});
+
+test("a node that claims one more slice has it at once, and the others believe what it has there", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const [storeA, folder] = [server.connect("a"), mkdtempSync(join(tmpdir(), "hawser-peers-"))];
+  await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
+  let more: readonly Cidr[] = [];
+  {
+    await using a = node({ name: "a", address: "127.0.1.1", port, store: storeA, folder });
+    await Promise.all([a.start(), b.start()]);
+    await a.door.claimSlice?.(4, new AbortController().signal);
+    more = a.last().more ?? [];
+    t.is(more.length, 1);
+    a.networks = [{ name: "shop", ipv4: parseCidr(`${addressOf(more[0] as Cidr)}/26`), ipv6: null }];
+    a.door.changed();
+    await until(() => b.last().networks.get("a")?.length === 1);
+    t.deepEqual(b.last().nodes.get("a")?.more, more);
+    t.is(a.door.nodes()[0]?.ipv4, `${a.last().ipv4}, ${more[0]}`);
+    t.is(b.door.nodes()[1]?.ipv4, `${a.last().ipv4}, ${more[0]}`);
+    storeA.cut("etcd at 192.0.2.1:2379 does not answer");
+    await until(() => a.door.status().state === "degraded");
+    await t.throwsAsync(a.door.claimSlice?.(4, new AbortController().signal) ?? Promise.resolve(), { code: "STORE", message: /the store is not heard: etcd at 192/ });
+    storeA.heal();
+  }
+  await using again = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), folder });
+  await again.start();
+  t.deepEqual(again.last().more, more);
+  t.is(server.keys("slices/4").length, 3);
 });
 
 test("only what changed is written, and nothing when nothing did", async (t) => {

@@ -1,7 +1,8 @@
 // Whole files: the contract's example, scopes and sets, several documents, Compose files.
 import test from "ava";
 import { readPolicies } from "../../../src/policy/read.ts";
-import { placeText, ruleText } from "../../../src/policy/render.ts";
+import { ruleText } from "../../../src/policy/render.ts";
+import { placeText } from "../../../src/yaml/render.ts";
 import { printPolicy, problemsOf } from "./language.ts";
 
 const example = `policy: shop                   # unique name

@@ -153,7 +153,7 @@ export interface Node {
   name: string;
   /** The first of its addresses; empty: none is known. */
   address: string;
-  /** Its slices of the pool; empty: none. */
+  /** Its slices of the pool, with commas between several; empty: none. */
   ipv4: string;
   ipv6: string;
   /** ready, unreachable or self. */

@@ -1,8 +1,8 @@
 // Text that knows where it stands, and how to cut it: at commas, spaces and arrows that no parenthesis, bracket or quote holds.
 import { problem } from "./problems.ts";
-import type { PolicyProblems } from "./problems.ts";
+import type { Problems } from "./problems.ts";
 import { quoted } from "./render.ts";
-import type { Place } from "./types.ts";
+import type { Place } from "./lines.ts";
 
 /** Part of a written text; never with spaces around it. */
 export interface Text {
@@ -13,7 +13,7 @@ export interface Text {
   readonly place: (offset: number) => Place;
 }
 
-export function wrong(text: Text, message: string, at = 0): PolicyProblems {
+export function wrong(text: Text, message: string, at = 0): Problems {
   return problem(text.place(text.offset + at), message);
 }
 
@@ -30,7 +30,7 @@ function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13);
 }
 
-/** The parts between the separators; a text without one is one part. @throws PolicyProblems for a bracket without its other half. */
+/** The parts between the separators; a text without one is one part. @throws Problems for a bracket without its other half. */
 export function split(text: Text, separator: "," | "->"): readonly Text[] {
   const parts: Text[] = [];
   let start = 0;

@@ -1,6 +1,6 @@
 // The keys that a map may have: the unknown ones are refused with the nearest known one.
 import { nearest, slip } from "../std/nearest.ts";
-import { PolicyProblems, problem } from "./problems.ts";
+import { Problems, problem } from "./problems.ts";
 import type { Problem } from "./problems.ts";
 import { quoted } from "./render.ts";
 import { wrong } from "./text.ts";
@@ -8,7 +8,7 @@ import type { Text } from "./text.ts";
 import type { Entry, Page } from "./page.ts";
 import type { Node } from "yaml";
 
-/** Whoever has so many problems in one map wrote something else than a policy. */
+/** Whoever has so many problems in one map wrote something else than we read. */
 const enough = 1000;
 
 /** The values of a map whose keys are all known; a key without a value is a problem, because a file that was cut off ends so. */
@@ -44,5 +44,5 @@ export function single(page: Page, node: Node, what: string): Entry & { readonly
 
 /** @throws what was found, when anything was. */
 export function settle(problems: readonly Problem[]): void {
-  if (problems.length > 0) throw new PolicyProblems(problems);
+  if (problems.length > 0) throw new Problems(problems);
 }

@@ -1,5 +1,11 @@
 // Offsets in a text to its lines and columns, which both count from 1.
-import type { Place } from "./types.ts";
+
+/** Where a word stands. Lines and columns count from 1. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
 
 /** yaml's own counter misses the line ends within what it does not understand. */
 export function placesIn(file: string, text: string): (offset: number) => Place {

@@ -6,10 +6,12 @@ import { problem } from "./problems.ts";
 import type { Problem } from "./problems.ts";
 import { quoted } from "./render.ts";
 import type { Text } from "./text.ts";
-import type { Place } from "./types.ts";
+import type { Place } from "./lines.ts";
+
+export type { Node } from "yaml";
 
 const largest = 16 * 1024 * 1024;
-/** Deeper than any policy, and than anything in a Compose file. */
+/** Deeper than any document of ours, and than anything in a Compose file. */
 const deepest = 100;
 /** Characters and values read for each character of the text, and for all of it: only aliases can make more of a text (R90). */
 const budget = { each: 4, all: 1_000_000 };
@@ -22,8 +24,8 @@ export interface Entry {
   readonly value: Node | null;
 }
 
-/** The documents that hold anything; what keeps one from being read is added to `problems`. */
-export function readPages(file: string, text: string, problems: Problem[]): readonly Page[] {
+/** The documents that hold anything; what keeps one from being read is added to `problems`. `what` the file should hold: "policy". */
+export function readPages(file: string, text: string, what: string, problems: Problem[]): readonly Page[] {
   const top: Place = { file, line: 1, column: 1 };
   const refuse = (message: string): readonly Page[] => {
     problems.push({ place: top, message });
@@ -44,7 +46,7 @@ export function readPages(file: string, text: string, problems: Problem[]): read
   for (const { pos, message } of broken.slice(0, mostErrors)) problems.push({ place: place(pos[0]), message: sayBroken(message.slice(0, 200), text, pos[0]) });
   if (broken.length > 0) return [];
   const pages = documents.filter(({ contents }) => contents !== null && !isEmpty(contents)).map((document) => new Page(document, text, place));
-  return pages.length > 0 ? pages : refuse("the file holds no policy: it is empty, or has comments alone");
+  return pages.length > 0 ? pages : refuse(`the file holds no ${what}: it is empty, or has comments alone`);
 }
 
 const lexerMarks: ReadonlySet<string> = new Set(["\u0002", "\u0018", "\u001f"]);
@@ -92,7 +94,7 @@ function isEmpty(node: Node): boolean {
   return isScalar(node) && (node.source ?? "") === "" && node.type === "PLAIN";
 }
 
-/** One YAML document. Every method @throws PolicyProblems with the node's place. */
+/** One YAML document. Every method @throws Problems with the node's place. */
 export class Page {
   readonly root: Node;
   readonly #document: Document.Parsed;

@@ -1,0 +1,101 @@
+// The words of a service: addresses with ports, times, whole numbers, choices.
+import { nearest, slip } from "../std/nearest.ts";
+import { messageOf } from "../std/errors.ts";
+import { parseIp } from "../std/ip.ts";
+import type { Ip } from "../std/ip.ts";
+import { quoted } from "../yaml/render.ts";
+import { slice, wrong } from "../yaml/text.ts";
+import type { Text } from "../yaml/text.ts";
+import type { Frontend, ServiceProtocol } from "./types.ts";
+
+const protocols: readonly ServiceProtocol[] = ["tcp", "udp", "sctp"];
+
+/** `203.0.113.10:80/tcp`, `[2001:db8::10]:53/udp`; without a protocol it is tcp. */
+export function parseFrontend(text: Text): Frontend {
+  const slash = text.text.indexOf("/");
+  const { address, port } = parseEnd(slash < 0 ? text : slice(text, 0, slash), "a frontend");
+  const named = slash < 0 ? "tcp" : text.text.slice(slash + 1).trim();
+  const protocol = protocols.find((one) => one === named);
+  if (protocol === undefined) throw wrong(slice(text, slash + 1), `${quoted(named)} is no protocol of a frontend; there are ${protocols.join(", ")}`);
+  if (isGroup(address)) throw wrong(text, `${address} is no address that one service can have: it must be a unicast address`);
+  return { address, port, protocol };
+}
+
+/** `192.0.2.7:8080` or `[2001:db8::7]:8080`. */
+export function parseEnd(text: Text, what: string): { readonly address: Ip; readonly port: number } {
+  const found = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text.text);
+  if (found === null) {
+    const bare = parsed(text.text);
+    const meant = bare === null ? "" : `; its port is missing: ${bare.includes(":") ? `[${bare}]` : bare}:80`;
+    throw wrong(text, `${quoted(text.text)} is no address with a port, as ${what} is written: 192.0.2.7:8080 or [2001:db8::7]:8080${meant}`);
+  }
+  const inBrackets = found[1] !== undefined;
+  const written = found[1] ?? found[2] ?? "";
+  const address = parsedOr(slice(text, inBrackets ? 1 : 0, (inBrackets ? 1 : 0) + written.length));
+  const port = parsePort(slice(text, text.text.lastIndexOf(":") + 1));
+  return { address, port };
+}
+
+function parsed(text: string): Ip | null {
+  try {
+    return parseIp(text);
+  } catch {
+    return null;
+  }
+}
+
+function parsedOr(text: Text): Ip {
+  try {
+    return parseIp(text.text);
+  } catch (error) {
+    const reason = messageOf(error).replace(/^address: /, "");
+    throw wrong(text, reason.length < 200 ? reason : `${quoted(text.text)} is no address`);
+  }
+}
+
+function isGroup(address: Ip): boolean {
+  const first = Number.parseInt(address, 10);
+  return address.includes(":") ? /^ff|^::$/i.test(address) : first === 0 || first >= 224;
+}
+
+export function parsePort(text: Text): number {
+  return parseWhole(text, 1, 65_535, "a port");
+}
+
+/** @throws Problems saying what it must be */
+export function parseWhole(text: Text, least: number, most: number, what: string): number {
+  const value = /^\d{1,9}$/.test(text.text) ? Number(text.text) : Number.NaN;
+  if (!(value >= least && value <= most)) throw wrong(text, `${quoted(text.text)} is not ${what}: a whole number from ${least} to ${most}`);
+  return value;
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `500ms`, `30s`, `5m`, `3h`, `1d`: milliseconds. */
+export function parseTime(text: Text, least: number, most: number): number {
+  const found = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text.text);
+  if (found === null) {
+    const meant = /^\d+$/.test(text.text) ? `; did you mean ${text.text.slice(0, 12)}s?` : "";
+    throw wrong(text, `${quoted(text.text)} is no time; one is written 500ms, 30s, 5m, 3h or 1d${meant}`);
+  }
+  const value = Number(found[1]) * (units[found[2] ?? ""] ?? 0);
+  if (value < least || value > most) throw wrong(text, `${text.text} is out of range: from ${timeText(least)} to ${timeText(most)}`);
+  return value;
+}
+
+/** The shortest way to write it. */
+export function timeText(milliseconds: number): string {
+  const [unit, size] = Object.entries(units).toReversed().find(([, one]) => milliseconds % one === 0 && milliseconds >= one) ?? ["s", 1000];
+  return `${milliseconds / size}${unit}`;
+}
+
+export function parseChoice<const T extends string>(text: Text, key: string, choices: readonly T[]): T {
+  const found = choices.find((one) => one === text.text);
+  if (found !== undefined) return found;
+  const meant = nearest(text.text, choices, slip);
+  throw wrong(text, `${quoted(key)} is ${quoted(text.text)}, but must be ${listed(choices)}${meant === undefined ? "" : `; did you mean ${meant}?`}`);
+}
+
+function listed(choices: readonly string[]): string {
+  return choices.length < 2 ? choices.join("") : `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
+}

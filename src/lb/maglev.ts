@@ -1,0 +1,97 @@
+// Tables of Maglev hashing (Eisenbud et al., NSDI '16, 3.4): which backend each slot wants, from nothing but who the backends are.
+import { hashPair } from "./hash.ts";
+
+export interface TableMember {
+  /** Unique among the members. */
+  readonly identity: string;
+  /** 1…65535. */
+  readonly number: number;
+  /** Above 0. */
+  readonly weight: number;
+}
+
+/**
+ * Primes, each about four times the last, the largest ten times. A service of few backends gets a small one, because ten thousand
+ * services with 65537 slots each would take 5 GiB of the kernel's memory. With 400 slots a backend less than 1 % of the slots move
+ * that need not when one leaves; with 100, as for evenness, up to 9 % of a small table would.
+ */
+export const tableSizes = [1021, 4093, 16_381, 65_537, 655_373] as const;
+export const defaultTableSize = 65_537;
+const slotsEach = { wanted: 400, least: 100 };
+
+/** Slots for a new service of so many backends; never more than `largest`. */
+export function tableSize(backends: number, largest: number = defaultTableSize): number {
+  return Math.min(tableSizes.find((size) => size >= slotsEach.wanted * backends) ?? largest, largest);
+}
+
+/**
+ * What a table that has become too small for 1 % of evenness grows to: a multiple of its size, because a flow's slot is its hash × size / 2^32, so that
+ * all flows of a slot of the larger table were in one of the smaller, and its history is theirs (`grownSlots`).
+ */
+export function grownSize(size: number, backends: number, largest: number = defaultTableSize): number {
+  if (size >= slotsEach.least * backends) return size;
+  let grown = size;
+  while (grown < slotsEach.wanted * backends && 2 * grown <= largest) grown *= 2;
+  return grown;
+}
+
+/**
+ * Numbers of the members by slot; all 0 when there are none. The order of `members` does not matter: the same members make the same
+ * table. With equal weights two members' shares differ by one slot at most; otherwise each is within one slot of its weight's part, in every round of turns.
+ */
+export function buildTable(members: readonly TableMember[], size: number): Uint16Array {
+  const table = new Uint16Array(size);
+  if (members.length === 0) return table;
+  const sorted = members.toSorted((a, b) => (a.identity < b.identity ? -1 : 1));
+  const heaviest = sorted.reduce((most, { weight }) => Math.max(most, weight), 0);
+  const equal = sorted.every(({ weight }) => weight === heaviest);
+  const { numbers, weights, next, skip } = inColumns(sorted, size);
+  /** A member's turn comes when its weight, round by round, has caught up with the heaviest's. */
+  const due = new Float64Array(sorted.length);
+  let free = size;
+  for (let round = 1; ; round++) {
+    for (let i = 0; i < numbers.length; i++) {
+      if (!equal) {
+        if (round * (weights[i] as number) < (due[i] as number)) continue;
+        due[i] = (due[i] as number) + heaviest;
+      }
+      const step = skip[i] as number;
+      let slot = next[i] as number;
+      // The mask is all ones when the sum is past the end: a branch there would be mispredicted every other time.
+      while (table[slot] !== 0) {
+        slot += step;
+        slot -= size & ((size - 1 - slot) >> 31);
+      }
+      table[slot] = numbers[i] as number;
+      slot += step;
+      next[i] = slot - (size & ((size - 1 - slot) >> 31));
+      if (--free === 0) return table;
+    }
+  }
+}
+
+/** The members by columns. `next` and `skip`: where each one's walk through all slots begins, and its stride, which must have no divisor in common with the size. */
+function inColumns(members: readonly TableMember[], size: number) {
+  const [numbers, weights] = [new Uint16Array(members.length), new Float64Array(members.length)];
+  const [next, skip] = [new Int32Array(members.length), new Int32Array(members.length)];
+  const prime = isPrime(size);
+  let i = 0;
+  for (const { identity, number, weight } of members) {
+    const [first, second] = hashPair(identity);
+    let stride = size === 1 ? 1 : 1 + (second % (size - 1));
+    if (!prime) while (divisor(stride, size) !== 1) stride = stride + 1 < size ? stride + 1 : 1;
+    [numbers[i], weights[i], next[i], skip[i]] = [number, weight, first % size, stride];
+    i++;
+  }
+  return { numbers, weights, next, skip };
+}
+
+function isPrime(value: number): boolean {
+  for (let divisor = 2; divisor * divisor <= value; divisor++) if (value % divisor === 0) return false;
+  return value > 1;
+}
+
+/** The greatest that divides both. */
+function divisor(a: number, b: number): number {
+  return b === 0 ? a : divisor(b, a % b);
+}

@@ -1,0 +1,57 @@
+// The numbers that stand for things in the datapath: given once, kept while anybody uses them, and left to rest before they stand for another.
+
+export interface Numbers {
+  /** By key. `users`: 1 or more. */
+  readonly given: ReadonlyMap<string, { readonly number: number; readonly users: number }>;
+  /** By number: when it was given back, in milliseconds since the epoch; the longest rested first. */
+  readonly resting: ReadonlyMap<number, number>;
+}
+
+export const noNumbers: Numbers = { given: new Map(), resting: new Map() };
+
+/** Records of flows name numbers, and are kept for up to 70 minutes after a flow's last packet. */
+export const rest = 2 * 3_600_000;
+
+/**
+ * After some users of keys have come and others gone; a key may be in both lists, and several times. A new key gets the lowest number from 1
+ * to `highest` that is free, so that the kernel's arrays stay short; where none is left, one that has not rested. null: there are more keys than numbers.
+ * The same object when nobody came or went.
+ */
+export function recount(numbers: Numbers, came: readonly string[], went: readonly string[], now: number, highest: number): Numbers | null {
+  const changes = new Map<string, number>();
+  for (const key of came) changes.set(key, (changes.get(key) ?? 0) + 1);
+  for (const key of went) changes.set(key, (changes.get(key) ?? 0) - 1);
+  const changed = [...changes].filter(([, by]) => by !== 0);
+  if (changed.length === 0) return numbers;
+  const given = new Map(numbers.given);
+  const resting = new Map([...numbers.resting].filter(([, since]) => now - since < rest));
+  const fresh: [key: string, users: number][] = [];
+  for (const [key, by] of changed) {
+    const had = given.get(key);
+    const users = (had?.users ?? 0) + by;
+    if (had === undefined) fresh.push([key, users]);
+    else if (users > 0) given.set(key, { number: had.number, users });
+    else {
+      given.delete(key);
+      resting.set(had.number, now);
+    }
+  }
+  if (given.size + fresh.length > highest) return null;
+  if (fresh.length === 0) return { given, resting };
+  const taken = new Set(Array.from(given.values(), ({ number }) => number));
+  let lowest = 1;
+  for (const [key, users] of fresh) {
+    while (lowest <= highest && (taken.has(lowest) || resting.has(lowest))) lowest++;
+    const number = lowest <= highest ? lowest++ : longestRested(resting);
+    resting.delete(number);
+    given.set(key, { number, users });
+  }
+  return { given, resting };
+}
+
+/** The map holds them in the order in which they were given back. */
+function longestRested(resting: ReadonlyMap<number, number>): number {
+  const [first] = resting.keys();
+  if (first === undefined) throw new RangeError("more keys than numbers");
+  return first;
+}

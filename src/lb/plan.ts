@@ -1,0 +1,165 @@
+// Services, and who is there, to what the datapath is to carry out: one advance for every change and for the passing of time.
+import type { Family } from "../std/ip.ts";
+import { HawserError } from "../std/errors.ts";
+import { nextChange, probed, reconcile } from "./backends.ts";
+import { createContainers, selects } from "./containers.ts";
+import { defaultTableSize } from "./maglev.ts";
+import { noNumbers, recount } from "./numbers.ts";
+import type { Numbers } from "./numbers.ts";
+import { families, highestBackend, planOf, reachedBy, tableOf } from "./reach.ts";
+import type { Reached, Table } from "./reach.ts";
+import { settle } from "./slots.ts";
+import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "./types.ts";
+
+/** Everything that is remembered from one advance to the next: plain data, which may be written down. */
+export interface Balancing {
+  /** By name, in order of names. */
+  readonly services: ReadonlyMap<string, Balanced>;
+  readonly containers: readonly ServingContainer[];
+  /** By `NAME FAMILY`. */
+  readonly serviceNumbers: Numbers;
+  readonly backendNumbers: Numbers;
+}
+
+interface Balanced {
+  readonly service: Service;
+  readonly mode: ServiceMode;
+  readonly backends: readonly Backend[];
+  readonly parts: readonly Part[];
+  /** When to look at it again though nothing happens; null: not; 0: at the next advance. */
+  readonly again: number | null;
+}
+
+/** A service in one family. */
+interface Part {
+  readonly family: Family;
+  /** Of its backends' numbers. */
+  readonly keys: readonly string[];
+  readonly table: Table;
+  readonly plan: ServicePlan;
+}
+
+export const noBalancing: Balancing = { services: new Map(), containers: [], serviceNumbers: noNumbers, backendNumbers: noNumbers };
+
+/** What there is, beside what is remembered. Services and containers that did not change are the same objects as before: only what changed is looked at. */
+export interface Circumstances {
+  readonly services: readonly Service[];
+  /** Of every node. */
+  readonly containers: readonly ServingContainer[];
+  /** Of services that say none. */
+  readonly mode: ServiceMode;
+  /** Slots of a table at most; left out: 65537. Of services that have a table it changes nothing but how far that grows. */
+  readonly largestTable?: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+export interface Advance {
+  readonly next: Balancing;
+  /** In order of names, IPv4 before IPv6. A plan, and slots, that did not change are the same objects as in the advance before. */
+  readonly plans: readonly ServicePlan[];
+  /** When to advance again though nothing happens, in milliseconds since the epoch; null: not. */
+  readonly again: number | null;
+}
+
+export const mostServices = 16_383;
+
+/** @throws HawserError TABLE_FULL when there are more services or backends than numbers. */
+export function advance(before: Balancing, around: Circumstances): Advance {
+  const containers = createContainers(around.containers);
+  const changed = changedContainers(before.containers, around.containers);
+  const looked = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
+    const was = before.services.get(service.name);
+    const mode = service.mode ?? around.mode;
+    if (was !== undefined && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
+    const backends = reconcile(was?.backends ?? [], service, containers, around.now);
+    const reached = families.flatMap((family) => {
+      const found = reachedBy(service, backends, family, mode);
+      return found === null ? [] : [{ family, reached: found }];
+    });
+    return { name: service.name, was, now: { service, mode, backends, reached } };
+  });
+  const present = new Set(looked.map(({ name }) => name));
+  const gone = [...before.services.values()].filter(({ service }) => !present.has(service.name));
+  const numbers = renumbered(before, looked, gone, around.now);
+  const numberOf = (key: string): number => numbers.backendNumbers.given.get(key)?.number ?? 0;
+  const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, numberOf, around)] as const));
+  const times = [...services.values()].flatMap(({ again }) => again ?? []);
+  return {
+    next: { services, containers: around.containers, ...numbers }, plans: [...services.values()].flatMap(({ parts }) => parts.map(({ plan }) => plan)),
+    again: times.length === 0 ? null : times.reduce((first, time) => Math.min(first, time)),
+  };
+}
+
+/** A service as it was, and what it is now; null: the same. */
+interface Looked {
+  readonly name: string;
+  readonly was: Balanced | undefined;
+  readonly now: Now | null;
+}
+
+interface Now {
+  readonly service: Service;
+  readonly mode: ServiceMode;
+  readonly backends: readonly Backend[];
+  readonly reached: readonly { readonly family: Family; readonly reached: readonly Reached[] }[];
+}
+
+/** Containers that came or went, and those that are not as they were as both. */
+function changedContainers(before: readonly ServingContainer[], after: readonly ServingContainer[]): readonly ServingContainer[] {
+  if (before === after) return [];
+  const [had, has] = [new Set(before), new Set(after)];
+  return [...before.filter((one) => !has.has(one)), ...after.filter((one) => !had.has(one))];
+}
+
+function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed: readonly ServingContainer[], now: number): boolean {
+  if (was.service !== service || was.mode !== mode || (was.again !== null && was.again <= now)) return false;
+  // Also of one that no rule selects any more it matters that it dies.
+  return changed.every((one) => !selects(service, one) && was.backends.every(({ id }) => id !== one.id));
+}
+
+function renumbered(before: Balancing, looked: readonly Looked[], gone: readonly Balanced[], now: number): Pick<Balancing, "serviceNumbers" | "backendNumbers"> {
+  const fresh = looked.filter((one): one is Looked & { readonly now: Now } => one.now !== null);
+  const left = [...gone, ...fresh.flatMap(({ was }) => was ?? [])];
+  const serviceNumbers = recount(
+    before.serviceNumbers, fresh.flatMap((one) => one.now.reached.map(({ family }) => `${one.name} ${family}`)),
+    left.flatMap(({ service, parts }) => parts.map(({ family }) => `${service.name} ${family}`)), now, mostServices,
+  );
+  if (serviceNumbers === null) throw new HawserError("TABLE_FULL", `there are ${looked.length} services, and those of both families count twice; this node balances ${mostServices}`);
+  const backendNumbers = recount(
+    before.backendNumbers, fresh.flatMap((one) => one.now.reached.flatMap(({ reached }) => reached.map(({ key }) => key))),
+    left.flatMap(({ parts }) => parts.flatMap(({ keys }) => keys)), now, highestBackend,
+  );
+  if (backendNumbers === null) throw new HawserError("TABLE_FULL", `the services have more than ${highestBackend} backends, which are all that this node balances over`);
+  return { serviceNumbers, backendNumbers };
+}
+
+function balanced({ service, mode, backends, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, numberOf: (key: string) => number, around: Circumstances): Balanced {
+  const parts = all.map(({ family, reached }): Part => {
+    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, numberOf, around.largestTable ?? defaultTableSize, around.now);
+    const number = serviceNumbers.given.get(`${service.name} ${family}`)?.number ?? 0;
+    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, numberOf, table.slots) };
+  });
+  return { service, mode, backends, parts, again: nextChange(backends, service, around.now) };
+}
+
+/** After a probe of the backend with that `id`; what follows from it the next advance says. The same object when nothing changed. */
+export function afterProbe(before: Balancing, name: string, id: string, passed: boolean, now: number): Balancing {
+  const found = before.services.get(name);
+  if (found === undefined) return before;
+  const backends = found.backends.map((backend) => (backend.id === id ? probed(backend, passed, found.service.health, now) : backend));
+  if (backends.every((backend, i) => backend === found.backends[i])) return before;
+  return { ...before, services: new Map(before.services).set(name, { ...found, backends, again: 0 }) };
+}
+
+/** After it has been asked who still has flows of changed slots; `idle` as in `settle`, for the service with that number. The next advance tells the plans. */
+export function afterSettling(before: Balancing, idle: (service: number, number: number, slot: number, since: number) => boolean): Balancing {
+  const services = new Map([...before.services].map(([name, one]) => {
+    const parts = one.parts.map((part): Part => {
+      const slots = settle(part.table.slots, (number, slot, since) => idle(part.plan.number, number, slot, since));
+      return slots === part.table.slots ? part : { ...part, table: { ...part.table, slots }, plan: { ...part.plan, slots } };
+    });
+    return [name, parts.every((part, i) => part === one.parts[i]) ? one : { ...one, parts }] as const;
+  }));
+  return { ...before, services };
+}

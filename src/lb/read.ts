@@ -1,0 +1,67 @@
+// Service files to services: all of them, or every problem of every file.
+import { readPages } from "../yaml/page.ts";
+import { attempt } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { placeText } from "../yaml/render.ts";
+import { readService } from "./document.ts";
+import { ServiceProblems } from "./problems.ts";
+import type { Frontend, Service, WrittenFrontend } from "./types.ts";
+
+export interface ServiceSource {
+  /** How places call it. */
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Problems of one file; nobody reads on. */
+const enough = 1000;
+
+/**
+ * A text may hold several documents, each a service, in YAML or in JSON.
+ * @throws ServiceProblems with every problem, each with its file, line and column; then nothing of the documents may be used.
+ */
+export function readServices(documents: readonly ServiceSource[]): readonly Service[] {
+  const problems: Problem[] = [];
+  const services = documents.flatMap((document) => readInOrder(document, problems));
+  findTwice(services, problems);
+  if (problems.length > 0) throw new ServiceProblems(problems);
+  return services;
+}
+
+function readInOrder({ file, text }: ServiceSource, problems: Problem[]): readonly Service[] {
+  const own: Problem[] = [];
+  const services: Service[] = [];
+  for (const page of readPages(file, text, "service", own)) {
+    if (own.length > enough) break;
+    const service = attempt(own, () => readService(page, own));
+    if (service !== undefined) services.push(service);
+  }
+  own.sort(({ place: a }, { place: b }) => a.line - b.line || a.column - b.column);
+  for (const one of own) problems.push(one);
+  return services;
+}
+
+/** A name is one service's, and so is an address with its port and protocol: both places are told. */
+function findTwice(services: readonly Service[], problems: Problem[]): void {
+  const names = new Map<string, Service>();
+  const frontends = new Map<string, { readonly service: Service; readonly frontend: WrittenFrontend }>();
+  for (const service of services) {
+    const same = names.get(service.name);
+    if (same === undefined) names.set(service.name, service);
+    else problems.push({ place: service.place, message: `there is another service ${service.name} at ${placeText(same.place)}; a service's name is unique` });
+    for (const frontend of service.frontends) {
+      const text = frontendText(frontend);
+      const other = frontends.get(text);
+      if (other === undefined) frontends.set(text, { service, frontend });
+      else {
+        const whose = other.service === service ? "this service has it" : `service ${other.service.name} has it`;
+        problems.push({ place: frontend.place, message: `${text} is taken: ${whose} at ${placeText(other.frontend.place)}; give one of them another address or port` });
+      }
+    }
+  }
+}
+
+/** `203.0.113.10:80/tcp`, `[2001:db8::10]:80/tcp`. */
+export function frontendText({ address, port, protocol }: Frontend): string {
+  return `${address.includes(":") ? `[${address}]` : address}:${port}/${protocol}`;
+}

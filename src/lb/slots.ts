@@ -1,0 +1,110 @@
+// What slots remember: how a table that changed is carried into them without moving a flow of a backend that lives.
+//
+//   settled (c)           every flow of the slot is c's, and nothing is known of any flow
+//   changed (c, p)        what begins is c's and recorded; what is not recorded is p's, who was current when the slot was last settled
+//   changed (c, c)        as that, where c is current again, or p is gone: what is not recorded is c's
+//   changed (0, p)        nobody takes what begins; p keeps what it has
+//
+// So however often a slot changes, one backend's flows are known by being unknown, and all others' by having been recorded.
+import type { Slots } from "./types.ts";
+
+export const currentOf = (slots: Slots, slot: number): number => (slots.words[2 * slot] as number) & 0xffff;
+export const previousOf = (slots: Slots, slot: number): number => (slots.words[2 * slot] as number) >>> 16;
+/** Seconds since the epoch; 0: settled. */
+export const changedAt = (slots: Slots, slot: number): number => slots.words[2 * slot + 1] as number;
+
+/** Who is current, by slot. */
+export function currents({ size, words }: Slots): Uint16Array {
+  const found = new Uint16Array(size);
+  for (let slot = 0; slot < size; slot++) found[slot] = words[2 * slot] as number;
+  return found;
+}
+
+/** Slots of a service that has none: settled, as the table says. */
+export function newSlots(table: Uint16Array): Slots {
+  const words = new Uint32Array(2 * table.length);
+  for (let slot = 0; slot < table.length; slot++) words[2 * slot] = table[slot] as number;
+  return { size: table.length, words, between: new Map() };
+}
+
+/** The same flows in `times` as many slots. */
+export function grownSlots({ size, words, between }: Slots, times: number): Slots {
+  const grown = new Uint32Array(2 * size * times);
+  for (let slot = 0; slot < size * times; slot++) {
+    const from = Math.floor(slot / times);
+    grown[2 * slot] = words[2 * from] as number;
+    grown[2 * slot + 1] = words[2 * from + 1] as number;
+  }
+  const wider = [...between].flatMap(([slot, others]) => Array.from({ length: times }, (_, i) => [slot * times + i, others] as const));
+  return { size: size * times, words: grown, between: new Map(wider) };
+}
+
+/**
+ * The slots after a change. `table`: whom each slot wants, of the slots' size; 0: nobody, because nobody takes new flows.
+ * `alive`: by number, not 0 for backends that may have flows, draining ones too; of the others all is forgotten at once. `now` in seconds since the epoch.
+ * The same object when nothing changed.
+ */
+export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now: number): Slots {
+  const words = slots.words.slice();
+  const between = new Map(slots.between);
+  let changed = false;
+  for (let slot = 0; slot < slots.size; slot++) {
+    const word = words[2 * slot] as number;
+    const since = words[2 * slot + 1] as number;
+    const wanted = table[slot] as number;
+    // Nearly every slot: settled on somebody who lives, and wanted to stay so.
+    if (word === wanted && since === 0 && alive[wanted] !== 0) continue;
+    const others = between.get(slot) ?? none;
+    const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: others }, wanted, alive, now);
+    words[2 * slot] = after.current | (after.previous << 16);
+    words[2 * slot + 1] = after.changed;
+    if (after.between.length > 0) between.set(slot, after.between);
+    else between.delete(slot);
+    changed ||= words[2 * slot] !== word || after.changed !== since || after.between.length !== others.length;
+  }
+  return changed ? { size: slots.size, words, between } : slots;
+}
+
+interface Slot {
+  readonly current: number;
+  readonly previous: number;
+  readonly changed: number;
+  readonly between: readonly number[];
+}
+
+const none: readonly number[] = [];
+
+function followed(slot: Slot, wanted: number, alive: Uint8Array, now: number): Slot {
+  const lives = (number: number): boolean => number !== 0 && alive[number] !== 0;
+  const current = lives(wanted) ? wanted : 0;
+  /** Whose are the flows that are not recorded. Without him they are whoever's is current: they would be refused anywhere. */
+  const base = slot.changed === 0 || slot.previous === 0 ? slot.current : slot.previous;
+  const others = [slot.current, ...slot.between, base].filter((number, i, all) => lives(number) && number !== current && all.indexOf(number) === i);
+  if (others.length === 0) return { current, previous: 0, changed: 0, between: none };
+  const previous = lives(base) ? base : current;
+  const moved = current !== slot.current;
+  return { current, previous, changed: moved || slot.changed === 0 ? now : slot.changed, between: others.filter((number) => number !== previous) };
+}
+
+/**
+ * Settles slots of whose other backends nobody has a flow any more. `idle`: whether a backend has no flow of that slot that began before `since`
+ * (seconds since the epoch). Of who was current in between the balancing node's own records tell; of the previous one, his node's, or that no
+ * packet came for him for as long as a flow is remembered anywhere.
+ */
+export function settle(slots: Slots, idle: (number: number, slot: number, since: number) => boolean): Slots {
+  const words = slots.words.slice();
+  const between = new Map(slots.between);
+  let changed = false;
+  for (let slot = 0; slot < slots.size; slot++) {
+    const since = words[2 * slot + 1] as number;
+    if (since === 0) continue;
+    const [current, previous] = [currentOf(slots, slot), previousOf(slots, slot)];
+    const others = [...(previous === current || previous === 0 ? none : [previous]), ...(between.get(slot) ?? none)];
+    if (current === 0 || !others.every((number) => idle(number, slot, since))) continue;
+    words[2 * slot] = current;
+    words[2 * slot + 1] = 0;
+    between.delete(slot);
+    changed = true;
+  }
+  return changed ? { size: slots.size, words, between } : slots;
+}

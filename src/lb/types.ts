@@ -1,0 +1,171 @@
+// What services are made of: documents as written, the backends there are, and the plan that the datapath carries out.
+import type { Cidr, Family, Ip } from "../std/ip.ts";
+import type { Place } from "../yaml/lines.ts";
+
+export type ServiceProtocol = "tcp" | "udp" | "sctp";
+
+/** Where clients reach a service. */
+export interface Frontend {
+  readonly address: Ip;
+  /** 1…65535. */
+  readonly port: number;
+  readonly protocol: ServiceProtocol;
+}
+
+export interface WrittenFrontend extends Frontend {
+  readonly place: Place;
+}
+
+/** Who serves. `weight` 0…1000: 0 takes no new flows and keeps those it has. `port` 1…65535. */
+export type BackendRule =
+  /**
+   * Containers on every node, as they come and go. Every label must be there with this value; null: with any value. The keys project, service and
+   * name mean the container's Compose project and service and its name. `network` null: any.
+   */
+  | {
+      readonly kind: "select"; readonly network: string | null; readonly labels: Readonly<Record<string, string | null>>;
+      readonly port: number; readonly weight: number; readonly place: Place;
+    }
+  /** A server that is no container of ours. */
+  | { readonly kind: "address"; readonly address: Ip; readonly port: number; readonly weight: number; readonly place: Place };
+
+/**
+ * `auto`: containers answer clients directly, servers by way of the balancing node. `dsr`: servers too, which then have the service's
+ * address on their loopback. `snat`: all answer by way of the balancing node.
+ */
+export type ServiceMode = "auto" | "dsr" | "snat";
+
+/** Times in milliseconds. `rise` successes in a row bring a backend back, `fall` failures in a row take it out. */
+export interface Health {
+  readonly kind: "tcp" | "http" | "none";
+  /** Of `http`. */
+  readonly path: string;
+  readonly interval: number;
+  readonly timeout: number;
+  readonly rise: number;
+  readonly fall: number;
+}
+
+/** Clients that may come; `allow` null is everyone, and `deny` wins. */
+export interface Sources {
+  readonly allow: readonly Cidr[] | null;
+  readonly deny: readonly Cidr[];
+}
+
+/** One service as written; who its containers are is not known here. */
+export interface Service {
+  readonly name: string;
+  readonly place: Place;
+  readonly frontends: readonly WrittenFrontend[];
+  readonly backends: readonly BackendRule[];
+  /** null: the configuration's. */
+  readonly mode: ServiceMode | null;
+  readonly algorithm: "maglev" | null;
+  /** All flows of a client go to one backend; it is remembered for `timeout` milliseconds after its last packet. null: each flow for itself. */
+  readonly affinity: { readonly by: "client"; readonly timeout: number } | null;
+  readonly sources: Sources;
+  readonly health: Health;
+  /** Milliseconds that established flows keep going to a backend that leaves. */
+  readonly drain: number;
+}
+
+// ---- Who is there.
+
+/** A container's attachment to a network, on this node or another. */
+export interface ServingContainer {
+  /** The node's name. */
+  readonly node: string;
+  /** Docker's endpoint id, or another that is never used again: a container that was started anew has another. */
+  readonly id: string;
+  readonly name: string;
+  /** Name of the network that it is attached to. */
+  readonly network: string;
+  readonly project: string | null;
+  readonly service: string | null;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  /** Its own, without its image's (R88). */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Was told to stop and runs still. */
+  readonly stopping: boolean;
+}
+
+export type BackendState = "active" | "draining" | "down";
+
+/** One backend of one service, as remembered from change to change. Times in milliseconds since the epoch. */
+export interface Backend {
+  /** The same on every node and after every restart: `NODE/NETWORK/NAME:PORT` of a container, `ADDRESS:PORT` of a server. Its share of the table follows from it. */
+  readonly identity: string;
+  readonly kind: "container" | "server";
+  /** The container's `id`; of a server its identity. Who has another is another backend, whose flows are none of the first one's. */
+  readonly id: string;
+  /** The container's node; of a server null. */
+  readonly node: string | null;
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+  readonly port: number;
+  readonly weight: number;
+  /** When it is gone; null: it does not leave. */
+  readonly drainsUntil: number | null;
+  readonly health: Probed;
+}
+
+export interface Probed {
+  /** `unknown`: not asked yet; it then takes one answer, good or bad, to know. */
+  readonly state: "unknown" | "up" | "down";
+  /** Answers in a row that speak against `state`. */
+  readonly against: number;
+  /** Since when it is in `state`. */
+  readonly since: number;
+}
+
+// ---- For the datapath.
+
+export interface BackendPlan {
+  /** As slots name it: 1…65535, this node's own, the same in every service that reaches it the same way. */
+  readonly number: number;
+  readonly identity: string;
+  readonly address: Ip;
+  readonly port: number;
+  /** Whose node knows its flows and passes on what it does not know; null: a plain server, of whose flows only the balancing node can know. */
+  readonly node: string | null;
+  /** How it is reached: as itself (a container), with the service's address (`dsr`) or in the balancing node's name (`snat`). */
+  readonly way: Way;
+  readonly weight: number;
+  readonly state: BackendState;
+}
+
+export type Way = "container" | "dsr" | "snat";
+
+/**
+ * Slots of a service, two elements each, as `struct hw_lb_slot` (bpf/abi/types.h) has them but for the time:
+ *
+ *     current (bits 0…15) │ previous (bits 16…31)      numbers of backends; 0: none
+ *     changed                                          seconds since the epoch; 0: settled
+ *
+ * The slot of a flow is its hash (32 bits) × size / 2^32. `choose.ts` says what a packet does with it.
+ */
+export interface Slots {
+  readonly size: number;
+  readonly words: Uint32Array;
+  /** By slot: who was current since it was last settled and is neither current nor previous; only of slots where there is any such. */
+  readonly between: ReadonlyMap<number, readonly number[]>;
+}
+
+/** A service in one address family: all that the datapath needs to be given. One with frontends of both families is two. */
+export interface ServicePlan {
+  readonly name: string;
+  readonly family: Family;
+  /** 1…, this node's own. */
+  readonly number: number;
+  readonly frontends: readonly Frontend[];
+  /** Milliseconds; null: each flow for itself. With one, a flow's slot is the hash of the client's address alone. */
+  readonly affinity: number | null;
+  /** Of this family. */
+  readonly sources: Sources;
+  /** False: nobody takes new flows, and what opens one is answered with a reset or an ICMP error. */
+  readonly open: boolean;
+  /** With those that are draining. */
+  readonly backends: readonly BackendPlan[];
+  readonly slots: Slots;
+}

@@ -1,0 +1,192 @@
+// What the datapath is given: services by number and family, backends by number, and slots that follow.
+import test from "ava";
+import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
+import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
+import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
+import { changedAt, currentOf } from "../../../src/lb/slots.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
+import { container, example, read, serviceWith } from "./given.ts";
+
+const start = 1_750_000_000_000;
+const containers = [container("n1/web-1", 1), container("n2/web-2", 2), container("n2/web-3", 3, { ipv6: null })];
+const around = (...services: readonly string[]): Circumstances => ({ services: services.map(read), containers, mode: "auto", now: start });
+const after = (before: Balancing, circumstances: Circumstances): Advance => advance(before, circumstances);
+
+/** `number identity address:port way weight state`. */
+function printed({ backends }: ServicePlan): readonly string[] {
+  return backends.map(({ number, identity, address, port, way, weight, state }) => `${number} ${identity} ${address} ${port} ${way} ${weight} ${state}`);
+}
+
+test("the contract's example is a service in each family, with the backends that have an address of it", (t) => {
+  const { plans, again } = after(noBalancing, around(example));
+  t.deepEqual(plans.map(({ name, family, number, frontends, affinity, sources, open, slots }) => ({ name, family, number, frontends, affinity, sources, open, size: slots.size })), [
+    {
+      name: "web", family: 4, number: 1, frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }], affinity: 3 * 3_600_000,
+      sources: { allow: ["0.0.0.0/0"], deny: ["198.51.100.0/24"] }, open: true, size: 4093,
+    },
+    // Who lists prefixes of IPv4 alone lets nobody in by IPv6.
+    { name: "web", family: 6, number: 2, frontends: [{ address: "2001:db8::10", port: 80, protocol: "tcp" }], affinity: 3 * 3_600_000, sources: { allow: [], deny: [] }, open: true, size: 1021 },
+  ] as unknown);
+  const [four, six] = plans;
+  t.deepEqual(four && printed(four), [
+    "1 n1/shop/web-1:8080 10.44.0.1 8080 container 1 down", "2 n2/shop/web-2:8080 10.44.0.2 8080 container 1 down",
+    "3 n2/shop/web-3:8080 10.44.0.3 8080 container 1 down", "4 192.0.2.7:8080 192.0.2.7 8080 snat 2 down",
+  ]);
+  t.deepEqual(six && printed(six), ["5 n1/shop/web-1:8080 fd44::1 8080 container 1 down", "6 n2/shop/web-2:8080 fd44::2 8080 container 1 down"]);
+  t.is(again, null);
+});
+
+const way = (mode: string, backends: string): string | undefined =>
+  after(noBalancing, around(serviceWith(`mode: ${mode}`, `backends: [${backends}]`))).plans[0]?.backends[0]?.way;
+
+test("how a backend is reached follows from the mode and from what it is", (t) => {
+  const [select, server] = ["{ select: { network: shop }, port: 8080 }", "{ address: 192.0.2.7:80 }"];
+  t.deepEqual(["auto", "dsr", "snat"].map((mode) => way(mode, select)), ["container", "container", "snat"]);
+  t.deepEqual(["auto", "dsr", "snat"].map((mode) => way(mode, server)), ["snat", "dsr", "snat"]);
+  t.is(advance(noBalancing, { ...around(serviceWith(`backends: [${server}]`)), mode: "dsr" }).plans[0]?.backends[0]?.way, "dsr");
+});
+
+test("a backend that two services reach the same way has one number, and one that is reached another way another", (t) => {
+  const [one, two] = [serviceWith(), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]')];
+  const numbers = (...services: readonly string[]) => after(noBalancing, around(...services)).plans.map(({ backends }) => backends.map(({ number }) => number));
+  t.deepEqual(numbers(one, two), [[1, 2, 3], [1, 2, 3]]);
+  t.deepEqual(numbers(one, `${two}mode: snat\n`), [[1, 2, 3], [4, 5, 6]]);
+});
+
+test("numbers stay, and one that was given back rests before it stands for another", (t) => {
+  const first = after(noBalancing, around(serviceWith()));
+  const fewer = after(first.next, { ...around(serviceWith()), containers: containers.slice(1) });
+  t.deepEqual(fewer.plans.map(({ backends }) => backends.map(({ number }) => number)), [[2, 3]]);
+  const more = after(fewer.next, { ...around(serviceWith()), containers: [...containers.slice(1), container("n3/web-9", 9)] });
+  t.deepEqual(more.plans.map(({ backends }) => backends.map(({ number }) => number)), [[2, 3, 4]]);
+  const later = after(more.next, { ...around(serviceWith()), containers: [...containers.slice(1), container("n3/web-9", 9), container("n3/web-8", 8)], now: start + rest });
+  t.deepEqual(later.plans.map(({ backends }) => backends.map(({ number }) => number)), [[2, 3, 4, 1]]);
+});
+
+test("when numbers are short one that has not rested is taken, the longest rested first, and too many keys have none", (t) => {
+  let numbers = recount(noNumbers, ["a", "b", "c", "c"], [], start, 3) ?? noNumbers;
+  numbers = recount(numbers, [], ["a", "b", "c"], start + 1, 3) ?? noNumbers;
+  const given = (...came: readonly string[]): readonly string[] | undefined => {
+    const after = recount(numbers, came, [], start + 2, 3);
+    return after === null ? undefined : [...after.given].map(([key, { number, users }]) => `${key} ${number} ${users}`);
+  };
+  t.deepEqual(given(), ["c 3 1"]);
+  t.deepEqual(given("d", "c"), ["c 3 2", "d 1 1"]);
+  t.deepEqual(given("d", "e"), ["c 3 1", "d 1 1", "e 2 1"]);
+  t.is(given("d", "e", "f"), undefined);
+  t.is(recount(numbers, ["c", "x"], ["x", "c"], start, 3), numbers);
+});
+
+test("more services than there are numbers are refused", (t) => {
+  const many = Array.from({ length: 16_384 }, (_, i) => read(serviceWith(`service: s${i}`, `frontends: ["10.${i >> 8}.${i & 255}.1:80"]`)));
+  t.throws(() => advance(noBalancing, { ...around(), services: many, containers: [] }), { code: "TABLE_FULL", message: /16384 services/ });
+});
+
+test("only what changed is made anew", (t) => {
+  const other = container("n1/db", 9, { network: "other" });
+  const two = around(serviceWith(), serviceWith("service: db", 'frontends: ["203.0.113.10:81"]', "backends: [{ select: { network: other }, port: 81 }]"));
+  const [db, web] = after(noBalancing, two).plans;
+  const { next } = after(noBalancing, two);
+  const same = after(next, { ...two, now: start + 1000 });
+  t.deepEqual(same.plans, [db, web].filter((plan) => plan !== undefined));
+  const more = after(same.next, { ...two, containers: [...containers, other] });
+  t.is(more.plans[1], same.plans[1]);
+  t.is(more.plans[0]?.backends.length, 1);
+  const fewer = after(more.next, { ...two, containers: containers.slice(1) });
+  t.is(fewer.plans[0]?.backends.length, 0);
+  t.is(fewer.plans[1]?.backends.length, 2);
+});
+
+test("a container that no rule selects any more, and then dies, is gone at once", (t) => {
+  const circumstances = around(serviceWith());
+  const first = after(noBalancing, circumstances);
+  const relabelled = after(first.next, { ...circumstances, containers: containers.map((one, i) => (i === 0 ? { ...one, network: "other" } : one)) });
+  t.deepEqual(relabelled.plans[0]?.backends.map(({ state }) => state), ["draining", "down", "down"]);
+  const dead = after(relabelled.next, { ...circumstances, containers: containers.slice(1), now: start + 1 });
+  t.is(dead.plans[0]?.backends.length, 2);
+});
+
+test("a service that is deleted gives its numbers back", (t) => {
+  const { next } = after(noBalancing, around(serviceWith()));
+  const empty = after(next, { ...around(), now: start + 1 });
+  t.deepEqual(empty.plans, []);
+  t.is(empty.next.backendNumbers.given.size + empty.next.serviceNumbers.given.size, 0);
+  t.is(empty.next.backendNumbers.resting.size, 3);
+});
+
+test("slots that did not change are the same object", (t) => {
+  const first = after(noBalancing, around(serviceWith()));
+  const same = after(first.next, { ...around(serviceWith("drain: 1m")), now: start + 1000 });
+  t.is(same.plans[0]?.slots, first.plans[0]?.slots);
+});
+
+test("a backend that its probes take out gets nothing new; when all are out, all are tried", (t) => {
+  const services = serviceWith("health: { kind: tcp }");
+  let { next } = after(noBalancing, around(services));
+  for (const { id } of containers) next = afterProbe(next, "web", id, true, start);
+  const whole = after(next, around(services));
+  for (let i = 0; i < 3; i++) next = afterProbe(next, "web", "n1/web-1#1", false, start);
+  const without = after(next, { ...around(services), now: start + 1000 });
+  t.deepEqual(without.plans[0]?.backends.map(({ state }) => state), ["down", "active", "active"]);
+  t.deepEqual(currents(without), [2, 3]);
+  t.is(without.plans[0]?.slots.between.size, 0);
+  for (const { id } of containers) for (let i = 0; i < 3; i++) next = afterProbe(next, "web", id, false, start);
+  const none = after(next, { ...around(services), now: start + 2000 });
+  t.deepEqual(none.plans[0]?.backends.map(({ state }) => state), ["down", "down", "down"]);
+  t.deepEqual(currents(none), [1, 2, 3]);
+  t.true(none.plans[0]?.open);
+  t.deepEqual(currentsBySlot(none), currentsBySlot(whole));
+  t.is(afterProbe(next, "web", "nobody", false, start), next);
+  t.is(afterProbe(next, "other", "n1/web-1#1", false, start), next);
+});
+
+/** Who takes new flows in any slot, and what each slot's current is. */
+function currents(of: Advance): readonly number[] {
+  return [...new Set(currentsBySlot(of))].toSorted((a, b) => a - b);
+}
+
+function currentsBySlot({ plans: [plan] }: Advance): readonly number[] {
+  return plan === undefined ? [] : Array.from({ length: plan.slots.size }, (_, slot) => currentOf(plan.slots, slot));
+}
+
+test("a service without backends is closed, and its slots are nobody's", (t) => {
+  const [plan] = after(noBalancing, { ...around(serviceWith()), containers: [] }).plans;
+  t.is(plan?.open, false);
+  t.true(plan?.slots.words.every((word) => word === 0));
+});
+
+test("a service whose backends all drain is closed to new flows, and says when to look again", (t) => {
+  const first = after(noBalancing, around(serviceWith()));
+  const leaving = { ...around(serviceWith()), containers: containers.map((one) => ({ ...one, stopping: true })) };
+  const draining = after(first.next, leaving);
+  t.like(draining.plans[0], { open: false });
+  t.deepEqual(currents(draining), [0]);
+  t.is(draining.again, start + 30_000);
+  const gone = after(draining.next, { ...leaving, now: start + 30_000 });
+  t.deepEqual(gone.plans[0]?.backends, []);
+  t.true(gone.plans[0]?.slots.words.every((word) => word === 0));
+});
+
+test("a server that has failed its probes for the time of a drain has its flows taken away", (t) => {
+  const services = serviceWith("backends: [{ address: 192.0.2.1:80 }, { address: 192.0.2.2:80 }]", "health: { kind: tcp }");
+  let { next } = after(noBalancing, around(services));
+  for (const id of ["192.0.2.1:80", "192.0.2.2:80"]) next = afterProbe(next, "web", id, true, start);
+  next = after(next, around(services)).next;
+  for (let i = 0; i < 3; i++) next = afterProbe(next, "web", "192.0.2.1:80", false, start);
+  const down = after(next, around(services));
+  t.true(down.plans[0]?.slots.words.some((word, i) => i % 2 === 1 && word !== 0));
+  t.is(down.again, start + 30_000);
+  const dead = after(down.next, { ...around(services), now: start + 30_000 });
+  t.true(dead.plans[0]?.slots.words.every((word, i) => (i % 2 === 1 ? word === 0 : word === 2)));
+});
+
+test("slots settle by service, backend and time", (t) => {
+  const first = after(noBalancing, around(serviceWith()));
+  const changed = after(first.next, { ...around(serviceWith()), containers: [...containers, container("n3/web-4", 4)], now: start + 5000 });
+  const asked = new Set<string>();
+  const settled = afterSettling(changed.next, (service, number, _slot, since) => { asked.add(`${service} ${number} ${since}`); return number !== 2; });
+  t.deepEqual([...asked].toSorted(), [1, 2, 3].map((number) => `1 ${number} ${start / 1000 + 5}`));
+  const [plan] = after(settled, { ...around(serviceWith()), containers: [...containers, container("n3/web-4", 4)], now: start + 9000 }).plans;
+  const left = plan === undefined ? [] : Array.from({ length: plan.slots.size }, (_, slot) => slot).filter((slot) => changedAt(plan.slots, slot) !== 0);
+  t.true(left.length > 0 && plan !== undefined && left.every((slot) => (plan.slots.words[2 * slot] ?? 0) >>> 16 === 2));
+});
