@@ -26,7 +26,7 @@ const store = openEmbedded({ file, log, clock: systemClock });
 stack.defer(() => store.close());
 const netlink = stack.use(await openNetlink());
 const datapath = stack.use(await openDatapath({
-  bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", routing: null, ipv6: false, betweenNetworks: false, published: true,
+  node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", routing: null, ipv6: false, betweenNetworks: false, published: true,
   untilIdentified: false, kernel: createKernel(), netlink, log, clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
 }));
 const services = new Map(Array.from({ length: count }, (_, i) => [endpointId(i), `s${i}`]));
@@ -34,6 +34,7 @@ const engine = createEngine({
   store, datapath, node: "bench", version: "0.0.0", mtu: null, masquerade: true, parts: () => [], clock: systemClock, random: Math.random, log,
   pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
   policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: "allow", hostServices: [2375, 2376] },
+  services: { mode: "auto" },
   whose: async ({ id }) => {
     const service = services.get(id);
     const labels = { "com.docker.compose.project": "bench", "com.docker.compose.service": service ?? "" };
@@ -53,6 +54,7 @@ stack.use(await startApi({
   socket, group: null, log, queries: engine.queries,
   commands: {
     reconcile: refuse, sweep: refuse, applyPolicy: (command, signal) => commands.applyPolicy(command, signal), deletePolicy: (name, signal) => commands.deletePolicy(name, signal),
+    applyService: refuse, deleteService: refuse,
   },
 }));
 process.send?.("ready");

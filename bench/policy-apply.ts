@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { connect } from "../src/api/client.ts";
 import type { ApiClient } from "../src/api/types.ts";
-import type { PolicyDocument as Document } from "../src/engine/types.ts";
+import type { WrittenDocument as Document } from "../src/engine/types.ts";
 import { inPrivateHost, root, run } from "./run.ts";
 import { openProbes, probePort } from "./policy-probe.ts";
 import type { Probes } from "./policy-probe.ts";

@@ -3,6 +3,7 @@
  * The words: every structure and enum that the agent must know, so that this object's BTF carries those which
  * no map and no program signature mentions. Nothing here is ever loaded.
  */
+#include "abi/lb.h"
 #include "abi/reasons.h"
 #include "abi/types.h"
 
@@ -40,6 +41,15 @@ struct words {
 	struct hw_policy_pair policy_pair;
 	struct hw_policy_port policy_port;
 	struct hw_policy_entry policy_entry;
+	struct hw_lb_bucket lb_bucket;
+	struct hw_lb_service lb_service;
+	struct hw_lb_slot lb_slot;
+	struct hw_lb_flows lb_flows;
+	struct hw_lb_backend lb_backend;
+	struct hw_lb_counters lb_counters;
+	struct hw_lb_source lb_source;
+	struct hw_lb_client lb_client;
+	struct hw_lb_stay lb_stay;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
@@ -55,4 +65,11 @@ struct words {
 	enum hw_tunnel_key tunnel_key;
 	enum hw_direction direction;
 	enum hw_metric_layout metric_layout;
+	enum hw_lb_layout lb_layout;
+	enum hw_lb_frontend_flags lb_frontend_flags;
+	enum hw_lb_service_flags lb_service_flags;
+	enum hw_lb_times lb_times;
+	enum hw_lb_mode lb_mode;
+	enum hw_lb_backend_flags lb_backend_flags;
+	enum hw_lb_source_verdict lb_source_verdict;
 } words;

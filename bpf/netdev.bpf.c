@@ -20,6 +20,8 @@
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/lbheld.h"
+#include "lib/lbtc.h"
+#include "lib/lbnode.h"
 #include "lib/node.h"
 #include "lib/open.h"
 #include "lib/parse.h"
@@ -103,17 +105,38 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 	return judge_flow(skb, JUDGE_NEITHER);
 }
 
-/* A first packet: 0 to be opened by the route, HW_PASS, or a negated drop reason. */
+/* To a container here. */
+static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch *scratch, const struct hw_backend *backend)
+{
+	const struct packet *p = &scratch->packet;
+	struct ct_route *route = &scratch->route;
+	int error;
+
+	if (is_no_client(skb, p))
+		return -HW_DROP_MARTIAN;
+	ct_prepare(p, route, backend->network);
+	route->flags = HW_CT_FROM_UPLINK;
+	route->answer_flags = HW_CT_TO_UPLINK;
+	error = open_published(p, backend, route);
+	return error ? error : judge_flow(skb, JUDGE_NEITHER);
+}
+
+/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, or a negated drop reason. */
 static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;
 	const struct hw_host_address *host;
 	const struct hw_backend *backend;
-	struct ct_route *route = &scratch->route;
-	int error;
+	int found = LBTC_NOT;
 
+	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
+		found = lbtc_find(skb);
+	if (found != LBTC_NOT && found != LBTC_HERE)
+		return found;
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
+	if (found == LBTC_HERE)
+		return open_to_backend(skb, scratch, &scratch->backend);
 	if (hw_config.native && is_ours(&p->flow.daddr))
 		return open_from_node(skb, scratch);
 	host = hostaddrs_find(&p->flow.daddr);
@@ -123,15 +146,55 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	if (host->flags & HW_HOST_ADDRESS_GATEWAY)
 		return HW_PASS;
 	backend = open_find_published(p);
-	if (!backend)
-		return HW_PASS;
-	if (is_no_client(skb, p))
-		return -HW_DROP_MARTIAN;
-	ct_prepare(p, route, backend->network);
-	route->flags = HW_CT_FROM_UPLINK;
-	route->answer_flags = HW_CT_TO_UPLINK;
-	error = open_published(p, backend, route);
-	return error ? error : judge_flow(skb, JUDGE_NEITHER);
+	return backend ? open_to_backend(skb, scratch, backend) : HW_PASS;
+}
+
+/* Known, opened or refused: rewritten, and to its container. */
+static __always_inline int carry_on(struct __sk_buff *skb, struct scratch *scratch, int error)
+{
+	const struct packet *p = &scratch->packet;
+
+	if (error)
+		return error;
+	scratch->network = scratch->route.network;
+	if (p->source_routed)
+		return -HW_DROP_INVALID_OPTIONS;
+	fragments_carried(p);
+	error = deliver(skb, scratch);
+	return error == TC_ACT_REDIRECT && p->fragment == PACKET_FIRST ? held_release(skb) : error;
+}
+
+/*
+ * What a balancing node has sent for scratch->backend, which is a container here if it is anything. The client's packet is as the client
+ * sent it, and its flow is one from the uplink: that is how its answers leave. Not static, so that the verifier walks it once.
+ */
+__noinline int netdev_serve(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	__be16 ethertype = parse_ethertype(skb);
+	struct packet *p;
+	int error;
+
+	if (!scratch)
+		return -HW_DROP_MALFORMED;
+	p = &scratch->packet;
+	error = parse_ip(skb, p, ethertype);
+	if (error)
+		return error;
+	if (p->kind == PACKET_ND || p->kind == PACKET_OTHER || ip_is_multicast(&p->flow.daddr))
+		return -HW_DROP_UNKNOWN_PROTOCOL;
+	if (!fragments_follow(p))
+		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
+	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	if (ct_find(skb, p, HW_CT_FROM_UPLINK, &scratch->route))
+		return carry_on(skb, scratch, judge_known(skb, scratch, JUDGE_NEITHER));
+	if (p->kind != PACKET_FLOW)
+		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	if (!lbtc_is_here(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
+		return -HW_DROP_NO_SUCH_ADDRESS;
+	error = open_to_backend(skb, scratch, &scratch->backend);
+	return carry_on(skb, scratch, error ? error : ctopen(skb));
 }
 
 /* To the tunnel's end. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. */
@@ -144,7 +207,14 @@ static __always_inline int end_tunnel(struct __sk_buff *skb, struct scratch *scr
 		return leave(p);
 	sender->address = p->flow.saddr;
 	sender->node = nodes_by_address(&p->flow.saddr);
-	if (!sender->node || !tunnel_take(skb, &sender->key))
+	if (!sender->node)
+		return leave(p);
+	if (hw_config.services && lbnode_take(skb, &scratch->backend)) {
+		*direction = HW_DIRECTION_FROM_OVERLAY;
+		__builtin_memset(p, 0, sizeof(*p));
+		return netdev_serve(skb);
+	}
+	if (!tunnel_take(skb, &sender->key))
 		return leave(p);
 	*direction = HW_DIRECTION_FROM_OVERLAY;
 	__builtin_memset(p, 0, sizeof(*p));
@@ -173,19 +243,14 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 		error = open_from_uplink(skb, scratch);
 		if (error == HW_PASS)
 			fragments_passed(p);
+		if (error == TC_ACT_REDIRECT)
+			fragments_carried(p);
 		if (!error)
 			error = ctopen(skb);
 	} else {
 		error = judge_known(skb, scratch, JUDGE_NEITHER);
 	}
-	if (error)
-		return error;
-	scratch->network = route->network;
-	if (p->source_routed)
-		return -HW_DROP_INVALID_OPTIONS;
-	fragments_carried(p);
-	error = deliver(skb, scratch);
-	return error == TC_ACT_REDIRECT && p->fragment == PACKET_FIRST ? held_release(skb) : error;
+	return carry_on(skb, scratch, error);
 }
 
 static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch, __u8 *direction)

@@ -37,7 +37,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     because: "it remembers values and knows no kernel",
   },
   engine: {
-    values: ["network", "policy", "lb", "std"], types: ["store", "datapath"], node: "all",
+    values: ["network", "policy", "lb", "yaml", "std"], types: ["store", "datapath"], node: "all",
     because: "it receives its doers and its store, and never imports native",
   },
   libnetwork: { values: door, types: doorTypes, node: "all", because: doorBecause },

@@ -260,12 +260,13 @@ enum hw_direction {
 	HW_DIRECTION_FROM_UPLINK = 2,
 	HW_DIRECTION_FROM_HOST = 3,
 	HW_DIRECTION_FROM_OVERLAY = 4,
+	HW_DIRECTION_TO_SERVICE = 5,
 };
 
 /* hw_metrics is a per-CPU array indexed by direction * HW_METRIC_REASONS + reason; reason 0 counts what was forwarded. */
 enum hw_metric_layout {
 	HW_METRIC_REASONS = 128,
-	HW_DIRECTIONS = 5,
+	HW_DIRECTIONS = 6,
 };
 
 struct hw_counter {
@@ -393,7 +394,9 @@ struct hw_config {
 	__be16 tunnel_port;		/* where tunnels end at every node; 0: no other nodes */
 	__be16 probe_port;		/* where nodes ask each other whether they are there; 0: nobody does */
 	__u8 native;			/* 1: other nodes' containers are reached by routes, not by the tunnel */
-	__u8 pad3[3];
+	__u8 services;			/* 1: there may be services, whose containers here netdev delivers to */
+	__u8 pad3[2];
 	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
-	__u8 pad4[4];
+	__be32 lb_ipv4;			/* source of outer packets of IPv4 to backends; 0: there is none */
+	struct hw_ip lb_ipv6;		/* the same of IPv6; all zero: there is none */
 };

@@ -41,6 +41,8 @@ struct scratch {
 	__u32 sender_class;	 /* lib/group.h */
 	struct far_end far[2];	 /* lib/judge.h */
 	struct sender sender;	 /* lib/node.h */
+	struct hw_backend backend; /* lib/lbtc.h, lib/lbnode.h */
+	__u8 headers[96];	   /* lib/lbtc.h */
 	__u32 network;		 /* of the container here, to be told of; 0: not known */
 	__u16 outer_id;		 /* lib/tunnel.h */
 };

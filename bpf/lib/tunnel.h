@@ -143,31 +143,26 @@ static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packe
 	return bpf_redirect_neigh(hop->ifindex, &hop->neighbour, sizeof(hop->neighbour), 0);
 }
 
-/*
- * Takes the headers off a packet that has them for sure: whole, UDP over IPv4 to the tunnel's port. What is left is the inner packet
- * behind the outer frame's MACs. False: it is as it was, and the device's to read.
- */
-static __always_inline bool tunnel_take(struct __sk_buff *skb, __u32 *key)
+/* An outer packet that our programs read: without options, congestion met on the way or a UDP checksum, and as long as it says. */
+static __always_inline bool tunnel_is_plain(const struct __sk_buff *skb, const struct tunnel_headers *headers)
 {
-	struct tunnel_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL_BYTES);
+	if (headers->ip.ihl != 5 || (headers->ip.tos & TUNNEL_ECN_MASK) == TUNNEL_ECN_EXPERIENCED || tunnel_checksum(headers))
+		return false;
+	return headers->ip.tot_len == bpf_htons(skb->len - ETH_HLEN) &&
+	       headers->udp.len == bpf_htons(skb->len - ETH_HLEN - sizeof(headers->ip)) && !headers->udp.check;
+}
+
+/* Takes `size` bytes off, behind which there is a packet of `inner`, an ethertype. False: it is as it was. */
+static __always_inline bool tunnel_strip(struct __sk_buff *skb, __u32 size, __be16 inner)
+{
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	struct ethhdr *eth;
-	__be16 inner;
 
-	if (!headers || headers->ip.ihl != 5 || (headers->ip.tos & TUNNEL_ECN_MASK) == TUNNEL_ECN_EXPERIENCED || tunnel_checksum(headers))
-		return false;
-	if (headers->ip.tot_len != bpf_htons(skb->len - ETH_HLEN) ||
-	    headers->udp.len != bpf_htons(skb->len - ETH_HLEN - sizeof(headers->ip)) || headers->udp.check)
-		return false;
-	inner = headers->inner.h_proto;
-	*key = bpf_ntohl(headers->key) >> 8;
-	if (headers->kind != hw_config.tunnel_header || headers->key & bpf_htonl(0xff))
-		return false;
 	if (inner == bpf_htons(ETH_P_IPV6) && hw_config.ipv6)
 		flags |= TUNNEL_BECOMES_IPV6;
 	else if (inner != bpf_htons(ETH_P_IP))
 		return false;
-	if (bpf_skb_adjust_room(skb, -TUNNEL_BYTES, BPF_ADJ_ROOM_MAC, flags) < 0)
+	if (bpf_skb_adjust_room(skb, -(int)size, BPF_ADJ_ROOM_MAC, flags) < 0)
 		return false;
 	/* What a device has verified are as many checksums as it says, and the outermost is gone. */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
@@ -175,4 +170,18 @@ static __always_inline bool tunnel_take(struct __sk_buff *skb, __u32 *key)
 	if (eth)
 		eth->h_proto = inner;
 	return true;
+}
+
+/*
+ * Takes the headers off a packet that has them for sure: whole, UDP over IPv4 to the tunnel's port. What is left is the inner packet
+ * behind the outer frame's MACs. False: it is as it was, and the device's to read.
+ */
+static __always_inline bool tunnel_take(struct __sk_buff *skb, __u32 *key)
+{
+	const struct tunnel_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL_BYTES);
+
+	if (!headers || !tunnel_is_plain(skb, headers) || headers->kind != hw_config.tunnel_header || headers->key & bpf_htonl(0xff))
+		return false;
+	*key = bpf_ntohl(headers->key) >> 8;
+	return tunnel_strip(skb, TUNNEL_BYTES, headers->inner.h_proto);
 }

@@ -37,6 +37,7 @@ export const Direction = {
   FROM_UPLINK: 2,
   FROM_HOST: 3,
   FROM_OVERLAY: 4,
+  TO_SERVICE: 5,
 } as const;
 export type DirectionName = keyof typeof Direction;
 export const directionNames: Readonly<Record<number, DirectionName>> = {
@@ -45,6 +46,7 @@ export const directionNames: Readonly<Record<number, DirectionName>> = {
   2: "FROM_UPLINK",
   3: "FROM_HOST",
   4: "FROM_OVERLAY",
+  5: "TO_SERVICE",
 };
 
 export const DropReason = {
@@ -87,6 +89,10 @@ export const DropReason = {
   PEER_ADDRESS: 36,
   PEER_IDENTITY: 37,
   NO_SUCH_NODE: 38,
+  SERVICE_PORT: 39,
+  SERVICE_EMPTY: 40,
+  SERVICE_SOURCE: 41,
+  SERVICE_PROTOCOL: 42,
 } as const;
 export type DropReasonName = keyof typeof DropReason;
 export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
@@ -129,6 +135,10 @@ export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
   36: "PEER_ADDRESS",
   37: "PEER_IDENTITY",
   38: "NO_SUCH_NODE",
+  39: "SERVICE_PORT",
+  40: "SERVICE_EMPTY",
+  41: "SERVICE_SOURCE",
+  42: "SERVICE_PROTOCOL",
 };
 
 export const EventLayout = {
@@ -161,6 +171,80 @@ export const hostAddressFlagsNames: Readonly<Record<number, HostAddressFlagsName
   2: "GATEWAY",
 };
 
+export const LbBackendFlags = {
+  DOWN: 1,
+} as const;
+export type LbBackendFlagsName = keyof typeof LbBackendFlags;
+export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> = {
+  1: "DOWN",
+};
+
+export const LbFrontendFlags = {
+  SPILLED: 1,
+  SHARED: 2,
+} as const;
+export type LbFrontendFlagsName = keyof typeof LbFrontendFlags;
+export const lbFrontendFlagsNames: Readonly<Record<number, LbFrontendFlagsName>> = {
+  1: "SPILLED",
+  2: "SHARED",
+};
+
+export const LbLayout = {
+  BUCKET: 2,
+  FLOW_BUCKET: 8,
+  PAGE_BITS: 16,
+  COUNTERS: 64,
+} as const;
+export type LbLayoutName = keyof typeof LbLayout;
+export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
+  2: "BUCKET",
+  8: "FLOW_BUCKET",
+  16: "PAGE_BITS",
+  64: "COUNTERS",
+};
+
+export const LbMode = {
+  LOCAL: 0,
+  IPIP: 1,
+  GENEVE: 2,
+} as const;
+export type LbModeName = keyof typeof LbMode;
+export const lbModeNames: Readonly<Record<number, LbModeName>> = {
+  0: "LOCAL",
+  1: "IPIP",
+  2: "GENEVE",
+};
+
+export const LbServiceFlags = {
+  AFFINITY: 1,
+  SOURCES: 2,
+} as const;
+export type LbServiceFlagsName = keyof typeof LbServiceFlags;
+export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> = {
+  1: "AFFINITY",
+  2: "SOURCES",
+};
+
+export const LbSourceVerdict = {
+  DENY: 1,
+  ALLOW: 2,
+} as const;
+export type LbSourceVerdictName = keyof typeof LbSourceVerdict;
+export const lbSourceVerdictNames: Readonly<Record<number, LbSourceVerdictName>> = {
+  1: "DENY",
+  2: "ALLOW",
+};
+
+export const LbTimes = {
+  UDP_SECONDS: 60,
+  HOP_JIFFIES: 256,
+} as const;
+export type LbTimesName = keyof typeof LbTimes;
+export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
+  60: "UDP_SECONDS",
+  256: "HOP_JIFFIES",
+};
+
 export const MemberLayout = {
   MEMBERS: 64,
 } as const;
@@ -171,12 +255,12 @@ export const memberLayoutNames: Readonly<Record<number, MemberLayoutName>> = {
 
 export const MetricLayout = {
   METRIC_REASONS: 128,
-  DIRECTIONS: 5,
+  DIRECTIONS: 6,
 } as const;
 export type MetricLayoutName = keyof typeof MetricLayout;
 export const metricLayoutNames: Readonly<Record<number, MetricLayoutName>> = {
   128: "METRIC_REASONS",
-  5: "DIRECTIONS",
+  6: "DIRECTIONS",
 };
 
 export const NameLayout = {
@@ -290,9 +374,12 @@ export interface Config {
   readonly tunnelPort: number;
   readonly probePort: number;
   readonly native: number;
+  readonly services: number;
   readonly tunnelHeader: number;
+  readonly lbIpv4: number;
+  readonly lbIpv6: Ip | null;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 64, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -310,7 +397,10 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 64, {
   tunnelPort: field("tunnel_port", 48, be16),
   probePort: field("probe_port", 50, be16),
   native: field("native", 52, u8),
+  services: field("services", 53, u8),
   tunnelHeader: field("tunnel_header", 56, be32),
+  lbIpv4: field("lb_ipv4", 60, be32),
+  lbIpv6: field("lb_ipv6", 64, ip),
 });
 
 export interface Counter {
@@ -502,6 +592,89 @@ export const hostAddressCodec: Codec<HostAddress> = struct<HostAddress>("hw_host
   network: field("network", 4, u32),
 });
 
+export interface LbBackend {
+  readonly address: Ip | null;
+  readonly outer: Ip | null;
+  readonly port: number;
+  readonly mode: number;
+  readonly flags: number;
+  readonly ifindex: number;
+  readonly found: number;
+  readonly destinationMac: Mac;
+  readonly sourceMac: Mac;
+  readonly mtu: number;
+}
+export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend", 64, {
+  address: field("address", 0, ip),
+  outer: field("outer", 16, ip),
+  port: field("port", 32, be16),
+  mode: field("mode", 34, u8),
+  flags: field("flags", 35, u8),
+  ifindex: field("ifindex", 40, u32),
+  found: field("found", 44, u32),
+  destinationMac: field("destination_mac", 48, mac),
+  sourceMac: field("source_mac", 54, mac),
+  mtu: field("mtu", 60, u32),
+});
+
+export interface LbFrontend {
+  readonly addr: Ip | null;
+  readonly port: number;
+  readonly proto: number;
+  readonly flags: number;
+  readonly service: number;
+  readonly number: number;
+}
+export const lbFrontendCodec: Codec<LbFrontend> = struct<LbFrontend>("hw_lb_frontend", 32, {
+  addr: field("addr", 0, ip),
+  port: field("port", 16, be16),
+  proto: field("proto", 18, u8),
+  flags: field("flags", 19, u8),
+  service: field("service", 20, u32),
+  number: field("number", 24, u32),
+});
+
+export interface LbBucket {
+  readonly frontends: readonly (LbFrontend)[];
+}
+export const lbBucketCodec: Codec<LbBucket> = struct<LbBucket>("hw_lb_bucket", 64, {
+  frontends: field("frontends", 0, array(lbFrontendCodec, 2)),
+});
+
+export interface LbClient {
+  readonly addr: Ip | null;
+  readonly service: number;
+}
+export const lbClientCodec: Codec<LbClient> = struct<LbClient>("hw_lb_client", 20, {
+  addr: field("addr", 0, ip),
+  service: field("service", 16, u32),
+});
+
+export interface LbCounters {
+  readonly backends: readonly (Counter)[];
+}
+export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 1024, {
+  backends: field("backends", 0, array(counterCodec, 64)),
+});
+
+export interface LbFlow {
+  readonly tag: number;
+  readonly backend: number;
+  readonly seen: number;
+}
+export const lbFlowCodec: Codec<LbFlow> = struct<LbFlow>("hw_lb_flow", 8, {
+  tag: field("tag", 0, u32),
+  backend: field("backend", 4, u16),
+  seen: field("seen", 6, u16),
+});
+
+export interface LbFlows {
+  readonly flows: readonly (LbFlow)[];
+}
+export const lbFlowsCodec: Codec<LbFlows> = struct<LbFlows>("hw_lb_flows", 64, {
+  flows: field("flows", 0, array(lbFlowCodec, 8)),
+});
+
 export interface LbHeld {
   readonly mac: Mac;
   readonly yielded: number;
@@ -520,6 +693,50 @@ export interface LbHeldKey {
 export const lbHeldKeyCodec: Codec<LbHeldKey> = struct<LbHeldKey>("hw_lb_held_key", 20, {
   addr: field("addr", 0, ip),
   ifindex: field("ifindex", 16, u32),
+});
+
+export interface LbService {
+  readonly table: number;
+  readonly slots: number;
+  readonly flags: number;
+  readonly affinity: number;
+}
+export const lbServiceCodec: Codec<LbService> = struct<LbService>("hw_lb_service", 16, {
+  table: field("table", 0, u32),
+  slots: field("slots", 4, u32),
+  flags: field("flags", 8, u32),
+  affinity: field("affinity", 12, u32),
+});
+
+export interface LbSlot {
+  readonly current: number;
+  readonly previous: number;
+  readonly changed: number;
+}
+export const lbSlotCodec: Codec<LbSlot> = struct<LbSlot>("hw_lb_slot", 8, {
+  current: field("current", 0, u16),
+  previous: field("previous", 2, u16),
+  changed: field("changed", 4, u32),
+});
+
+export interface LbSource {
+  readonly length: number;
+  readonly service: number;
+  readonly addr: Ip | null;
+}
+export const lbSourceCodec: Codec<LbSource> = struct<LbSource>("hw_lb_source", 24, {
+  length: field("length", 0, u32),
+  service: field("service", 4, u32),
+  addr: field("addr", 8, ip),
+});
+
+export interface LbStay {
+  readonly backend: number;
+  readonly expires: number;
+}
+export const lbStayCodec: Codec<LbStay> = struct<LbStay>("hw_lb_stay", 8, {
+  backend: field("backend", 0, u32),
+  expires: field("expires", 4, u32),
 });
 
 export interface Member {
@@ -714,9 +931,17 @@ export const maps = {
   hw_fragments: { name: "hw_fragments", kind: "lru_hash", key: fragmentKeyCodec, value: fragmentCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<FragmentKey, Fragment>,
   hw_frontends: { name: "hw_frontends", kind: "hash", key: frontendKeyCodec, value: backendCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<FrontendKey, Backend>,
   hw_host_addrs: { name: "hw_host_addrs", kind: "hash", key: ip, value: hostAddressCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<Ip | null, HostAddress>,
+  hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
+  hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
+  hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
+  hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
+  hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
+  hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
+  hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
+  hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
-  hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 640, flags: 0 } satisfies MapShape<number, Counter>,
+  hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 768, flags: 0 } satisfies MapShape<number, Counter>,
   hw_name_scopes: { name: "hw_name_scopes", kind: "hash", key: u32, value: nameScopeCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, NameScope>,
   hw_names: { name: "hw_names", kind: "hash", key: nameCodec, value: nameAddressesCodec, maxEntries: 262144, flags: 1 } satisfies MapShape<Name, NameAddresses>,
   hw_networks: { name: "hw_networks", kind: "hash", key: u32, value: networkCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, Network>,
@@ -732,5 +957,5 @@ export const maps = {
   hw_slices: { name: "hw_slices", kind: "lpm_trie", key: sliceCodec, value: u32, maxEntries: 4096, flags: 1 } satisfies MapShape<Slice, number>,
   hw_sock_origins: { name: "hw_sock_origins", kind: "lru_hash", key: sockKeyCodec, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<SockKey, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<LbHeldKey, LbHeld> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

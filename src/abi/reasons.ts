@@ -22,12 +22,12 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   NO_SUCH_ADDRESS: "The address lies in a network's subnet, but no endpoint has it.",
   NO_ROUTE: "The host has no route to the destination.",
   NOT_AN_UPLINK: "The host's route to the destination leaves by a device that is no uplink of Hawser's.",
-  NO_SNAT_ADDRESS: "The flow must be masqueraded, but the uplink has no address of that family.",
+  NO_SNAT_ADDRESS: "The flow must be masqueraded, or wrapped for a service's backend, but there is no address of that family to do it with.",
   NAT_PORTS_EXHAUSTED: "No free source port was found for the flow; too many flows go to the same destination.",
   CT_INSERT_FAILED: "The flow could not be remembered in the conntrack table.",
   FRAGMENT_WITHOUT_FIRST: "A later fragment came whose first fragment was not seen.",
   ICMP_WITHOUT_FLOW: "An ICMP error speaks of a flow that nobody has.",
-  MTU_EXCEEDED: "The packet is larger than the MTU of the container's device.",
+  MTU_EXCEEDED: "The packet is larger than the MTU of the container's device, or, with its outer headers, of the way to a service's backend.",
   REWRITE_FAILED: "The packet's addresses or ports could not be rewritten.",
   INVALID_OPTIONS: "The packet has source-route options or too many extension headers.",
   ENCAP_PROHIBITED: "The container sent tunnel traffic to the host or the world: what leaves in the host's name, other hosts would trust.",
@@ -42,6 +42,10 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   PEER_ADDRESS: "A node sent a tunnel packet in the name of a container, or a node, that is not its own.",
   PEER_IDENTITY: "A node sent a tunnel packet with an identity, or for a network, that its container does not have.",
   NO_SUCH_NODE: "The address is of the pool, and no node is known to have it.",
+  SERVICE_PORT: "No service has that port of its address; who asked was told so at once.",
+  SERVICE_EMPTY: "The service has no backend that could take it; who asked was told so at once.",
+  SERVICE_SOURCE: "The client is not among those that may use the service (its sources).",
+  SERVICE_PROTOCOL: "A service's address was sent something that is neither TCP nor UDP, no echo request and no error about a flow of its.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

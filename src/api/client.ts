@@ -7,6 +7,7 @@ import {
 import { errorFromStatus, unreachable } from "./errors.ts";
 import { HawserClient, type MapEntry } from "./generated/hawser/v1/hawser.ts";
 import { identityFromWire, policyFromWire, policyTextFromWire, traceFromWire } from "./policy-codec.ts";
+import { serviceFromWire, serviceTextFromWire } from "./service-codec.ts";
 import type { ApiClient, GetFlowsResponse } from "./types.ts";
 
 export type * from "./types.ts";
@@ -72,6 +73,10 @@ export async function connect(socket: string, options: ConnectOptions = {}): Pro
     policies: async () => (await ask(client.listPolicies, {})).policies.map(policyFromWire),
     policy: async (name) => policyTextFromWire(await ask(client.getPolicy, { name })),
     trace: async (from, to) => traceFromWire(await ask(client.tracePolicy, { from, to })),
+    applyService: async ({ documents }) => ask(client.applyService, { documents: [...documents] }, 12),
+    deleteService: async (name) => void (await ask(client.deleteService, { name }, 12)),
+    services: async () => (await ask(client.listServices, {})).services.map(serviceFromWire),
+    service: async (name) => serviceTextFromWire(await ask(client.getService, { name })),
     identities: async () => (await ask(client.listIdentities, {})).identities.map(identityFromWire),
     flows: async function* (request) {
       // Code that no other call needs.

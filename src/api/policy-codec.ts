@@ -69,7 +69,8 @@ const verdicts: readonly TraceView["verdict"][] = ["allow", "deny", "audit"];
 const ends: readonly TraceView["end"][] = ["in", "out"];
 const protocols: readonly NonNullable<TraceView["protocol"]>[] = ["tcp", "udp", "sctp", "icmp", "icmpv6"];
 
-function needed<T>(part: T | undefined, where: string): T {
+/** @throws HawserError INTERNAL */
+export function needed<T>(part: T | undefined, where: string): T {
   if (part === undefined) throw new HawserError("INTERNAL", `${where}: the agent left it out; are agent and command line of one version?`);
   return part;
 }

@@ -15,6 +15,7 @@ import { observerDefinition, observerHandlers } from "./flows/service.ts";
 import { HawserService, type DumpMapRequest, type HawserServer, type MapEntry } from "./generated/hawser/v1/hawser.ts";
 import { metricsText } from "./metrics.ts";
 import { identityToWire, policyTextToWire, policyToWire, traceToWire } from "./policy-codec.ts";
+import { serviceTextToWire, serviceToWire } from "./service-codec.ts";
 import { resolveContainer, resolveEndpoint, resolveNetwork, resolveNode } from "./resolve.ts";
 import type { ApiCommands, ApiQueries } from "./types.ts";
 
@@ -108,6 +109,13 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
     listPolicies: answer(() => ({ policies: queries.policies().map(policyToWire) })),
     getPolicy: answer(({ name }) => policyTextToWire(queries.policy(name))),
     tracePolicy: answer(({ from, to }) => traceToWire(queries.trace(from, to))),
+    applyService: answer(async (request, signal) => ({ applied: [...(await commands.applyService(request, signal)).applied] })),
+    deleteService: answer(async ({ name }, signal) => {
+      await commands.deleteService(name, signal);
+      return {};
+    }),
+    listServices: answer(() => ({ services: queries.services().map(serviceToWire) })),
+    getService: answer(({ name }) => serviceTextToWire(queries.service(name))),
     listIdentities: answer(() => ({ identities: queries.identities().map(identityToWire) })),
     getMetrics: answer(async () => ({ text: await metricsText(queries) })),
     listMaps: answer(async () => ({ maps: [...await queries.maps()] })),

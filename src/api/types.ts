@@ -1,13 +1,13 @@
 // What the API offers besides the engine's queries, and what its clients get back.
 import type {
-  ApplyPolicy, Commands, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PolicyReport, PolicyText, PolicyView, PortView, Queries,
-  ReconcileReport, Status, TraceView,
+  ApplyDocuments, Commands, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PolicyReport, PolicyText, PolicyView, PortView, Queries,
+  ReconcileReport, ServiceReport, ServiceText, ServiceView, Status, TraceView,
 } from "../engine/types.ts";
 import type { GetFlowsRequest, GetFlowsResponse } from "./generated/observer/observer.ts";
 
 export type {
-  ApplyPolicy, DecidedBy, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PartStatus, PolicyDocument, PolicyReport, PolicyText, PolicyView,
-  PortView, ReconcileReport, Status, TraceEnd, TraceView,
+  ApplyDocuments, DecidedBy, EndpointView, IdentityView, MapEntryView, MapView, NetworkView, NodeView, PartStatus, WrittenDocument, PolicyReport, PolicyText, PolicyView,
+  PortView, ReconcileReport, BackendView, ServiceReport, ServiceText, ServiceView, Status, TraceEnd, TraceView,
 } from "../engine/types.ts";
 export type { Flow, FlowFilter } from "./generated/flow/flow.ts";
 export type { GetFlowsRequest, GetFlowsResponse } from "./generated/observer/observer.ts";
@@ -20,10 +20,10 @@ export interface Swept {
 }
 
 /** The queries that the API serves. */
-export type ApiQueries = Omit<Queries, "network">;
+export type ApiQueries = Omit<Queries, "network" | "probeTargets">;
 
 /** The changes that the API may ask for; each takes its turn in the engine's queue. */
-export interface ApiCommands extends Pick<Commands, "applyPolicy" | "deletePolicy"> {
+export interface ApiCommands extends Pick<Commands, "applyPolicy" | "deletePolicy" | "applyService" | "deleteService"> {
   /** Reads what Docker has and brings the state in line with it. */
   reconcile(signal?: AbortSignal): Promise<ReconcileReport>;
   /** Removes what carries our name and no state claims. */
@@ -49,11 +49,16 @@ export interface ApiClient extends Disposable {
   /** At most `limit` entries; 0: as many as the agent gives out at once. */
   dumpMap(name: string, limit: number): AsyncIterable<MapEntryView>;
   /** All documents or none. */
-  applyPolicy(command: ApplyPolicy): Promise<PolicyReport>;
+  applyPolicy(command: ApplyDocuments): Promise<PolicyReport>;
   deletePolicy(name: string): Promise<void>;
   policies(): Promise<readonly PolicyView[]>;
   policy(name: string): Promise<PolicyText>;
   trace(from: string, to: string): Promise<TraceView>;
+  /** All documents or none. */
+  applyService(command: Pick<ApplyDocuments, "documents">): Promise<ServiceReport>;
+  deleteService(name: string): Promise<void>;
+  services(): Promise<readonly ServiceView[]>;
+  service(name: string): Promise<ServiceText>;
   identities(): Promise<readonly IdentityView[]>;
   /** In Hubble's words. With `follow` until the caller stops reading. */
   flows(request: Partial<GetFlowsRequest>): AsyncIterable<GetFlowsResponse>;

@@ -135,6 +135,8 @@ async function candidatesFor(
       ]);
     case "policies":
       return ask(deps, socket, async (agent) => (await agent.policies()).map((policy) => ({ value: policy.name, says: policy.source })));
+    case "services":
+      return ask(deps, socket, async (agent) => (await agent.services()).map((service) => ({ value: service.name, says: service.source })));
     case "networks":
       return ask(deps, socket, async (agent) => (await agent.networks()).map((network) => ({ value: network.name || network.id.slice(0, 12), says: network.ipv4 })));
     case "nodes":

@@ -1,7 +1,7 @@
 // Arguments and options that know what may stand in their place.
 import { Argument, Option } from "commander";
 
-export type Completes = "endpoints" | "containers" | "networks" | "nodes" | "maps" | "policies" | "peers" | "files" | "commands";
+export type Completes = "endpoints" | "containers" | "networks" | "nodes" | "maps" | "policies" | "services" | "peers" | "files" | "commands";
 
 export class CompletingArgument extends Argument {
   readonly completes: Completes;

@@ -13,6 +13,7 @@ import { addNetwork } from "./commands/network.ts";
 import { addNode } from "./commands/node.ts";
 import { addObserve } from "./commands/observe.ts";
 import { addPolicy } from "./commands/policy.ts";
+import { addService } from "./commands/service.ts";
 import { addPort } from "./commands/port.ts";
 import { addStatus } from "./commands/status.ts";
 import { addSweep } from "./commands/sweep.ts";
@@ -66,7 +67,7 @@ export function createProgram(deps: CliDependencies): Command {
 
   const grouped: readonly (readonly [string, readonly ((program: Command, deps: CliDependencies) => void)[]])[] = [
     [groups.look, [addStatus, addEndpoint, addPort, addNetwork, addNode, addIdentity, addObserve, addMap, addMetrics]],
-    [groups.decide, [addPolicy]],
+    [groups.decide, [addPolicy, addService]],
     [groups.run, [addAgent, addDoctor, addSweep]],
     [groups.shell, [addCompletion, addHelp]],
   ];

@@ -11,7 +11,7 @@ import { readHostFacts } from "../datapath/host-sync.ts";
 import type { AdoptReport, Datapath, HostFacts, Routing } from "../datapath/types.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createContainerdDoor } from "../containerd/door.ts";
-import type { ContainerdDoor } from "../containerd/door.ts";
+import type { ContainerdDoor, DockerTask } from "../containerd/door.ts";
 import { openDocker } from "../docker/client.ts";
 import { createDockerDoor } from "../docker/door.ts";
 import type { DockerDoor } from "../docker/door.ts";
@@ -36,12 +36,12 @@ import { watchIpsec } from "./ipsec.ts";
 import { lockFolder } from "./lock.ts";
 import { configuredParts } from "./parts.ts";
 import { hostServices } from "./policy-settings.ts";
-import { openPolicyDirectory } from "./policy-directory.ts";
-import type { PolicyDirectory } from "./policy-directory.ts";
 import { makeRounds } from "./rounds.ts";
 import type { Duty } from "./rounds.ts";
 import { sweptOf } from "./sweep.ts";
 import { inheritedSocket, tellSystemd } from "./systemd.ts";
+import { openWatchedDirectory } from "./watched-directory.ts";
+import type { WatchedDirectory } from "./watched-directory.ts";
 
 export interface AgentOptions {
   readonly config: Config;
@@ -109,17 +109,20 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       },
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
+      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
       parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
-    ground.defer(() => engine.idle());
+    ground.defer(() => engine.close());
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
-    const policies = openPolicyDirectory(config.policy.directory, engine.commands, log.with({ part: "policy" }));
+    const policies = openWatchedDirectory(config.policy.directory, "policy", (reading) => engine.commands.syncPolicyDirectory(reading), log.with({ part: "policy" }));
+    const services = openWatchedDirectory(config.services.directory, "service", (reading) => engine.commands.syncServiceDirectory(reading), log.with({ part: "services" }));
     // Before anything is answered: what a file forbids is forbidden from a container's first packet on.
     await policies.read();
+    await services.read();
 
     if (config.docker.enabled) {
       docker = openDoor(config, engine, log);
@@ -150,13 +153,14 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       const told = docker;
       doors.use(engine.onJoined(() => told.nudge("a container joined")));
       // The second witness: a container that ended is seen even when Docker's events are not.
-      if (containerd !== undefined) doors.use(containerd.onDockerTask(({ what }) => told.nudge(`containerd: a container ${what}`)));
+      if (containerd !== undefined) doors.use(containerd.onDockerTask((task) => witnessed(task, told, engine, log)));
     }
     await Promise.all([
       docker?.run(signal),
       containerd?.run(signal),
       policies.follow(signal),
-      makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, log }), ipsec], roundPause, clock, log, signal),
+      services.follow(signal),
+      makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, services, log }), ipsec], roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
     ]);
@@ -171,7 +175,7 @@ async function buildDatapath(config: Config, routing: Routing | null, store: Sto
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
-    bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing, ipv6: config.pool.ipv6 !== null,
+    node: nameOf(config), bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing, ipv6: config.pool.ipv6 !== null,
     betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
     untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
@@ -211,6 +215,8 @@ function apiCommands(engine: Engine, docker: DockerDoor | undefined): ApiCommand
     sweep: async (signal) => sweptOf((await engine.heal(signal)).removed),
     applyPolicy: (command, signal) => engine.commands.applyPolicy(command, signal),
     deletePolicy: (name, signal) => engine.commands.deletePolicy(name, signal),
+    applyService: (command, signal) => engine.commands.applyService(command, signal),
+    deleteService: (name, signal) => engine.commands.deleteService(name, signal),
   };
 }
 
@@ -220,13 +226,15 @@ interface Parts {
   readonly store: Store;
   readonly docker: DockerDoor | undefined;
   readonly containerd: ContainerdDoor | undefined;
-  readonly policies: PolicyDirectory;
+  readonly policies: WatchedDirectory;
+  readonly services: WatchedDirectory;
   readonly log: Log;
 }
 
-function duties({ engine, datapath, store, docker, containerd, policies, log }: Parts): readonly Duty[] {
+function duties({ engine, datapath, store, docker, containerd, policies, services, log }: Parts): readonly Duty[] {
   return [
     { name: "read the policy directory", run: () => policies.read() },
+    { name: "read the service directory", run: () => services.read() },
     { name: "ask Docker", run: async () => void (await docker?.sync("every 30 s", AbortSignal.timeout(roundPause / 2))) },
     { name: "ask containerd", run: async () => void (await containerd?.sync("every 30 s", AbortSignal.timeout(roundPause / 2))) },
     { name: "read the host", run: async () => void (await datapath.syncHost()) },
@@ -234,6 +242,13 @@ function duties({ engine, datapath, store, docker, containerd, policies, log }: 
     { name: "forget dead flows", run: () => forgetDeadFlows(datapath) },
     { name: "back up the state", run: () => store.backup() },
   ];
+}
+
+/** A Docker that hangs or is stopped tells nobody that a container ended: its services must not wait for it (R76). */
+function witnessed({ containerId, what, at }: DockerTask, docker: DockerDoor, { commands }: Engine, log: Log): void {
+  docker.nudge(`containerd: a container ${what}`);
+  if (what === "started") return;
+  void commands.containerEnds({ containerId, ending: "ended", at }).catch((error: unknown) => log.warn("the end of a container could not be noted", { containerId, error }));
 }
 
 function guard(engine: Engine, datapath: Datapath, log: Log): Duty {

@@ -86,7 +86,7 @@ export const schema = group("", {
     unenforced: key(oneOf("allow", "quarantine"), "allow", "For a container that can escape what is enforced (privileged, NET_ADMIN, a second network of another driver) or whose namespace another container shares: let be and noted in `hawser endpoint list`, or closed both ways."),
   }),
   services: group("Load-balanced services.", {
-    directory: key(path, "/etc/hawser/service.d", "Service files, `*.yaml`. This build has no services yet: files there are a problem in `hawser status`."),
+    directory: key(path, "/etc/hawser/service.d", "Service files, `*.yaml`, watched."),
   }),
   loadBalancer: group("How services are balanced.", {
     mode: key(oneOf("auto", "dsr", "snat"), "auto", "Whether backends answer clients directly."),

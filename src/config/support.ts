@@ -6,10 +6,9 @@ import type { Config } from "./schema.ts";
 export function assertSupported(config: Config, file: string): void {
   const { loadBalancer } = config;
   const asked: readonly (readonly [boolean, string, string])[] = [
-    [loadBalancer.mode !== "auto", `loadBalancer.mode: ${loadBalancer.mode}`, "it balances no services; leave it at auto"],
-    [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "it balances no services; leave it at geneve"],
-    [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it balances no services; leave it at maglev"],
-    [loadBalancer.maglevTable !== 16381, `loadBalancer.maglevTable: ${loadBalancer.maglevTable}`, "it balances no services; leave it at 16381"],
+    [loadBalancer.mode === "snat", "loadBalancer.mode: snat", "no backend answers by way of the balancing node yet; use auto or dsr"],
+    [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
+    [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it knows maglev alone"],
     [!["auto", "off"].includes(loadBalancer.acceleration), `loadBalancer.acceleration: ${loadBalancer.acceleration}`, "it has no XDP program; leave it at auto"],
   ];
   const refused = asked.filter(([wanted]) => wanted);

@@ -32,6 +32,8 @@ export interface ContainerdDoorOptions {
 export interface DockerTask {
   readonly containerId: string;
   readonly what: "started" | "ended";
+  /** When containerd says that it happened, in milliseconds since the epoch. */
+  readonly at: number;
 }
 
 export interface ContainerdDoor {
@@ -196,9 +198,9 @@ export function createContainerdDoor(options: ContainerdDoorOptions): Containerd
     return afterTold(() => tell(true, signal));
   };
 
-  const happened = async (namespace: string, what: Happening): Promise<void> => {
+  const happened = async (namespace: string, what: Happening, at: number): Promise<void> => {
     if (dockers.includes(namespace) && (what.kind === "task gone" || (what.kind === "task" && what.started))) {
-      for (const listener of listeners) listener({ containerId: what.id, what: what.kind === "task" ? "started" : "ended" });
+      for (const listener of listeners) listener({ containerId: what.id, what: what.kind === "task" ? "started" : "ended", at });
     }
     try {
       if (await inTurn(() => ledger.note(namespace, what))) nudge(what.kind);
@@ -211,7 +213,7 @@ export function createContainerdDoor(options: ContainerdDoorOptions): Containerd
     ended = signal;
     for await (const notice of watchContainerd(containerd, clock, signal)) {
       if (notice.kind === "lost") say(notice.why);
-      else if (notice.kind === "happened") await happened(notice.namespace, notice.what);
+      else if (notice.kind === "happened") await happened(notice.namespace, notice.what, notice.at);
       else await sync("containerd's events begin", signal).catch((error: unknown) => log.debug("reading containerd failed", { error }));
     }
     await Promise.allSettled([waiting, telling, reading]);

@@ -17,7 +17,8 @@ export type Happening =
 export type ContainerdNotice =
   | { readonly kind: "connected" }
   | { readonly kind: "lost"; readonly why: string }
-  | { readonly kind: "happened"; readonly namespace: string; readonly what: Happening };
+  /** `at`: as containerd says, in milliseconds since the epoch. */
+  | { readonly kind: "happened"; readonly namespace: string; readonly what: Happening; readonly at: number };
 
 /** Milliseconds between attempts; the last repeats. */
 const pauses = [100, 250, 500, 1000, 2000, 5000];
@@ -67,7 +68,7 @@ async function* follow(containerd: ContainerdClient, clock: Clock, signal: Abort
         yield { kind: "connected" };
       } else if (begun.signal.aborted) {
         const what = meaningOf(envelope);
-        if (what !== undefined) yield { kind: "happened", namespace: envelope.namespace, what };
+        if (what !== undefined) yield { kind: "happened", namespace: envelope.namespace, what, at: timeOf(envelope) ?? clock.now() };
       }
     }
   } finally {
@@ -90,6 +91,10 @@ async function mark(containerd: ContainerdClient, clock: Clock, sign: string, si
 
 function signedBy({ event }: Envelope, sign: string): boolean {
   return event !== undefined && ContainerDelete.decode(event.value).id === sign;
+}
+
+function timeOf({ timestamp }: Envelope): number | undefined {
+  return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1_000_000);
 }
 
 /** undefined for what changes nothing for us, such as the end of a command that was executed in a container. */

@@ -2,8 +2,10 @@
 import { randomInt } from "node:crypto";
 import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
+import type { Ip } from "../std/ip.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
+import { balancesAlready, createBalancing, lbAddresses } from "./balancing.ts";
 import { createCluster } from "./cluster.ts";
 import { createContainerRoutes } from "./container-routes.ts";
 import { createConntrack } from "./conntrack.ts";
@@ -12,7 +14,7 @@ import { createDoers } from "./doers.ts";
 import { createEventSource, decodeEvent } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
-import { createHostSync } from "./host-sync.ts";
+import { createHostSync, readHost } from "./host-sync.ts";
 import { ensureHostDevice, hostDevice } from "./host-device.ts";
 import { isCableDevice, requireLink } from "./host.ts";
 import type { Host } from "./host.ts";
@@ -24,6 +26,7 @@ import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
 import { ensureTunnel, tunnelDevice } from "./tunnel.ts";
+import { factsOf, uplinksOf } from "./uplinks.ts";
 import { watchHost } from "./watch.ts";
 import type { Datapath, DatapathOptions, Routing } from "./types.ts";
 
@@ -42,16 +45,20 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const features = probeFeatures(kernel);
   const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
   const tunnel = await tunnelOf(options);
-  const config = configOf(options, features, hostLink, tunnel);
+  const services = balancesAlready(kernel, bpffs) ? lbAddresses(await ownAddresses(options)) : undefined;
+  const config = { ...configOf(options, features, hostLink, tunnel), ...(services === undefined ? {} : { services: 1, ...services }) };
   const loaded = stack.use(await loadPrograms(kernel, options, config, log));
 
   const attachments = createAttachments(kernel, bpffs, features.tcx, loaded.programs);
   const tables = openTables(loaded.maps);
   const conntrack = createConntrack(tables, config.hz, jiffiesClock(config.hz));
   const policy = stack.use(createPolicy(kernel, loaded.maps));
+  const cluster = createCluster({ tables, netlink, conntrack, policy, routing: options.routing, log });
   const host: Host = {
-    netlink, tables, attachments, conntrack, policy,
-    cluster: createCluster({ tables, netlink, conntrack, policy, routing: options.routing, log }),
+    netlink, tables, attachments, conntrack, policy, cluster,
+    balancing: stack.use(createBalancing({
+      kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, attachAgain: () => sync.runAfresh(), clock: options.clock,
+    })),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
     hostIndex: hostLink.index,
@@ -150,7 +157,15 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     probePort: options.routing?.probePort ?? 0,
     native: options.routing?.mode === "native" ? 1 : 0,
     tunnelHeader: headerOf(options.routing),
+    services: 0,
+    lbIpv4: 0,
+    lbIpv6: null,
   };
+}
+
+async function ownAddresses({ netlink, devices }: DatapathOptions): Promise<readonly Ip[]> {
+  const reading = await readHost(netlink);
+  return factsOf(reading, uplinksOf(reading, devices)).nodeAddresses;
 }
 
 async function* nothing(): AsyncIterable<never> {}

@@ -34,6 +34,8 @@ export interface ClusterParts {
   install(plan: ClusterPlan): Promise<void>;
   /** Sizes, addresses and routes follow the host's devices (R102). */
   hostChanged(reading: HostReading, facts: HostFacts): Promise<void>;
+  /** Where the other node of that name is reached, in a family that this one has; undefined: it is not known. */
+  addressOf(node: string): Ip | undefined;
   /** What cannot be reached or asked for because it found no room: one sentence each, with the mend. */
   readonly problems: readonly string[];
 }
@@ -172,6 +174,10 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
       if (plan === noPlan) return;
       writeNodes();
       await writeRoutes();
+    },
+    addressOf: (node) => {
+      const families = new Set(host?.facts.nodeAddresses.map(familyOf));
+      return plan.nodes.find(({ name }) => name === node)?.addresses.find((address) => families.has(familyOf(address)));
     },
     get problems() {
       return problemsOf(room);

@@ -23,12 +23,19 @@ export function createDoers(host: Host): Doers {
       undo: async ({ before }) => (before === null ? undefined : host.policy.install(before)),
     },
     cluster: {
-      do: (step) => host.cluster.install(step.cluster),
+      do: async (step) => {
+        await host.cluster.install(step.cluster);
+        await host.balancing.nodesChanged();
+      },
       undo: async ({ before }) => (before === null ? undefined : host.cluster.install(before)),
     },
     containerRoutes: {
       do: async (step) => host.containerRoutes.install(step.routes),
       undo: async ({ before }) => (before === null ? undefined : host.containerRoutes.install(before)),
+    },
+    services: {
+      do: ({ plans }) => host.balancing.install(plans),
+      undo: async ({ before }) => (before === null ? undefined : host.balancing.install(before)),
     },
     guest: {
       do: (step) => publishGuest(host, step.guest),

@@ -4,6 +4,7 @@ import type { NetworkPlan } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Mac } from "../std/ip.ts";
 import type { Attachments } from "./attachments.ts";
+import type { BalancingParts } from "./balancing.ts";
 import type { ClusterParts } from "./cluster.ts";
 import type { ContainerRoutes } from "./container-routes.ts";
 import type { Conntrack } from "./conntrack.ts";
@@ -17,6 +18,7 @@ export interface Host {
   readonly conntrack: Conntrack;
   readonly policy: Policy;
   readonly cluster: ClusterParts;
+  readonly balancing: BalancingParts;
   readonly containerRoutes: ContainerRoutes;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;

@@ -16,6 +16,8 @@ export interface LoadedPrograms extends Disposable {
   readonly cgroupPrograms: readonly { readonly name: string; readonly hook: CgroupHook }[];
   /** Our maps, open through their pins. */
   readonly maps: ReadonlyMap<string, KernelMap>;
+  /** Loads an object anew with another configuration: from now on its programs are those. Attached ones stay until they are swapped. */
+  reload(name: (typeof objectNames)[number], config: Config): Promise<void>;
   /** Pins again what somebody unpinned; the maps themselves live as long as we hold them. */
   pinAgain(): void;
   isPinned(): boolean;
@@ -35,9 +37,9 @@ export async function loadPrograms(
   makeFolders(where.bpffs);
   const open = openPinnedMaps(kernel, where.bpffs, stack, log);
   const programs = new Map<string, KernelProgram>();
-  const load = async (name: string): Promise<void> => {
+  const load = async (name: string, keeper = stack, with_ = config): Promise<void> => {
     const path = `${where.objectDirectory}/${name}.bpf.o`;
-    const object = stack.use(await kernel.loadObject(path, { rodata: { hw_config: configCodec.encode(config) }, reuse: open }));
+    const object = keeper.use(await kernel.loadObject(path, { rodata: { hw_config: configCodec.encode(with_) }, reuse: open }));
     for (const [mapName, map] of object.maps) {
       if (open.has(mapName) || !(mapName in maps)) continue;
       map.pin(mapPath(where.bpffs, mapName));
@@ -52,7 +54,7 @@ export async function loadPrograms(
     if (next === undefined) break;
     await load(next);
   }
-  const loaded = await Promise.allSettled(waiting.map(load));
+  const loaded = await Promise.allSettled(waiting.map((name) => load(name)));
   const failed = loaded.find((one) => one.status === "rejected");
   if (failed !== undefined) throw failed.reason;
   const kept = stack.move();
@@ -64,7 +66,7 @@ export async function loadPrograms(
     makeFolders(where.bpffs);
     for (const name of unpinned()) open.get(name)?.pin(mapPath(where.bpffs, name));
   };
-  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, pinAgain, isPinned: () => unpinned().length === 0, [Symbol.dispose]: () => kept.dispose() };
+  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, reload: (name, next) => load(name, kept, next), pinAgain, isPinned: () => unpinned().length === 0, [Symbol.dispose]: () => kept.dispose() };
 }
 
 /** What differs between an open map and the one that the objects declare; undefined when nothing does. */
@@ -80,14 +82,15 @@ type AnyShape = MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | 
 function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string | undefined {
   const shape: AnyShape = maps[name as keyof typeof maps];
   if (shape.kind !== "array_of_maps") return undefined;
-  const { kind, key, value, flags } = shape.inner;
+  const { kind, key, value, flags, maxEntries } = shape.inner;
   const slot = u32.encode(0);
   const id = outer.get(slot);
   if (id !== undefined) {
     using inner = kernel.openMapById(u32.decode(id));
     return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
   }
-  using trial = kernel.createMap(kind, name, key.size, value.size, 1, { flags });
+  // Arrays fit only where they are as long as the declared one.
+  using trial = kernel.createMap(kind, name, key.size, value.size, kind === "array" ? maxEntries : 1, { flags });
   try {
     outer.setInner(slot, trial);
     outer.delete(slot);

@@ -21,6 +21,8 @@ export interface Routing {
 export interface DatapathOptions {
   /** Our folder below a bpffs, `/sys/fs/bpf/hawser`; a bpffs is mounted there when there is none. */
   readonly bpffs: string;
+  /** This node's name. */
+  readonly node: string;
   /** Where the compiled objects lie: `from-container.bpf.o` and its siblings. */
   readonly objectDirectory: string;
   /** cgroup2 folder whose sockets are the host's own; "auto": the root of the cgroup2 mount. */

@@ -8,12 +8,13 @@ import { watchDocker } from "./events.ts";
 import { createImages } from "./images.ts";
 import { createPrivileges } from "./privileges.ts";
 import type { RunningContainer } from "./privileges.ts";
+import { isStopping } from "./stopping.ts";
 import { readTruth } from "./truth.ts";
 import { createWhose } from "./whose.ts";
 
 export interface DockerDoorOptions {
   readonly docker: DockerClient;
-  readonly commands: Pick<Commands, "reconcile">;
+  readonly commands: Pick<Commands, "reconcile" | "containerEnds">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -121,9 +122,18 @@ export function createDockerDoor({ docker, commands, clock, log }: DockerDoorOpt
     }
   };
 
+  /** `docker stop` sends a container its own signal first, and kills it only when it has not gone by then (R76). */
+  const signalled = async (containerId: string, signal: string, at: number): Promise<void> => {
+    if (isStopping(signal, privileges.stopSignalOf(containerId))) await commands.containerEnds({ containerId, ending: "stopping", at });
+  };
+
   const run = async (signal: AbortSignal): Promise<void> => {
     for await (const notice of watchDocker(docker, clock, signal)) {
       if (notice.kind === "lost") say("degraded", notice.why);
+      else if (notice.kind === "signal") {
+        void signalled(notice.containerId, notice.signal, notice.at || clock.now())
+          .catch((error: unknown) => log.warn("a container that was told to stop could not be noted", { container: notice.containerId, error }));
+      }
       else nudge(notice.kind === "connected" ? "Docker's events begin" : notice.what);
     }
     await waiting?.catch(() => undefined);

@@ -5,7 +5,9 @@ import { DockerAbsent } from "./client.ts";
 import type { DockerClient } from "./client.ts";
 
 /** "connected" comes whenever the stream begins anew: what happened meanwhile is not known (R93). */
-export type DockerNotice = { readonly kind: "connected" } | { readonly kind: "lost"; readonly why: string } | { readonly kind: "changed"; readonly what: string };
+export type DockerNotice = { readonly kind: "connected" } | { readonly kind: "lost"; readonly why: string } | { readonly kind: "changed"; readonly what: string }
+  /** A signal was sent to a container, whatever it means to it. `at`: milliseconds since the epoch; 0: Docker did not say. */
+  | { readonly kind: "signal"; readonly containerId: string; readonly signal: string; readonly at: number };
 
 /** Milliseconds between attempts; the last repeats. */
 const pauses = [100, 250, 500, 1000, 2000, 5000];
@@ -27,8 +29,8 @@ export async function* watchDocker(docker: DockerClient, clock: Clock, signal: A
       yield { kind: "connected" };
       for await (const line of linesOf(stream)) {
         failures = 0;
-        const what = meaningOf(line);
-        if (what !== undefined) yield { kind: "changed", what };
+        const notice = meaningOf(line);
+        if (notice !== undefined) yield notice;
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -52,15 +54,26 @@ export async function* linesOf(stream: AsyncIterable<Uint8Array>): AsyncGenerato
   }
 }
 
-/** `network connect` and the like; undefined for what changes nothing for us. */
-export function meaningOf(line: string): string | undefined {
-  let event: { readonly Type?: unknown; readonly Action?: unknown };
+interface DockerEvent {
+  readonly Type?: unknown;
+  readonly Action?: unknown;
+  readonly Actor?: { readonly ID?: unknown; readonly Attributes?: { readonly signal?: unknown } };
+  readonly timeNano?: unknown;
+}
+
+/** undefined for what changes nothing for us. */
+export function meaningOf(line: string): Extract<DockerNotice, { readonly kind: "changed" | "signal" }> | undefined {
+  let event: DockerEvent;
   try {
     event = JSON.parse(line) as typeof event;
   } catch {
     return undefined;
   }
-  const { Type: type, Action: action } = event;
+  const { Type: type, Action: action, Actor: actor, timeNano } = event;
   if (typeof type !== "string" || typeof action !== "string") return undefined;
-  return telling[type]?.includes(action) ? `${type} ${action}` : undefined;
+  const [containerId, signal] = [actor?.ID, actor?.Attributes?.signal];
+  if (type === "container" && action === "kill" && typeof containerId === "string" && typeof signal === "string") {
+    return { kind: "signal", containerId, signal, at: typeof timeNano === "number" ? Math.floor(timeNano / 1_000_000) : 0 };
+  }
+  return telling[type]?.includes(action) ? { kind: "changed", what: `${type} ${action}` } : undefined;
 }

@@ -1,4 +1,4 @@
-// What no list tells: whether a container may leave its namespace (R50), and its further names. Asked behind everything else, because an inspection may wait.
+// What no list tells: whether a container may leave its namespace (R50), its further names, and the signal that stops it. Asked behind everything else, because an inspection may wait.
 import type { ContainerInspectInfo } from "dockerode";
 import type { DockerClient } from "./client.ts";
 import { inLanes } from "./lanes.ts";
@@ -8,6 +8,8 @@ export interface Privileges {
   notesOf(id: string): readonly string[];
   /** Further names on that network, sorted; undefined: not known yet. */
   aliasesOf(id: string, network: string): readonly string[] | undefined;
+  /** As `--stop-signal` or its image says it; undefined: neither does, or it is not known yet. */
+  stopSignalOf(id: string): string | undefined;
   /** Asks for those that are not known, running ones only, and forgets all others. True: there is something new to say. */
   learn(running: readonly RunningContainer[], signal?: AbortSignal): Promise<boolean>;
 }
@@ -19,6 +21,7 @@ export interface RunningContainer {
 }
 
 interface Known {
+  readonly stopSignal: string | undefined;
   readonly notes: readonly string[];
   /** By the network's id. */
   readonly aliases: ReadonlyMap<string, readonly string[]>;
@@ -39,6 +42,7 @@ export function createPrivileges(docker: Pick<DockerClient, "inspectContainer">)
   const known = new Map<string, Known>();
   return {
     notesOf: (id) => known.get(id)?.notes ?? [],
+    stopSignalOf: (id) => known.get(id)?.stopSignal,
     aliasesOf: (id, network) => {
       const found = known.get(id);
       return found?.networks.has(network) === true ? (found.aliases.get(network) ?? []) : undefined;
@@ -55,7 +59,9 @@ export function createPrivileges(docker: Pick<DockerClient, "inspectContainer">)
         const before = known.get(id);
         const notes = host.Privileged ? ["privileged: it may leave its namespace"] : capabilityNotes(host.CapAdd as readonly string[] | null | undefined);
         const aliases = aliasesIn(inspected, id);
-        known.set(id, { notes, aliases, networks: new Set([...networks, ...aliases.keys()]) });
+        // dockerode's type does not know it.
+        const { StopSignal: stopSignal } = (inspected.Config ?? {}) as { readonly StopSignal?: string };
+        known.set(id, { stopSignal, notes, aliases, networks: new Set([...networks, ...aliases.keys()]) });
         return before === undefined ? notes.length > 0 || aliases.size > 0 : [...aliases].some(([network, names]) => names.join() !== before.aliases.get(network)?.join());
       });
       return news.includes(true);

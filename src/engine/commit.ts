@@ -62,7 +62,7 @@ async function undoAll(begun: Step[], doers: Doers, time: number): Promise<reado
 }
 
 function timeOf(step: Step, time: number): number {
-  return step.kind === "cluster" ? Math.max(time, clusterTime) : time;
+  return step.kind === "cluster" || step.kind === "services" ? Math.max(time, clusterTime) : time;
 }
 
 /** One queue for all: a call of the kernel's or the disk's that never returns must not hold every later command. @throws HawserError DEADLINE */
@@ -109,6 +109,8 @@ export function describe(step: Step): string {
       return `policy of ${step.tables.rules.length} rules`;
     case "cluster":
       return `cluster of ${step.cluster.nodes.length} other nodes`;
+    case "services":
+      return `services: ${step.plans.length}`;
     case "containerRoutes":
       return `routes of ${step.routes.size} containers`;
     case "guest":

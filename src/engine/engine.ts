@@ -20,7 +20,7 @@ import { revokePorts } from "../network/revoke-ports.ts";
 import { noCluster } from "../network/cluster.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import { emptyState } from "../network/types.ts";
-import type { Context, Decision, State } from "../network/types.ts";
+import type { Context, Decision, State, StepOf } from "../network/types.ts";
 import type { Change } from "../store/types.ts";
 import { createAnotherSlice } from "./another-slice.ts";
 import { StepFailure, describe, perform, within } from "./commit.ts";
@@ -30,8 +30,9 @@ import { sameTables } from "./enforce.ts";
 import type { Engine, EngineOptions } from "./options.ts";
 import { PolicyDesk } from "./policy-desk.ts";
 import { createQueue } from "./queue.ts";
+import { ServiceDesk } from "./service-desk.ts";
 import { changesBetween, stateOf } from "./remember.ts";
-import { statusOf } from "./status.ts";
+import { hostPart, statusOf, sweepParts } from "./status.ts";
 import type { Commands, EndpointRef, PartStatus, Queries } from "./types.ts";
 import { endpointViews, guestViews, networkViews, portViews, remoteViews } from "./views.ts";
 
@@ -62,6 +63,7 @@ class Desk implements Engine {
   readonly #startedAt: number;
   readonly #policy: PolicyDesk;
   readonly #cluster: ClusterDesk;
+  readonly #services: ServiceDesk;
   #state: State = emptyState;
   #started = false;
   #needsHealing = false;
@@ -74,6 +76,7 @@ class Desk implements Engine {
     this.#startedAt = options.clock.now();
     this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
     this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
+    this.#services = new ServiceDesk(options, () => this.#state);
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -85,7 +88,9 @@ class Desk implements Engine {
   start(unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> {
     return this.#queue.run(async () => {
       this.#unclaimed = unclaimed;
-      this.#state = { ...stateOf(await this.#options.store.load()), cluster: this.#options.cluster ?? noCluster };
+      const tables = await this.#options.store.load();
+      this.#state = { ...stateOf(tables), cluster: this.#options.cluster ?? noCluster };
+      this.#services.recall(tables);
       this.#policy.recall(this.#state);
       if (unclaimed === "keep") this.#policy.waitFor(this.#state);
       const report = await this.#adopt();
@@ -119,8 +124,18 @@ class Desk implements Engine {
     return this.#cluster.onOwnChange(listener);
   }
 
-  idle(): Promise<void> {
-    return this.#queue.idle();
+  onProbeTargets(listener: () => void): Disposable {
+    return this.#services.onTargets(listener);
+  }
+
+  async idle(): Promise<void> {
+    await this.#queue.idle();
+    await this.#services.idle();
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.idle();
+    await this.#services.close();
   }
 
   #commands(): Commands {
@@ -160,6 +175,7 @@ class Desk implements Engine {
       deletePolicy: (name, signal) => this.#make((state) => this.#policy.remove(state, name), signal),
       syncPolicyDirectory: (reading, signal) => this.#policy.syncDirectory(reading, (decide) => this.#make((state, { now }) => decide(state, now), signal)),
       syncCluster: (cluster, signal) => this.#make((state) => ({ next: state.cluster === cluster ? state : { ...state, cluster }, steps: [], reply: undefined }), signal),
+      ...this.#services.commands((decide, signal) => this.#make((state, { now }) => decide(state, now), signal)),
       syncGuests: (truth, signal) => takeGuests(truth.guests, (decide) => this.#make(decide, signal)),
     };
   }
@@ -180,6 +196,7 @@ class Desk implements Engine {
       maps: async () => datapath.maps(),
       dumpMap: async (name, limit) => datapath.dumpMap(name, limit),
       ...this.#policy.queries(),
+      ...this.#services.queries(),
     };
   }
 
@@ -250,6 +267,7 @@ class Desk implements Engine {
     this.#noteRemovals(changes);
     this.#state = next;
     this.#cluster.changed(before, next);
+    this.#services.changed(before, next);
   }
 
   #noteRemovals(changes: readonly Change[]): void {
@@ -262,7 +280,8 @@ class Desk implements Engine {
     const policy = this.#policy.step();
     const cluster = this.#cluster.steps();
     const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
-    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt(steps, this.#unclaimed));
+    const report = await this.#services.adopt((services) =>
+      within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, services], this.#unclaimed)));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#cluster.done(cluster);
@@ -299,20 +318,14 @@ class Desk implements Engine {
   /** True when a claimed port turned out to be another program's and the model, told so, chooses a different one. */
   #mayChooseAnotherPort(error: unknown, decide: Decide<unknown>, takenPorts: Set<string>): boolean {
     if (!(error instanceof StepFailure) || error.code !== "PORT_IN_USE" || error.step?.kind !== "claimPort") return false;
-    const { protocol, hostIp, hostPort } = error.step.port;
-    takenPorts.add(portKey(protocol, hostIp, hostPort));
+    takenPorts.add(portKey(error.step.port));
     if (takenPorts.size > mostPortTries) return false;
     try {
       const { steps } = this.#decide(decide, takenPorts);
-      return !steps.some((step) => step.kind === "claimPort" && takenPorts.has(portKey(step.port.protocol, step.port.hostIp, step.port.hostPort)));
+      return !steps.some((step) => step.kind === "claimPort" && takenPorts.has(portKey(step.port)));
     } catch {
       return false;
     }
-  }
-
-  #keeping(): readonly PartStatus[] {
-    if (this.#unclaimed === "sweep") return [];
-    return [{ part: "sweep", state: "off", detail: "what no state claims is kept until Docker has answered once" }];
   }
 
   #withDefaults<C extends { readonly options: Readonly<Record<string, string>> }>(command: C): C {
@@ -322,20 +335,16 @@ class Desk implements Engine {
 
   #parts(): readonly PartStatus[] {
     const { store, parts } = this.#options;
-    const { state, detail } = store.health();
     const missing = this.#missing.filter((name) => [...this.#state.endpoints.values()].some((endpoint) => endpoint.hostInterface === name));
     return [
-      { part: "store", state, detail },
-      ...this.#keeping(),
+      { part: "store", ...store.health() },
+      ...sweepParts(this.#unclaimed),
       this.#policy.part(),
-      this.#needsHealing
-        ? { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" }
-        : { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` },
+      this.#services.part(),
+      hostPart(this.#needsHealing, missing),
       ...parts(),
     ];
   }
 }
 
-function portKey(protocol: string, hostIp: string, hostPort: number): string {
-  return `${protocol} ${hostIp} ${hostPort}`;
-}
+const portKey = ({ protocol, hostIp, hostPort }: StepOf<"claimPort">["port"]): string => `${protocol} ${hostIp} ${hostPort}`;

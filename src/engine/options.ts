@@ -7,6 +7,7 @@ import type { Log } from "../std/log.ts";
 import type { Store } from "../store/types.ts";
 import type { ClaimSlice } from "./another-slice.ts";
 import type { PolicySettings } from "./policy-book.ts";
+import type { ServiceSettings } from "./service-planner.ts";
 import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./types.ts";
 
 export interface EngineOptions {
@@ -15,6 +16,7 @@ export interface EngineOptions {
     Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName"
   >;
   readonly policy: PolicySettings;
+  readonly services: ServiceSettings;
   /**
    * Whose an endpoint is that just joined, asked of Docker outside of the queue while Docker waits for our answer; it must give up by
    * itself in well under a second. Left out: whoever reconciles tells later.
@@ -68,6 +70,10 @@ export interface Engine {
   ownRecords(): OwnRecords;
   /** Calls back when `ownRecords` may have changed, before the command that changed it is answered: a listener only takes note. */
   onOwnChange(listener: () => void): Disposable;
-  /** Resolves when every command asked for so far is answered. */
+  /** Calls back when `queries.probeTargets` returns another list. */
+  onProbeTargets(listener: () => void): Disposable;
+  /** Resolves when every command asked for so far is answered, and services are as they say. */
   idle(): Promise<void>;
+  /** Idle, and nothing more is done by itself. */
+  close(): Promise<void>;
 }

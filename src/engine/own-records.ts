@@ -26,13 +26,14 @@ function key({ name, ipv4, ipv6 }: NodeNetwork): string {
 }
 
 /** null: nobody could reach it. */
-function recordOf({ id, container, network, ipv4, ipv6, mac, identity, joined }: Endpoint, labels: IdentityLabels, state: State, node: string): RemoteEndpoint | null {
+function recordOf({ id, container, network, ipv4, ipv6, mac, identity, joined, ending }: Endpoint, labels: IdentityLabels, state: State, node: string): RemoteEndpoint | null {
   const home = state.networks.get(network);
-  if (!joined || identity === 0 || container === null || home === undefined || (ipv4 === null && ipv6 === null)) return null;
+  if (!joined || ending === "ended" || identity === 0 || container === null || home === undefined || (ipv4 === null && ipv6 === null)) return null;
   // An image that claims to be a service must not be found by its name (R88): only what is the container's own counts.
   const names = new Set([container.name, shortId(container.id), ...(labels.service === null ? [] : [labels.service]), ...(container.aliases ?? [])]);
   return {
     node, id, containerId: container.id, name: container.name, names: [...names].toSorted(), network: nameOfNetwork(home),
     ipv4: ipv4 && addressOf(ipv4), ipv6: ipv6 && addressOf(ipv6), mac, identity, labels,
+    ...(ending === "stopping" ? { stopping: true as const } : {}),
   };
 }

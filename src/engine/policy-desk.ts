@@ -12,10 +12,11 @@ import { FlowLog } from "./flow-log.ts";
 import type { AddressBook } from "./flow-log.ts";
 import { PolicyBook } from "./policy-book.ts";
 import type { PolicySettings } from "./policy-book.ts";
-import { applyDocuments, deletePolicy, readDirectory, unknownPolicy } from "./policy-changes.ts";
-import type { Judge } from "./policy-changes.ts";
+import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
+import type { Written } from "./document-changes.ts";
+import { policyDocuments, writtenPolicies } from "./policy-changes.ts";
 import { addressBook, identityViews, labelText, policyPart, policyViews, traceView } from "./policy-views.ts";
-import type { ApplyPolicy, DirectoryReading, PartStatus, PolicyReport, Queries } from "./types.ts";
+import type { ApplyDocuments, DirectoryReading, PartStatus, PolicyReport, Queries } from "./types.ts";
 
 export interface PolicyDeskOptions {
   readonly datapath: Pick<Datapath, "facts" | "policy" | "standing" | "rawEvents" | "decodeEvent" | "deviceName">;
@@ -86,13 +87,13 @@ export class PolicyDesk {
     return { kind: "policy", tables: this.book.tables(state, [state], datapath.facts), before: datapath.policy().tables };
   }
 
-  apply(state: State, command: ApplyPolicy, now: number): Decision<Omit<PolicyReport, "revision">> {
-    const { next, ...reply } = applyDocuments(state, command, now, this.#judge());
+  apply(state: State, command: ApplyDocuments, now: number): Decision<Omit<PolicyReport, "revision">> {
+    const { next, ...reply } = applyDocuments(state, command, now, this.#written());
     return { next, steps: [], reply };
   }
 
   remove(state: State, name: string): Decision<void> {
-    return { next: deletePolicy(state, name, this.#files), steps: [], reply: undefined };
+    return { next: deleteDocument(state, name, this.#files, policyDocuments), steps: [], reply: undefined };
   }
 
   /** `make` takes the decision in the queue. Rejects when the kernel refuses the whole. */
@@ -100,7 +101,7 @@ export class PolicyDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     try {
       await make((state, now) => {
-        const change = readDirectory(state, reading, now, this.#judge());
+        const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
       });
@@ -129,7 +130,7 @@ export class PolicyDesk {
       policy: (name) => {
         const row = this.#state().policies.get(name);
         const view = views().find((one) => one.name === name);
-        if (view === undefined) throw unknownPolicy(this.#state(), name);
+        if (view === undefined) throw unknownName(this.#state(), name, policyDocuments);
         return { ...view, text: row?.text ?? labelText(this.#state(), this.book, view.source) };
       },
       trace: (from, to) => traceView(this.#state(), this.book, this.#options.datapath.facts, from, to),
@@ -138,9 +139,9 @@ export class PolicyDesk {
     };
   }
 
-  #judge(): Judge {
+  #written(): Written {
     const { facts } = this.#options.datapath;
-    return { policies: (state) => this.book.policies(state), facts: (state) => this.book.facts([this.book.identified(state)], facts) };
+    return writtenPolicies({ policies: (state) => this.book.policies(state), facts: (state) => this.book.facts([this.book.identified(state)], facts) });
   }
 
   #addressBook(): AddressBook {

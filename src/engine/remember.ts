@@ -1,11 +1,12 @@
 // Between the state and the store's tables: what changed goes out, what was kept comes in.
 import { HawserError } from "../std/errors.ts";
+import type { StoredService } from "../lb/stored.ts";
 import type { StoredPolicy } from "../policy/types.ts";
 import { noCluster } from "../network/cluster.ts";
 import type { Endpoint, EndpointId, GuestRecord, Network, NetworkId, Pool, PoolId, State } from "../network/types.ts";
 import type { Change, Json, Tables } from "../store/types.ts";
 
-const tables = ["networks", "endpoints", "pools", "policies", "guests"] as const;
+const tables = ["networks", "endpoints", "pools", "policies", "services", "guests"] as const;
 
 /** The rows that differ. Values are immutable, so two that are the same object are the same row. */
 export function changesBetween(before: State, after: State): readonly Change[] {
@@ -30,6 +31,7 @@ export function stateOf(stored: Tables): State {
     }), (endpoint) => ({ ...endpoint, identity: typeof endpoint.identity === "number" ? endpoint.identity : 0 })),
     pools: rowsOf<PoolId, Pool>(stored, "pools", { id: "string", prefix: "string", allocated: "object", createdAt: "number" }),
     policies: rowsOf<string, StoredPolicy>(stored, "policies", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
+    services: rowsOf<string, StoredService>(stored, "services", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
     guests: rowsOf<string, GuestRecord>(stored, "guests", { id: "string", device: "string", ifindex: "number", mac: "string", own: "object", identity: "number" }),
     cluster: noCluster,
   };

@@ -43,3 +43,13 @@ export function statusOf({ node, version, started, startedAt, state, kernel, cou
     startedAt,
   };
 }
+
+/** `missing`: host ends of cables that went with their containers. */
+export function hostPart(needsHealing: boolean, missing: readonly string[]): PartStatus {
+  if (needsHealing) return { part: "host", state: "degraded", detail: "not everything could be made or removed; it is tried again every 30 s, see the log" };
+  return { part: "host", state: "ok", detail: missing.length === 0 ? "as the state says" : `as the state says; ended and not yet removed by Docker: ${missing.join(", ")}` };
+}
+
+export function sweepParts(unclaimed: "sweep" | "keep"): readonly PartStatus[] {
+  return unclaimed === "sweep" ? [] : [{ part: "sweep", state: "off", detail: "what no state claims is kept until Docker has answered once" }];
+}

@@ -5,6 +5,8 @@ import type {
 } from "../network/commands.ts";
 import type { Cluster, OwnRecords } from "../network/cluster.ts";
 import type { MapEntry, MapRow } from "../datapath/types.ts";
+import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
+import type { ServiceCommands, ServiceQueries } from "./service-types.ts";
 import type { Decider, Direction, Protocol as PolicyProtocol, Verdict } from "../policy/types.ts";
 import type { EndpointId, EndpointState, Network, NetworkId, PoolId, Protocol, PublishedPort } from "../network/types.ts";
 
@@ -17,6 +19,8 @@ export type {
 } from "../network/types.ts";
 
 export type { Cluster, OwnRecords };
+export type * from "./documents.ts";
+export type * from "./service-types.ts";
 export type MapView = MapRow;
 /** Decoded to plain JSON: addresses as text, bytes as hex. */
 export type MapEntryView = MapEntry;
@@ -43,9 +47,9 @@ export interface DockerCommands {
   reconcile(truth: DockerTruth, signal?: AbortSignal): Promise<ReconcileReport>;
 }
 
-export interface Commands extends DockerCommands {
+export interface Commands extends DockerCommands, ServiceCommands {
   /** All documents or none. @throws HawserError BAD_POLICY with every problem, each with file, line and column; TABLE_FULL (R32). */
-  applyPolicy(command: ApplyPolicy, signal?: AbortSignal): Promise<PolicyReport>;
+  applyPolicy(command: ApplyDocuments, signal?: AbortSignal): Promise<PolicyReport>;
   /** @throws HawserError NOT_FOUND with the known names, IN_USE for a policy whose file stands in the watched directory. */
   deletePolicy(name: string, signal?: AbortSignal): Promise<void>;
   /** What the watched directory holds now. What cannot be in force is a problem in the status; what was stays (R7). */
@@ -54,28 +58,6 @@ export interface Commands extends DockerCommands {
   syncGuests(truth: GuestTruth, signal?: AbortSignal): Promise<GuestReport>;
   /** What is known of other nodes now, whole. Maps that did not change should be the same objects: then it costs nothing. */
   syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void>;
-}
-
-/** One file, or what came in its stead: YAML, or a Compose file with `x-hawser:`. */
-export interface PolicyDocument {
-  /** As it is to be called in messages: a path. */
-  readonly file: string;
-  readonly text: string;
-}
-
-export interface ApplyPolicy {
-  readonly documents: readonly PolicyDocument[];
-  /** Names that nothing carries are errors, not warnings. */
-  readonly strict: boolean;
-}
-
-export interface DirectoryReading {
-  /** Absolute path. */
-  readonly directory: string;
-  /** Every `*.yaml` in it; null: it cannot be read. */
-  readonly documents: readonly PolicyDocument[] | null;
-  /** Why it, or a file in it, cannot be read: by path. */
-  readonly unreadable: Readonly<Record<string, string>>;
 }
 
 export interface PolicyReport {
@@ -222,7 +204,7 @@ export interface FlowView {
   readonly icmpCode: number;
   /** 4, 6 or 0: no IP packet. */
   readonly family: number;
-  /** Where it was seen: from-container, to-container, from-uplink, from-host. */
+  /** Where it was seen: from-container, to-container, from-uplink, from-host, from-overlay, to-service. */
   readonly direction: string;
   readonly device: string;
   readonly length: number;
@@ -300,7 +282,7 @@ export interface Status {
   readonly startedAt: number;
 }
 
-export interface Queries {
+export interface Queries extends ServiceQueries {
   status(): Promise<Status>;
   endpoints(): readonly EndpointView[];
   /** Containers on other nodes, as those told of them. */

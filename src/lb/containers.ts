@@ -38,7 +38,7 @@ export function selects(service: Service, container: ServingContainer): boolean 
   return service.backends.some((rule) => rule.kind === "select" && isSelected(rule, container));
 }
 
-function isSelected({ network, labels }: SelectRule, container: ServingContainer): boolean {
+export function isSelected({ network, labels }: SelectRule, container: ServingContainer): boolean {
   if (container.stopping || (network !== null && container.network !== network)) return false;
   return Object.entries(labels).every(([key, value]) => {
     const found = valueOf(container, key);

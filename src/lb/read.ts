@@ -42,7 +42,7 @@ function readInOrder({ file, text }: ServiceSource, problems: Problem[]): readon
 }
 
 /** A name is one service's, and so is an address with its port and protocol: both places are told. */
-function findTwice(services: readonly Service[], problems: Problem[]): void {
+export function findTwice(services: readonly Service[], problems: Problem[]): void {
   const names = new Map<string, Service>();
   const frontends = new Map<string, { readonly service: Service; readonly frontend: WrittenFrontend }>();
   for (const service of services) {

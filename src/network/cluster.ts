@@ -50,6 +50,8 @@ export interface RemoteEndpoint {
   /** An agreed number, 256…2^23-1. */
   readonly identity: number;
   readonly labels: IdentityLabels;
+  /** Its container was told to stop and runs still. Left out: it was not. */
+  readonly stopping?: true;
 }
 
 /** What this node knows of the others. */

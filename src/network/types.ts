@@ -1,4 +1,6 @@
 // What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
+import type { StoredService } from "../lb/stored.ts";
+import type { ServicePlan } from "../lb/types.ts";
 import type { PolicyTables, StoredPolicy } from "../policy/types.ts";
 import { noCluster } from "./cluster.ts";
 import type { Cluster, ClusterPlan } from "./cluster.ts";
@@ -85,6 +87,8 @@ export interface Endpoint {
   readonly routes?: readonly Cidr[];
   /** Known once Docker's API has told it. */
   readonly container: ContainerIdentity | null;
+  /** Its container was told to stop and runs still, or has ended though Docker has not said so yet. Left out: neither. */
+  readonly ending?: "stopping" | "ended";
   /** Number of its labels' set; 0: they are not known. */
   readonly identity: number;
   /** Requests, kept so that a later ProgramExternalConnectivity without options can be answered. */
@@ -159,6 +163,8 @@ export interface State {
   readonly pools: ReadonlyMap<PoolId, Pool>;
   /** By name. */
   readonly policies: ReadonlyMap<string, StoredPolicy>;
+  /** By name. */
+  readonly services: ReadonlyMap<string, StoredService>;
   /** By the runtime's id, `default/web`. */
   readonly guests: ReadonlyMap<string, GuestRecord>;
   /** The other nodes, as the peers door last told; not part of what this node remembers itself. */
@@ -166,7 +172,7 @@ export interface State {
 }
 
 export const emptyState: State = {
-  networks: new Map(), endpoints: new Map(), pools: new Map(), policies: new Map(), guests: new Map(), cluster: noCluster,
+  networks: new Map(), endpoints: new Map(), pools: new Map(), policies: new Map(), services: new Map(), guests: new Map(), cluster: noCluster,
 };
 
 /** What a decision may know about the world besides the state. Facts come in as data; nothing here does I/O. */
@@ -309,6 +315,8 @@ export type Step =
   | { readonly kind: "cluster"; readonly cluster: ClusterPlan; readonly before: ClusterPlan | null }
   /** Of all containers that need any. Never fails: they are put in behind the queue's back, and what cannot be is tried again. */
   | { readonly kind: "containerRoutes"; readonly routes: ReadonlyMap<EndpointId, ContainerRoutesPlan>; readonly before: ReadonlyMap<EndpointId, ContainerRoutesPlan> | null }
+  /** All of them; `before`: what stood; null: nothing by this agent. */
+  | { readonly kind: "services"; readonly plans: readonly ServicePlan[]; readonly before: readonly ServicePlan[] | null }
   | { readonly kind: "claimPort"; readonly port: PortPlan }
   | { readonly kind: "port"; readonly port: PortPlan }
   | { readonly kind: "removePort"; readonly port: PortPlan };

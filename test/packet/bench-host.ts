@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { configCodec, DropReason, eventCodec, dropReasonNames, directionNames, MetricLayout } from "../../src/abi/generated.ts";
 import type { Config, Event } from "../../src/abi/generated.ts";
+import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
+import type { FrontendEntry } from "../../src/datapath/lb-frontends.ts";
 import { installNames } from "../../src/datapath/names.ts";
 import { createPolicy } from "../../src/datapath/policy.ts";
 import type { Policy } from "../../src/datapath/policy.ts";
@@ -16,6 +18,8 @@ import type { KernelMap, KernelProgram, ProgramTestResult } from "../../src/kern
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { parseMac } from "../../src/std/ip.ts";
 import type { Ip } from "../../src/std/ip.ts";
+import { openLbTables } from "./lb/tables.ts";
+import type { LbTables, ServiceEntry } from "./lb/tables.ts";
 
 export type Request =
   | { readonly op: "load"; readonly devices: readonly string[]; readonly config: Partial<Config> }
@@ -31,6 +35,7 @@ export type Request =
   | { readonly op: "touch" }
   | { readonly op: "events"; readonly count: number }
   | { readonly op: "listen"; readonly proto: "tcp" | "udp"; readonly port: number }
+  | { readonly op: "service"; readonly service: ServiceEntry; readonly frontend: FrontendEntry; readonly backend: BackendEntry }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "delete"; readonly map: string; readonly key: Uint8Array }
   | { readonly op: "entries"; readonly map: string };
@@ -51,6 +56,7 @@ const programs = new Map<string, KernelProgram>();
 const ifindexes = new Map<string, number>();
 const told: Event[] = [];
 let policy: Policy | undefined;
+let services: LbTables | undefined;
 let ring: Disposable | undefined;
 
 if (process.send) {
@@ -79,6 +85,7 @@ async function answer(request: Request): Promise<unknown> {
     case "touch": return policyNow().touch();
     case "events": return nextEvents(request.count);
     case "listen": return listen(request.proto, request.port);
+    case "service": return setService(request);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "delete": return mapOf(request.map).delete(request.key);
     case "entries": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
@@ -115,7 +122,7 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1,
       ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0x48570001,
-      tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, probePort: 0, native: 0, ...config,
+      tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, probePort: 0, native: 0, ...config,
     }),
   };
   const kernel = createKernel();
@@ -133,6 +140,14 @@ function run({ program, device, data, gsoSize, mark }: Request & { readonly op: 
   const after = counters();
   const counted = [...after].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
   return { verdict: result.verdict | 0, data: result.data, counted };
+}
+
+/** One service of one frontend, whose one backend has the service's number. */
+function setService({ service, frontend, backend }: Request & { readonly op: "service" }): void {
+  services ??= openLbTables(createKernel(), mapOf, () => 0);
+  services.setBackend(service.number, backend);
+  services.setService(service);
+  services.frontends.set(frontend);
 }
 
 function policyNow(): Policy {

@@ -7,16 +7,18 @@
 //   guests    (10.88.0.0/24, fd88::/64)   g .2   h .3                  of somebody else's bridge
 //   host      192.0.2.1, 2001:db8::1 on the uplink wan0; 203.0.113.0/24 by vpn0, which is no uplink
 import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
   backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
+import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
+import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { addressOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
+import { asker } from "./asker.ts";
 import type { Request, RunReply } from "./bench-host.ts";
 import { describe, frame } from "./packets.ts";
 import { tablesOf } from "./policy-tables.ts";
@@ -76,6 +78,8 @@ export interface Bench extends AsyncDisposable {
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
   fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
+  /** The same: the kernel's verdict, and the frame as it left. */
+  raw(packet: Packet): Promise<Ran>;
   /** From a guest, out of its veth, and into it. */
   fromGuest(from: Container, packet: Packet): Promise<Row>;
   toGuest(to: Container, packet: Packet): Promise<Row>;
@@ -111,6 +115,8 @@ export interface Bench extends AsyncDisposable {
   otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
+  /** A service of one frontend and one backend; `number` is both's. */
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
@@ -128,7 +134,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
   const host = spawn("unshare", ["--net", process.execPath, fileURLToPath(new URL("bench-host.ts", import.meta.url))], {
     stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced",
   });
-  const ask = asker(host);
+  const ask = asker<Request>(host);
   const ifindexes = (await ask({ op: "load", devices: containers.map(({ device }) => device), config })) as ReadonlyMap<string, number>;
   const set = (map: string, key: Uint8Array, value: Uint8Array): Promise<unknown> => ask({ op: "set", map, key, value });
   const entries = async (map: string): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> =>
@@ -163,6 +169,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     setIdentity: (of, identity) => writeEndpoint(set, ifindexes, { ...of, identity }, 1500),
     events: async (count) => (await ask({ op: "events", count })) as readonly Event[],
     fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
+    raw: async (packet) => {
+      const [ran] = (await ask({ op: "each", program: "netdev", device: "wan0", frames: [frame(wireMac, "02:00:00:00:00:01", packet)] })) as readonly Ran[];
+      if (ran === undefined) throw new Error("nothing was run");
+      return ran;
+    },
     addObject: async (path) => { await ask({ op: "object", path }); },
     time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
     flood: async (from, packet, place) => (await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place })) as readonly number[],
@@ -192,6 +203,9 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
+    service: async (number, frontend, backend) => {
+      await ask({ op: "service", service: { number, slots: [{ current: number }], flags: 0, affinity: 0 }, frontend: { ...frontend, service: number, number, shared: false }, backend });
+    },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),
     age: async (by = 2 ** 30) => {
@@ -209,27 +223,6 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       host.disconnect();
       await ended;
     },
-  };
-}
-
-/** One question at a time, in order. */
-function asker(host: ChildProcess): (request: Request) => Promise<unknown> {
-  let last: Promise<unknown> = Promise.resolve();
-  const once = (request: Request): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const ended = (code: number | null): void => reject(new Error(`the bench ended with ${code}`));
-      host.once("exit", ended);
-      host.once("message", (reply: { readonly value?: unknown; readonly error?: string }) => {
-        host.off("exit", ended);
-        if (reply.error === undefined) resolve(reply.value);
-        else reject(new Error(reply.error));
-      });
-      host.send(request);
-    });
-  return (request) => {
-    const next = last.then(() => once(request));
-    last = next.catch(() => undefined);
-    return next;
   };
 }
 

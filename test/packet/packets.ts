@@ -14,7 +14,7 @@ export interface Packet {
   readonly bytes: Uint8Array;
 }
 
-export const protocols = { icmp: 1, ipip: 4, tcp: 6, udp: 17, gre: 47, icmp6: 58, sctp: 132 } as const;
+export const protocols = { icmp: 1, ipip: 4, tcp: 6, udp: 17, ipv6: 41, gre: 47, icmp6: 58, sctp: 132 } as const;
 const tcpFlags = { F: 1, S: 2, R: 4, P: 8, A: 16 } as const;
 
 export function frame(source: string, destination: string, packet: Packet): Uint8Array {
@@ -182,6 +182,10 @@ function describeTransport(source: Ip, destination: Ip, protocol: number, bytes:
       return `${plain} ${describeIcmp(4, bytes)}${judge(checksum(bytes), "icmp")}`;
     case protocols.icmp6:
       return `${plain} ${describeIcmp(6, bytes)}${judge(checksum(pseudo, bytes), "icmp")}`;
+    case protocols.ipip:
+      return `${plain} ipip { ${describeIpv4(bytes)} }`;
+    case protocols.ipv6:
+      return `${plain} ipip { ${describeIpv6(bytes)} }`;
     default:
       return `${plain} protocol ${protocol}`;
   }

@@ -6,6 +6,7 @@
 #include "lib/pure/checksum.h"
 #include "lib/pure/clock.h"
 #include "lib/pure/hash.h"
+#include "lib/pure/lbhash.h"
 #include "lib/pure/letters.h"
 #include "lib/pure/ports.h"
 
@@ -103,9 +104,29 @@ static void letters(void)
 	}
 }
 
+/* Both ways to hash an address agree, and a table of twice as many slots has each flow in one of the two that were its one. */
+static void slots(void)
+{
+	static unsigned int seen[16];
+	__u32 round, i;
+
+	for (round = 0; round < 160000; round++) {
+		__u32 words[4] = { 0, 0, 0xffff0000, (__u32)rand() << 16 ^ (__u32)rand() };
+		__u64 hash = round % 2 ? lbhash_flow4(words[3], round) : lbhash_flow6(words[3], (__u64)round << 32, 0x50001389);
+		__u32 slot = lbhash_slot(hash, 65537);
+
+		CHECK(lbhash_address(words) == lbhash_address4(words[2], words[3]), "%08x", words[3]);
+		CHECK(slot < 65537 && lbhash_slot(hash, 2 * 65537) / 2 == slot, "slot %u", slot);
+		seen[lbhash_slot(hash, 16)]++;
+	}
+	for (i = 0; i < 16; i++)
+		CHECK(seen[i] > 9500 && seen[i] < 10500, "%u flows in slot %u", seen[i], i);
+}
+
 int main(void)
 {
 	checksums();
+	slots();
 	letters();
 	ports(32768, 60999);
 	ports(1024, 1024);

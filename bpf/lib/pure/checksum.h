@@ -13,6 +13,20 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/* Words of whatever lies there: a header is read as words after it was written as fields. */
+typedef __u16 __attribute__((may_alias)) checksum_u16;
+typedef __u32 __attribute__((may_alias)) checksum_u32;
+
+static __always_inline __u64 checksum_words(const void *words, int count)
+{
+	__u64 sum = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		sum += ((const checksum_u32 *)words)[i];
+	return sum;
+}
+
 static __always_inline __u64 checksum_replace32(__u64 difference, __u32 old, __u32 new)
 {
 	return difference + (__u32)~old + new;

@@ -9,7 +9,7 @@ import type { CliDependencies } from "../dependencies.ts";
 import { Ended } from "../exit.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
-import { filesArgument, readPolicyFiles, strictOption } from "../policy-files.ts";
+import { filesArgument, readWrittenFiles, strictOption } from "../written-files.ts";
 import { styleFor } from "../style.ts";
 import { many } from "../table.ts";
 
@@ -37,7 +37,7 @@ export function addPolicyCheck(policy: Command, deps: CliDependencies): void {
       + "line, column and reason. Tests are judged as a host with the default configuration would. Where an agent answers, it is asked which names "
       + "there are, so that only unknown ones are warned of.",
     )
-    .addArgument(filesArgument())
+    .addArgument(filesArgument("policy"))
     .addOption(strictOption())
     .addOption(outputOption())
     .addHelpText("after", examples([
@@ -46,7 +46,7 @@ export function addPolicyCheck(policy: Command, deps: CliDependencies): void {
       ["hawser policy check - < shop.yaml", "from standard input"],
     ]))
     .action(async (words: readonly string[], options: { strict?: boolean }, command: Command) => {
-      const { documents, asWritten } = await readPolicyFiles(words, deps);
+      const { documents, asWritten } = await readWrittenFiles(words, "policy", deps);
       const checked = await check(documents, options.strict === true, await knownTo(command, deps));
       const shown = (remark: Remark): Remark => ({ ...remark, file: asWritten(remark.file), message: asWritten(remark.message) });
       const [problems, warnings] = [checked.problems.map(shown), checked.warnings.map(shown)];

@@ -1,13 +1,12 @@
 // `hawser policy`: who may talk to whom: what is in force, and how to change it.
 import type { Command } from "commander";
-import type { ApiClient, ApplyPolicy, PolicyReport, PolicyView } from "../../api/client.ts";
-import { HawserError } from "../../std/errors.ts";
+import type { ApiClient, ApplyDocuments, PolicyReport, PolicyView } from "../../api/client.ts";
 import { withAgent } from "../agent-socket.ts";
 import { CompletingArgument } from "../completing.ts";
 import type { CliDependencies } from "../dependencies.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
-import { filesArgument, readPolicyFiles, strictOption } from "../policy-files.ts";
+import { asTheyWrote, filesArgument, readWrittenFiles, strictOption } from "../written-files.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
 import { details, many, table } from "../table.ts";
 import { addPolicyCheck } from "./policy-check.ts";
@@ -36,7 +35,7 @@ export function addPolicy(program: Command, deps: CliDependencies): void {
       "Puts the policies of all files in force, or of none: when one is wrong, or one of its tests fails, what was in force stays. "
       + "A policy that is there already is replaced.",
     )
-    .addArgument(filesArgument())
+    .addArgument(filesArgument("policy"))
     .addOption(strictOption())
     .addOption(outputOption())
     .addHelpText("after", examples([
@@ -45,11 +44,8 @@ export function addPolicy(program: Command, deps: CliDependencies): void {
       ["hawser policy apply policies/", "every *.yaml and *.yml in a folder"],
     ]))
     .action(async (words: readonly string[], options: { strict?: boolean }, command: Command) => {
-      const { documents, asWritten } = await readPolicyFiles(words, deps);
-      const report = await withAgent(command, deps, (agent) => applyTo(agent, { documents, strict: options.strict === true }))
-        .catch((error: unknown) => {
-          throw error instanceof HawserError ? new HawserError(error.code, asWritten(error.message), { cause: error }) : error;
-        });
+      const { documents, asWritten } = await readWrittenFiles(words, "policy", deps);
+      const report = await asTheyWrote(asWritten, withAgent(command, deps, (agent) => applyTo(agent, { documents, strict: options.strict === true })));
       const warnings = report.warnings.map(asWritten);
       for (const warning of warnings) deps.stderr.write(`hawser: warning: ${warning}\n`);
       if (formatOf(command) === "json") printJson(deps, { ...report, warnings } satisfies PolicyReport);
@@ -113,7 +109,7 @@ export function addPolicy(program: Command, deps: CliDependencies): void {
 }
 
 /** Two files whose policies have one name would undo each other in silence: a Compose project is easily called like a network. */
-async function applyTo(agent: ApiClient, request: ApplyPolicy): Promise<PolicyReport> {
+async function applyTo(agent: ApiClient, request: ApplyDocuments): Promise<PolicyReport> {
   const before = await agent.policies();
   const report = await agent.applyPolicy(request);
   const now = await agent.policies();

@@ -84,6 +84,7 @@ async function runCase(run: Case | undefined): Promise<void> {
   using netlink = await openNetlink();
   const open: World["open"] = (changes = {}) =>
     openDatapath({
+      node: "n1",
       bpffs, cgroup, kernel, netlink, log, nodeMac, objectDirectory,
       devices: "auto", routing: null, ipv6: true, betweenNetworks: false, published: true, untilIdentified: true, clock: systemClock, ...changes,
     });

@@ -26,7 +26,7 @@ function valueOf(codec: Pick<Codec<unknown>, "name" | "layout">): fc.Arbitrary<u
   const [, element, length] = /^(.*)\[(\d+)\]$/.exec(codec.name) ?? [];
   const count = { minLength: Number(length), maxLength: Number(length) };
   if (element === "__u8") return fc.uint8Array(count);
-  if (element !== undefined) return fc.array(valueOf({ name: element, layout: [] }), count);
+  if (element !== undefined) return fc.array(valueOf(codecs.find(({ name }) => name === element) ?? { name: element, layout: [] }), count);
   return fc.record(Object.fromEntries(codec.layout.map((one) => [camel(one.name), valueOf(one.codec)])));
 }
 

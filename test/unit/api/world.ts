@@ -1,7 +1,7 @@
 // One small node as plain data: what the API's and the command line's tests look at.
 import type {
-  ApplyPolicy, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, NodeView, PolicyText, PolicyView, PortView,
-  Status, TraceView,
+  ApplyDocuments, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, NodeView, PolicyText, PolicyView, PortView,
+  ServiceText, ServiceView, Status, TraceView,
 } from "../../../src/engine/types.ts";
 import type { ApiCommands, ApiQueries } from "../../../src/api/server.ts";
 import { HawserError } from "../../../src/std/errors.ts";
@@ -173,6 +173,24 @@ function isAsked(flow: FlowView, query: FlowQuery): boolean {
 
 async function* nothing(): AsyncGenerator<FlowView> {}
 
+export const services: readonly ServiceView[] = [
+  {
+    name: "web", source: "apply /srv/web.yaml", revision: 2, state: "enforced", error: null, mode: "auto", algorithm: "maglev", flows: null,
+    frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }],
+    backends: [
+      { address: "10.44.0.2", port: 8080, weight: 1, node: "edge-1", state: "active", identity: "edge-1/shop/web:8080" },
+      { address: "10.44.1.7", port: 8080, weight: 1, node: "edge-2", state: "draining", identity: "edge-2/shop/web:8080" },
+      { address: "192.0.2.7", port: 8080, weight: 2, node: "", state: "down", identity: "192.0.2.7:8080" },
+      { address: "fd44::2", port: 8080, weight: 1, node: "edge-1", state: "active", identity: "edge-1/shop/web:8080" },
+    ],
+  },
+  {
+    name: "dns.yaml", source: "directory /etc/hawser/service.d/dns.yaml", revision: 0, state: "rejected", mode: "auto", algorithm: "maglev", flows: null, frontends: [], backends: [],
+    error: '/etc/hawser/service.d/dns.yaml:2:14: "udq" is no protocol of a frontend; there are tcp, udp, sctp',
+  },
+];
+export const serviceText = 'service: web\nfrontends: ["203.0.113.10:80", "[2001:db8::10]:80"]\n';
+
 export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
   return {
     status: () => Promise.resolve(status),
@@ -191,6 +209,12 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
       return { ...found, text: policyText } satisfies PolicyText;
     },
     trace: () => trace,
+    services: () => services,
+    service: (name) => {
+      const found = services.find((service) => service.name === name);
+      if (found === undefined) throw new HawserError("NOT_FOUND", `no service is called "${name}"; there are web`);
+      return { ...found, text: serviceText } satisfies ServiceText;
+    },
     flows: flowsOf(flows),
     flowCounts: () => ({ FORWARDED: 7, DROPPED: 5, AUDIT: 1 }),
     ...change,
@@ -202,17 +226,24 @@ export const commands: ApiCommands = {
   sweep: () => Promise.resolve([{ kind: "link", name: "hwdeadbeef000" }]),
   applyPolicy: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file), warnings: [], revision: 3 }),
   deletePolicy: () => Promise.resolve(),
+  applyService: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file) }),
+  deleteService: () => Promise.resolve(),
 };
 
 /** The commands, with what was applied and deleted written down. */
-export function recorded(change: Partial<ApiCommands> = {}): { readonly commands: ApiCommands; readonly applied: ApplyPolicy[]; readonly deleted: string[] } {
-  const [applied, deleted]: [ApplyPolicy[], string[]] = [[], []];
+export function recorded(change: Partial<ApiCommands> = {}): { readonly commands: ApiCommands; readonly applied: ApplyDocuments[]; readonly deleted: string[];
+  readonly appliedServices: Pick<ApplyDocuments, "documents">[]; readonly deletedServices: string[];
+} {
+  const [applied, deleted]: [ApplyDocuments[], string[]] = [[], []];
+  const [appliedServices, deletedServices]: [Pick<ApplyDocuments, "documents">[], string[]] = [[], []];
   return {
-    applied, deleted,
+    applied, deleted, appliedServices, deletedServices,
     commands: {
       ...commands,
       applyPolicy: (command, signal) => (applied.push(command), (change.applyPolicy ?? commands.applyPolicy)(command, signal)),
       deletePolicy: (name, signal) => (deleted.push(name), (change.deletePolicy ?? commands.deletePolicy)(name, signal)),
+      applyService: (command, signal) => (appliedServices.push(command), (change.applyService ?? commands.applyService)(command, signal)),
+      deleteService: (name, signal) => (deletedServices.push(name), (change.deleteService ?? commands.deleteService)(name, signal)),
     },
   };
 }

@@ -11,8 +11,8 @@ async function offered(socket: string, ...words: readonly string[]): Promise<rea
 
 test("commands, subcommands and options come from the command tree, with no agent", async (t) => {
   const socket = await socketFor(t);
-  t.deepEqual(await offered(socket, ""), ["status", "endpoint", "port", "network", "node", "identity", "observe", "map", "metrics", "policy", "agent", "doctor", "sweep", "completion", "help"]);
-  t.deepEqual(await offered(socket, "s"), ["status", "sweep"]);
+  t.deepEqual(await offered(socket, ""), ["status", "endpoint", "port", "network", "node", "identity", "observe", "map", "metrics", "policy", "service", "agent", "doctor", "sweep", "completion", "help"]);
+  t.deepEqual(await offered(socket, "s"), ["status", "service", "sweep"]);
   t.deepEqual(await offered(socket, "map", ""), ["list", "dump"]);
   t.deepEqual(await offered(socket, "help", "map", "d"), ["dump"]);
   t.deepEqual(await offered(socket, "map", "dump", "--"), ["--limit", "--output", "--socket", "--help"]);

@@ -7,11 +7,9 @@ import test from "ava";
 import { identify } from "../../../src/compose/identity.ts";
 import { version } from "../../../src/compose/installation.ts";
 import { lockFolder } from "../../../src/compose/lock.ts";
-import { configuredParts } from "../../../src/compose/parts.ts";
 import { makeRounds } from "../../../src/compose/rounds.ts";
 import { sweptOf } from "../../../src/compose/sweep.ts";
 import { inheritedSocket, tellSystemd, watchdogPause } from "../../../src/compose/systemd.ts";
-import { parseConfig } from "../../../src/config/load.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { memoryStore } from "../engine/fake.ts";
@@ -97,16 +95,6 @@ test("rounds go on when a duty fails, which is said once", async (t) => {
   await makeRounds([failing, { name: "sweep", run: async () => void sweeps++ }], 1, clock, createLog((line) => lines.push(line), () => 0), controller.signal);
   t.is(sweeps, 3);
   t.is(lines.filter((line) => line.includes("ask Docker")).length, 1);
-});
-
-test("service files that this build cannot obey are a problem, not a silence", (t) => {
-  const folder = scratch(t);
-  const config = parseConfig(`services: { directory: ${folder} }`, "");
-  t.is(configuredParts(config).find(({ part }) => part === "services")?.state, "off");
-  writeFileSync(join(folder, "web.yaml"), "");
-  const part = configuredParts(config).find(({ part: name }) => name === "services");
-  t.is(part?.state, "degraded");
-  t.regex(part?.detail ?? "", /web\.yaml .*NOT in force/);
 });
 
 test("what a sweep removed is one list", (t) => {

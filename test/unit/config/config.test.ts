@@ -99,10 +99,9 @@ for (const [text, said] of mistakes) {
 }
 
 const later: readonly (readonly [text: string, key: string])[] = [
-  ["loadBalancer: { mode: dsr }", "loadBalancer.mode: dsr"],
+  ["loadBalancer: { mode: snat }", "loadBalancer.mode: snat"],
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
   ["loadBalancer: { algorithm: random }", "loadBalancer.algorithm: random"],
-  ["loadBalancer: { maglevTable: 251 }", "loadBalancer.maglevTable: 251"],
   ["loadBalancer: { acceleration: native }", "loadBalancer.acceleration: native"],
 ];
 

@@ -4,6 +4,7 @@ import test from "ava";
 import { DockerAbsent, openDocker } from "../../../src/docker/client.ts";
 import { createDockerDoor } from "../../../src/docker/door.ts";
 import { linesOf, meaningOf } from "../../../src/docker/events.ts";
+import { isStopping } from "../../../src/docker/stopping.ts";
 import { createImages } from "../../../src/docker/images.ts";
 import { readTruth } from "../../../src/docker/truth.ts";
 import type { DockerTruth, ReconcileReport } from "../../../src/engine/types.ts";
@@ -55,7 +56,7 @@ function door(socket: string) {
     return report;
   };
   const log = createLog(() => {}, () => 0);
-  return { truths, ...createDockerDoor({ docker: openDocker(socket), commands: { reconcile }, clock: systemClock, log }) };
+  return { truths, ...createDockerDoor({ docker: openDocker(socket), commands: { reconcile, containerEnds: async () => {} }, clock: systemClock, log }) };
 }
 
 test("the truth names our networks and how they were made, their endpoints by container id or, while it starts, by name, and our pools", async (t) => {
@@ -203,9 +204,26 @@ test("events may come in pieces or several at once", async (t) => {
 });
 
 test("only events that can change something for us mean something", (t) => {
-  t.is(meaningOf('{"Type":"network","Action":"connect"}'), "network connect");
-  t.is(meaningOf('{"Type":"container","Action":"rename"}'), "container rename");
+  t.deepEqual(meaningOf('{"Type":"network","Action":"connect"}'), { kind: "changed", what: "network connect" });
+  t.deepEqual(meaningOf('{"Type":"container","Action":"rename"}'), { kind: "changed", what: "container rename" });
   t.is(meaningOf('{"Type":"container","Action":"exec_create: ls"}'), undefined);
   t.is(meaningOf('{"Type":"image","Action":"pull"}'), undefined);
   t.is(meaningOf("not json"), undefined);
+});
+
+test("a signal to a container is told with what it was and when", (t) => {
+  const event = { Type: "container", Action: "kill", Actor: { ID: "c1", Attributes: { signal: "15", name: "web" } }, time: 1_700_000_000 };
+  const line = JSON.stringify(event).replace(/}$/, ',"timeNano":1700000000123456789}');
+  t.deepEqual(meaningOf(line), { kind: "signal", containerId: "c1", signal: "15", at: 1_700_000_000_123 });
+});
+
+test("R76: a container stops at its own stop signal, SIGTERM where it has none, and not at any other", (t) => {
+  t.true(isStopping("15", undefined));
+  t.true(isStopping("15", ""));
+  t.false(isStopping("1", undefined));
+  t.true(isStopping("3", "SIGQUIT"));
+  t.true(isStopping("3", "quit"));
+  t.true(isStopping("37", "SIGRTMIN+3"));
+  t.false(isStopping("15", "SIGQUIT"));
+  t.false(isStopping("9", "SIGKILL"));
 });

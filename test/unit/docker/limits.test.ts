@@ -75,7 +75,7 @@ test("R50: the status names what is not enforced, the first five of it", async (
   const listed = (count: number): unknown => Array.from({ length: count }, (_, index) => container(`n${index}`, { mode: "host" }));
   const door = createDockerDoor({
     docker: openDocker(docker.socket), clock: systemClock, log: createLog(() => {}, () => 0),
-    commands: { reconcile: async () => ({ removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] }) },
+    commands: { reconcile: async () => ({ removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] }), containerEnds: async () => {} },
   });
   const detail = async (count: number): Promise<string> => {
     docker.answers["/containers/json"] = listed(count);
@@ -156,7 +156,7 @@ test("R50, R92: an inspection that waits holds no reading up, and what it tells 
     truths.push(truth);
     return { removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] };
   };
-  const door = createDockerDoor({ docker: openDocker(docker.socket), commands: { reconcile }, clock: systemClock, log: createLog(() => {}, () => 0) });
+  const door = createDockerDoor({ docker: openDocker(docker.socket), commands: { reconcile, containerEnds: async () => {} }, clock: systemClock, log: createLog(() => {}, () => 0) });
   await door.sync("one");
   await until(() => docker.asked.includes(`GET /containers/${id}/json`));
   await door.sync("two");

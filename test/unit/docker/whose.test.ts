@@ -61,7 +61,7 @@ function open(docker: FakeDocker, deadline = (ms: number): AbortSignal => system
     truths.push(truth);
     return { removedEndpoints: [], removedNetworks: [], identified: 0, restored: [], refused: [] };
   };
-  return { truths, waits, door: createDockerDoor({ docker: openDocker(docker.socket), commands: { reconcile }, clock, log: createLog(() => {}, () => 0) }) };
+  return { truths, waits, door: createDockerDoor({ docker: openDocker(docker.socket), commands: { reconcile, containerEnds: async () => {} }, clock, log: createLog(() => {}, () => 0) }) };
 }
 
 const never = new AbortController().signal;

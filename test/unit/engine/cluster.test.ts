@@ -64,7 +64,7 @@ const policy = (body: string) => ({ documents: [{ file: "shop.yaml", text: `poli
 test("who comes from elsewhere is in the tables before the datapath can take a packet of his", async (t) => {
   const { host, engine } = await shop();
   await engine.commands.syncCluster(cluster({ endpoints: [remote("db", "b")] }));
-  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes"]);
+  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes", "do services: 0"]);
   t.true(host.datapath.policy().tables?.classes.has(300));
   t.deepEqual([...(host.cluster?.remotes ?? [])].map(([address, { identity }]) => [address, identity]), [["10.44.98.9" as Ip, 300]]);
 });
@@ -103,11 +103,11 @@ test("an agent that starts with what was kept of other nodes gives it to the dat
   const host = fakeHost();
   const engine = desk(host, memoryStore(), { cluster: cluster({ endpoints: [remote("db", "b")] }) });
   await engine.start();
-  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes"]);
+  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes", "do services: 0"]);
   t.is(host.cluster?.remotes.size, 1);
   host.calls.length = 0;
   await engine.heal();
-  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes"]);
+  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes", "do services: 0"]);
 });
 
 test("what the datapath refuses of other nodes leaves everything as it was, and is tried whole the next time", async (t) => {

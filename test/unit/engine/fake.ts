@@ -6,7 +6,10 @@ import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
 import type { ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
+import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
+import type { Clock } from "../../../src/std/clock.ts";
 import type { HawserError } from "../../../src/std/errors.ts";
 import type { Cidr, Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
@@ -20,6 +23,8 @@ export interface FakeHost {
   cluster: ClusterPlan | null;
   /** What containers were given. */
   routes: ReadonlyMap<string, ContainerRoutesPlan>;
+  /** What services it carries; null: nothing was said. */
+  services: readonly ServicePlan[] | null;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -53,6 +58,10 @@ export function fakeHost(): FakeHost {
       host.routes = verb === "do" ? step.routes : (step.before ?? host.routes);
       return;
     }
+    if (step.kind === "services") {
+      host.services = verb === "do" ? step.plans : step.before;
+      return;
+    }
     // Undone, what was there before is there again.
     if (verb === "undo" && "before" in step) return;
     const makes = (verb === "do") === !(step.kind in opposite);
@@ -63,10 +72,10 @@ export function fakeHost(): FakeHost {
   const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
   const doers: Doers = {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
-    policy: doer, cluster: doer, containerRoutes: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
+    policy: doer, cluster: doer, containerRoutes: doer, services: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
-    const isWhole = ({ kind }: Step): boolean => kind === "policy" || kind === "cluster" || kind === "containerRoutes";
+    const isWhole = ({ kind }: Step): boolean => kind === "policy" || kind === "cluster" || kind === "containerRoutes" || kind === "services";
     for (const step of steps.filter(isWhole)) await act("do", step);
     const wanted = new Set(steps.filter((step) => !isWhole(step)).map(describe));
     const links = unclaimed === "keep" ? [] : [...there].filter((thing) => !wanted.has(thing));
@@ -78,6 +87,7 @@ export function fakeHost(): FakeHost {
     calls,
     cluster: null,
     routes: new Map(),
+    services: null,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -135,6 +145,7 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
 export function desk(host: FakeHost, store: Store, options: {
   readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
   readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number; readonly claimSlice?: ClaimSlice;
+  readonly clock?: Clock; readonly services?: ServiceSettings;
 } = {}) {
   const lines: string[] = [];
   const engine = createEngine({
@@ -146,7 +157,8 @@ export function desk(host: FakeHost, store: Store, options: {
     ...(options.claimSlice === undefined ? {} : { claimSlice: options.claimSlice }),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
-    parts: () => [], clock: { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,
+    services: options.services ?? { mode: "auto" },
+    parts: () => [], clock: options.clock ?? { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,
     log: createLog((line) => lines.push(line), () => 0),
   });
   return Object.assign(engine, { lines });

@@ -98,6 +98,8 @@ function printStep(step: Step): string {
     }
     case "cluster":
       return `cluster ${step.cluster.kind}`;
+    case "services":
+      return `services ${step.plans.length}`;
     case "containerRoutes":
       return `containerRoutes ${step.routes.size}`;
     case "cable":

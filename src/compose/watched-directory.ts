@@ -1,12 +1,15 @@
-// The watched policy directory: its files are read when one of them changes, and looked at again in every round.
+// A watched directory of policies or services: its files are read when one of them changes, and looked at again in every round.
 import { constants, watch } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Commands, DirectoryReading, PolicyDocument } from "../engine/types.ts";
+import type { DirectoryReading, WrittenDocument } from "../engine/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 
-export interface PolicyDirectory {
+/** What its files hold. */
+export type Held = "policy" | "service";
+
+export interface WatchedDirectory {
   /** Reads it now; never fails. */
   read(): Promise<void>;
   /** Reads it whenever something in it changes, until the signal aborts. */
@@ -19,16 +22,16 @@ const mebibyte = 1024 * 1024;
 /** Whoever has more names a folder that was not meant. Bytes. */
 const most = { files: 1000, eachFile: 16 * mebibyte, allFiles: 64 * mebibyte };
 
-export function openPolicyDirectory(directory: string, commands: Pick<Commands, "syncPolicyDirectory">, log: Log): PolicyDirectory {
+export function openWatchedDirectory(directory: string, held: Held, sync: (reading: DirectoryReading) => Promise<void>, log: Log): WatchedDirectory {
   let running: Promise<void> = Promise.resolve();
   let waiting: Promise<void> | undefined;
 
   const once = async (): Promise<void> => {
     try {
       // Told even when nothing changed in it: what was refused may be right by now, because others went or came.
-      await commands.syncPolicyDirectory(await readPolicyDirectory(directory));
+      await sync(await readWatchedDirectory(directory, held));
     } catch (error) {
-      log.error("the policy directory could not be taken over; what was in force stays", { directory, error });
+      log.error(`the ${held} directory could not be taken over; what was in force stays`, { directory, error });
     }
   };
   const read = (): Promise<void> => {
@@ -87,7 +90,7 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
 }
 
 /** A directory that does not exist holds nothing; one that cannot be read is a problem. */
-export async function readPolicyDirectory(directory: string): Promise<DirectoryReading> {
+export async function readWatchedDirectory(directory: string, held: Held): Promise<DirectoryReading> {
   const unreadable: Record<string, string> = {};
   let names: readonly string[];
   try {
@@ -96,8 +99,8 @@ export async function readPolicyDirectory(directory: string): Promise<DirectoryR
     const absent = (error as NodeJS.ErrnoException).code === "ENOENT";
     return { directory, documents: null, unreadable: absent ? {} : { [directory]: messageOf(error) } };
   }
-  if (names.length > most.files) return { directory, documents: null, unreadable: { [directory]: `it holds ${names.length} policy files, and may hold ${most.files}` } };
-  const documents: PolicyDocument[] = [];
+  if (names.length > most.files) return { directory, documents: null, unreadable: { [directory]: `it holds ${names.length} ${held} files, and may hold ${most.files}` } };
+  const documents: WrittenDocument[] = [];
   let left = most.allFiles;
   for (const name of names) {
     const file = join(directory, name);

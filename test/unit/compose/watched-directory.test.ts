@@ -1,10 +1,10 @@
-// The watched policy directory in a careless operator's hands: pipes, devices, other encodings, too many files, files that were refused.
+// A watched directory in a careless operator's hands: pipes, devices, other encodings, too many files, files that were refused.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { openPolicyDirectory, readPolicyDirectory } from "../../../src/compose/policy-directory.ts";
+import { openWatchedDirectory, readWatchedDirectory } from "../../../src/compose/watched-directory.ts";
 import { createLog } from "../../../src/std/log.ts";
 
 function folder(t: { teardown(work: () => void): void }): string {
@@ -23,7 +23,7 @@ test("R90: a pipe, a device, a folder and a link into nothing are said to be no 
   mkdirSync(join(at, "folder.yaml"));
   writeFileSync(join(at, "kept.txt"), text);
   symlinkSync(join(at, "kept.txt"), join(at, "shop.yaml"));
-  const { documents, unreadable } = await readPolicyDirectory(at);
+  const { documents, unreadable } = await readWatchedDirectory(at, "policy");
   t.deepEqual(documents, [{ file: join(at, "shop.yaml"), text }]);
   t.deepEqual(Object.keys(unreadable).map((file) => file.slice(at.length + 1)), ["endless.yaml", "folder.yaml", "loose.yaml", "pipe.yaml"]);
 });
@@ -31,7 +31,7 @@ test("R90: a pipe, a device, a folder and a link into nothing are said to be no 
 test("a file in another encoding is a problem: its names would match nothing, and its rules be none", async (t) => {
   const at = folder(t);
   writeFileSync(join(at, "latin.yaml"), Buffer.from("policy: shop\nfor: all\ndeny: [\"label(ort=K\xf6ln) -> any\"]\n", "latin1"));
-  const { documents, unreadable } = await readPolicyDirectory(at);
+  const { documents, unreadable } = await readWatchedDirectory(at, "policy");
   t.deepEqual(documents, []);
   t.deepEqual(Object.values(unreadable), ["it is no text in UTF-8"]);
 });
@@ -39,7 +39,7 @@ test("a file in another encoding is a problem: its names would match nothing, an
 test("R90: a folder with more files than any policy has is not read; what was in force then stays", async (t) => {
   const at = folder(t);
   for (let i = 0; i < 1001; i++) writeFileSync(join(at, `${i}.yaml`), "");
-  const { documents, unreadable } = await readPolicyDirectory(at);
+  const { documents, unreadable } = await readWatchedDirectory(at, "policy");
   t.is(documents, null);
   t.regex(unreadable[at] ?? "", /1001 policy files/);
 });
@@ -48,7 +48,7 @@ test("R7: every look tells what is there, because what was refused before may be
   const at = folder(t);
   writeFileSync(join(at, "shop.yaml"), text);
   const told: (number | undefined)[] = [];
-  const directory = openPolicyDirectory(at, { syncPolicyDirectory: async ({ documents }) => void told.push(documents?.length) }, createLog(() => {}, () => 0));
+  const directory = openWatchedDirectory(at, "policy", async ({ documents }) => void told.push(documents?.length), createLog(() => {}, () => 0));
   await directory.read();
   await directory.read();
   t.deepEqual(told, [1, 1]);

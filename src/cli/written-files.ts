@@ -1,8 +1,8 @@
-// The policy documents that a command line names: files, folders of `*.yaml` and `*.yml`, and "-" for standard input.
+// The policy or service documents that a command line names: files, folders of `*.yaml` and `*.yml`, and "-" for standard input.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Option } from "commander";
-import type { PolicyDocument } from "../api/client.ts";
+import type { WrittenDocument } from "../api/client.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import { CompletingArgument } from "./completing.ts";
 import type { CliDependencies } from "./dependencies.ts";
@@ -11,15 +11,17 @@ import type { CliDependencies } from "./dependencies.ts";
 const largestFile = 16 * 1024 * 1024;
 const largestTotal = 23 * 1024 * 1024;
 
-export interface PolicyFiles {
+export type Held = "policy" | "service";
+
+export interface WrittenFiles {
   /** Their files are absolute: a Compose file without a name is called like its folder. */
-  readonly documents: readonly PolicyDocument[];
+  readonly documents: readonly WrittenDocument[];
   /** A message with the files as the user wrote them. */
   readonly asWritten: (message: string) => string;
 }
 
-export function filesArgument(): CompletingArgument {
-  return new CompletingArgument("<FILE...>", "policy or Compose files, folders with *.yaml or *.yml, or - for standard input", "files");
+export function filesArgument(held: Held): CompletingArgument {
+  return new CompletingArgument("<FILE...>", `${held === "policy" ? "policy or Compose" : "service"} files, folders with *.yaml or *.yml, or - for standard input`, "files");
 }
 
 export function strictOption(): Option {
@@ -27,17 +29,26 @@ export function strictOption(): Option {
 }
 
 /** @throws HawserError NOT_FOUND, BAD_REQUEST naming the file */
-export async function readPolicyFiles(words: readonly string[], deps: Pick<CliDependencies, "readInput">): Promise<PolicyFiles> {
+export async function readWrittenFiles(words: readonly string[], held: Held, deps: Pick<CliDependencies, "readInput">): Promise<WrittenFiles> {
   if (words.filter((word) => word === "-").length > 1) throw new HawserError("BAD_REQUEST", "\"-\" (standard input) can be given once");
   const files = (await Promise.all(words.map(filesOf))).flat();
   const written = new Map(files.map((file) => [file === "-" ? inputName : resolve(file), file === "-" ? inputName : file]));
-  const documents: PolicyDocument[] = [];
-  for (const [file, shown] of written) documents.push({ file, text: shown === inputName ? await deps.readInput() : await textOf(file, shown) });
+  const documents: WrittenDocument[] = [];
+  for (const [file, shown] of written) documents.push({ file, text: shown === inputName ? await deps.readInput() : await textOf(file, shown, held) });
   const total = documents.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
   if (total > largestTotal) throw new HawserError("BAD_REQUEST", `the files hold ${total} bytes together; ${largestTotal} can be applied at once`);
   // The longest first, so that no path is taken for another's beginning.
   const names = [...written].toSorted(([a], [b]) => b.length - a.length);
   return { documents, asWritten: (message) => names.reduce((text, [file, shown]) => text.replaceAll(file, shown), message) };
+}
+
+/** What `work` throws, with the files as the user wrote them. */
+export async function asTheyWrote<T>(asWritten: WrittenFiles["asWritten"], work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof HawserError ? new HawserError(error.code, asWritten(error.message), { cause: error }) : error;
+  }
 }
 
 const inputName = "stdin";
@@ -53,9 +64,9 @@ async function filesOf(word: string): Promise<readonly string[]> {
   return names.map((name) => join(word, name));
 }
 
-async function textOf(file: string, shown: string): Promise<string> {
+async function textOf(file: string, shown: string, held: Held): Promise<string> {
   const { size } = await stat(file);
-  if (size > largestFile) throw new HawserError("BAD_REQUEST", `${shown}: ${size} bytes; a policy's file holds at most ${largestFile}`);
+  if (size > largestFile) throw new HawserError("BAD_REQUEST", `${shown}: ${size} bytes; a ${held}'s file holds at most ${largestFile}`);
   return readFile(file, "utf8").catch((error: unknown) => {
     throw unreadable(shown, error);
   });

@@ -1,0 +1,179 @@
+// What balancing costs a packet: the balancer called by a harness that writes each packet anew and takes off what was put on
+// (bench/lb-harness.bpf.c), timed by the kernel, less the same harness without it. Options: --rounds N (9), --repeat N (2000000), --only TEXT.
+// It prints best and median in ns, beside the goal, and writes build/bench/lb-cost.json. It runs what `make bpf` built.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism, release } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { u32 } from "../src/abi/codec.ts";
+import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, uplinkCodec } from "../src/abi/generated.ts";
+import { encodeBackend } from "../src/datapath/lb-backends.ts";
+import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
+import { openSlotRow } from "../src/datapath/lb-slots.ts";
+import { createKernel } from "../src/kernel/index.ts";
+import type { KernelMap, KernelProgram } from "../src/kernel/types.ts";
+import { parseIp, parseMac } from "../src/std/ip.ts";
+import { frame, ip, tcp } from "../test/packet/packets.ts";
+import { inPrivateHost, root, run } from "./run.ts";
+import { quantile, table } from "./summary.ts";
+
+interface Way {
+  readonly name: string;
+  readonly family: 4 | 6;
+  /** A power of two; 0: each packet is a flow's first. */
+  readonly flows: number;
+  readonly services: number;
+  readonly backends: number;
+  /** Share of slots that are not settled. */
+  readonly changed: number;
+  /** Not for a service: 1. */
+  readonly stranger: boolean;
+  readonly flags: string;
+  readonly mode: "IPIP" | "GENEVE";
+  /** Of hw_lb_services, and of the service's sources. */
+  readonly asks: number;
+  /** ns, net. */
+  readonly goal: number | null;
+}
+
+const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
+  ({ name, family, flows, services: 1, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, goal, ...more });
+const million = 2 ** 20;
+const ways: readonly Way[] = [
+  established("not for us", 4, 1, 20, { stranger: true }),
+  established("not for us, IPv6", 6, 1, 20, { stranger: true }),
+  established("not for us, 1M flows, 10 000 services", 4, million, 20, { stranger: true, services: 10_000 }),
+  established("IPIP, 1 flow", 4, 1, 45),
+  established("IPIP, 100k flows", 4, 2 ** 17, 50),
+  established("IPIP, 1M flows", 4, million, 60),
+  established("IPIP, new flows", 4, 0, 85, { flags: "S" }),
+  established("IPIP, 1 flow, IPv6", 6, 1, 52),
+  established("IPIP, 1M flows, IPv6", 6, million, 69),
+  established("IPIP, new flows, IPv6", 6, 0, 98, { flags: "S" }),
+  established("Geneve, 1 flow", 4, 1, 90, { mode: "GENEVE" }),
+  established("Geneve, 1M flows", 4, million, 90, { mode: "GENEVE" }),
+  established("Geneve, 1M flows, IPv6", 6, million, 104, { mode: "GENEVE" }),
+  established("IPIP, 1 flow, sources asked", 4, 1, null, { asks: LbServiceFlags.SOURCES }),
+  established("IPIP, 1M flows, sources asked", 4, million, null, { asks: LbServiceFlags.SOURCES }),
+  established("IPIP, 1 flow, affinity", 4, 1, null, { asks: LbServiceFlags.AFFINITY }),
+  established("IPIP, 100k clients, affinity", 4, 2 ** 17, null, { asks: LbServiceFlags.AFFINITY }),
+  established("IPIP, 1M flows, 2 % of slots changed", 4, million, 60, { changed: 0.02 }),
+  established("IPIP, new flows, 2 % of slots changed", 4, 0, 85, { flags: "S", changed: 0.02 }),
+  established("IPIP, new flows, all slots changed", 4, 0, 85, { flags: "S", changed: 1 }),
+  established("IPIP, 1M flows, 1 backend", 4, million, 60, { backends: 1 }),
+  established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
+  established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
+];
+
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" } } });
+const folder = join(root, "build/bench");
+const config = {
+  hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
+  hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
+  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"),
+};
+
+await inPrivateHost(import.meta.url, async () => {
+  mkdirSync(folder, { recursive: true });
+  run(`taskset -acp ${availableParallelism() - 1} ${process.pid}`);
+  const uplink = makeUplink();
+  const object = join(folder, "lb-harness.bpf.o");
+  run(`clang-16 -g -O2 -target bpf -mcpu=v3 -I${join(root, "bpf")} -I/usr/include/${run("gcc -print-multiarch").trim()} -c ${join(root, "bench/lb-harness.bpf.c")} -o ${object}`);
+  const wanted = ways.filter(({ name }) => name.includes(values.only));
+  const results: Record<string, unknown>[] = [];
+  for (const way of wanted) results.push(await measure(way, object, uplink));
+  const columns = ["best", "median", "goal", "met"] as const;
+  console.log(table([["", ...columns], ...results.map((one) => [String(one["name"]), ...columns.map((column) => String(one[column]))])]));
+  writeFileSync(join(folder, "lb-cost.json"), `${JSON.stringify({ kernel: release(), rounds: Number(values.rounds), repeat: Number(values.repeat), results }, null, 2)}\n`);
+});
+
+/** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
+async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
+  const kernel = createKernel();
+  const wrapped = way.stranger ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
+  const rodata = (floor: number): Record<string, Uint8Array> => ({
+    hw_config: configCodec.encode({ ...config, hostIfindex: uplink }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
+    harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_floor: u32.encode(floor),
+  });
+  using real = await kernel.loadObject(object, { rodata: rodata(0) });
+  using floor = await kernel.loadObject(object, { rodata: rodata(1) });
+  fill(real.maps, way, uplink);
+  const [program, nothing] = [real, floor].map(({ programs }) => programs.get("lb_harness"));
+  if (program === undefined || nothing === undefined) throw new Error("the harness has no program");
+  const net: number[] = [];
+  for (let round = 0; round < Number(values.rounds); round++) net.push(timed(program, way, uplink) - timed(nothing, way, uplink));
+  const verdicts = verdictsOf(real.maps);
+  const expected = way.stranger ? "pass" : "tx";
+  const wrong = Object.entries(verdicts).filter(([verdict, count]) => verdict !== expected && count > 0);
+  if (wrong.length > 0) throw new Error(`${way.name}: ${JSON.stringify(verdicts)}`);
+  const [best, median] = [Math.min(...net), quantile(net, 0.5)];
+  const result = { name: way.name, best, median, goal: way.goal, met: way.goal === null ? "" : median <= way.goal ? "yes" : "no", net };
+  console.error(`${way.name}: ${best} ${median} of ${way.goal}`);
+  return result;
+}
+
+function timed(program: KernelProgram, way: Way, uplink: number): number {
+  const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, 80, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, 80, way.flags));
+  const data = frame("02:00:00:00:00:fe", "02:00:00:00:00:01", packet);
+  const context = new Uint32Array([0, data.length, 0, uplink, 0, 0]);
+  return program.testRun({ data, context: new Uint8Array(context.buffer), repeat: Number(values.repeat) }).duration;
+}
+
+function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): void {
+  const map = (name: string): KernelMap => {
+    const found = maps.get(name);
+    if (found === undefined) throw new Error(`no map ${name}`);
+    return found;
+  };
+  const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
+  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+  map("hw_lb_backends").setBatch(backends.map((number) => {
+    const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
+    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
+  }));
+  using row = openSlotRow(createKernel(), map("hw_lb_slots"));
+  const frontends = openFrontendTable(map("hw_lb_frontends"));
+  const size = way.services > 1 ? 1021 : 65537;
+  for (let service = 0; service < way.services; service++) {
+    const words = new Uint32Array(2 * size);
+    for (let slot = 0; slot < size; slot++) {
+      const current = 1 + ((slot * 7919 + service) % way.backends);
+      const changed = slot % 1000 < way.changed * 1000;
+      words[2 * slot] = current | ((changed ? 1 + (current % way.backends) : 0) << 16);
+      words[2 * slot + 1] = changed ? 1 : 0;
+    }
+    const range = row.allocate(size);
+    row.write(range, words);
+    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, flags: way.asks, affinity: 60 }));
+    if (way.asks & LbServiceFlags.SOURCES) {
+      for (let prefix = 0; prefix < 100; prefix++) map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32 + 96 + 24, service: service + 1, addr: parseIp(`192.168.${prefix}.0`) }), u32.encode(LbSourceVerdict.DENY));
+      map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32, service: service + 1, addr: null }), u32.encode(LbSourceVerdict.ALLOW));
+    }
+    // Addresses that are not asked for stand beside the one that is no service's.
+    const number = service + (way.stranger ? 40_000 : 0);
+    const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
+    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: service + 1, shared: false });
+    frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
+  }
+}
+
+function verdictsOf(maps: ReadonlyMap<string, KernelMap>): Readonly<Record<string, number>> {
+  const names = ["aborted", "drop", "pass", "tx", "redirect"];
+  const sums: Record<string, number> = {};
+  for (const [, value] of maps.get("harness_states")?.entries() ?? []) {
+    for (const state of Array.from({ length: value.length / 72 }, (_, cpu) => new DataView(value.buffer, value.byteOffset + 72 * cpu, 72))) {
+      names.forEach((name, i) => { sums[name] = (sums[name] ?? 0) + Number(state.getBigUint64(8 + 8 * i, true)); });
+    }
+  }
+  return sums;
+}
+
+function makeUplink(): number {
+  for (const line of [
+    "link add wan0 address 02:00:00:00:00:01 type veth peer name lan0", "link set wan0 up", "link set lan0 up", "address add 192.0.2.1/24 dev wan0",
+    "-6 address add 2001:db8::1/64 dev wan0 nodad", "route add default via 192.0.2.254", "-6 route add default via 2001:db8::fe",
+    "neighbour add 192.0.2.254 lladdr 02:00:00:00:00:fe dev wan0 nud permanent", "-6 neighbour add 2001:db8::fe lladdr 02:00:00:00:00:fe dev wan0 nud permanent",
+  ]) run(`ip ${line}`);
+  for (const family of ["ipv4", "ipv6"]) writeFileSync(`/proc/sys/net/${family}/conf/wan0/forwarding`, "1");
+  return (JSON.parse(run("ip -j link show wan0")) as readonly { readonly ifindex: number }[])[0]?.ifindex ?? 0;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The balancer on one packet after another of many flows, as the driver's ring would bring them: a program that wraps its packet cannot be
+ * run on it twice, so each run writes the packet's headers anew, calls the balancer and takes off what it put on.
+ */
+#include "../bpf/xdp-lb.bpf.c"
+
+#include "lib/pure/hash.h"
+
+const volatile __u32 harness_family = 4;
+const volatile __u32 harness_flows = 1;	   /* a power of two; 0: each packet is a flow's first */
+const volatile __u32 harness_services = 1; /* by their addresses, one after the other */
+const volatile __u32 harness_wrapped = 20; /* bytes that are put on; 0: none */
+const volatile __u32 harness_floor = 0;	   /* 1: the balancer is not called */
+
+struct harness_state {
+	__u32 count;
+	__u32 pad;
+	__u64 verdicts[8]; /* XDP_* */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct harness_state);
+} harness_states SEC(".maps");
+
+static __noinline int call(struct xdp_md *ctx)
+{
+	return lb(ctx);
+}
+
+static __noinline int call_nothing(struct xdp_md *ctx)
+{
+	return ctx->data == ctx->data_end ? XDP_ABORTED : harness_wrapped ? XDP_TX : XDP_PASS;
+}
+
+static __always_inline bool write4(struct xdp_md *ctx, __u32 flow, __u32 service)
+{
+	__u8 *frame = xdp_at(ctx, 0, ETH_HLEN + 40);
+
+	if (!frame)
+		return false;
+	*(__u32 *)frame = 0x00000002;
+	*(__u32 *)(frame + 4) = 0x00020100;
+	*(__u32 *)(frame + 8) = 0xfe000000;
+	*(__u16 *)(frame + 12) = bpf_htons(ETH_P_IP);
+	*(__u32 *)(frame + 26) = bpf_htonl(0x0a000000 | (flow & 0xffffff));
+	*(__u32 *)(frame + 30) = bpf_htonl(0xc6120000 + service);
+	*(__u16 *)(frame + 34) = bpf_htons(1024 + (flow >> 24));
+	return true;
+}
+
+static __always_inline bool write6(struct xdp_md *ctx, __u32 flow, __u32 service)
+{
+	__u8 *frame = xdp_at(ctx, 0, ETH_HLEN + 60);
+
+	if (!frame)
+		return false;
+	*(__u32 *)frame = 0x00000002;
+	*(__u32 *)(frame + 4) = 0x00020100;
+	*(__u32 *)(frame + 8) = 0xfe000000;
+	*(__u16 *)(frame + 12) = bpf_htons(ETH_P_IPV6);
+	*(__u32 *)(frame + 34) = bpf_htonl(flow & 0xffffff);
+	*(__u32 *)(frame + 50) = bpf_htonl(service);
+	*(__u16 *)(frame + 54) = bpf_htons(1024 + (flow >> 24));
+	return true;
+}
+
+SEC("xdp")
+int lb_harness(struct xdp_md *ctx)
+{
+	__u32 key = 0, flow, service = 0, random;
+	struct harness_state *state = bpf_map_lookup_elem(&harness_states, &key);
+	int verdict;
+
+	if (!state)
+		return XDP_ABORTED;
+	flow = state->count++;
+	random = hash_finish(flow);
+	if (harness_flows)
+		flow = random & (harness_flows - 1);
+	if (harness_services > 1)
+		service = ((__u64)hash_finish(random + 1) * harness_services) >> 32;
+	if (!(harness_family == 4 ? write4(ctx, flow, service) : write6(ctx, flow, service)))
+		return XDP_ABORTED;
+	verdict = harness_floor ? call_nothing(ctx) : call(ctx);
+	state->verdicts[verdict & 7]++;
+	if (harness_wrapped && verdict == XDP_TX && bpf_xdp_adjust_head(ctx, harness_floor ? 0 : harness_wrapped))
+		return XDP_ABORTED;
+	return verdict;
+}

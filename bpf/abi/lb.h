@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Load balancing. A packet's address, port and protocol name a frontend, the frontend a service, and the hash of the client's end one slot
+ * of the service's table; the slot names a backend. Services, backends and frontends have numbers, which the agent gives: 1…, 0 is none.
+ *
+ *   hw_lb_frontends ▸ hw_lb_services ▸ hw_lb_slots ─ settled ──────────────────────▸ hw_lb_backends
+ *                                                  └ changed ▸ hw_lb_flows, or previous ┘
+ */
+#pragma once
+
+#include "abi/types.h"
+
+enum hw_lb_layout {
+	HW_LB_BUCKET = 2,		/* frontends in one bucket */
+	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
+	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
+	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
+};
+
+enum hw_lb_frontend_flags {
+	HW_LB_FRONTEND_SPILLED = 1,	/* of a bucket's first: a frontend whose first choice the bucket was lies in its second */
+	HW_LB_FRONTEND_SHARED = 2,	/* of an address: it is the host's own as well, whose is what no service has; otherwise that is refused */
+};
+
+/*
+ * Port and protocol 0: the address is a service's, whatever the port; there is such an entry for every address. A frontend lies in one of
+ * two buckets: h is MurmurHash3 (32 bits, from 0) over the address's four words as they lie in memory and the word whose bytes are port
+ * (network order), protocol and 0; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
+ * Written with service 0 first and last of all with its own, so that no packet sees half of one.
+ */
+struct hw_lb_frontend {
+	struct hw_ip addr;
+	__be16 port;
+	__u8 proto;
+	__u8 flags;		/* enum hw_lb_frontend_flags */
+	__u32 service;		/* 0: the place is free; of an entry without a port: any number */
+	__u32 number;		/* tells a service's frontends apart where flows are remembered */
+	__u32 pad;
+};
+
+struct hw_lb_bucket {
+	struct hw_lb_frontend frontends[HW_LB_BUCKET];
+};
+
+enum hw_lb_service_flags {
+	HW_LB_SERVICE_AFFINITY = 1,	/* the client's address alone chooses, and stays with its backend for `affinity` */
+	HW_LB_SERVICE_SOURCES = 2,	/* hw_lb_sources says who may */
+};
+
+/* Key: the service's number. */
+struct hw_lb_service {
+	__u32 table;		/* its first slot in hw_lb_slots; read together with `slots`, at once */
+	__u32 slots;		/* how many; 0: there is no backend. A flow's slot is hash * slots / 2^32, so another number moves flows */
+	__u32 flags;		/* enum hw_lb_service_flags */
+	__u32 affinity;		/* seconds */
+};
+
+/*
+ * A slot remembers whose flows it may still have. It is settled (`changed` 0) when every flow that hashes to it is its current backend's:
+ * then nothing is remembered of any flow. From its first change until it settles again, `previous` is the backend of the time when it was
+ * settled, however often `current` changes in between, because:
+ *
+ *   a flow that begins (SYN)     ▸ current, and is recorded in hw_lb_flows unless that is `previous`
+ *   a recorded flow              ▸ its backend; a SYN too if it is the same within seconds, sent again
+ *   any other flow               ▸ previous: it began before the first change. 0: current
+ *   UDP, which has no beginning  ▸ previous, recorded as such, until HW_LB_UDP_SECONDS after the change, then current
+ *   the backend found is down    ▸ current
+ *
+ * Written with one store of 8 bytes. The agent settles it when no flow can be left that is not its current backend's.
+ */
+struct hw_lb_slot {
+	__u16 current;		/* backend; 0: nobody takes what begins */
+	__u16 previous;		/* backend when it was last settled; 0: none, or gone */
+	__u32 changed;		/* low 32 bits of jiffies when `current` was last changed, never 0; 0: settled */
+};
+
+enum hw_lb_times {
+	HW_LB_UDP_SECONDS = 60,
+	HW_LB_HOP_JIFFIES = 256,	/* how long a backend's next hop is believed */
+};
+
+/* One flow on a changed slot, in one word of 8 bytes. Its bucket is bits of the flow's hash that are not in the tag. */
+struct hw_lb_flow {
+	__u32 tag;		/* of the flow's hash; 0: free */
+	__u16 backend;
+	__u16 seen;		/* jiffies / 1024, 15 bits; highest bit: something came after its first packet. Those make no room for ones without */
+};
+
+struct hw_lb_flows {
+	struct hw_lb_flow flows[HW_LB_FLOW_BUCKET];
+};
+
+enum hw_lb_mode {
+	HW_LB_LOCAL = 0,	/* a container here: netdev translates and delivers */
+	HW_LB_IPIP = 1,		/* a plain server with the service's address on its loopback: wrapped in IPv4 or IPv6, unchanged */
+	HW_LB_GENEVE = 2,	/* a container on another node: wrapped, unchanged, with the container's address and port in an option */
+};
+
+enum hw_lb_backend_flags {
+	HW_LB_BACKEND_DOWN = 1,	/* gets nothing any more, not even what it has */
+};
+
+/* Key: the backend's number. One cache line. */
+struct hw_lb_backend {
+	struct hw_ip address;	/* where it listens */
+	struct hw_ip outer;	/* where the outer packet goes: of IPIP usually the same, of GENEVE the node's end of tunnels */
+	__be16 port;
+	__u8 mode;		/* enum hw_lb_mode */
+	__u8 flags;		/* enum hw_lb_backend_flags */
+	__u32 pad;
+	__u32 ifindex;		/* from here on the next hop, which the programs find and keep fresh; 0: not known yet */
+	__u32 found;		/* low 32 bits of jiffies */
+	__u8 destination_mac[6];
+	__u8 source_mac[6];
+	__u32 mtu;		/* of the way, for the outer packet */
+};
+
+/* Key: backend / HW_LB_COUNTERS. What was sent to each, on one CPU. */
+struct hw_lb_counters {
+	struct hw_counter backends[HW_LB_COUNTERS];
+};
+
+/* Key of the longest-prefix table of clients. Value: enum hw_lb_source. A service of whose sources none matches has its rule for ::/0. */
+struct hw_lb_source {
+	__u32 length;		/* bits, 32 of them the service's; IPv4 as ::ffff:a.b.c.d, so 96 more */
+	__u32 service;
+	struct hw_ip addr;
+};
+
+enum hw_lb_source_verdict {
+	HW_LB_SOURCE_DENY = 1,
+	HW_LB_SOURCE_ALLOW = 2,
+};
+
+/* A client of a service with affinity. */
+struct hw_lb_client {
+	struct hw_ip addr;
+	__u32 service;
+};
+
+struct hw_lb_stay {
+	__u32 backend;
+	__u32 expires;		/* low 32 bits of jiffies */
+};

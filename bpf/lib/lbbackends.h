@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Backends by number, and what was sent to each. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/lb.h"
+
+#define LBBACKENDS 65536
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LBBACKENDS);
+	__type(key, __u32);
+	__type(value, struct hw_lb_backend);
+} hw_lb_backends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LBBACKENDS / HW_LB_COUNTERS);
+	__type(key, __u32);
+	__type(value, struct hw_lb_counters);
+} hw_lb_counters SEC(".maps");
+
+/* NULL: there is none of that number, or it gets nothing any more. */
+static __always_inline struct hw_lb_backend *lbbackends_find(__u32 number)
+{
+	struct hw_lb_backend *backend = bpf_map_lookup_elem(&hw_lb_backends, &number);
+
+	return number && backend && !(backend->flags & HW_LB_BACKEND_DOWN) ? backend : NULL;
+}
+
+static __always_inline void lbbackends_count(__u32 number, __u32 bytes)
+{
+	__u32 block = number / HW_LB_COUNTERS;
+	struct hw_lb_counters *counters = bpf_map_lookup_elem(&hw_lb_counters, &block);
+	struct hw_counter *counter;
+
+	if (!counters)
+		return;
+	counter = &counters->backends[number % HW_LB_COUNTERS];
+	counter->packets++;
+	counter->bytes += bytes;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Which backend a packet has. One way for XDP and tc.
+ *
+ *   service ▸ sources ▸ the client stays ─ yes ─────────────────────────┐
+ *                     └ slot of the flow ─ settled ─ current ───────────▸ up? ▸ backend
+ *                                        └ changed ▸ abi/lb.h tells ────┘ └ down ▸ current
+ */
+#pragma once
+
+#include "lib/config.h"
+#include "lib/ip.h"
+#include "lib/lbbackends.h"
+#include "lib/lbflows.h"
+#include "lib/lbpacket.h"
+#include "lib/lbservices.h"
+#include "lib/lbsources.h"
+
+/*
+ * Of a flow on a changed slot. Not inline, because hardly any is, and so that the compiler describes a slot in full: the loader asks how
+ * large the pages' are.
+ */
+static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, __u32 frontend, __u32 kind)
+{
+	__u32 before = at.slot.previous ? at.slot.previous : at.slot.current, wanted = before;
+	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind == LBPACKET_GOES_ON || kind == LBPACKET_DATAGRAM);
+
+	if (!lbbackends_find(flow.backend))
+		flow.backend = 0;
+	if (kind == LBPACKET_BEGINS) {
+		if (!at.slot.current)
+			return 0;
+		/* The same beginning once more, and not the next flow of a client that has gone through its ports. */
+		if (flow.backend && lbflows_age(flow.seen & LBFLOWS_AGES, lbflows_now()) < LBFLOWS_YOUNG)
+			return flow.backend;
+		wanted = at.slot.current;
+		if (wanted == before && !flow.backend)
+			return wanted;
+	} else if (flow.backend) {
+		return flow.backend;
+	} else if (kind != LBPACKET_DATAGRAM) {
+		return before;
+	} else if (at.slot.current && (__u32)bpf_jiffies64() - at.slot.changed >= HW_LB_UDP_SECONDS * hw_config.hz) {
+		wanted = at.slot.current;
+	}
+	return lbflows_record(hash, frontend, wanted) ? wanted : before;
+}
+
+/* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
+static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbservices_table table, __u64 hash, __u32 *number)
+{
+	union lbservices_word at = lbservices_slot(table.first + lbhash_slot(hash, table.slots));
+	struct hw_lb_backend *backend;
+
+	*number = at.slot.current;
+	if (__builtin_expect(at.slot.changed, 0))
+		*number = lbchoose_changed(hash, at, p->frontend, p->kind);
+	backend = lbbackends_find(*number);
+	if (backend || *number == at.slot.current)
+		return backend;
+	*number = at.slot.current;
+	return lbbackends_find(*number);
+}
+
+/* The client's address alone chooses, and what it has it keeps. */
+static __always_inline struct hw_lb_backend *lbchoose_stay(const struct lbpacket *p, struct lbservices_table table, __u32 seconds,
+							   const struct hw_ip *client, __u32 *number)
+{
+	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
+	struct hw_lb_backend *backend;
+
+	*number = lbsources_stay(p->service, client, seconds);
+	backend = lbbackends_find(*number);
+	if (backend)
+		return backend;
+	backend = lbchoose_by_slot(p, table, hash, number);
+	if (backend && p->kind != LBPACKET_ERROR)
+		lbsources_settle(p->service, client, seconds, *number);
+	return backend;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What is remembered of flows: only of those on a changed slot that another backend has than the rule says (abi/lb.h, struct hw_lb_slot).
+ *
+ *   bucket, one cache line: 8 × { tag 32 │ backend 16 │ seen 16 }       one flow is one word, read and written at once
+ *
+ * A flow of which only the first packet was seen makes room for others, but never takes it from one that went on: a flood of first packets
+ * displaces its like. What finds no room is not recorded and told so; the caller then chooses what needs no record.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/lb.h"
+
+#define LBFLOWS_BUCKETS 65536
+#define LBFLOWS_WENT_ON 0x8000
+#define LBFLOWS_AGES	0x7fff /* how old a flow may become before its age begins anew */
+#define LBFLOWS_YOUNG	16     /* in 1024 jiffies: a beginning is taken for a repeated one */
+#define LBFLOWS_DEAD	1024   /* of a flow that went on, and then was silent: 70 min at 250 Hz */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LBFLOWS_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct hw_lb_flows);
+} hw_lb_flows SEC(".maps");
+
+union lbflows_word {
+	__u64 word;
+	struct hw_lb_flow flow;
+};
+
+static __always_inline __u16 lbflows_now(void)
+{
+	return (__u16)(bpf_jiffies64() >> 10) & LBFLOWS_AGES;
+}
+
+static __always_inline __u16 lbflows_age(__u16 seen, __u16 now)
+{
+	return (now - seen) & LBFLOWS_AGES;
+}
+
+static __always_inline struct hw_lb_flows *lbflows_bucket(__u64 hash, __u32 frontend)
+{
+	__u32 key = ((__u32)(hash >> 32) ^ frontend * 0x9e3779b1U) & (LBFLOWS_BUCKETS - 1);
+
+	return bpf_map_lookup_elem(&hw_lb_flows, &key);
+}
+
+static __always_inline __u32 lbflows_tag(__u64 hash, __u32 frontend)
+{
+	__u32 tag = (__u32)hash ^ frontend * 0x85ebca6bU;
+
+	return tag ? tag : 1;
+}
+
+/* The flow as it is recorded, which is kept as one that goes on if `going`; backend 0: it is not. */
+static __always_inline struct hw_lb_flow lbflows_find(__u64 hash, __u32 frontend, bool going)
+{
+	struct hw_lb_flows *bucket = lbflows_bucket(hash, frontend);
+	__u32 tag = lbflows_tag(hash, frontend);
+	union lbflows_word none = { 0 }, seen, now;
+	int i;
+
+	if (!bucket)
+		return none.flow;
+#pragma unroll
+	for (i = 0; i < HW_LB_FLOW_BUCKET; i++) {
+		__u64 *place = (__u64 *)&bucket->flows[i];
+
+		seen.word = *(volatile __u64 *)place;
+		if (seen.flow.tag != tag)
+			continue;
+		now.word = seen.word;
+		now.flow.seen = lbflows_now() | LBFLOWS_WENT_ON;
+		/* Whoever wrote it in between has said something newer. */
+		if (going && now.word != seen.word)
+			__sync_val_compare_and_swap(place, seen.word, now.word);
+		return seen.flow;
+	}
+	return none.flow;
+}
+
+/* 1 for 0, 0 for any other 32 bits. */
+static __always_inline __u64 lbflows_is_zero(__u32 word)
+{
+	return ((__u64)word - 1) >> 63;
+}
+
+/* The larger. In arithmetic, as all that follows: each branch in eight places is four times as much for the verifier to walk. */
+static __always_inline __u64 lbflows_larger(__u64 a, __u64 b)
+{
+	__s64 less = (__s64)(a - b) >> 63;
+
+	asm volatile("" : "+r"(less));
+	return a + ((b - a) & less);
+}
+
+/* How readily a place takes the flow: its own, a free one, the oldest of those that did not go on, one that is dead; 0: not at all. */
+static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, __u32 tag, __u16 now)
+{
+	__u64 age = lbflows_age(flow.seen, now), same = lbflows_is_zero(flow.tag ^ tag), free = lbflows_is_zero(flow.tag);
+	__u64 began = lbflows_is_zero(flow.seen & LBFLOWS_WENT_ON), dead = 1 - ((age - LBFLOWS_DEAD) >> 63);
+
+	return same << 19 | free << 18 | began << 17 | dead << 16 | ((age + 1) & (0 - (began | dead)));
+}
+
+/* Records a flow's first packet. False: there is no room. */
+static __always_inline bool lbflows_record(__u64 hash, __u32 frontend, __u16 backend)
+{
+	union lbflows_word old, is, new = { .flow = { .tag = lbflows_tag(hash, frontend), .backend = backend, .seen = lbflows_now() } };
+	struct hw_lb_flows *bucket = lbflows_bucket(hash, frontend);
+	__u64 best = 0, *place;
+	__u32 i;
+
+	if (!bucket)
+		return false;
+#pragma unroll
+	for (i = 0; i < HW_LB_FLOW_BUCKET; i++) {
+		is.word = *(volatile __u64 *)&bucket->flows[i];
+		best = lbflows_larger(best, lbflows_spare(is.flow, new.flow.tag, new.flow.seen) * HW_LB_FLOW_BUCKET + i);
+	}
+	if (best < HW_LB_FLOW_BUCKET)
+		return false;
+	place = (__u64 *)&bucket->flows[best & (HW_LB_FLOW_BUCKET - 1)];
+	old.word = *(volatile __u64 *)place;
+	return __sync_val_compare_and_swap(place, old.word, new.word) == old.word;
+}

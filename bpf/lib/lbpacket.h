@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What balancing wants to know of a packet, read once. Most packets are TCP or UDP right behind a plain header: those are read here, with
+ * everything at a constant place. What is otherwise with a service's address is read by lib/lbother.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "lib/lbfrontends.h"
+#include "lib/packet.h"
+#include "lib/pure/lbhash.h"
+
+#define LBPACKET_SYN_MASK 0x17 /* FIN, SYN, RST, ACK */
+#define LBPACKET_SYN	  0x02
+
+enum lbpacket_kind {
+	LBPACKET_GOES_ON = 0,  /* TCP that does not begin */
+	LBPACKET_BEGINS = 1,   /* SYN */
+	LBPACKET_DATAGRAM = 2, /* UDP: who knows */
+	LBPACKET_ERROR = 3,    /* ICMP, about a flow */
+};
+
+struct lbpacket {
+	__u64 hash; /* of the flow */
+	__u32 service;
+	__u32 frontend;
+	__u16 size;   /* bytes of the IP packet */
+	__u16 client; /* offset of the client's address in the frame */
+	__u8 tos;     /* or traffic class */
+	__u8 kind;    /* enum lbpacket_kind */
+	__u8 proto;   /* of the flow */
+	__u8 fragment; /* enum packet_fragment */
+};
+
+enum lbpacket_reading {
+	LBPACKET_READ = 0,
+	LBPACKET_OTHER = 1, /* the address is a service's, the packet not plain or for none of its ports */
+	LBPACKET_NOT = 2,   /* nothing of a service's */
+};
+
+static __always_inline __u32 lbpacket_ports(__be16 first, __be16 second)
+{
+	return (__u32)first | (__u32)second << 16;
+}
+
+/* Whether a transport header, which is in the frame, agrees with the `length` that the IP header leaves it. */
+static __always_inline bool lbpacket_is_sound(const void *l4, __u8 proto, __u32 length)
+{
+	const struct tcphdr *tcp = l4;
+	const struct udphdr *udp = l4;
+
+	if (proto == IPPROTO_TCP)
+		return length >= sizeof(*tcp) && tcp->doff >= 5 && (__u32)tcp->doff * 4 <= length;
+	return bpf_ntohs(udp->len) >= sizeof(*udp) && bpf_ntohs(udp->len) <= length;
+}
+
+static __always_inline __u8 lbpacket_kind(const void *l4, __u8 proto)
+{
+	if (proto == IPPROTO_UDP)
+		return LBPACKET_DATAGRAM;
+	return (((const __u8 *)l4)[13] & LBPACKET_SYN_MASK) == LBPACKET_SYN ? LBPACKET_BEGINS : LBPACKET_GOES_ON;
+}
+
+static __always_inline int lbpacket_read4(const void *data, const void *end, struct lbpacket *p)
+{
+	const struct iphdr *ip = data + ETH_HLEN;
+	const void *l4 = ip + 1;
+	const __be16 *ports = l4;
+	const struct hw_lb_frontend *frontend;
+	__u32 hash, address[4], room;
+
+	if (l4 > end)
+		return LBPACKET_NOT;
+	address[3] = ip->daddr;
+	hash = lbhash_address4(LBFRONTENDS_MAPPED, ip->daddr);
+	if (*(const __u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
+		goto other;
+	p->proto = ip->protocol;
+	if (p->proto == IPPROTO_TCP) {
+		if (l4 + sizeof(struct tcphdr) > end)
+			goto other;
+	} else if (p->proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
+		goto other;
+	}
+	frontend = lbfrontends_find(address, 4, hash, lbfrontends_port(ports[1], p->proto));
+	if (!frontend)
+		goto other;
+	p->size = bpf_ntohs(ip->tot_len);
+	room = end - data - ETH_HLEN;
+	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
+		return LBPACKET_OTHER;
+	p->service = frontend->service;
+	p->frontend = frontend->number;
+	p->tos = ip->tos;
+	p->kind = lbpacket_kind(l4, p->proto);
+	p->client = ETH_HLEN + __builtin_offsetof(struct iphdr, saddr);
+	p->fragment = PACKET_WHOLE;
+	p->hash = lbhash_flow4(ip->saddr, lbpacket_ports(ports[0], ports[1]));
+	return LBPACKET_READ;
+other:
+	return lbfrontends_find(address, 4, hash, 0) ? LBPACKET_OTHER : LBPACKET_NOT;
+}
+
+static __always_inline __u64 lbpacket_hash6(const struct in6_addr *client, __u32 ports)
+{
+	const __u32 *words = client->in6_u.u6_addr32;
+
+	return lbhash_flow6((__u64)words[1] << 32 | words[0], (__u64)words[3] << 32 | words[2], ports);
+}
+
+static __always_inline int lbpacket_read6(const void *data, const void *end, struct lbpacket *p)
+{
+	const struct ipv6hdr *ip = data + ETH_HLEN;
+	const __u32 *address = ip->daddr.in6_u.u6_addr32;
+	const void *l4 = ip + 1;
+	const __be16 *ports = l4;
+	const struct hw_lb_frontend *frontend;
+	__u32 hash, room;
+
+	if (l4 > end)
+		return LBPACKET_NOT;
+	hash = lbhash_address(address);
+	p->proto = ip->nexthdr;
+	if (p->proto == IPPROTO_TCP) {
+		if (l4 + sizeof(struct tcphdr) > end)
+			goto other;
+	} else if (p->proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
+		goto other;
+	}
+	frontend = lbfrontends_find(address, 6, hash, lbfrontends_port(ports[1], p->proto));
+	if (!frontend)
+		goto other;
+	p->size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	room = end - data - ETH_HLEN;
+	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
+		return LBPACKET_OTHER;
+	p->service = frontend->service;
+	p->frontend = frontend->number;
+	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;
+	p->kind = lbpacket_kind(l4, p->proto);
+	p->client = ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr);
+	p->fragment = PACKET_WHOLE;
+	p->hash = lbpacket_hash6(&ip->saddr, lbpacket_ports(ports[0], ports[1]));
+	return LBPACKET_READ;
+other:
+	return lbfrontends_find(address, 6, hash, 0) ? LBPACKET_OTHER : LBPACKET_NOT;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Services by number, and the slots of their tables: one long row in pages, of which the agent makes as many as it needs. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/lb.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct hw_lb_service);
+} hw_lb_services SEC(".maps");
+
+struct lbservices_page {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << HW_LB_PAGE_BITS);
+	__type(key, __u32);
+	__type(value, struct hw_lb_slot);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__array(values, struct lbservices_page);
+} hw_lb_slots SEC(".maps");
+
+/* Where a service's table lies, as it was at one moment. */
+struct lbservices_table {
+	__u32 first;
+	__u32 slots;
+};
+
+static __always_inline const struct hw_lb_service *lbservices_find(__u32 number)
+{
+	return bpf_map_lookup_elem(&hw_lb_services, &number);
+}
+
+static __always_inline struct lbservices_table lbservices_table(const struct hw_lb_service *service)
+{
+	union {
+		__u64 word;
+		struct lbservices_table table;
+	} at = { .word = *(const volatile __u64 *)service };
+
+	return at.table;
+}
+
+union lbservices_word {
+	__u64 word;
+	struct hw_lb_slot slot;
+};
+
+/* The slot as it was at one moment; all 0: there is none. */
+static __always_inline union lbservices_word lbservices_slot(__u32 index)
+{
+	__u32 page = index >> HW_LB_PAGE_BITS, place = index & ((1 << HW_LB_PAGE_BITS) - 1);
+	void *slots = bpf_map_lookup_elem(&hw_lb_slots, &page);
+	const struct hw_lb_slot *found = slots ? bpf_map_lookup_elem(slots, &place) : NULL;
+	union lbservices_word at = { .word = found ? *(const volatile __u64 *)found : 0 };
+
+	return at;
+}

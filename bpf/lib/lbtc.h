@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Services' packets behind XDP, or without it: by the same choice (lib/lbchoose.h), with the same headers (lib/lbwrap.h).
+ *
+ *   backend here      ▸ the flow is opened like one to a published port, and is conntrack's from then on
+ *   backend elsewhere ▸ wrapped, and out by redirect_neigh: where no neighbour is known yet, where XDP is off
+ *
+ * Nothing is answered here: what no backend can have goes on as what it seems, to the host.
+ */
+#pragma once
+
+#include "lib/endpoints.h"
+#include "lib/lbchoose.h"
+#include "lib/lbhop.h"
+#include "lib/lbwrap.h"
+#include "lib/packet.h"
+#include "lib/scratch.h"
+#include "lib/uplinks.h"
+
+#define LBTC_NOT  0
+#define LBTC_HERE 1 /* scratch->backend */
+
+/* Of the largest headers: IPv6 outside and inside. */
+#define LBTC_HEADERS (sizeof(struct ipv6hdr) + sizeof(struct lbgeneve) + 20 + ETH_HLEN)
+
+_Static_assert(LBTC_HEADERS <= sizeof(((struct scratch *)0)->headers), "the headers fit the scratch");
+
+/* The container of `address`, as a published port's backend. False: it is none that we carry for. */
+static __always_inline bool lbtc_is_here(const struct hw_ip *address, __be16 port, struct hw_backend *backend)
+{
+	const struct hw_endpoint *ep = endpoints_by_address(address);
+
+	if (!ep || ep->flags & HW_NETWORK_GUEST)
+		return false;
+	backend->addr = *address;
+	backend->port = port;
+	backend->network = ep->network;
+	return true;
+}
+
+static __always_inline __u8 lbtc_kind(const struct packet *p)
+{
+	if (p->kind == PACKET_ICMP_ERROR)
+		return LBPACKET_ERROR;
+	if (p->flow.proto == IPPROTO_UDP)
+		return LBPACKET_DATAGRAM;
+	return (p->tcp_flags & LBPACKET_SYN_MASK) == LBPACKET_SYN ? LBPACKET_BEGINS : LBPACKET_GOES_ON;
+}
+
+static __always_inline struct hw_lb_backend *lbtc_choose(const struct packet *p, const struct hw_lb_service *service, const struct lbpacket *b,
+							 __u32 *number)
+{
+	struct lbservices_table table = lbservices_table(service);
+
+	if (!table.slots)
+		return NULL;
+	if (service->flags & HW_LB_SERVICE_AFFINITY)
+		return lbchoose_stay(b, table, service->affinity, &p->flow.saddr, number);
+	return lbchoose_by_slot(b, table, b->hash, number);
+}
+
+/* The way of the outer packet, by an uplink. 0, or a negated drop reason. Not inline, for the stack. */
+static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backend *backend, __u32 size, struct route_hop *hop)
+{
+	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex, .tot_len = size };
+	long result;
+
+	if (!lbhop_has_source(ip_is4(&backend->outer)))
+		return -HW_DROP_NO_SNAT_ADDRESS;
+	if (ip_is4(&backend->outer)) {
+		fib.family = WIRE_AF_INET;
+		fib.ipv4_dst = backend->outer.words[3];
+		fib.ipv4_src = hw_config.lb_ipv4;
+	} else {
+		fib.family = WIRE_AF_INET6;
+		__builtin_memcpy(fib.ipv6_dst, &backend->outer, 16);
+	}
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return -HW_DROP_MTU_EXCEEDED;
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -HW_DROP_NO_ROUTE;
+	if (!uplinks_find(fib.ifindex))
+		return -HW_DROP_NOT_AN_UPLINK;
+	hop->ifindex = fib.ifindex;
+	hop->neighbour.nh_family = fib.family;
+	__builtin_memcpy(hop->neighbour.ipv6_nh, fib.ipv6_dst, 16);
+	return 0;
+}
+
+/* The headers before the packet, in `headers`; returns their bytes, 0 when it cannot be. */
+static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, const struct hw_lb_backend *backend, const struct lbpacket *b, int family, bool outer4,
+					  __u8 *headers)
+{
+	const __u32 outer = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	const __u32 geneve = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
+	__u32 extra = backend->mode == HW_LB_GENEVE ? geneve + ETH_HLEN : 0;
+	__u32 size = skb->len - ETH_HLEN + extra;
+	__u8 proto = backend->mode == HW_LB_GENEVE ? IPPROTO_UDP : family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+
+	if (size + outer > 0xffff)
+		return 0;
+	if (outer4)
+		lbwrap_ipv4((void *)headers, backend, b->tos, size + outer, proto);
+	else
+		lbwrap_ipv6((void *)headers, backend, b->tos, size, proto);
+	if (!extra)
+		return outer;
+	/* Its sum would be one over segments that are not cut yet. */
+	if (!outer4)
+		return 0;
+	lbwrap_geneve_head((void *)(headers + outer), backend, b, family, size);
+	return bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0 ? 0 : outer + geneve + ETH_HLEN;
+}
+
+static __always_inline __u64 lbtc_flags(const struct hw_lb_backend *backend, bool outer4)
+{
+	__u64 flags = (outer4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6) | BPF_F_ADJ_ROOM_FIXED_GSO;
+
+	if (backend->mode == HW_LB_GENEVE)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+	return flags;
+}
+
+/* The frame's own headers: service class, and what it is. */
+static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family,
+				     bool outer4)
+{
+	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
+	__u8 *headers = scratch->headers;
+	struct ethhdr *eth;
+	__u32 bytes;
+	int error;
+
+	if (!ip)
+		return -HW_DROP_MALFORMED;
+	b->tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
+	error = lbtc_route(skb, backend, scratch->packet.size + lbwrap_bytes(backend, family), &scratch->hop);
+	if (error)
+		return error;
+	bytes = lbtc_headers(skb, backend, b, family, outer4, headers);
+	if (!bytes || bytes > LBTC_HEADERS || bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, lbtc_flags(backend, outer4)) < 0 ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN, headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
+		return -HW_DROP_REWRITE_FAILED;
+	eth = packet_at(skb, 0, sizeof(*eth));
+	if (!eth)
+		return -HW_DROP_REWRITE_FAILED;
+	eth->h_proto = outer4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	return bpf_redirect_neigh(scratch->hop.ifindex, &scratch->hop.neighbour, sizeof(scratch->hop.neighbour), 0);
+}
+
+/* Not inline, for the stack. */
+static __noinline int lbtc_send(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family)
+{
+	bool outer4 = ip_is4(&backend->outer);
+
+	if (family == 4)
+		return outer4 ? lbtc_wrap(skb, scratch, backend, b, 4, true) : lbtc_wrap(skb, scratch, backend, b, 4, false);
+	return outer4 ? lbtc_wrap(skb, scratch, backend, b, 6, true) : lbtc_wrap(skb, scratch, backend, b, 6, false);
+}
+
+/*
+ * Of scratch->packet's flow: LBTC_HERE with scratch->backend filled in, TC_ACT_REDIRECT when it was sent, LBTC_NOT when it is no service's,
+ * or a negated drop reason. Not static, so that the verifier walks it once.
+ */
+__noinline int lbtc_find(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	const struct hw_lb_frontend *frontend;
+	const struct hw_lb_service *service;
+	const struct hw_lb_backend *backend;
+	struct lbpacket b = { 0 };
+	const struct packet *p;
+	__u32 ports, number;
+
+	if (!scratch || !skb)
+		return LBTC_NOT;
+	p = &scratch->packet;
+	frontend = lbfrontends_find(p->flow.daddr.words, 6, lbhash_address(p->flow.daddr.words), lbfrontends_port(p->flow.dport, p->flow.proto));
+	service = frontend ? lbservices_find(frontend->service) : NULL;
+	if (!service)
+		return LBTC_NOT;
+	ports = lbpacket_ports(p->flow.sport, p->flow.dport);
+	b.service = frontend->service;
+	b.frontend = frontend->number;
+	b.kind = lbtc_kind(p);
+	b.hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
+	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b.service, &p->flow.saddr))
+		return -HW_DROP_SERVICE_SOURCE;
+	backend = lbtc_choose(p, service, &b, &number);
+	if (!backend)
+		return LBTC_NOT;
+	if (backend->mode == HW_LB_LOCAL)
+		return lbtc_is_here(&backend->address, backend->port, &scratch->backend) ? LBTC_HERE : LBTC_NOT;
+	lbbackends_count(number, p->size);
+	return lbtc_send(skb, scratch, backend, &b, p->family);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Wraps a packet for its backend. What is inside stays as the client sent it.
+ *
+ *   IPIP     Ethernet 14 │ IPv4 20 or IPv6 40 │ packet                        protocol 4 or 41: what is inside
+ *   GENEVE   Ethernet 14 │ IPv4 20 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
+ *
+ * The node that has the container translates: it knows the flow, and the service's address is in the packet. No checksum is a sum over
+ * more than the headers: that of UDP in IPv6 takes what lies behind them from the inner packet's own checksum, and what has none of its own
+ * (fragments, errors, UDP over IPv4 without) does not go to nodes of IPv6.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/config.h"
+#include "lib/ip.h"
+#include "lib/lbbackends.h"
+#include "lib/lbgeneve.h"
+#include "lib/lbpacket.h"
+#include "lib/pure/checksum.h"
+#include "lib/xdp.h"
+
+#define LBWRAP_TTL 64
+
+/* Dynamic ports (RFC 8926, 3.3). */
+#define LBWRAP_PORTS_FIRST 49152
+#define LBWRAP_PORTS_MASK  16383
+
+static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_lb_backend *backend, __be16 proto)
+{
+	__builtin_memcpy(eth->h_dest, backend->destination_mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, backend->source_mac, ETH_ALEN);
+	eth->h_proto = proto;
+}
+
+/* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
+static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 size, __u8 proto)
+{
+	__u64 sum;
+
+	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
+	ip->tot_len = bpf_htons(size);
+	ip->id = 0;
+	ip->frag_off = bpf_htons(0x4000);
+	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
+	ip->saddr = hw_config.lb_ipv4;
+	ip->daddr = backend->outer.words[3];
+	sum = (__u64)ip->saddr + ip->daddr + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
+	ip->check = ~checksum_fold16(sum);
+}
+
+static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 payload, __u8 proto)
+{
+	int i;
+
+	*(checksum_u32 *)ip = bpf_htonl(6U << 28 | (__u32)tos << 20);
+	ip->payload_len = bpf_htons(payload);
+	ip->nexthdr = proto;
+	ip->hop_limit = LBWRAP_TTL;
+#pragma unroll
+	for (i = 0; i < 4; i++) {
+		ip->saddr.in6_u.u6_addr32[i] = hw_config.lb_ipv6.words[i];
+		ip->daddr.in6_u.u6_addr32[i] = backend->outer.words[i];
+	}
+}
+
+static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_backend *backend, __u8 tos, __u16 payload, __u8 proto, bool outer4)
+{
+	if (outer4) {
+		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IP));
+		lbwrap_ipv4((void *)(eth + 1), backend, tos, payload + sizeof(struct iphdr), proto);
+	} else {
+		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IPV6));
+		lbwrap_ipv6((void *)(eth + 1), backend, tos, payload, proto);
+	}
+}
+
+static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
+{
+	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct ethhdr *eth;
+
+	if (bpf_xdp_adjust_head(ctx, -size))
+		return false;
+	eth = xdp_at(ctx, 0, ETH_HLEN + size);
+	if (!eth)
+		return false;
+	lbwrap_outer(eth, backend, p->tos, p->size, family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6, outer4);
+	return true;
+}
+
+static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, int family)
+{
+	int words = family == 4 ? 1 : 4, i;
+
+	geneve->kind = family == 4 ? LBGENEVE_KIND4 : LBGENEVE_KIND6;
+	geneve->key = LBGENEVE_KEY;
+	geneve->about = family == 4 ? LBGENEVE_ABOUT4 : LBGENEVE_ABOUT6;
+#pragma unroll
+	for (i = 0; i < words; i++)
+		geneve->option[i] = backend->address.words[4 - words + i];
+	geneve->option[words] = backend->port;
+}
+
+/* From here to the end of the inner headers there is nothing of which the sum is not known: `inner` begins at the inner Ethernet header. */
+static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inner, const void *end, int family, __u64 *sum)
+{
+	const struct iphdr *ip4 = inner + ETH_HLEN;
+	const struct ipv6hdr *ip6 = inner + ETH_HLEN;
+	const struct udphdr *udp;
+	__u64 pseudo;
+	int i;
+
+	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE)
+		return false;
+	udp = family == 4 ? (const void *)(ip4 + 1) : (const void *)(ip6 + 1);
+	if ((const void *)(udp + 1) > end || (p->proto == IPPROTO_UDP && !udp->check))
+		return false;
+	for (i = 0; i < ETH_HLEN / 2; i++)
+		*sum += ((const checksum_u16 *)inner)[i];
+	/* A header with its checksum sums up to nothing, and so does a segment with its pseudo header. */
+	if (family == 4) {
+		pseudo = checksum_words(&ip4->saddr, 2) + bpf_htons(p->size - sizeof(*ip4)) + bpf_htons(p->proto);
+	} else {
+		pseudo = checksum_words(&ip6->saddr, 8) + bpf_htons(p->size - sizeof(*ip6)) + bpf_htons(p->proto);
+		*sum += checksum_words(ip6, 10);
+	}
+	*sum += (__u16)~checksum_fold16(pseudo);
+	return true;
+}
+
+static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, const struct lbpacket *p, int family,
+					       __u16 payload)
+{
+	lbwrap_option(geneve, backend, family);
+	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((p->hash >> 8) & LBWRAP_PORTS_MASK));
+	geneve->udp.dest = hw_config.tunnel_port;
+	geneve->udp.len = bpf_htons(payload);
+	geneve->udp.check = 0;
+}
+
+static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
+{
+	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
+	__u16 payload = headers + ETH_HLEN + p->size;
+	struct lbgeneve *geneve;
+	struct ethhdr *eth;
+	__u64 sum;
+
+	if (bpf_xdp_adjust_head(ctx, -(ETH_HLEN + size + headers)))
+		return false;
+	/* The packet's own Ethernet header stays where it is and is the inner one. */
+	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers + ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)));
+	if (!eth)
+		return false;
+	geneve = (void *)(eth + 1) + size;
+	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
+	lbwrap_geneve_head(geneve, backend, p, family, payload);
+	if (outer4)
+		return true;
+	sum = checksum_words((void *)eth + ETH_HLEN + 8, 8) + bpf_htons(IPPROTO_UDP) + bpf_htons(payload) + checksum_words(geneve, headers / 4);
+	if (!lbwrap_sum(p, (void *)geneve + headers, xdp_end(ctx), family, &sum))
+		return false;
+	geneve->udp.check = ~checksum_fold16(sum);
+	if (!geneve->udp.check)
+		geneve->udp.check = 0xffff;
+	return true;
+}
+
+/* Bytes that are put before the packet. */
+static __always_inline __u32 lbwrap_bytes(const struct hw_lb_backend *backend, int family)
+{
+	__u32 outer = ip_is4(&backend->outer) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+
+	return backend->mode == HW_LB_IPIP ? outer : outer + sizeof(struct lbgeneve) + (family == 4 ? 8 : 20) + ETH_HLEN;
+}
+
+/* False: it cannot be. */
+static __always_inline bool lbwrap(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family)
+{
+	bool outer4 = ip_is4(&backend->outer);
+
+	if (backend->mode == HW_LB_IPIP)
+		return outer4 ? lbwrap_ipip(ctx, backend, p, family, true) : lbwrap_ipip(ctx, backend, p, family, false);
+	return outer4 ? lbwrap_geneve(ctx, backend, p, family, true) : lbwrap_geneve(ctx, backend, p, family, false);
+}

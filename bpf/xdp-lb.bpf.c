@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * Service addresses, at an uplink before all else: XDP.
+ *
+ *   frame ▸ a service's address and port? ─ no ─▸ passed, untouched and uncounted
+ *             └ backend (lib/lbchoose.h) ▸ here: passed to netdev
+ *                                        ▸ elsewhere: wrapped (lib/lbwrap.h) ▸ out by its next hop
+ *             └ anything else for the address (lib/lbother.h): errors and fragments go where their flow goes, the rest is answered
+ */
+#include "lib/lbchoose.h"
+#include "lib/lbhop.h"
+#include "lib/lbother.h"
+#include "lib/lbpacket.h"
+#include "lib/lbwrap.h"
+#include "lib/metrics.h"
+#include "lib/xdp.h"
+
+/* Of a client that may not: beside every backend's number. */
+#define CHOSEN_NOT 0xffffffff
+
+/* Too long for the way: told to the client, who then sends what fits. */
+static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
+{
+	if (p->kind == LBPACKET_ERROR || p->fragment == PACKET_LATER)
+		return -HW_DROP_MTU_EXCEEDED;
+	return LBANSWER_TOO_LONG(mtu);
+}
+
+static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
+{
+	__u32 bytes;
+
+	if (backend->mode == HW_LB_LOCAL)
+		return LBOTHER_PASS;
+	/* netdev finds neighbours, and says why there is no way. */
+	if (!lbhop_is_known(ctx, backend))
+		return LBOTHER_PASS;
+	bytes = lbwrap_bytes(backend, family);
+	if (p->size + bytes > backend->mtu)
+		return refuse_length(p, backend->mtu - bytes);
+	lbbackends_count(number, p->size);
+	if (!lbwrap(ctx, backend, p, family))
+		return -HW_DROP_REWRITE_FAILED;
+	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
+}
+
+/* Nobody can take it. */
+static __always_inline int refuse(const struct lbpacket *p)
+{
+	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE)
+		return -HW_DROP_SERVICE_EMPTY;
+	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
+}
+
+/* What a service asks of its clients: who may, and with whom each stays. NULL: nobody has it; with CHOSEN_NOT it may not. */
+static __noinline struct hw_lb_backend *choose_by_client(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
+{
+	const struct hw_lb_service *service = lbservices_find(p->service);
+	struct lbservices_table table;
+	struct hw_ip client = { 0 };
+
+	*number = 0;
+	client.words[2] = LBFRONTENDS_MAPPED;
+	if (!service || (family == 4 ? bpf_xdp_load_bytes(ctx, p->client, &client.words[3], 4) : bpf_xdp_load_bytes(ctx, p->client, &client, 16)))
+		return NULL;
+	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(p->service, &client)) {
+		*number = CHOSEN_NOT;
+		return NULL;
+	}
+	table = lbservices_table(service);
+	if (!table.slots)
+		return NULL;
+	if (service->flags & HW_LB_SERVICE_AFFINITY)
+		return lbchoose_stay(p, table, service->affinity, &client, number);
+	return lbchoose_by_slot(p, table, p->hash, number);
+}
+
+static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
+{
+	const struct hw_lb_service *service = lbservices_find(p->service);
+	struct lbservices_table table;
+	struct hw_lb_backend *backend;
+	__u32 number;
+
+	if (!service)
+		return -HW_DROP_SERVICE_EMPTY;
+	table = lbservices_table(service);
+	if (__builtin_expect(service->flags, 0)) {
+		struct lbpacket same = *p;
+
+		backend = choose_by_client(ctx, &same, family, &number);
+		if (number == CHOSEN_NOT)
+			return -HW_DROP_SERVICE_SOURCE;
+	} else {
+		backend = table.slots ? lbchoose_by_slot(p, table, p->hash, &number) : NULL;
+	}
+	return backend ? send(ctx, backend, number, p, family) : refuse(p);
+}
+
+static __always_inline int balance(struct xdp_md *ctx, int family)
+{
+	struct lbpacket p, other;
+	int reading, verdict;
+
+	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &p) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &p);
+	if (__builtin_expect(reading == LBPACKET_NOT, 1))
+		return LBOTHER_PASS;
+	if (reading == LBPACKET_OTHER) {
+		__builtin_memset(&other, 0, sizeof(other));
+		verdict = lbother_read(ctx, family, &other);
+		if (verdict)
+			return verdict;
+		p = other;
+	}
+	return carry(ctx, &p, family);
+}
+
+/* The address family of the frame; 0: none that may be a service's. */
+static __always_inline int family_of(struct xdp_md *ctx)
+{
+	const struct ethhdr *eth = xdp_at(ctx, 0, sizeof(*eth));
+
+	if (!eth)
+		return 0;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return 4;
+	return eth->h_proto == bpf_htons(ETH_P_IPV6) && hw_config.ipv6 ? 6 : 0;
+}
+
+static __always_inline int lb(struct xdp_md *ctx)
+{
+	int family = family_of(ctx), verdict = LBOTHER_PASS, reason = 0;
+
+	if (family == 4)
+		verdict = balance(ctx, 4);
+	else if (family == 6)
+		verdict = balance(ctx, 6);
+	if (verdict == LBOTHER_PASS)
+		return XDP_PASS;
+	if (__builtin_expect(verdict > 0 && verdict & LBANSWER_WANTED, 0)) {
+		reason = verdict >> 16 & 0xff;
+		verdict = lbanswer_make(ctx, family, verdict);
+	}
+	if (verdict < 0)
+		reason = -verdict;
+	metrics_count(HW_DIRECTION_TO_SERVICE, reason & (HW_METRIC_REASONS - 1), xdp_length(ctx));
+	return verdict < 0 ? XDP_DROP : verdict;
+}
+
+SEC("xdp")
+int xdp_lb(struct xdp_md *ctx)
+{
+	return lb(ctx);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,35 @@
+// Backends as the kernel has them. The next hop is the programs' to find: what is written here makes them look for it again.
+import { LbBackendFlags, lbBackendCodec, LbMode, lbModeNames } from "../abi/generated.ts";
+import type { LbModeName } from "../abi/generated.ts";
+import { macFromBytes } from "../std/ip.ts";
+import type { Ip } from "../std/ip.ts";
+
+export interface BackendEntry {
+  /** Where it listens. */
+  readonly address: Ip;
+  readonly port: number;
+  readonly mode: LbModeName;
+  /** Where its outer packets go; left out: to its own address. */
+  readonly outer?: Ip;
+  readonly down?: boolean;
+}
+
+export function encodeBackend({ address, port, mode, outer = address, down = false }: BackendEntry): Uint8Array {
+  const unknown = macFromBytes(new Uint8Array(6));
+  return lbBackendCodec.encode({
+    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0,
+    ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
+  });
+}
+
+/** undefined: there is none, or it gets nothing any more. */
+export function decodeBackend(value: Uint8Array): BackendEntry | undefined {
+  // Nearly all places are free, and none of a backend has port 0.
+  if (value[portAt] === 0 && value[portAt + 1] === 0) return undefined;
+  const { address, outer, port, mode, flags } = lbBackendCodec.decode(value);
+  const name = lbModeNames[mode];
+  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined : { address, outer, port, mode: name };
+}
+
+/** Bytes before the port. */
+const portAt = 32;

@@ -1,0 +1,138 @@
+// The kernel's table of frontends: each lies in one of two buckets, and none is ever seen half written or twice gone while another moves.
+import { u32 } from "../abi/codec.ts";
+import { lbBucketCodec, LbFrontendFlags, LbLayout, maps } from "../abi/generated.ts";
+import type { LbFrontend } from "../abi/generated.ts";
+import type { KernelMap } from "../kernel/types.ts";
+import { HawserError } from "../std/errors.ts";
+import { bucketsOf } from "./lb-hash.ts";
+import type { FrontendAddress } from "./lb-hash.ts";
+
+/** `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. */
+export interface FrontendEntry extends FrontendAddress {
+  readonly service: number;
+  readonly number: number;
+  readonly shared: boolean;
+}
+
+export interface FrontendTable {
+  /** Adds it, or gives it another service or number. @throws HawserError TABLE_FULL when it finds no place. */
+  set(entry: FrontendEntry): void;
+  /** In no order. */
+  all(): readonly FrontendEntry[];
+  /** False when it was not there. */
+  delete(frontend: FrontendAddress): boolean;
+}
+
+type Bucket = (FrontendEntry | undefined)[];
+
+const buckets = maps.hw_lb_frontends.maxEntries;
+/** How many others are moved to make room for one. */
+const moves = 8;
+
+/** The map is this table's alone from now on; what it holds already is kept. */
+export function openFrontendTable(map: KernelMap): FrontendTable {
+  const held = new Map<number, Bucket>();
+  const places = new Map<string, number>();
+  /** By bucket: how many whose first choice it was lie in their second. */
+  const spilled = new Map<number, number>();
+
+  const bucketAt = (index: number): Bucket => {
+    const found = held.get(index) ?? Array.from({ length: LbLayout.BUCKET }, () => undefined);
+    held.set(index, found);
+    return found;
+  };
+  /** `hidden`: the place whose entry no packet shall find yet, or any more. */
+  const write = (index: number, hidden?: number): void => {
+    const flag = spilled.get(index) ? LbFrontendFlags.SPILLED : 0;
+    const frontends = bucketAt(index).map((entry, place) => encoded(entry, place === hidden, place === 0 ? flag : 0));
+    map.set(u32.encode(index), lbBucketCodec.encode({ frontends }));
+  };
+  const spill = (entry: FrontendEntry, index: number, by: number): void => {
+    const [first] = bucketsOf(entry, buckets);
+    if (first === index) return;
+    const count = (spilled.get(first) ?? 0) + by;
+    spilled.set(first, count);
+    if (count === (by > 0 ? 1 : 0)) write(first);
+  };
+  const put = (entry: FrontendEntry, index: number, place: number): void => {
+    bucketAt(index)[place] = entry;
+    places.set(keyOf(entry), index);
+    spill(entry, index, 1);
+    write(index, place);
+    write(index);
+  };
+  const take = (entry: FrontendEntry, index: number): void => {
+    const bucket = bucketAt(index);
+    const place = bucket.indexOf(entry);
+    write(index, place);
+    bucket[place] = undefined;
+    write(index);
+    spill(entry, index, -1);
+  };
+  /** Makes room in the bucket. False: it would take too many moves. */
+  const clear = (index: number, left: number): boolean => {
+    const bucket = bucketAt(index);
+    if (bucket.includes(undefined)) return true;
+    for (const entry of [...bucket]) {
+      const other = entry === undefined ? index : bucketsOf(entry, buckets).find((choice) => choice !== index);
+      if (entry === undefined || other === undefined || left === 0 || !clear(other, left - 1) || !bucket.includes(entry)) continue;
+      if (!bucket.includes(undefined)) {
+        put(entry, other, bucketAt(other).indexOf(undefined));
+        take(entry, index);
+      }
+      return true;
+    }
+    return false;
+  };
+
+  for (const [key, value] of map.entries()) {
+    const index = u32.decode(key);
+    lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
+      const entry = decoded(frontend);
+      if (entry === undefined) return;
+      bucketAt(index)[place] = entry;
+      places.set(keyOf(entry), index);
+      const [first] = bucketsOf(entry, buckets);
+      if (first !== index) spilled.set(first, (spilled.get(first) ?? 0) + 1);
+    });
+  }
+  return {
+    set: (entry) => {
+      const at = places.get(keyOf(entry));
+      if (at !== undefined) {
+        const bucket = bucketAt(at);
+        bucket[bucket.findIndex((one) => one !== undefined && keyOf(one) === keyOf(entry))] = entry;
+        write(at);
+        return;
+      }
+      const choices = bucketsOf(entry, buckets);
+      const chosen = choices.find((index) => bucketAt(index).includes(undefined)) ?? choices.find((index) => clear(index, moves));
+      if (chosen === undefined) throw new HawserError("TABLE_FULL", `no place is left for the service address ${entry.address}, port ${entry.port}`);
+      put(entry, chosen, bucketAt(chosen).indexOf(undefined));
+    },
+    all: () => [...held.values()].flatMap((bucket) => bucket.filter((one) => one !== undefined)),
+    delete: (frontend) => {
+      const at = places.get(keyOf(frontend));
+      const entry = at === undefined ? undefined : bucketAt(at).find((one) => one !== undefined && keyOf(one) === keyOf(frontend));
+      if (at === undefined || entry === undefined) return false;
+      take(entry, at);
+      places.delete(keyOf(frontend));
+      return true;
+    },
+  };
+}
+
+function keyOf({ address, port, protocol }: FrontendAddress): string {
+  return `${address} ${port} ${protocol}`;
+}
+
+function encoded(entry: FrontendEntry | undefined, hidden: boolean, flags: number): LbFrontend {
+  if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0 };
+  const { address, port, protocol, service, number, shared } = entry;
+  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number };
+}
+
+function decoded({ addr, port, proto, flags, service, number }: LbFrontend): FrontendEntry | undefined {
+  if (addr === null || service === 0) return undefined;
+  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0 };
+}

@@ -1,0 +1,33 @@
+// The balancer's thread: one turn for each message.
+import { parentPort, workerData } from "node:worker_threads";
+import { asHawserError } from "../std/errors.ts";
+import { createBalancer } from "./balancer.ts";
+import type { BalancerSettings, Turn } from "./balancer.ts";
+import type { Answer } from "./balancer-thread.ts";
+
+if (parentPort === null) throw new TypeError("it is started as a thread");
+const port = parentPort;
+const balancer = createBalancer(workerData as BalancerSettings);
+
+port.on("message", (turn: Turn) => {
+  const answer = answerTo(turn);
+  if (!("outcome" in answer)) return port.postMessage(answer);
+  // Tables are copied here and handed over: megabytes that the other side need not copy while others wait.
+  const copies: ArrayBuffer[] = [];
+  const set = answer.outcome.plans.set.map((plan) => {
+    if (plan.slots === null) return plan;
+    const words = new Uint32Array(plan.slots.words);
+    copies.push(words.buffer);
+    return { ...plan, slots: { ...plan.slots, words } };
+  });
+  port.postMessage({ outcome: { ...answer.outcome, plans: { ...answer.outcome.plans, set } } } satisfies Answer, copies);
+});
+
+function answerTo(turn: Turn): Answer {
+  try {
+    return { outcome: balancer.turn(turn) };
+  } catch (error) {
+    const { code, message } = asHawserError(error);
+    return { code, message };
+  }
+}

@@ -1,0 +1,107 @@
+// What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
+import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
+import type { Balancing } from "../lb/plan.ts";
+import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
+import type { Change, Json } from "../store/types.ts";
+import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
+import type { HeardHealth } from "./service-types.ts";
+
+export interface BalancerSettings {
+  /** Of services that say none. */
+  readonly mode: ServiceMode;
+  /** Slots of a table at most; left out: as the model has it. */
+  readonly largestTable?: number;
+  /** As an earlier balancer wrote them. */
+  readonly rows: ReadonlyMap<string, Json>;
+}
+
+/** Those that are new or not as they were, and the keys of those that are no more. */
+export interface Difference<T> {
+  readonly set: readonly T[];
+  readonly gone: readonly string[];
+}
+
+/** What is new since the turn before. */
+export interface Turn {
+  /** By name. */
+  readonly services: Difference<Service>;
+  /** By `containerKey`. */
+  readonly containers: Difference<ServingContainer>;
+  readonly heard: readonly HeardHealth[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+export interface Outcome {
+  /** Plans that are new or not what they were, by `planKey`; `slots` null: the same as before. */
+  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | null }>;
+  /** Backends of services of which something changed, by the service's name. */
+  readonly backends: ReadonlyMap<string, readonly Backend[]>;
+  /** As `Advance.again`. */
+  readonly again: number | null;
+  /** To be kept before the plans are carried out: whoever starts anew then knows at least what the kernel knows. */
+  readonly rows: readonly Change[];
+}
+
+export interface Balancer {
+  /** @throws HawserError TABLE_FULL; what is remembered is then as before, with what the turn said still to be taken up. */
+  turn(turn: Turn): Outcome;
+}
+
+export const balancingTable = "balancing";
+export const planKey = ({ name, family }: Pick<ServicePlan, "name" | "family">): string => `${name} ${family}`;
+export const containerKey = ({ node, id }: Pick<ServingContainer, "node" | "id">): string => `${node}/${id}`;
+
+export function createBalancer({ mode, largestTable, rows }: BalancerSettings): Balancer {
+  const services = new Map<string, Service>();
+  const byKey = new Map<string, ServingContainer>();
+  let containers: readonly ServingContainer[] = [];
+  let balancing: Balancing = noBalancing;
+  let told: ReadonlyMap<string, ServicePlan> = new Map();
+  let recalled = false;
+  let resting = JSON.stringify(rows.get(restingKey) ?? null);
+
+  const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
+    const changes: Change[] = [];
+    for (const [name, one] of after.services) {
+      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: serviceRow(one, after) });
+    }
+    for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
+    const row = restingRow(after);
+    if (JSON.stringify(row) !== resting) changes.push({ table: balancingTable, key: restingKey, value: row });
+    resting = JSON.stringify(row);
+    return changes;
+  };
+
+  return {
+    turn: ({ services: services_, containers: containers_, heard, now }) => {
+      for (const name of services_.gone) services.delete(name);
+      for (const service of services_.set) services.set(service.name, service);
+      for (const key of containers_.gone) byKey.delete(key);
+      for (const container of containers_.set) byKey.set(containerKey(container), container);
+      if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
+      // Known before the services are: the first turn says which of them are still there.
+      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
+      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
+
+      const after = new Map(plans.map((plan) => [planKey(plan), plan]));
+      const set = plans.flatMap((plan) => {
+        const was = told.get(planKey(plan));
+        return was === plan ? [] : [{ ...plan, slots: was?.slots === plan.slots ? null : plan.slots }];
+      });
+      const backends = new Map([...next.services].filter(([name, one]) => balancing.services.get(name)?.backends !== one.backends || !recalled).map(([name, one]) => [name, one.backends]));
+      for (const name of balancing.services.keys()) if (!next.services.has(name)) backends.set(name, []);
+      const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
+      const gone = [...told.keys()].filter((key) => !after.has(key));
+      [balancing, told, recalled] = [next, after, true];
+      return { plans: { set, gone }, backends, again, rows: writes };
+    },
+  };
+}
+
+/** Rows of services that went while no agent ran. */
+function strangers(rows: ReadonlyMap<string, Json>, { services }: Balancing): readonly Change[] {
+  const known = new Set([restingKey, ...[...services.keys()].map(rowKey)]);
+  return [...rows.keys()].filter((key) => !known.has(key)).map((key) => ({ table: balancingTable, key, value: undefined }));
+}

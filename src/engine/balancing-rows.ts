@@ -1,0 +1,110 @@
+// What must outlive the agent for no flow to move when it starts again: backends and their numbers, and slots that are not settled.
+import { buildTable } from "../lb/maglev.ts";
+import type { TableMember } from "../lb/maglev.ts";
+import type { Balancing } from "../lb/plan.ts";
+import type { Backend, Service, Slots } from "../lb/types.ts";
+import type { Family } from "../std/ip.ts";
+import type { Json } from "../store/types.ts";
+
+type Balanced = Balancing["services"] extends ReadonlyMap<string, infer One> ? One : never;
+
+/** Of a service in one family. */
+interface PartRow {
+  readonly family: Family;
+  readonly number: number;
+  /** Its backends' keys with their numbers. */
+  readonly numbers: readonly (readonly [string, number])[];
+  /** What its table was made of. */
+  readonly made: string;
+  readonly size: number;
+  /** Its slots that are not settled: what a settled one has follows from the table. */
+  readonly unsettled: string;
+}
+
+interface ServiceRow {
+  readonly backends: readonly Backend[];
+  readonly parts: readonly PartRow[];
+}
+
+type Resting = readonly (readonly [number, number])[];
+
+/** Numbers that must not be given out again yet, of services and of backends. */
+export const restingKey = "numbers at rest";
+export const rowKey = (service: string): string => `service ${service}`;
+
+/** Answers that count towards a change of state come anew soon enough, and are not worth a write each. */
+export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Balancing): Json {
+  return {
+    backends: backends.map((backend) => ({ ...backend, health: { ...backend.health, against: 0 } })),
+    parts: parts.map(({ family, keys, table: { key: made, slots }, plan: { number } }) => ({
+      family, number, numbers: keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]), made, size: slots.size, unsettled: unsettledOf(slots),
+    })),
+  };
+}
+
+/** By the service's name. */
+export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[]> {
+  const prefix = rowKey("");
+  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), (row as unknown as ServiceRow).backends]));
+}
+
+export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json {
+  return { services: [...serviceNumbers.resting].map((one) => [...one]), backends: [...backendNumbers.resting].map((one) => [...one]) };
+}
+
+/** Of services that are there now; what a build cannot read is as if it had not been written. */
+export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number): Balancing {
+  const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
+  const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
+  const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
+  const known = services.flatMap((service) => {
+    const row = rows.get(rowKey(service.name)) as ServiceRow | undefined;
+    if (row === undefined) return [];
+    const parts = row.parts.map(({ family, number, numbers, made, size, unsettled }) => {
+      use(given.services, `${service.name} ${family}`, number);
+      for (const [key, one] of numbers) use(given.backends, key, one);
+      const slots = slotsOf(buildTable(membersIn(made), size), unsettled);
+      const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots };
+      return { family, keys: numbers.map(([key]) => key), table: { key: made, slots }, plan };
+    });
+    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, again: 0 }] as const];
+  });
+  // A clock that was set back must not keep numbers from being given out again.
+  const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));
+  return {
+    services: new Map(known), containers: [],
+    serviceNumbers: { given: given.services, resting: rested(resting?.services) }, backendNumbers: { given: given.backends, resting: rested(resting?.backends) },
+  };
+}
+
+/** As a table's key is made: the size, then each member's identity, number and weight. */
+function membersIn(made: string): readonly TableMember[] {
+  const [, ...members] = JSON.parse(made) as readonly [number, ...(readonly [string, number, number])[]];
+  return members.map(([identity, number, weight]) => ({ identity, number, weight }));
+}
+
+/** Slot, its two words, how many are between, and these; in base64. */
+function unsettledOf({ size, words, between }: Slots): string {
+  const out: number[] = [];
+  for (let slot = 0; slot < size; slot++) {
+    if (words[2 * slot + 1] === 0) continue;
+    const others = between.get(slot) ?? [];
+    out.push(slot, words[2 * slot] as number, words[2 * slot + 1] as number, others.length, ...others);
+  }
+  return Buffer.from(Uint32Array.from(out).buffer).toString("base64");
+}
+
+function slotsOf(wanted: Uint16Array, unsettled: string): Slots {
+  const words = new Uint32Array(2 * wanted.length);
+  for (let slot = 0; slot < wanted.length; slot++) words[2 * slot] = wanted[slot] as number;
+  const read = new Uint32Array(new Uint8Array(Buffer.from(unsettled, "base64")).buffer);
+  const between = new Map<number, readonly number[]>();
+  for (let i = 0; i + 3 < read.length; ) {
+    const [slot = 0, word = 0, changed = 0, count = 0] = read.subarray(i, i + 4);
+    words[2 * slot] = word;
+    words[2 * slot + 1] = changed;
+    if (count > 0) between.set(slot, [...read.subarray(i + 4, i + 4 + count)]);
+    i += 4 + count;
+  }
+  return { size: wanted.length, words, between };
+}

@@ -1,0 +1,149 @@
+// Changes of what is written in documents (policies, services) as decisions: documents applied, one deleted, a watched directory read again. All of a change or none.
+import type { StoredService } from "../lb/stored.ts";
+import type { State } from "../network/types.ts";
+import type { StoredPolicy } from "../policy/types.ts";
+import { HawserError, messageOf } from "../std/errors.ts";
+import type { ErrorCode } from "../std/errors.ts";
+import { nearest } from "../std/nearest.ts";
+import type { Place } from "../yaml/lines.ts";
+import { placeText } from "../yaml/render.ts";
+import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
+
+type Stored = StoredPolicy & StoredService;
+type Rows = ReadonlyMap<string, Stored>;
+
+/** What is written, and what a candidate state must stand before it is in force. */
+export interface Written {
+  readonly table: "policies" | "services";
+  readonly one: "policy" | "service";
+  readonly code: ErrorCode;
+  /** @throws Problems */
+  read(documents: readonly WrittenDocument[]): readonly { readonly name: string; readonly place: Place }[];
+  /** Returns the warnings about those `names`. @throws HawserError */
+  verify(candidate: State, names: ReadonlySet<string>, strict: boolean): readonly string[];
+}
+
+export interface Applied {
+  readonly next: State;
+  readonly applied: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** @throws HawserError of the kind's code */
+export function applyDocuments(state: State, { documents, strict }: ApplyDocuments, now: number, kind: Written): Applied {
+  const { one, code, table } = kind;
+  if (documents.length === 0) throw new HawserError(code, `no ${one} was given: name at least one file`);
+  const twice = documents.find(({ file }, i) => documents.findIndex((other) => other.file === file) < i);
+  // Each is remembered by its document, and that by its name.
+  if (twice !== undefined) throw new HawserError(code, `the file ${twice.file} is given twice`);
+  const read = kind.read(documents);
+  for (const { name, place } of read) {
+    const standing = state[table].get(name);
+    if (standing?.source === "directory") {
+      throw new HawserError(code, `${placeText(place)}: ${one} "${name}" stands in the watched directory, in ${standing.file}; change it there, or give this one another name`);
+    }
+  }
+  const next = withRows(state, table, rowsOf(read, documents, "apply", state[table], now));
+  const warnings = kind.verify(next, new Set(read.map(({ name }) => name)), strict);
+  return { next, applied: read.map(({ name }) => name), warnings };
+}
+
+/** @throws HawserError NOT_FOUND, IN_USE */
+export function deleteDocument(state: State, name: string, filesThere: ReadonlySet<string>, { one, table }: Pick<Written, "one" | "table">): State {
+  const standing = state[table].get(name);
+  if (standing === undefined) throw unknownName(state, name, { one, table });
+  if (standing.source === "directory" && filesThere.has(standing.file)) {
+    throw new HawserError("IN_USE", `${one} "${name}" stands in ${standing.file}, which is watched; remove it there`);
+  }
+  const rows = new Map(state[table]);
+  rows.delete(name);
+  return { ...state, [table]: rows };
+}
+
+export function unknownName(state: State, name: string, { one, table }: Pick<Written, "one" | "table">): HawserError {
+  const names = [...state[table].keys()];
+  const like = nearest(name, names);
+  const hint = like !== undefined ? `; did you mean "${like}"?` : names.length === 0 ? "; there are none" : `; there are ${names.toSorted().join(", ")}`;
+  return new HawserError("NOT_FOUND", `no ${one} is called "${name}"${hint}`);
+}
+
+export interface DirectoryChange {
+  readonly next: State;
+  /** What is not in force as its file says, by file. */
+  readonly problems: ReadonlyMap<string, string>;
+}
+
+/**
+ * A file that is wrong keeps what it said last; so does a directory that cannot be read, or that lost all that it held at once,
+ * which is rather a disk that is not there than somebody's wish (R7).
+ */
+export function readDirectory(state: State, reading: DirectoryReading, now: number, kind: Written): DirectoryChange {
+  const { one, table } = kind;
+  const problems = new Map<string, string>(Object.entries(reading.unreadable));
+  const before = [...state[table].values()].filter(({ source }) => source === "directory");
+  if (reading.documents === null) {
+    if (before.length > 0) problems.set(reading.directory, `${reading.unreadable[reading.directory] ?? "it cannot be read"}; the ${table} that it held stay in force: ${namesOf(before)}`);
+    return { next: state, problems };
+  }
+  if (reading.documents.length === 0 && Object.keys(reading.unreadable).length === 0 && before.length > 0) {
+    problems.set(reading.directory, `it holds no ${one} any more, and held some; they stay in force until \`hawser ${one} delete\`: ${namesOf(before)}`);
+    return { next: state, problems };
+  }
+  const there = new Set([...reading.documents.map(({ file }) => file), ...Object.keys(reading.unreadable)]);
+  const kept = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || there.has(row.file)));
+  const base: State = kept.size === state[table].size ? state : { ...state, [table]: kept };
+  const changed = reading.documents.filter(({ file, text }) => !before.some((row) => row.file === file && row.text === text));
+  if (changed.length === 0) return { next: base, problems };
+  const together = take(base, changed, now, kind);
+  if (together.error === null) return { next: together.next, problems };
+  // One at a time, to find the files that are wrong and take the others.
+  let next = base;
+  for (const document of changed) {
+    const alone = take(next, [document], now, kind);
+    if (alone.error === null) next = alone.next;
+    else problems.set(document.file, alone.error);
+  }
+  return { next, problems };
+}
+
+function take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): { readonly next: State; readonly error: string | null } {
+  const { one, code, table } = kind;
+  try {
+    const read = kind.read(documents);
+    const files = new Set(documents.map(({ file }) => file));
+    for (const { name, place } of read) {
+      const standing = state[table].get(name);
+      if (standing !== undefined && !files.has(standing.file)) {
+        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, of ${standing.file}; give one of them another name`);
+      }
+    }
+    const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || !files.has(row.file)));
+    const next = withRows({ ...state, [table]: others }, table, rowsOf(read, documents, "directory", state[table], now));
+    kind.verify(next, new Set(read.map(({ name }) => name)), false);
+    return { next, error: null };
+  } catch (error) {
+    return { next: state, error: messageOf(error) };
+  }
+}
+
+function rowsOf(
+  read: readonly { readonly name: string; readonly place: Place }[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
+): readonly Stored[] {
+  return read.map(({ name, place }) => {
+    const text = documents.find(({ file }) => file === place.file)?.text ?? "";
+    const standing = standingRows.get(name);
+    if (standing !== undefined && standing.text === text && standing.file === place.file && standing.source === source) return standing;
+    return { name, file: place.file, text, source, revision: (standing?.revision ?? 0) + 1, changedAt: now };
+  });
+}
+
+function withRows(state: State, table: Written["table"], rows: readonly Stored[]): State {
+  if (rows.every((row) => state[table].get(row.name) === row)) return state;
+  const all = new Map<string, Stored>(state[table]);
+  for (const row of rows) all.set(row.name, row);
+  return { ...state, [table]: all };
+}
+
+function namesOf(rows: readonly Stored[]): string {
+  return rows.map(({ name }) => name).toSorted().join(", ");
+}

@@ -1,0 +1,23 @@
+// Documents in which policies and services are written, as they come in.
+
+/** One file, or what came in its stead: YAML; of policies also a Compose file with `x-hawser:`. */
+export interface WrittenDocument {
+  /** As it is to be called in messages: a path. */
+  readonly file: string;
+  readonly text: string;
+}
+
+export interface ApplyDocuments {
+  readonly documents: readonly WrittenDocument[];
+  /** Names that nothing carries are errors, not warnings. */
+  readonly strict: boolean;
+}
+
+export interface DirectoryReading {
+  /** Absolute path. */
+  readonly directory: string;
+  /** Every `*.yaml` in it; null: it cannot be read. */
+  readonly documents: readonly WrittenDocument[] | null;
+  /** Why it, or a file in it, cannot be read: by path. */
+  readonly unreadable: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,100 @@
+// From a state to what services are made of: documents read once, and the containers that may serve.
+import { isSelected } from "../lb/containers.ts";
+import { ServiceProblems } from "../lb/problems.ts";
+import { readServices } from "../lb/read.ts";
+import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
+import type { RemoteEndpoint } from "../network/cluster.ts";
+import { nameOfNetwork } from "../network/state.ts";
+import type { Endpoint, Network, State } from "../network/types.ts";
+import { relevantLabels } from "../policy/identity.ts";
+import type { IdentityLabels } from "../policy/types.ts";
+import { addressOf } from "../std/ip.ts";
+
+type Selection = Extract<BackendRule, { readonly kind: "select" }>;
+
+const noNames: ReadonlySet<string> = new Set();
+
+export class ServiceBook {
+  readonly #node: string;
+  /** By text and file. */
+  #read: ReadonlyMap<string, readonly Service[]> = new Map();
+  #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
+  readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
+  readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
+
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  /** In order of names. A service whose document did not change is the same object. */
+  services({ services }: Pick<State, "services">): readonly Service[] {
+    if (this.#services.of === services) return this.#services.all;
+    const read = new Map<string, readonly Service[]>();
+    const all = [...services.values()].flatMap(({ name, file, text }) => {
+      const key = `${file}\n${text}`;
+      const known = read.get(key) ?? this.#read.get(key) ?? readAgain(file, text);
+      read.set(key, known);
+      return known.filter((service) => service.name === name);
+    }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    this.#read = read;
+    this.#services = { of: services, all };
+    return all;
+  }
+
+  /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
+  containers(state: State, services: readonly Service[], serving: ReadonlySet<string>): readonly ServingContainer[] {
+    const selections = selectionsOf(services);
+    const containers: ServingContainer[] = [];
+    const take = (container: ServingContainer | undefined): void => {
+      if (container === undefined) return;
+      const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
+      if (meant || serving.has(container.id)) containers.push(container);
+    };
+    for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
+    for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
+    return containers;
+  }
+
+  /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */
+  #servingHere(endpoint: Endpoint, network: Network | undefined): ServingContainer | undefined {
+    const { id, joined, container, ending, ipv4, ipv6 } = endpoint;
+    if (network === undefined || container === null || !joined || ending === "ended") return undefined;
+    const known = this.#local.get(endpoint);
+    if (known?.network === network) return known.serving;
+    const { name, own = {} } = container;
+    const labels = relevantLabels({ network: nameOfNetwork(network), name, own }, noNames);
+    const serving = { node: this.#node, id, name, ...fieldsOf(labels), ipv4: ipv4 && addressOf(ipv4), ipv6: ipv6 && addressOf(ipv6), stopping: ending === "stopping" };
+    this.#local.set(endpoint, { network, serving });
+    return serving;
+  }
+
+  #servingThere(endpoint: RemoteEndpoint): ServingContainer {
+    const known = this.#remote.get(endpoint);
+    if (known !== undefined) return known;
+    const { node, id, name, labels, ipv4, ipv6, stopping = false } = endpoint;
+    const serving = { node, id, name, ...fieldsOf(labels), ipv4, ipv6, stopping };
+    this.#remote.set(endpoint, serving);
+    return serving;
+  }
+}
+
+/** It was right once; if a later version finds fault with it, the others are in force all the same. */
+function readAgain(file: string, text: string): readonly Service[] {
+  try {
+    return readServices([{ file, text }]);
+  } catch (error) {
+    if (error instanceof ServiceProblems) return [];
+    throw error;
+  }
+}
+
+function fieldsOf({ network, project, service, own }: IdentityLabels): Pick<ServingContainer, "network" | "project" | "service" | "labels"> {
+  return { network, project, service, labels: own };
+}
+
+/** By network, each once: thousands of services may select by the same labels. */
+function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, readonly Selection[]> {
+  const rules = new Map(services.flatMap(({ backends }) => backends.filter((rule) => rule.kind === "select"))
+    .map((rule) => [JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]), rule] as const));
+  return Map.groupBy(rules.values(), ({ network }) => network);
+}

@@ -1,0 +1,58 @@
+// Changes of services: what a candidate must stand before it is in force.
+import { ServiceProblems } from "../lb/problems.ts";
+import { findTwice, frontendText, readServices } from "../lb/read.ts";
+import type { Service, WrittenFrontend } from "../lb/types.ts";
+import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
+import type { PoolConfig, State } from "../network/types.ts";
+import { addressOf, contains } from "../std/ip.ts";
+import type { Cidr } from "../std/ip.ts";
+import type { Problem } from "../yaml/problems.ts";
+import { poolsOf } from "./cluster-desk.ts";
+import type { Written } from "./document-changes.ts";
+
+export const serviceDocuments = { table: "services", one: "service" } as const;
+
+export interface ServiceJudge {
+  services(state: State): readonly Service[];
+  readonly pool: PoolConfig;
+  /** The host's own. */
+  hostPrefixes(): readonly Cidr[];
+}
+
+export function writtenServices(judge: ServiceJudge): Written {
+  return {
+    ...serviceDocuments, code: "BAD_SERVICE", read: readServices,
+    verify: (candidate, names) => {
+      const services = judge.services(candidate);
+      const changed = services.filter(({ name }) => names.has(name));
+      const problems: Problem[] = [];
+      // What is new is told of what stands, not the other way round.
+      findTwice([...services.filter(({ name }) => !names.has(name)), ...changed], problems);
+      for (const { frontends } of changed) {
+        for (const frontend of frontends) {
+          const why = takenBy(frontend, candidate, judge);
+          if (why !== undefined) problems.push({ place: frontend.place, message: why });
+        }
+      }
+      if (problems.length > 0) throw new ServiceProblems(problems);
+      return [];
+    },
+  };
+}
+
+/** Whose a frontend's address is already: a service must not take what a container has, or may be given (R79). */
+function takenBy(frontend: WrittenFrontend, state: State, { pool, hostPrefixes }: ServiceJudge): string | undefined {
+  const { address, port, protocol } = frontend;
+  const other = "; a service's address is one that no container can have";
+  const network = [...state.networks.values()].find(({ ipv4, ipv6 }) => [ipv4, ipv6].some((subnet) => subnet !== null && contains(subnet.prefix, address)));
+  if (network !== undefined) return `${address} ${gatewaysOf(state).has(address) ? "is the gateway" : "lies in the subnet"} of network ${nameOfNetwork(network)}${other}`;
+  const within = poolsOf(pool).find((prefix) => contains(prefix, address));
+  if (within !== undefined) return `${address} lies in ${within}, of which containers get their addresses${other}`;
+  const own = hostPrefixes().some((prefix) => addressOf(prefix) === address);
+  for (const endpoint of state.endpoints.values()) {
+    const published = endpoint.ports.find(({ hostIp, hostPort, protocol: through }) =>
+      hostPort === port && through === protocol && (hostIp === address || (own && hostIp === (address.includes(":") ? "::" : "0.0.0.0"))));
+    if (published !== undefined) return `${frontendText(frontend)} is published already, by ${nameOfEndpoint(endpoint)}; give the service another port, or publish that one on another`;
+  }
+  return undefined;
+}

@@ -1,0 +1,223 @@
+// The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
+import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import type { Service, ServicePlan } from "../lb/types.ts";
+import { containerEnds } from "../network/container-ends.ts";
+import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import { messageOf } from "../std/errors.ts";
+import type { Log } from "../std/log.ts";
+import type { Tables } from "../store/types.ts";
+import { perform } from "./commit.ts";
+import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
+import type { Written } from "./document-changes.ts";
+import { createQueue } from "./queue.ts";
+import { ServiceBook } from "./service-book.ts";
+import { serviceDocuments, writtenServices } from "./service-changes.ts";
+import { ServicePlanner } from "./service-planner.ts";
+import type { ServicePlannerOptions } from "./service-planner.ts";
+import { probeTargets, servicePart, serviceViews } from "./service-views.ts";
+import type { ServicesKnown } from "./service-views.ts";
+import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
+
+export interface ServiceDeskOptions extends ServicePlannerOptions {
+  readonly datapath: Pick<Datapath, "doers" | "facts">;
+  readonly pool: PoolConfig;
+  readonly node: string;
+  readonly log: Log;
+}
+
+/** Takes a decision in the engine's queue. */
+type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
+
+export class ServiceDesk {
+  readonly #options: ServiceDeskOptions;
+  readonly #state: () => State;
+  readonly #book: ServiceBook;
+  readonly #planner: ServicePlanner;
+  readonly #lane = createQueue();
+  readonly #listeners = new Set<() => void>();
+  #closed = false;
+  /** A turn that has not begun. */
+  #waiting: Promise<void> | undefined;
+  /** What the datapath was given last, and what services those were; null: nothing by this agent. */
+  #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
+  #targets: readonly ProbeTarget[] = [];
+  #trouble: string | undefined;
+  #problems: ReadonlyMap<string, string> = new Map();
+  #files: ReadonlySet<string> = new Set();
+
+  /** `state`: the one in force. */
+  constructor(options: ServiceDeskOptions, state: () => State) {
+    this.#options = options;
+    this.#state = state;
+    this.#book = new ServiceBook(options.node);
+    this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
+  }
+
+  /** What an earlier agent remembered; before anything else. */
+  recall(tables: Tables): void {
+    this.#planner.recall(tables);
+  }
+
+  /** What the state means for services may have changed: it is looked at soon, behind the queue's back. */
+  changed(before: State, after: State): void {
+    if (before.services.size + after.services.size === 0 || sameForServices(before, after)) return;
+    void this.#soon();
+  }
+
+  /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. */
+  adopt(work: (step: StepOf<"services">) => Promise<AdoptReport>): Promise<AdoptReport> {
+    return this.#lane.run(async () => {
+      const trouble = await this.#planner.plan(this.#state()).then(() => undefined, (error: unknown) => error);
+      const { plans, services } = this.#planner;
+      const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
+      const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
+      if (failed === undefined) this.#done(plans, services);
+      else this.#say(failed);
+      return report;
+    });
+  }
+
+  /** Resolves when everything asked for so far is in force, or could not be. */
+  idle(): Promise<void> {
+    return this.#lane.idle();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#lane.idle();
+    await this.#planner.close();
+  }
+
+  /** Calls back when `probeTargets` is another. */
+  onTargets(listener: () => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  commands(make: Make): ServiceCommands {
+    return {
+      applyService: ({ documents }, signal) => this.#whole(make, (state, now) => {
+        const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
+        return { next, steps: [], reply: { applied } };
+      }, signal),
+      deleteService: async (name, signal) => {
+        await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
+        await this.#soon();
+      },
+      syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, make, signal),
+      healthHeard: async (heard) => {
+        this.#planner.hear(heard);
+        await this.#soon().catch(() => undefined);
+      },
+      containerEnds: (end) => make((state) => containerEnds(state, end)),
+    };
+  }
+
+  queries(): ServiceQueries {
+    const views = (): ReturnType<ServiceQueries["services"]> => serviceViews(this.#state().services, this.#known());
+    return {
+      services: views,
+      service: (name) => {
+        const view = views().find((one) => one.name === name);
+        if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
+        return { ...view, text: this.#state().services.get(name)?.text ?? "" };
+      },
+      probeTargets: () => this.#targets,
+    };
+  }
+
+  part(): PartStatus {
+    return servicePart(this.#known());
+  }
+
+  #known(): ServicesKnown {
+    return {
+      written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#problems, trouble: this.#trouble,
+      mode: this.#options.services.mode,
+    };
+  }
+
+  async #syncDirectory(reading: DirectoryReading, make: Make, signal?: AbortSignal): Promise<void> {
+    let problems: ReadonlyMap<string, string> = new Map();
+    try {
+      await this.#whole(make, (state, now) => {
+        const change = readDirectory(state, reading, now, this.#written());
+        problems = change.problems;
+        return { next: change.next, steps: [], reply: undefined };
+      }, signal);
+    } catch (error) {
+      problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
+      throw error;
+    } finally {
+      for (const [file, problem] of problems) {
+        if (this.#problems.get(file) !== problem) this.#options.log.warn("a service file is not in force", { file, problem });
+      }
+      this.#problems = problems;
+      this.#files = new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
+    }
+  }
+
+  /** What the tables have no room for, or the kernel refuses, is taken back, unless it was changed again meanwhile. */
+  async #whole<Reply>(make: Make, decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
+    let [before, after] = [this.#state().services, this.#state().services];
+    const reply = await make((state, now) => {
+      const decision = decide(state, now);
+      [before, after] = [state.services, decision.next.services];
+      return decision;
+    }, signal);
+    if (before === after) return reply;
+    try {
+      await this.#soon();
+    } catch (error) {
+      await make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      throw error;
+    }
+    return reply;
+  }
+
+  #written(): Written {
+    const { pool, datapath } = this.#options;
+    return writtenServices({ services: (state) => this.#book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+  }
+
+  /** One turn for all that ask before it begins. */
+  #soon(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    if (this.#waiting === undefined) {
+      this.#waiting = this.#lane.run(async () => {
+        this.#waiting = undefined;
+        await this.#turn();
+      });
+      this.#waiting.catch((error: unknown) => this.#say(error));
+    }
+    return this.#waiting;
+  }
+
+  async #turn(): Promise<void> {
+    const changed = await this.#planner.plan(this.#state());
+    const { plans, services } = this.#planner;
+    if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
+      await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
+    }
+    this.#done(plans, services);
+  }
+
+  #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
+    this.#inForce = { plans, services };
+    this.#trouble = undefined;
+    const targets = probeTargets(services, this.#planner.backends, this.#options.node);
+    if (JSON.stringify(targets) === JSON.stringify(this.#targets)) return;
+    this.#targets = targets;
+    for (const listener of this.#listeners) listener();
+  }
+
+  #say(error: unknown): void {
+    const why = messageOf(error);
+    if (this.#trouble !== why) this.#options.log.error("services could not be put in force; what was in force stays", { error });
+    this.#trouble = why;
+  }
+}
+
+function sameForServices(a: State, b: State): boolean {
+  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks && a.cluster.endpoints === b.cluster.endpoints;
+}

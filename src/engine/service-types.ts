@@ -1,0 +1,86 @@
+// What the doors may ask of the engine about services.
+import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
+import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
+
+export interface ServiceCommands {
+  /** All documents or none. Resolves when they are in force. @throws HawserError BAD_SERVICE as `applyPolicy` BAD_POLICY; TABLE_FULL. */
+  applyService(command: Pick<ApplyDocuments, "documents">, signal?: AbortSignal): Promise<ServiceReport>;
+  /** As `deletePolicy`. Resolves when it is out of force. */
+  deleteService(name: string, signal?: AbortSignal): Promise<void>;
+  /** As `syncPolicyDirectory`. */
+  syncServiceDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void>;
+  /** What probes of this node's have heard; of what is no backend any more nothing is taken. Never rejects. */
+  healthHeard(heard: readonly HeardHealth[]): Promise<void>;
+  /** A container was told to stop, or has ended though Docker has not said so yet: it takes no new flows of a service (R76). `at`: milliseconds since the epoch; endpoints made later are others. */
+  containerEnds(end: ContainerEnd): Promise<void>;
+}
+
+export interface ServiceReport {
+  readonly applied: readonly string[];
+}
+
+/** An answer to one probe. */
+export interface HeardHealth {
+  readonly service: string;
+  /** As `ProbeTarget.backend`. */
+  readonly backend: string;
+  readonly passed: boolean;
+}
+
+export interface ContainerEnd {
+  readonly containerId: string;
+  readonly ending: "stopping" | "ended";
+  readonly at: number;
+}
+
+export interface ServiceQueries {
+  services(): readonly ServiceView[];
+  /** @throws HawserError NOT_FOUND with the known names. */
+  service(name: string): ServiceText;
+  /** Without services that have no probes. The same object until something about them changes. */
+  probeTargets(): readonly ProbeTarget[];
+}
+
+export interface BackendView {
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** Its container's node; empty: a server that is no container of ours. */
+  readonly node: string;
+  readonly state: BackendState;
+  /** `NODE/NETWORK/NAME:PORT`, `ADDRESS:PORT`. */
+  readonly identity: string;
+}
+
+export interface ServiceView {
+  readonly name: string;
+  readonly frontends: readonly { readonly address: string; readonly port: number; readonly protocol: ServiceProtocol }[];
+  /** One with addresses of both families is here twice. */
+  readonly backends: readonly BackendView[];
+  /** The configuration's where it says none. */
+  readonly mode: ServiceMode;
+  readonly algorithm: "maglev";
+  /** Established through this node; null: not counted. */
+  readonly flows: number | null;
+  /** `directory PATH`, `apply PATH`. */
+  readonly source: string;
+  readonly revision: number;
+  /** `pending`: written down, and not in force yet. `rejected`: what is in force is not what its file says. */
+  readonly state: "enforced" | "pending" | "rejected";
+  readonly error: string | null;
+}
+
+/** A service with its text. */
+export interface ServiceText extends ServiceView {
+  readonly text: string;
+}
+
+/** Whom this node shall probe: its own containers, and servers. */
+export interface ProbeTarget {
+  readonly service: string;
+  /** Names it in `healthHeard`; another after its container was started anew. */
+  readonly backend: string;
+  readonly address: string;
+  readonly port: number;
+  readonly health: Health;
+}

@@ -1,0 +1,80 @@
+// A service from its plan to answers on the wire.
+//
+//   ns a: eth0 10.44.0.2 ── hwaaaaaaaaaaa ┐                ┌ wan0 192.0.2.10 ── lan0 in ns lan 192.0.2.1, which reaches 203.0.113.10 by wan0
+//   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwhost .1 ────┘
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { Datapath } from "../../../src/datapath/types.ts";
+import { advance, noBalancing } from "../../../src/lb/plan.ts";
+import type { Balancing } from "../../../src/lb/plan.ts";
+import { readServices } from "../../../src/lb/read.ts";
+import type { ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { inOwnHost } from "./namespace.ts";
+import { doAll } from "./perform.ts";
+import { cableA, cableB, desired } from "./plans.ts";
+import { inside, plug, prepare } from "./plug.ts";
+
+const text = 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { network: shop }, port: 8080 }]\nhealth: { kind: none }\n';
+const container = (name: string, ipv4: string): ServingContainer =>
+  ({ node: "n1", id: `${name}#1`, name, network: "shop", project: null, service: null, ipv4: ipv4 as Ip, ipv6: null, labels: {}, stopping: false });
+const [a, b] = [container("a", "10.44.0.2"), container("b", "10.44.0.3")];
+
+/** Plans one after another, as an engine makes them. */
+function planner(): (...containers: readonly ServingContainer[]) => readonly ServicePlan[] {
+  let before: Balancing = noBalancing;
+  return (...containers) => {
+    const { next, plans } = advance(before, { services: readServices([{ file: "web.yaml", text }]), containers, mode: "auto", largestTable: 1021, now: Date.now() });
+    before = next;
+    return plans;
+  };
+}
+
+const install = (datapath: Datapath, plans: readonly ServicePlan[]): Promise<void> => datapath.doers.services.do({ kind: "services", plans, before: null });
+
+await inOwnHost(import.meta.url, {
+  "clients reach containers by the service's address, and answers come from it; a backend that goes gets nothing any more": async (world) => {
+    await using datapath = await world.open();
+    prepare(world);
+    await doAll(datapath.doers, desired);
+    plug(world, "a", cableA.containerInterface, 2);
+    plug(world, "b", cableB.containerInterface, 3);
+    inside("lan", ["ip", "route", "add", "203.0.113.10", "via", "192.0.2.10"]);
+    using _a = serve("a");
+    using _b = serve("b");
+    const plans = planner();
+    await install(datapath, plans(a, b));
+    await world.until("both containers answer with the client's address", () => {
+      const answers = new Set(Array.from({ length: 8 }, ask));
+      return answers.has("a 192.0.2.1") && answers.has("b 192.0.2.1");
+    });
+    await install(datapath, plans(a));
+    assert.deepEqual([...new Set(Array.from({ length: 8 }, ask))], ["a 192.0.2.1"]);
+    const last = plans(a);
+    await datapath[Symbol.asyncDispose]();
+    await using second = await world.open();
+    assert.equal(ask(), "a 192.0.2.1", "between two agents");
+    assert.deepEqual((await second.adopt([...desired, { kind: "services", plans: last, before: null }])).failed, []);
+    assert.equal(ask(), "a 192.0.2.1", "with the next agent");
+    await install(second, []);
+    assert.equal(ask(), "");
+  },
+});
+
+/** Says its name and whom it sees. */
+function serve(namespace: string): Disposable {
+  const program = `require("net").createServer((s) => s.end("${namespace} " + s.remoteAddress)).listen(8080, "0.0.0.0")`;
+  const child = spawn("nsenter", [`--net=/run/netns/${namespace}`, process.execPath, "-e", program], { stdio: "ignore" });
+  return { [Symbol.dispose]: () => void child.kill("SIGKILL") };
+}
+
+/** What the service says to a client on the wire; "" when nobody answers. */
+function ask(): string {
+  const program = `const s = require("net").connect({ host: "203.0.113.10", port: 80, timeout: 1000 });
+    s.pipe(process.stdout); s.on("timeout", () => process.exit(1)); s.on("error", () => process.exit(1));`;
+  try {
+    return inside("lan", [process.execPath, "-e", program]);
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,85 @@
+// Backends elsewhere, where XDP is off or knows no neighbour: netdev wraps for them, and the kernel finds the neighbour.
+import anyTest from "ava";
+import type { TestFn } from "ava";
+import { parseIp } from "../../../src/std/ip.ts";
+import { openBench } from "../bench.ts";
+import type { Bench } from "../bench.ts";
+import { frame, icmpError, ip, ipv4, ipv6, protocols, slice, tcp, udp } from "../packets.ts";
+import type { Packet } from "../packets.ts";
+
+const test = anyTest as TestFn<{ bench: Bench }>;
+const [client4, client6, web4, web6] = ["198.51.100.7", "2001:db8:c::7", "203.0.114.10", "2001:db8:5::10"];
+/** As they came: the kernel writes others once it knows the neighbour. */
+const macs = "02:00:00:00:00:fe > 02:00:00:00:00:01";
+const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
+const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
+
+test.before(async (t) => {
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const service = async (number: number, address: string, port: number, protocol: number, backend: string, outer: string, mode: "IPIP" | "GENEVE"): Promise<void> =>
+    bench.service(number, { address: parseIp(address), port, protocol }, { address: parseIp(backend), outer: parseIp(outer), port: 8080, mode });
+  await service(1, web4, 80, protocols.tcp, "172.16.1.1", "172.16.1.1", "IPIP");
+  await service(2, web6, 80, protocols.tcp, "2001:db8:b::1", "2001:db8:b::1", "IPIP");
+  await service(3, web4, 53, protocols.udp, "2001:db8:b::1", "2001:db8:b::1", "IPIP");
+  await service(4, web6, 53, protocols.udp, "172.16.1.1", "172.16.1.1", "IPIP");
+  await service(5, web4, 81, protocols.tcp, "10.44.9.2", "172.16.9.9", "GENEVE");
+  await service(6, web6, 81, protocols.tcp, "fd44:9::2", "172.16.9.9", "GENEVE");
+  await service(7, web4, 82, protocols.tcp, "10.44.9.2", "2001:db8:9::9", "GENEVE");
+  await service(8, web4, 83, protocols.tcp, "198.18.0.1", "198.18.0.1", "IPIP");
+  await service(9, web4, 84, protocols.tcp, "203.0.113.9", "203.0.113.9", "IPIP");
+  await service(10, web4, 85, protocols.tcp, "198.51.100.200", "198.51.100.200", "IPIP");
+});
+test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+
+const rows: readonly (readonly [what: string, packet: Packet, out: string])[] = [
+  ["IPv4 in IPv4", ip(client4, web4, tcp(5000, 80, "S")), "192.0.2.1 > 172.16.1.1 ipip { 198.51.100.7:5000 > 203.0.114.10:80 tcp S ttl 64 } ttl 64"],
+  ["the same in the middle of a flow", ip(client4, web4, tcp(5000, 80, "A", "GET /")), "192.0.2.1 > 172.16.1.1 ipip { 198.51.100.7:5000 > 203.0.114.10:80 tcp A ttl 64 } ttl 64"],
+  ["IPv6 in IPv6", ip(client6, web6, tcp(5000, 80, "S")), "2001:db8::1 > 2001:db8:b::1 ipip { [2001:db8:c::7]:5000 > [2001:db8:5::10]:80 tcp S ttl 64 } ttl 64"],
+  ["IPv4 in IPv6", ip(client4, web4, udp(5000, 53, "who?")), "2001:db8::1 > 2001:db8:b::1 ipip { 198.51.100.7:5000 > 203.0.114.10:53 udp ttl 64 } ttl 64"],
+  ["IPv6 in IPv4", ip(client6, web6, udp(5000, 53, "who?")), "192.0.2.1 > 172.16.1.1 ipip { [2001:db8:c::7]:5000 > [2001:db8:5::10]:53 udp ttl 64 } ttl 64"],
+  ["an ICMP error", ip("192.0.2.77", web4, icmpError(3, 3, ip(web4, client4, tcp(80, 5000, "A")))),
+    "192.0.2.1 > 172.16.1.1 ipip { 192.0.2.77 > 203.0.114.10 icmp 3/3 { 203.0.114.10:80 > 198.51.100.7:5000 tcp A ttl 64 } ttl 64 } ttl 64"],
+];
+for (const [what, packet, out] of rows) {
+  test.serial(`${what}: wrapped, and handed to the kernel's neighbours`, async (t) => { t.deepEqual(await t.context.bench.fromUplink(packet), { verdict: "redirect", packet: `${macs} ${out}` }); });
+}
+
+for (const [what, packet, option] of [["IPv4", ip(client4, web4, tcp(5000, 81, "S")), geneve4], ["IPv6", ip(client6, web6, tcp(5000, 81, "S")), geneve6]] as const) {
+  test.serial(`${what} in Geneve: every header, and what is inside unchanged`, async (t) => {
+    const sent = frame("02:00:00:00:00:fe", "02:00:00:00:00:01", packet);
+    const { verdict, data } = await t.context.bench.raw(packet);
+    const hex = Buffer.from(data).toString("hex");
+    const [headers, size] = [28 + option.length / 2, (length: number): string => length.toString(16).padStart(4, "0")];
+    t.is(verdict, 7);
+    t.is(hex.slice(0, 36), `${Buffer.from(sent).toString("hex").slice(0, 24)}08004500${size(sent.length + headers)}`);
+    t.is(hex.slice(52, 68), "c0000201ac100909");
+    t.is(hex.slice(72, 84), `17c1${size(sent.length + headers - 20)}0000`);
+    t.is(hex.slice(84, 84 + option.length), option);
+    t.is(hex.slice(84 + option.length), Buffer.from(sent).toString("hex"));
+  });
+}
+
+test.serial("fragments follow their first", async (t) => {
+  const whole = udp(5000, 53, "x".repeat(96));
+  const part = (offset: number, more: boolean): Packet => ipv6(client6, web6, slice(whole, offset, 48), { fragment: { id: 5, offset, more } });
+  t.is((await t.context.bench.fromUplink(part(48, false))).verdict, "pass untouched");
+  t.is((await t.context.bench.fromUplink(part(0, true))).verdict, "redirect");
+  t.is((await t.context.bench.fromUplink(part(48, false))).packet, `${macs} 192.0.2.1 > 172.16.1.1 ipip { 2001:db8:c::7 > 2001:db8:5::10 protocol 17 ttl 64 fragment 48 } ttl 64`);
+});
+
+test.serial("without an address for outer packets nothing is wrapped", async (t) => {
+  await using bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558 });
+  await bench.service(1, { address: parseIp(web4), port: 80, protocol: protocols.tcp }, { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" });
+  await bench.service(2, { address: parseIp(web6), port: 80, protocol: protocols.tcp }, { address: parseIp("2001:db8:b::1"), port: 80, mode: "IPIP" });
+  for (const packet of [ip(client4, web4, tcp(5000, 80, "S")), ip(client6, web6, tcp(5000, 80, "S"))]) t.is((await bench.fromUplink(packet)).verdict, "drop NO_SNAT_ADDRESS");
+});
+
+test.serial("what has no way, by an uplink and wide enough, is dropped with its reason", async (t) => {
+  const { bench } = t.context;
+  t.is((await bench.fromUplink(ip(client4, web4, tcp(5000, 82, "S")))).verdict, "drop REWRITE_FAILED", "Geneve over IPv6");
+  t.is((await bench.fromUplink(ip(client4, web4, tcp(5000, 83, "S")))).verdict, "drop NO_ROUTE");
+  t.is((await bench.fromUplink(ip(client4, web4, tcp(5000, 84, "S")))).verdict, "drop NOT_AN_UPLINK");
+  t.is((await bench.fromUplink(ipv4(client4, web4, tcp(5000, 85, "A", "x".repeat(1300 - 20 - 40))))).verdict, "redirect");
+  t.is((await bench.fromUplink(ipv4(client4, web4, tcp(5000, 85, "A", "x".repeat(1300 - 20 - 39))))).verdict, "drop MTU_EXCEEDED");
+});

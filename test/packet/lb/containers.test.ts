@@ -1,0 +1,104 @@
+// Backends that are containers: what their node does with clients' packets, its own uplink's and those that a balancing node has wrapped.
+//
+//   client ▸ 203.0.113.10:80 ▸ netdev ▸ a (10.44.0.2:8080) ▸ from-container ▸ 203.0.113.10:80 ▸ client
+//                             another node, 192.0.2.9, balances for 203.0.113.20 and [2001:db8:5::20] ▸ Geneve ▸ netdev ▸ a
+import anyTest from "ava";
+import type { TestFn } from "ava";
+import { parseIp } from "../../../src/std/ip.ts";
+import { a, hostMac, openBench } from "../bench.ts";
+import type { Bench } from "../bench.ts";
+import { frame, icmpError, ip, ipv4, protocols, slice, tcp, udp } from "../packets.ts";
+import type { Ipv4Options, Packet } from "../packets.ts";
+
+const test = anyTest as TestFn<{ bench: Bench }>;
+const [client4, client6, web4, web6] = ["198.51.100.7", "2001:db8:c::7", "203.0.113.200", "2001:db8:5::20"];
+const into = `${hostMac} > ${a.mac}`;
+
+test.before(async (t) => {
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  await bench.service(1, { address: parseIp("203.0.114.10"), port: 80, protocol: protocols.tcp }, { address: a.ipv4, port: 8080, mode: "LOCAL" });
+  await bench.service(2, { address: parseIp("2001:db8:5::10"), port: 80, protocol: protocols.tcp }, { address: parseIp("fd44::2"), port: 8080, mode: "LOCAL" });
+  await bench.service(3, { address: parseIp("203.0.114.10"), port: 53, protocol: protocols.udp }, { address: a.ipv4, port: 53, mode: "LOCAL" });
+  await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
+});
+test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+
+test.serial("a client's packets reach the container with the client's address, and its answers bear the service's (R77)", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromUplink(ip(client4, "203.0.114.10", tcp(5000, 80, "S"))), { verdict: "redirect", packet: `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp S ttl 64` });
+  t.regex((await bench.fromContainer(a, ip("10.44.0.2", client4, tcp(8080, 5000, "SA")))).packet, /203\.0\.114\.10:80 > 198\.51\.100\.7:5000 tcp SA ttl 63$/);
+  t.deepEqual(await bench.fromUplink(ip(client4, "203.0.114.10", tcp(5000, 80, "A", "GET /"))), { verdict: "redirect", packet: `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp A ttl 64` });
+  t.deepEqual(await bench.fromUplink(ip(client6, "2001:db8:5::10", tcp(5000, 80, "S"))), { verdict: "redirect", packet: `${into} [2001:db8:c::7]:5000 > [fd44::2]:8080 tcp S ttl 64` });
+  t.regex((await bench.fromContainer(a, ip("fd44::2", client6, tcp(8080, 5000, "SA")))).packet, /\[2001:db8:5::10\]:80 > \[2001:db8:c::7\]:5000 tcp SA ttl 63$/);
+  t.deepEqual(await bench.fromUplink(ip(client4, "203.0.114.10", udp(5000, 53, "who?"))), { verdict: "redirect", packet: `${into} 198.51.100.7:5000 > 10.44.0.2:53 udp ttl 64` });
+});
+
+test.serial("errors about the container's answers are its own", async (t) => {
+  const { bench } = t.context;
+  await bench.fromUplink(ip(client4, "203.0.114.10", tcp(5000, 80, "S")));
+  const error = ip("192.0.2.77", "203.0.114.10", icmpError(3, 4, ip("203.0.114.10", client4, tcp(80, 5000, "A")), { mtu: 1400 }));
+  t.deepEqual(await bench.fromUplink(error), { verdict: "redirect", packet: `${into} 192.0.2.77 > 10.44.0.2 icmp 3/4 mtu 1400 { 10.44.0.2:8080 > 198.51.100.7:5000 tcp A ttl 64 } ttl 64` });
+});
+
+test.serial("other ports of the address are not netdev's", async (t) => {
+  const { bench } = t.context;
+  for (const packet of [ip(client4, "203.0.114.10", tcp(5000, 81, "S")), ip(client4, "203.0.114.10", udp(5000, 80))]) t.is((await bench.fromUplink(packet)).verdict, "pass untouched");
+});
+
+test.serial("a client with an address that no client has is refused (R45)", async (t) => {
+  const { bench } = t.context;
+  for (const source of ["10.44.0.3", "192.0.2.1", "203.0.113.7"]) t.is((await bench.fromUplink(ip(source, "203.0.114.10", tcp(5000, 80, "S")))).verdict, "drop MARTIAN", source);
+});
+
+/** As a balancing node wraps it for a container here. */
+function wrapped(container: string, port: number, inner: Packet, options: Ipv4Options & { readonly key?: string; readonly kind?: string; readonly about?: string; readonly from?: string } = {}): Packet {
+  const four = !container.includes(":");
+  const address = four ? ipv4(container, container, udp(1, 1)).bytes.subarray(12, 16) : ip(container, container, udp(1, 1)).bytes.subarray(8, 24);
+  const head = (options.kind ?? (four ? "03406558" : "06406558")) + (options.key ?? "00000100") + (options.about ?? (four ? "ff488102" : "ff488105"));
+  const option = Buffer.concat([Buffer.from(head, "hex"), address, Buffer.from([port >> 8, port & 255, 0, 0])]);
+  const bytes = Buffer.concat([option, frame("02:00:00:00:00:07", "02:00:00:00:00:08", inner)]);
+  return ipv4(options.from ?? "192.0.2.9", "192.0.2.1", udp(50_000, 6081, bytes, { checksum: "none" }), options);
+}
+
+test.serial("what a balancing node wraps reaches the container that it names, and is answered from here", async (t) => {
+  const { bench } = t.context;
+  t.deepEqual(await bench.fromUplink(wrapped("10.44.0.2", 8080, ip(client4, web4, tcp(5000, 80, "S")))), { verdict: "redirect", packet: `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp S ttl 64` });
+  t.regex((await bench.fromContainer(a, ip("10.44.0.2", client4, tcp(8080, 5000, "SA")))).packet, /203\.0\.113\.200:80 > 198\.51\.100\.7:5000 tcp SA ttl 63$/);
+  t.deepEqual(await bench.fromUplink(wrapped("10.44.0.2", 8080, ip(client4, web4, tcp(5000, 80, "A", "GET /")))), { verdict: "redirect", packet: `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp A ttl 64` });
+  t.deepEqual(await bench.fromUplink(wrapped("fd44::2", 8080, ip(client6, web6, tcp(5000, 80, "S")))), { verdict: "redirect", packet: `${into} [2001:db8:c::7]:5000 > [fd44::2]:8080 tcp S ttl 64` });
+  t.regex((await bench.fromContainer(a, ip("fd44::2", client6, tcp(8080, 5000, "SA")))).packet, /\[2001:db8:5::20\]:80 > \[2001:db8:c::7\]:5000 tcp SA ttl 63$/);
+});
+
+test.serial("errors and fragments that a balancing node wraps follow their flow", async (t) => {
+  const { bench } = t.context;
+  await bench.fromUplink(wrapped("10.44.0.2", 53, ip(client4, web4, udp(5000, 53, "who?"))));
+  const error = ip("192.0.2.77", web4, icmpError(3, 4, ip(web4, client4, udp(53, 5000, "x")), { mtu: 1400 }));
+  t.deepEqual(await bench.fromUplink(wrapped("10.44.0.2", 53, error)), { verdict: "redirect", packet: `${into} 192.0.2.77 > 10.44.0.2 icmp 3/4 mtu 1400 { 10.44.0.2:53 > 198.51.100.7:5000 udp ttl 64 } ttl 64` });
+  const whole = udp(5000, 53, "x".repeat(96));
+  const part = (offset: number, more: boolean): Packet => wrapped("10.44.0.2", 53, ipv4(client4, web4, slice(whole, offset, 48), { id: 9, offset, more }));
+  t.is((await bench.fromUplink(part(48, false))).verdict, "drop FRAGMENT_WITHOUT_FIRST");
+  t.is((await bench.fromUplink(part(0, true))).packet, `${into} 198.51.100.7:5000 > 10.44.0.2:53 udp ttl 64 fragment 0+`);
+  t.is((await bench.fromUplink(part(48, false))).packet, `${into} 198.51.100.7 > 10.44.0.2 protocol 17 ttl 64 fragment 48`);
+});
+
+test.serial("a node names only containers that are here, and only for clients that may be clients", async (t) => {
+  const { bench } = t.context;
+  const syn = ip(client4, web4, tcp(5000, 80, "S"));
+  t.is((await bench.fromUplink(wrapped("10.44.0.99", 8080, syn))).verdict, "drop NO_SUCH_ADDRESS");
+  t.is((await bench.fromUplink(wrapped("10.88.0.2", 8080, syn))).verdict, "drop NO_SUCH_ADDRESS", "a guest's");
+  t.is((await bench.fromUplink(wrapped("192.0.2.1", 22, syn))).verdict, "drop NO_SUCH_ADDRESS", "the host's own");
+  for (const source of ["10.44.0.3", "192.0.2.1", "127.0.0.1"]) t.true(["drop MARTIAN"].includes((await bench.fromUplink(wrapped("10.44.0.2", 8080, ip(source, web4, tcp(5000, 80, "S"))))).verdict), source);
+  t.is((await bench.fromUplink(wrapped("10.44.0.2", 8080, ip(client4, web4, icmpError(3, 3, ip(web4, client4, tcp(80, 5009, "A"))))))).verdict, "drop ICMP_WITHOUT_FLOW");
+});
+
+test.serial("what is not exactly so wrapped is left to the host", async (t) => {
+  const { bench } = t.context;
+  const syn = ip(client4, web4, tcp(5000, 80, "S"));
+  const odd: Readonly<Record<string, Packet>> = {
+    "a stranger": wrapped("10.44.0.2", 8080, syn, { from: "192.0.2.77" }), "another key": wrapped("10.44.0.2", 8080, syn, { key: "00012300" }), "another option": wrapped("10.44.0.2", 8080, syn, { about: "01028102" }),
+    "more options": wrapped("10.44.0.2", 8080, syn, { kind: "04406558" }), "congestion outside": wrapped("10.44.0.2", 8080, syn, { ecn: 3 }), "a fragment outside": wrapped("10.44.0.2", 8080, syn, { more: true }),
+    "options outside": wrapped("10.44.0.2", 8080, syn, { options: [1, 1, 1, 0] }),
+  };
+  for (const [what, packet] of Object.entries(odd)) t.is((await bench.fromUplink(packet)).verdict, "pass untouched", what);
+});

@@ -1,0 +1,174 @@
+// Runs in a network namespace of its own: makes an uplink, loads the balancer, and does what its parent says.
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { u32 } from "../../../src/abi/codec.ts";
+import { configCodec, directionNames, dropReasonNames, DropReason, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
+import type { Config } from "../../../src/abi/generated.ts";
+import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
+import { jiffiesClock, ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
+import { createKernel } from "../../../src/kernel/index.ts";
+import type { KernelMap, KernelProgram, ProgramTestResult } from "../../../src/kernel/types.ts";
+import { parseIp, parseMac } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
+import { createServices } from "../../../src/datapath/services.ts";
+import type { Services } from "../../../src/datapath/services.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
+import { openLbTables } from "./tables.ts";
+import type { LbTables, ServiceEntry } from "./tables.ts";
+
+export type Request =
+  | { readonly op: "load"; readonly config: Partial<Config> }
+  | { readonly op: "service"; readonly service: ServiceEntry }
+  | { readonly op: "frontends"; readonly frontends: readonly FrontendEntry[] }
+  | { readonly op: "forget-frontends"; readonly frontends: readonly FrontendAddress[] }
+  | { readonly op: "reopen-frontends" }
+  | { readonly op: "plans"; readonly plans: readonly ServicePlan[] }
+  | { readonly op: "new-agent" }
+  | { readonly op: "dump"; readonly map: string }
+  | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
+  | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
+  | { readonly op: "clear"; readonly map: string }
+  | { readonly op: "ip"; readonly args: readonly string[] }
+  | { readonly op: "run"; readonly data: Uint8Array; readonly device: string }
+  | { readonly op: "flood"; readonly data: Uint8Array; readonly times: number; readonly clients: boolean };
+
+export interface RunReply {
+  readonly verdict: number;
+  readonly data: Uint8Array;
+  /** What the run counted, as `TO_SERVICE FORWARDED`. */
+  readonly counted: readonly string[];
+}
+
+const maps = new Map<string, KernelMap>();
+const ifindexes = new Map<string, number>();
+const kernel = createKernel();
+const hz = ticksPerSecond(createLog(() => {}, Date.now));
+const jiffies = jiffiesClock(hz);
+let program: KernelProgram | undefined;
+let tables: LbTables | undefined;
+let services: Services | undefined;
+
+if (process.send) {
+  process.on("message", (request: Request) => {
+    void answer(request).then(
+      (value) => process.send?.({ value }),
+      (error: unknown) => process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    );
+  });
+}
+
+async function answer(request: Request): Promise<unknown> {
+  switch (request.op) {
+    case "load": return load(request.config);
+    case "service": return tables?.setService(request.service);
+    case "frontends": return request.frontends.forEach((frontend) => tables?.frontends.set(frontend));
+    case "forget-frontends": return request.frontends.forEach((frontend) => tables?.frontends.delete(frontend));
+    case "reopen-frontends": tables = openLbTables(kernel, mapOf, jiffies); return undefined;
+    case "plans": return (services ??= openServices()).install(request.plans);
+    case "new-agent": services = undefined; return undefined;
+    case "dump": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
+    case "backend": return tables?.setBackend(request.number, request.backend);
+    case "set": return mapOf(request.map).set(request.key, request.value);
+    case "get": return mapOf(request.map).get(request.key);
+    case "clear": {
+      const map = mapOf(request.map);
+      const empty = new Uint8Array(map.info.valueSize);
+      for (const [key] of [...map.entries()]) if (map.info.kind === "array") map.set(key, empty); else map.delete(key);
+      return undefined;
+    }
+    case "ip": return ip(...request.args);
+    case "run": return run(request.data, request.device);
+    case "flood": return flood(request.data, request.times, request.clients);
+  }
+}
+
+/** Of a node a, beside a node b. */
+function openServices(): Services {
+  return createServices({
+    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", clock: { now: () => Date.now() },
+  });
+}
+
+/** wan0 is the uplink, wan1 another; vpn0 is none. */
+async function load(config: Partial<Config>): Promise<void> {
+  for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
+  for (const [device, peer, mac, network] of [["wan0", "lan0", "02:00:00:00:00:01", "192.0.2"], ["wan1", "lan1", "02:00:00:00:00:11", "192.0.3"], ["vpn0", "vpn1", "02:00:00:00:00:21", "192.0.4"]] as const) {
+    ip("link", "add", device, "address", mac, "type", "veth", "peer", "name", peer);
+    for (const name of [device, peer]) ip("link", "set", name, "up");
+    ip("address", "add", `${network}.1/24`, "dev", device);
+    ip("neighbour", "add", `${network}.254`, "lladdr", `${mac.slice(0, -2)}${device === "wan0" ? "fe" : "ff"}`, "dev", device, "nud", "permanent");
+    for (const family of ["ipv4", "ipv6"]) writeFileSync(`/proc/sys/net/${family}/conf/${device}/forwarding`, "1");
+  }
+  ip("address", "add", "2001:db8::1/64", "dev", "wan0");
+  ip("neighbour", "add", "2001:db8::fe", "lladdr", "02:00:00:00:00:fe", "dev", "wan0", "nud", "permanent");
+  ip("route", "add", "default", "via", "192.0.2.254");
+  ip("-6", "route", "add", "default", "via", "2001:db8::fe");
+  ip("route", "add", "172.16.3.0/24", "via", "192.0.3.254");
+  for (const { ifname, ifindex } of JSON.parse(execFileSync("ip", ["-j", "link"], { encoding: "utf8" })) as readonly { readonly ifname: string; readonly ifindex: number }[]) ifindexes.set(ifname, ifindex);
+  const rodata = {
+    hw_config: configCodec.encode({
+      hostIfindex: ifindexes.get("wan0") ?? 0, hz, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999,
+      setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, tunnelHeader: 0x6558, probePort: 0,
+      native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), ...config,
+    }),
+  };
+  const object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata, reuse: maps });
+  for (const [name, map] of object.maps) maps.set(name, map);
+  program = object.programs.get("xdp_lb");
+  tables = openLbTables(kernel, mapOf, jiffies);
+  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+}
+
+function run(data: Uint8Array, device: string): RunReply {
+  const before = counters();
+  const result = runOnce(data, device);
+  const counted = [...counters()].filter(([name, packets]) => packets !== before.get(name)).map(([name]) => name);
+  return { verdict: result.verdict, data: result.data, counted };
+}
+
+/** `clients`: each time from another IPv4 address. */
+function flood(data: Uint8Array, times: number, clients: boolean): readonly number[] {
+  const bytes = data.slice();
+  const view = new DataView(bytes.buffer);
+  const verdicts: number[] = [];
+  for (let i = 0; i < times; i++) {
+    if (clients) view.setUint32(26, 0x0a000000 + i);
+    verdicts.push(runOnce(bytes, "wan0").verdict);
+  }
+  return verdicts;
+}
+
+function runOnce(data: Uint8Array, device: string): ProgramTestResult {
+  const context = new Uint32Array([0, data.length, 0, ifindexes.get(device) ?? 0, 0, 0]);
+  const result = program?.testRun({ data, context: new Uint8Array(context.buffer) });
+  if (result === undefined) throw new Error("nothing is loaded");
+  return result;
+}
+
+/** Packets over all CPUs, by direction and reason. */
+function counters(): ReadonlyMap<string, bigint> {
+  const sums = new Map<string, bigint>();
+  for (const [key, perCpu] of mapOf("hw_metrics").entries()) {
+    const index = u32.decode(key);
+    const [direction, reason] = [Math.floor(index / MetricLayout.METRIC_REASONS), index % MetricLayout.METRIC_REASONS];
+    const view = new DataView(perCpu.buffer, perCpu.byteOffset, perCpu.byteLength);
+    let packets = 0n;
+    for (let at = 0; at < perCpu.byteLength; at += 16) packets += view.getBigUint64(at, true);
+    if (packets > 0n) sums.set(`${directionNames[direction]} ${reason === DropReason.NONE ? "FORWARDED" : dropReasonNames[reason]}`, packets);
+  }
+  return sums;
+}
+
+function mapOf(name: string): KernelMap {
+  const map = maps.get(name);
+  if (!map) throw new Error(`no map ${name}`);
+  return map;
+}
+
+function ip(...args: readonly string[]): void {
+  execFileSync("ip", args, { stdio: ["ignore", "ignore", "inherit"] });
+}

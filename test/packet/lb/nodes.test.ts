@@ -1,0 +1,107 @@
+// Backends that are containers on other nodes: wrapped in Geneve, the container named in an option, the packet itself as the client sent it.
+//
+//   Ethernet 14 │ IPv4 20 or IPv6 40 │ UDP 8 │ Geneve 8 │ option 12 or 24 │ Ethernet 14 │ packet
+import anyTest from "ava";
+import type { TestFn } from "ava";
+import { describe, frame, icmpError, ip, ipv4, slice, tcp, udp } from "../packets.ts";
+import type { Packet } from "../packets.ts";
+import { client4, gateway, openWeb, out, query, request, to4, to6, uplink, web4 } from "./world.ts";
+import type { World } from "./world.ts";
+
+const test = anyTest as TestFn<{ world: World }>;
+/** Flags: critical options. Then the key, a node's own, and the option's class, type and length. */
+const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
+const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
+
+test.before(async (t) => {
+  const world = (t.context.world = await openWeb(1));
+  await world.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
+  await world.backend(101, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
+  // The same by the node's IPv6 address.
+  await world.backend(2, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
+  await world.backend(102, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
+});
+test.beforeEach(async (t) => {
+  await t.context.world.service(1, [1]);
+  await t.context.world.service(2, [101]);
+});
+test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+
+const hex = (bytes: Uint8Array, from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString("hex");
+
+for (const [what, packet, option] of [
+  ["TCP over IPv4", to4(request("S")), geneve4], ["UDP over IPv4", to4(query()), geneve4], ["TCP over IPv6", to6(request("A")), geneve6], ["UDP over IPv6", to6(query()), geneve6],
+  ["a fragment", ipv4(client4, web4, slice(udp(5000, 53, "x".repeat(64)), 0, 32), { more: true, id: 1 }), geneve4],
+  ["an ICMP error", ip("192.0.2.77", web4, icmpError(3, 4, ip(web4, client4, tcp(80, 5000, "A")), { mtu: 1400 })), geneve4],
+] as const) {
+  test.serial(`${what} to a node of IPv4: every header, and what is inside unchanged`, async (t) => {
+    const sent = frame(gateway, uplink, packet);
+    const { data, verdict } = await t.context.world.sendBytes(sent);
+    const headers = 28 + option.length / 2;
+    t.is(verdict, 3);
+    t.is(data.length, sent.length + 14 + headers);
+    t.is(describe(data), `${out} 192.0.2.1:${port(data, 34)} > 172.16.9.9:6081 udp unsummed ttl 64`);
+    t.true(port(data, 34) >= 49152);
+    t.is(hex(data, 16, 18), (sent.length + headers).toString(16).padStart(4, "0"), "the outer packet's length");
+    t.is(hex(data, 38, 40), (sent.length + headers - 20).toString(16).padStart(4, "0"), "the datagram's length");
+    t.is(hex(data, 42, 42 + option.length / 2), option);
+    t.is(hex(data, 14 + headers, data.length), Buffer.from(sent).toString("hex"));
+  });
+}
+
+for (const [what, packet, option] of [
+  ["TCP over IPv4", to4(request("S")), geneve4], ["TCP with an odd number of bytes", to4(tcp(5000, 80, "A", "odd")), geneve4], ["UDP over IPv4", to4(query()), geneve4],
+  ["TCP over IPv6", to6(request("A")), geneve6], ["UDP over IPv6 with an odd number of bytes", to6(udp(5000, 53, "odd")), geneve6],
+] as const) {
+  test.serial(`${what} to a node of IPv6: with a checksum over everything`, async (t) => {
+    const { world } = t.context;
+    await world.service(1, [2]);
+    await world.service(2, [102]);
+    const sent = frame(gateway, uplink, packet);
+    const { data, verdict } = await world.sendBytes(sent);
+    t.is(verdict, 3);
+    t.is(describe(data), `${out} [2001:db8::1]:${port(data, 54)} > [2001:db8:9::9]:6081 udp ttl 64`);
+    t.is(hex(data, 62, 62 + option.length / 2), option);
+    t.is(hex(data, 62 + option.length / 2, data.length), Buffer.from(sent).toString("hex"));
+  });
+}
+
+test.serial("what has no checksum of its own does not go to nodes of IPv6", async (t) => {
+  const { world } = t.context;
+  await world.service(1, [2]);
+  const odd: Readonly<Record<string, Packet>> = {
+    "UDP without": ip(client4, web4, udp(5000, 53, "who?", { checksum: "none" })), "a fragment": ipv4(client4, web4, slice(udp(5000, 53, "x".repeat(64)), 0, 32), { more: true, id: 2 }),
+    "an error": ip("192.0.2.77", web4, icmpError(3, 4, ip(web4, client4, tcp(80, 5000, "A")), { mtu: 1400 })),
+  };
+  for (const [what, packet] of Object.entries(odd)) t.is((await world.send(packet)).verdict, "drop REWRITE_FAILED", what);
+});
+
+test.serial("flows have source ports of their own, so that receivers spread them", async (t) => {
+  const ports = new Set<number>();
+  for (let sport = 4000; sport < 4064; sport++) {
+    const [one, again] = [await t.context.world.sendBytes(frame(gateway, uplink, to4(request("S", sport)))), await t.context.world.sendBytes(frame(gateway, uplink, to4(request("A", sport))))];
+    t.is(port(one.data, 34), port(again.data, 34));
+    ports.add(port(one.data, 34));
+  }
+  t.true(ports.size > 56, `${ports.size}`);
+});
+
+test.serial("what does not fit with all headers is refused with the size that does (R78)", async (t) => {
+  const { world } = t.context;
+  t.is((await world.send(to4(tcp(5000, 80, "A", "x".repeat(1500 - 62 - 40))))).verdict, "tx");
+  t.regex((await world.send(to4(tcp(5000, 80, "A", "x".repeat(1500 - 62 - 39))))).packet, /198\.51\.100\.7 icmp 3\/4 mtu 1438 /);
+  t.regex((await world.send(to6(tcp(5000, 80, "A", "x".repeat(1500 - 74 - 59))))).packet, /2001:db8:c::7 icmp 2\/0 mtu 1426 /);
+});
+
+test.serial("a container of this host is netdev's: its packets pass as they are", async (t) => {
+  const { world } = t.context;
+  await world.backend(3, "10.44.0.2", { mode: "LOCAL" });
+  await world.service(1, [3]);
+  const sent = frame(gateway, uplink, to4(request("S")));
+  const { verdict, counted, data } = await world.sendBytes(sent);
+  t.deepEqual({ verdict, counted, data }, { verdict: 2, counted: [], data: sent });
+});
+
+function port(data: Uint8Array, at: number): number {
+  return Number.parseInt(hex(data, at, at + 2), 16);
+}

@@ -1,0 +1,106 @@
+// From service files to packets: the model's plans, written as the agent writes them, are what the programs do.
+//
+//   node a (this one)   balances; container web1 10.44.0.2       node b 198.18.0.2   container web2 10.44.1.2
+//   plain servers       172.16.1.1, 172.16.1.2, with the service's address on their loopback
+import test from "ava";
+import { advance, noBalancing } from "../../../src/lb/plan.ts";
+import type { Balancing } from "../../../src/lb/plan.ts";
+import { readServices } from "../../../src/lb/read.ts";
+import type { ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { openWorld, request, to4 } from "./world.ts";
+import type { World } from "./world.ts";
+
+const servers = (...addresses: readonly string[]): string => `service: web
+frontends: ["203.0.113.10:80"]
+backends: [${addresses.map((address) => `{ address: "${address}:80" }`).join(", ")}]
+mode: dsr
+health: { kind: none }
+`;
+const selected = 'service: shop\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { network: shop }, port: 80 }]\nhealth: { kind: none }\n';
+const container = (node: string, name: string, ipv4: string): ServingContainer =>
+  ({ node, id: `${name}#1`, name, network: "shop", project: null, service: null, ipv4: ipv4 as Ip, ipv6: null, labels: {}, stopping: false });
+
+/** Plans, one after another, as an engine makes them. */
+function planner() {
+  let before: Balancing = noBalancing;
+  return (text: string, containers: readonly ServingContainer[] = [], now = Date.now()): readonly ServicePlan[] => {
+    const { next, plans } = advance(before, { services: text === "" ? [] : readServices([{ file: "web.yaml", text }]), containers, mode: "auto", largestTable: 1021, now });
+    before = next;
+    return plans;
+  };
+}
+
+async function host(t: { teardown(work: () => PromiseLike<void>): void }): Promise<World> {
+  const world = await openWorld();
+  t.teardown(() => world[Symbol.asyncDispose]());
+  return world;
+}
+
+/** How many of a hundred clients' first packets go to each outer address. */
+async function spread(world: World): Promise<Readonly<Record<string, number>>> {
+  const counts: Record<string, number> = {};
+  for (let port = 2000; port < 2100; port++) {
+    const { verdict, packet } = await world.send(to4(request("S", port)));
+    const to = /> (172\.16\.1\.\d|198\.18\.0\.2)/.exec(packet)?.[1] ?? verdict;
+    counts[to] = (counts[to] ?? 0) + 1;
+  }
+  return counts;
+}
+
+test("a service's packets go to its servers; one that is struck out gets nothing new; a service that is deleted has no address any more", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  await world.plans(plans(servers("172.16.1.1", "172.16.1.2")));
+  const both = await spread(world);
+  t.deepEqual(Object.keys(both).toSorted(), ["172.16.1.1", "172.16.1.2"]);
+  t.true(Object.values(both).every((count) => count > 25), JSON.stringify(both));
+  await world.plans(plans(servers("172.16.1.1")));
+  t.deepEqual(await spread(world), { "172.16.1.1": 100 });
+  const { packet: other } = await world.send(to4(request("S", 2000)));
+  await world.plans(plans(""));
+  const gone = await world.send(to4(request("S", 2000)));
+  t.not(gone.packet, other);
+  t.deepEqual(await world.dump("hw_lb_sources"), []);
+});
+
+test("containers on other nodes are reached through their node, and wait for it to be known", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  await world.plans(plans(selected, [container("b", "web2", "10.44.1.2"), container("c", "web3", "10.44.2.2")]));
+  t.true(((await spread(world))["198.18.0.2"] ?? 0) > 25);
+});
+
+test("another agent that finds the maps as they were changes nothing in them", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  await world.plans(plans(servers("172.16.1.1", "172.16.1.2")));
+  const last = plans(servers("172.16.1.1"));
+  await world.plans(last);
+  const dumps = (): Promise<readonly (readonly string[])[]> => Promise.all(["hw_lb_frontends", "hw_lb_services", "hw_lb_backends", "hw_lb_sources"].map((map) => world.dump(map)));
+  const before = await dumps();
+  await world.newAgent();
+  await world.plans(last);
+  t.deepEqual(await dumps(), before);
+  t.deepEqual(await spread(world), { "172.16.1.1": 100 });
+});
+
+test("sources: who is denied is, though a narrower prefix is allowed", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  const with_ = (sources: string): readonly ServicePlan[] => plans(`${servers("172.16.1.1")}sources: ${sources}\n`);
+  const sent = async (): Promise<boolean> => /172\.16\.1\.1/.test((await world.send(to4(request("S", 2000)))).packet);
+  await world.plans(with_("{ allow: [198.51.100.0/24] }"));
+  t.true(await sent());
+  await world.plans(with_("{ allow: [198.51.100.0/24], deny: [198.0.0.0/8] }"));
+  t.false(await sent());
+  await world.plans(with_("{ deny: [203.0.113.0/24] }"));
+  t.true(await sent());
+});
+
+test("what this build cannot reach is refused by name, and nothing is written", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  await t.throwsAsync(world.plans(plans(servers("172.16.1.1").replace("dsr", "snat"))), { message: /service web: 172\.16\.1\.1:80 would answer by way of this node/ });
+  t.true((await world.dump("hw_lb_services")).every((entry) => /^[0-9a-f]{8} 0+$/.test(entry)));
+});

@@ -1,0 +1,49 @@
+// Services, written where the programs read them, from inside the process that has loaded them.
+import { u32 } from "../../../src/abi/codec.ts";
+import { lbServiceCodec } from "../../../src/abi/generated.ts";
+import { encodeBackend } from "../../../src/datapath/lb-backends.ts";
+import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
+import type { FrontendTable } from "../../../src/datapath/lb-frontends.ts";
+import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
+import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
+
+/** `changed`: jiffies ago; left out: settled. */
+export interface SlotEntry {
+  readonly current: number;
+  readonly previous?: number;
+  readonly changed?: number;
+}
+
+export interface ServiceEntry {
+  readonly number: number;
+  readonly slots: readonly SlotEntry[];
+  readonly flags: number;
+  /** Seconds. */
+  readonly affinity: number;
+}
+
+export interface LbTables {
+  readonly frontends: FrontendTable;
+  /** Each time in another place, as when its table's size changes. */
+  setService(service: ServiceEntry): void;
+  setBackend(number: number, backend: BackendEntry): void;
+}
+
+export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap, jiffies: () => number): LbTables {
+  const row = openSlotRow(kernel, mapOf("hw_lb_slots"));
+  return {
+    frontends: openFrontendTable(mapOf("hw_lb_frontends")),
+    setService: ({ number, slots, flags, affinity }) => {
+      const words = new Uint32Array(2 * slots.length);
+      slots.forEach(({ current, previous = 0, changed }, slot) => {
+        words[2 * slot] = current | (previous << 16);
+        words[2 * slot + 1] = changed === undefined ? 0 : (jiffies() - changed) >>> 0 || 1;
+      });
+      const range = slots.length === 0 ? { first: 0, slots: 0 } : row.allocate(slots.length);
+      if (range.slots > 0) row.write(range, words);
+      mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, flags, affinity }));
+    },
+    setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
+  };
+}

@@ -1,0 +1,82 @@
+// A service in front of containers that come, stop and die, asked for from outside.
+//
+//   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
+import { writeFileSync } from "node:fs";
+import test from "ava";
+import { waitFor } from "../lab/run.ts";
+import { scene } from "../lab/scenario.ts";
+
+const stage = scene(test);
+const address = "198.18.7.7";
+const text = `service: web
+frontends: ["${address}:80"]
+backends: [{ select: { network: shop, label: app=web }, port: 7000 }]
+health: { kind: none }
+drain: 60s
+`;
+
+interface Backend {
+  readonly identity: string;
+  readonly state: string;
+}
+
+const backends = async (): Promise<readonly string[]> => {
+  const [web] = (await stage.host.json("service", "list")) as readonly { readonly backends: readonly Backend[] }[];
+  return (web?.backends ?? []).map(({ identity, state }) => `${identity.replace(/^.*\/(.*):.*$/, "$1")} ${state}`).toSorted();
+};
+
+test.serial("R76, R77: clients reach whoever serves with their own address; who is told to stop drains, who is killed is gone at once", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { outside, router, directory } } = stage;
+  await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
+  await host.network("shop");
+  for (const name of ["web1", "web2", "web3"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
+  await host.container("other", ["--network", "shop"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  await using _two = await (await host.inside("web2")).serve({ tcp: [7000] });
+  await using _three = await (await host.inside("web3")).serve({ tcp: [7000] });
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, text);
+  t.is((await host.hawser(["service", "apply", file])).stdout, "applied web\n");
+  t.deepEqual(await backends(), ["web1 active", "web2 active", "web3 active"]);
+  for (let port = 5000; port < 5010; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
+
+  // Its first process has no handler for SIGTERM, so that it lives until Docker's patience is over.
+  const stopping = host.docker("stop", "-t", "5", "web2");
+  await waitFor("web2 to drain", async () => (await backends()).includes("web2 draining"), { timeoutMs: 3000 });
+  for (let port = 5010; port < 5020; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
+  await stopping;
+  await waitFor("web2 to be gone", async () => (await backends()).length === 2, { timeoutMs: 3000 });
+
+  const killed = Date.now();
+  await host.docker("kill", "web3");
+  await waitFor("web3 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
+  t.log(`gone ${Date.now() - killed} ms after docker kill was called`);
+  for (let port = 5020; port < 5030; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
+
+  await host.agent.stop();
+  await host.agent.start();
+  t.deepEqual(await backends(), ["web1 active"]);
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 5040 }), `${outside.ipv4} 5040`);
+  await host.hawser(["service", "delete", "web"]);
+  t.deepEqual(await host.json("service", "list"), []);
+});
+
+test.serial("R76: a container that dies while Docker is stopped is gone within a second, as containerd says", async (t) => {
+  t.timeout(120_000);
+  const { host, world: { directory } } = stage;
+  await host.network("shop");
+  for (const name of ["web1", "web2"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
+  const pid = await host.docker("inspect", "-f", "{{.State.Pid}}", "web2");
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, text);
+  await host.hawser(["service", "apply", file]);
+  t.deepEqual(await backends(), ["web1 active", "web2 active"]);
+  await host.dockerd.kill();
+  const died = Date.now();
+  await host.run(["kill", "-KILL", pid]);
+  await waitFor("web2 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
+  t.log(`gone ${Date.now() - died} ms after it was killed`);
+  await host.dockerd.start();
+  await host.hawser(["service", "delete", "web"]);
+});
