@@ -148,3 +148,16 @@ struct hw_lb_home {
 	struct hw_ip ipv4;	/* by which it reaches the world; all zero: none */
 	struct hw_ip ipv6;
 };
+
+/* Key: an address of a service, and an uplink by which it is asked for. */
+struct hw_lb_held_key {
+	struct hw_ip addr;
+	__u32 ifindex;
+};
+
+/* Whoever asks there is told this. */
+struct hw_lb_held {
+	__u8 mac[6];		/* the uplink's */
+	__u16 yielded;		/* somebody else has announced the address since then */
+	__u32 until;		/* nobody else may have it before: seconds since boot, with those asleep; all ones: for good */
+};

@@ -20,7 +20,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi/types.h"
+#include "abi/lb.h"
 #include "lib/eth.h"
 #include "lib/neighbours.h"
 
