@@ -1,9 +1,10 @@
 // Throughput, request/response and connect/request/response between containers on two hosts of the lab: Hawser's overlay and native
-// routing beside Docker's overlay driver and beside plain routing. All stand at once and rounds go around them, each beginning with
+// routing beside Docker's overlay driver and beside plain routing, as it is and with the flow tracking that Docker's rules for its
+// resolver bring into every container's namespace. All stand at once and rounds go around them, each beginning with
 // another, so that a noisy machine is noisy for all; ratios are taken within a round. A machine with others' work on it shares out its
 // CPUs as it likes: what the ends themselves cost (in whose time the kernel does most of what their packets need) is told too.
 // Prints a table and whether the goals are met, and writes build/bench/cross-host.json.
-// Options: --rounds N (15), --seconds S of each measurement (1), --ways A,B (plain,docker,overlay,device,native).
+// Options: --rounds N (15), --seconds S of each measurement (1), --ways A,B (plain,resolver,docker,overlay,device,native).
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg, release } from "node:os";
 import { join } from "node:path";
@@ -25,6 +26,13 @@ type Load = (typeof loads)[number];
 const goals = [
   { of: "overlay", over: "docker", atLeast: 1.5 },
   { of: "native", over: "plain", atLeast: 0.95 },
+] as const;
+
+/** No goals, but what the network alone is answerable for: the containers of Docker's driver and of Hawser's have the resolver's rules, too. */
+const comparisons = [
+  { of: "native", over: "resolver" },
+  { of: "overlay", over: "resolver" },
+  { of: "resolver", over: "docker" },
 ] as const;
 
 interface Sample {
@@ -70,6 +78,7 @@ for (const load of loads) {
   rows.push(...rowsOf(load, samples));
 }
 const met = goals.flatMap((goal) => verdicts(goal));
+const compared = comparisons.flatMap((pair) => ratiosOf(pair));
 const load = loadavg()[0] ?? 0;
 console.log(table([
   ["way", "load", "unit", "median (lowest…highest)", "cost of both ends", ...chosen.flatMap((way) => [`beside ${way}`, "by CPU time"])],
@@ -78,10 +87,10 @@ console.log(table([
     ...chosen.flatMap((way) => [row.ratios[way], row.efficiency[way]].map((ratio) => (ratio === undefined ? "" : spread(ratio)))),
   ]),
 ]));
-for (const { text } of met) console.log(text);
+for (const { text } of [...met, ...compared]) console.log(text);
 console.log(`${rounds} rounds; the machine's load was ${load.toFixed(1)} at the end; ${conditions.map(({ way, text }) => `${way}: ${text}`).join("; ")}`);
 mkdirSync(join(root, "build/bench"), { recursive: true });
-writeFileSync(join(root, "build/bench/cross-host.json"), `${JSON.stringify({ kernel: release(), rounds, seconds: Number(values.seconds), loadAverage: load, conditions, rows, goals: met }, null, 2)}\n`);
+writeFileSync(join(root, "build/bench/cross-host.json"), `${JSON.stringify({ kernel: release(), rounds, seconds: Number(values.seconds), loadAverage: load, conditions, rows, goals: met, comparisons: compared }, null, 2)}\n`);
 
 async function measure({ way, client, server }: Pair, { load, scale }: Load): Promise<Sample> {
   const before = serverSeconds(way);
@@ -122,11 +131,19 @@ function rowsOf({ load, unit }: Load, samples: ReadonlyMap<Way, readonly Sample[
   });
 }
 
-function verdicts({ of, over, atLeast }: (typeof goals)[number]): readonly { readonly of: Way; readonly load: string; readonly met: boolean; readonly text: string }[] {
+type Named = { readonly of: Way; readonly over: Way; readonly load: string; readonly text: string };
+
+function verdicts({ of, over, atLeast }: (typeof goals)[number]): readonly (Named & { readonly met: boolean })[] {
+  return ratiosOf({ of, over }).map(({ load, text, ratio }) => {
+    const met = ratio.median >= atLeast;
+    return { of, over, load, met, text: `${met ? "met   " : "missed"}  at least ${atLeast}  ${text}` };
+  });
+}
+
+function ratiosOf({ of, over }: { readonly of: Way; readonly over: Way }): readonly (Named & { readonly ratio: Summary })[] {
   return rows.filter((row) => row.way === of).flatMap(({ load, ratios: { [over]: ratio }, efficiency: { [over]: byTime } }) => {
     if (ratio === undefined || byTime === undefined) return [];
-    const isMet = ratio.median >= atLeast;
-    return [{ of, load, met: isMet, text: `${isMet ? "met   " : "missed"}  ${load}: ${described[of]}, at least ${atLeast} times ${described[over]}: ${spread(ratio)}; by CPU time ${spread(byTime)}` }];
+    return [{ of, over, load, ratio, text: `${load}: ${described[of]}, of ${described[over]}: ${spread(ratio)}; by CPU time ${spread(byTime)}` }];
   });
 }
 

@@ -1,4 +1,5 @@
-// What is compared between two hosts: a container on each, joined by plain routing, by Docker's overlay driver in Swarm mode, and by Hawser.
+// What is compared between two hosts: a container on each, joined by plain routing (as it is, and with what Docker adds to every container
+// on a network of the user's), by Docker's overlay driver in Swarm mode, and by Hawser.
 //
 //  client ── host a ── LAN (a bridge) ── host b ── server      each in a lab of its own, so that none meets another's rules
 import { allReady } from "../test/lab/cluster.ts";
@@ -10,11 +11,12 @@ import { run } from "../test/lab/run.ts";
 import { lab } from "../test/lab/world.ts";
 import type { LabOptions, World } from "../test/lab/world.ts";
 
-export const ways = ["plain", "docker", "overlay", "device", "native"] as const;
+export const ways = ["plain", "resolver", "docker", "overlay", "device", "native"] as const;
 export type Way = (typeof ways)[number];
 
 export const described: Readonly<Record<Way, string>> = {
   plain: "namespaces, veth and routes alone",
+  resolver: "plain routing with Docker's resolver rules in the containers' namespaces",
   docker: "Docker's overlay driver (Swarm)",
   overlay: "Hawser, VXLAN",
   device: "Hawser, VXLAN by the kernel's device",
@@ -30,6 +32,20 @@ export interface Pair {
 
 const subnetOfDocker = "10.98.0.0/24";
 
+/** As `iptables-save` shows them in a container on a network of the user's: whatever the driver, they make the kernel track every flow there. */
+const resolverRules = `iptables-restore <<'END'
+*nat
+:DOCKER_OUTPUT - [0:0]
+:DOCKER_POSTROUTING - [0:0]
+-A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT
+-A POSTROUTING -d 127.0.0.11/32 -j DOCKER_POSTROUTING
+-A DOCKER_OUTPUT -d 127.0.0.11/32 -p tcp -m tcp --dport 53 -j DNAT --to-destination 127.0.0.11:38139
+-A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:47416
+-A DOCKER_POSTROUTING -s 127.0.0.11/32 -p tcp -m tcp --sport 38139 -j SNAT --to-source :53
+-A DOCKER_POSTROUTING -s 127.0.0.11/32 -p udp -m udp --sport 47416 -j SNAT --to-source :53
+COMMIT
+END`;
+
 /** The two ends, connected as far as whoever made the network says so: the first packets may still be lost. */
 export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<Pair> {
   const world = stack.use(await lab(labOf(way)));
@@ -37,7 +53,8 @@ export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<P
   const wire = place("sw", "", "", ["nsenter", `--net=${namesOf(world.id).netnsPath("sw")}`, "--"]);
   await wire.sh("for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done");
   switch (way) {
-    case "plain": return plainPair(world);
+    case "plain":
+    case "resolver": return plainPair(world, way);
     case "docker": return dockerPair(world);
     case "overlay":
     case "device":
@@ -47,7 +64,8 @@ export async function makePair(way: Way, stack: AsyncDisposableStack): Promise<P
 
 function labOf(way: Way): LabOptions {
   switch (way) {
-    case "plain": return { hosts: 0 };
+    case "plain":
+    case "resolver": return { hosts: 0 };
     case "docker": return { hosts: 2, agent: false };
     case "overlay":
     // By routes a packet brings no network with it, and nodes that know only one another's slices keep such strangers apart.
@@ -57,13 +75,14 @@ function labOf(way: Way): LabOptions {
 }
 
 /** The neighbour and the router are the two machines on the LAN that have no Docker, and so no rules nor flows to track. */
-async function plainPair(world: World): Promise<Pair> {
+async function plainPair(world: World, way: "plain" | "resolver"): Promise<Pair> {
   const names = namesOf(world.id);
   const [client, server] = [
     await plainContainer(world.neighbour, "10.45.1", "10.45.2", world.router.ipv4),
     await plainContainer(world.router, "10.45.2", "10.45.1", world.neighbour.ipv4),
   ];
-  return { way: "plain", client, server };
+  if (way === "resolver") for (const each of [client, server]) await each.sh(resolverRules);
+  return { way, client, server };
 
   async function plainContainer(machine: Place, subnet: string, others: string, hop: string): Promise<Place> {
     const name = `c${machine.name}`;

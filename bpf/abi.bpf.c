@@ -49,6 +49,7 @@ struct words {
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
 	enum hw_event_verdict event_verdict;
+	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
 	enum hw_policy_direction policy_direction;
 	enum hw_policy_verdict policy_verdict;

@@ -43,15 +43,20 @@ static __always_inline int leave(const struct packet *p)
 	return is_ours(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
 }
 
-/* Whether the way from here to `daddr` is by an uplink. Not inline, for the stack. */
-static __noinline bool leads_out(struct __sk_buff *skb, __u8 family, const struct hw_ip *saddr, const struct hw_ip *daddr)
+/* Whether the way back to the packet's sender is by an uplink. Not inline, for the stack. */
+static __noinline bool leads_out(struct __sk_buff *skb, const struct packet *p)
 {
+	const struct hw_ip *saddr = &p->flow.daddr, *daddr = &p->flow.saddr;
 	struct bpf_fib_lookup fib = { 0 };
+	struct route_hop hop;
 	long result;
 
-	fib.family = family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
+	if (route_known(saddr, daddr, p->flow.proto, 0))
+		return true;
+	fib.family = p->family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
+	fib.l4_protocol = p->flow.proto;
 	fib.ifindex = hw_config.host_ifindex;
-	if (family == 4) {
+	if (p->family == 4) {
 		fib.ipv4_src = saddr->words[3];
 		fib.ipv4_dst = daddr->words[3];
 	} else {
@@ -59,7 +64,11 @@ static __noinline bool leads_out(struct __sk_buff *skb, __u8 family, const struc
 		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	return (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) && uplinks_find(fib.ifindex);
+	if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) || !uplinks_find(fib.ifindex))
+		return false;
+	route_take(&fib, &hop);
+	route_remember(saddr, daddr, p->flow.proto, 0, &hop, 0);
+	return true;
 }
 
 /*
@@ -71,7 +80,7 @@ static __always_inline bool is_no_client(struct __sk_buff *skb, const struct pac
 	const struct hw_ip *addr = &p->flow.saddr;
 
 	return ip_is_this_host(addr) || ip_is_multicast(addr) || is_ours(addr) || hostaddrs_find(addr) ||
-	       !leads_out(skb, p->family, &p->flow.daddr, addr);
+	       !leads_out(skb, p);
 }
 
 /* Native routing: a container here, asked for by a container or the stack of another node that the way back leads to. */
@@ -82,8 +91,7 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 	const struct hw_remote *remote = nodes_remote(&p->flow.saddr);
 	struct ct_route *route = &scratch->route;
 
-	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) ||
-	    !leads_out(skb, p->family, &p->flow.daddr, &p->flow.saddr))
+	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) || !leads_out(skb, p))
 		return -HW_DROP_DIRECT_ACCESS;
 	if (ep->flags & HW_NETWORK_INTERNAL && !(remote && remote->network == ep->network))
 		return -HW_DROP_INTERNAL_NETWORK;

@@ -34,6 +34,29 @@ private:
 	State *state_;
 };
 
+// uv_timer, owned: one call of `due`, in a handle scope, so many milliseconds after start(). Keeps no process alive.
+class Timer
+{
+public:
+	// Throws Failure.
+	Timer(Napi::Env env, const char *name, std::function<void()> due);
+	~Timer() { stop(); }
+	Timer(const Timer &) = delete;
+	Timer &operator=(const Timer &) = delete;
+
+	// From now on, however long the event loop's turn has lasted already.
+	void start(uint64_t milliseconds);
+	void stop();
+
+private:
+	struct State {
+		uv_timer_t handle;
+		napi_env env;
+		std::function<void()> due;
+	};
+	State *state_;
+};
+
 // Holds a JavaScript object against collection while it lives.
 template <class T> class KeepAlive
 {

@@ -1,4 +1,5 @@
-// Ring buffers through the event loop: one callback with all records of a wake-up.
+// Ring buffers through the event loop: one callback with all records that there are when it wakes, and again a while after any were
+// found, for programs need not wake their reader for each.
 #include "map.h"
 #include "poll.h"
 
@@ -25,26 +26,34 @@ public:
 			});
 	}
 
-	// new RingReader(map, limit, (records: Uint8Array[]) => void): at most `limit` records a callback.
+	// new RingReader(map, limit, linger, (records: Uint8Array[]) => void): at most `limit` records a callback; `linger` in milliseconds.
 	explicit RingReader(const Napi::CallbackInfo &info) : ObjectWrap(info)
 	{
 		Napi::Env env = info.Env();
 		map_ = Handle<BpfMap>::from(info[0], BpfMap::tag, "map")->duplicate(env, "RingReader");
 		limit_ = number_of(info[1], "limit");
-		callback_ = Napi::Persistent(function_of(info[2], "callback"));
+		linger_ = number_of(info[2], "linger");
+		callback_ = Napi::Persistent(function_of(info[3], "callback"));
 		LibbpfLog log;
 		ring_.reset(ring_buffer__new(map_.get(), take, this, nullptr));
 		if (!ring_)
 			throw make_error(env, errno, "ring_buffer__new", log.text());
 		try {
 			poll_ = std::make_unique<Poll>(env, ring_buffer__epoll_fd(ring_.get()), "hawser.ring", [this] { ready(); });
+			timer_ = std::make_unique<Timer>(env, "hawser.ring", [this] { ready(); });
 		} catch (const Failure &failure) {
 			throw make_error(env, failure);
 		}
+		// Before us nobody listened, and who was woken in vain is silent now.
+		timer_->start(linger_);
 		Ref(); // open handles are not collected: their callback is what keeps them useful
 	}
 
-	~RingReader() override { poll_.reset(); }
+	~RingReader() override
+	{
+		timer_.reset();
+		poll_.reset();
+	}
 
 private:
 	// Copies: the record's memory goes back to the kernel when this returns.
@@ -63,6 +72,7 @@ private:
 		ring_buffer__consume(ring_.get());
 		if (records_.empty())
 			return;
+		timer_->start(records_.size() < limit_ ? linger_ : 0);
 		KeepAlive<RingReader> keep(*this); // the callback may close us
 		auto batch = std::exchange(records_, {});
 		auto records = Napi::Array::New(env, batch.size());
@@ -75,6 +85,7 @@ private:
 	{
 		if (!ring_)
 			return;
+		timer_->stop();
 		poll_->stop();
 		ring_.reset();
 		map_.reset();
@@ -83,10 +94,12 @@ private:
 
 	Fd map_;
 	size_t limit_ = 0;
+	uint64_t linger_ = 0;
 	Napi::FunctionReference callback_;
 	std::vector<std::vector<uint8_t>> records_;
 	std::unique_ptr<ring_buffer, FreeRing> ring_;
 	std::unique_ptr<Poll> poll_;
+	std::unique_ptr<Timer> timer_;
 };
 
 } // namespace

@@ -267,6 +267,10 @@ enum hw_event_verdict {
 	HW_EVENT_AUDIT = 2,	/* as FORWARDED, but an audit rule would have it dropped */
 };
 
+enum hw_event_layout {
+	HW_EVENT_SILENCE = 10,	/* milliseconds: so long after it woke its reader a device may tell without waking it again */
+};
+
 /* One packet in the ring hw_events. Lost events are counted in hw_metrics under HW_DROP_EVENT_LOST. */
 struct hw_event {
 	__u64 time;		/* ns since boot, CLOCK_MONOTONIC */

@@ -82,7 +82,8 @@ struct ct_route {
 	__u32 policy; /* revision that judged the flow */
 	__u16 flags;
 	__u16 answer_flags; /* opening: of the partner */
-	__u32 port;	    /* opening: enum ct_port */
+	__u16 port;	    /* opening: enum ct_port */
+	__u16 again;	    /* opening: an earlier flow's entry is there */
 };
 
 /* The state of the entry with this key, and its `to`; NULL: none. */
@@ -184,6 +185,7 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 {
 	struct ct_state *state = ct_lookup(&p->flow, p->family, &route->to);
 
+	route->again = state != NULL;
 	if (!state || ct_is_dead(state->expires) || (state->flags & (HW_CT_FROM_UPLINK | HW_CT_FROM_NODE)) != from)
 		return false;
 	if (p->kind != PACKET_ICMP_ERROR) {

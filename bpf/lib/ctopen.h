@@ -20,13 +20,28 @@
 #define CTOPEN_CANDIDATES 32
 
 /*
- * The entry of scratch->packet's flow, and its partner, which is claimed: -EEXIST when another live flow holds that place.
+ * The entry of an earlier flow that went the same way: ports come round, and to write into it what differs costs a fraction of a new
+ * entry. The policy is last, so that who reads it meanwhile has the flow judged again.
+ */
+static __always_inline void ctopen_renew(struct ct_state *old, const struct ct_state *state)
+{
+	old->expires = state->expires;
+	old->flags = state->flags;
+	old->touched = state->touched;
+	old->network = state->network;
+	barrier();
+	old->policy = state->policy;
+}
+
+/*
+ * The entry of scratch->packet's flow, and its partner, which is claimed: -EEXIST when another live flow holds that place. An entry of an
+ * earlier flow is looked for first where there is one on the packet's own side, for such come in pairs.
  *
  * Functions that are not static the verifier walks once each, and not from every state in which they are called; they take
  * nothing but the packet and plain numbers.
  */
 static __always_inline int ctopen_write4(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
-					 bool partner)
+					 bool partner, bool again)
 {
 	struct hw_ct4_key key = partner ? tuple_narrow_reverse(to) : tuple_narrow(seen);
 	struct hw_ct4 value = {
@@ -37,22 +52,25 @@ static __always_inline int ctopen_write4(const struct hw_ct6_key *seen, const st
 		.network = state->network,
 		.policy = state->policy,
 	};
-	const struct hw_ct4 *old;
+	struct hw_ct4 *old = again ? bpf_map_lookup_elem(&hw_ct4, &key) : NULL;
 
-	if (partner) {
-		if (!bpf_map_update_elem(&hw_ct4, &key, &value, BPF_NOEXIST))
+	if (!old) {
+		if (!bpf_map_update_elem(&hw_ct4, &key, &value, partner ? BPF_NOEXIST : BPF_ANY))
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct4, &key);
-		if (old && !ct_is_dead(old->expires) &&
-		    !(old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
-		      old->to.dport == value.to.dport))
-			return -EEXIST;
 	}
+	if (old && old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
+	    old->to.dport == value.to.dport) {
+		ctopen_renew((struct ct_state *)&old->expires, state);
+		return 0;
+	}
+	if (partner && old && !ct_is_dead(old->expires))
+		return -EEXIST;
 	return bpf_map_update_elem(&hw_ct4, &key, &value, BPF_ANY);
 }
 
 static __always_inline int ctopen_write6(const struct hw_ct6_key *seen, const struct hw_ct6_key *to, const struct ct_state *state,
-					 bool partner)
+					 bool partner, bool again)
 {
 	struct hw_ct6_key key = partner ? tuple_reverse(to) : *seen;
 	struct hw_ct6 value = {
@@ -63,15 +81,19 @@ static __always_inline int ctopen_write6(const struct hw_ct6_key *seen, const st
 		.network = state->network,
 		.policy = state->policy,
 	};
-	const struct hw_ct6 *old;
+	struct hw_ct6 *old = again ? bpf_map_lookup_elem(&hw_ct6, &key) : NULL;
 
-	if (partner) {
-		if (!bpf_map_update_elem(&hw_ct6, &key, &value, BPF_NOEXIST))
+	if (!old) {
+		if (!bpf_map_update_elem(&hw_ct6, &key, &value, partner ? BPF_NOEXIST : BPF_ANY))
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct6, &key);
-		if (old && !ct_is_dead(old->expires) && !tuple_equal(&old->to, &value.to))
-			return -EEXIST;
 	}
+	if (old && tuple_equal(&old->to, &value.to)) {
+		ctopen_renew((struct ct_state *)&old->expires, state);
+		return 0;
+	}
+	if (partner && old && !ct_is_dead(old->expires))
+		return -EEXIST;
 	return bpf_map_update_elem(&hw_ct6, &key, &value, BPF_ANY);
 }
 
@@ -84,8 +106,8 @@ __noinline int ctopen_write(struct __sk_buff *skb, __u32 partner)
 		return -EINVAL;
 	seen = &scratch->packet.flow;
 	to = &scratch->route.to;
-	return scratch->packet.family == 4 ? ctopen_write4(seen, to, &scratch->opening, partner)
-					   : ctopen_write6(seen, to, &scratch->opening, partner);
+	return scratch->packet.family == 4 ? ctopen_write4(seen, to, &scratch->opening, partner, scratch->route.again)
+					   : ctopen_write6(seen, to, &scratch->opening, partner, scratch->route.again);
 }
 
 /* Whether answers to the flow as it leaves would shadow a service of the host's. */

@@ -5,6 +5,9 @@
  *
  * Of each device so many of both in a second: one container that sends what is dropped, or opens flow after flow, neither
  * silences the others nor keeps the agent busy. What is not told is still counted, by its reason and as EVENT_LOST.
+ *
+ * To wake the agent is an interrupt, which in a virtual machine costs more than the packet. A device does so once in
+ * HW_EVENT_SILENCE milliseconds, and for every EVENTS_UNANNOUNCED records: who was woken looks again after more than that silence.
  */
 #pragma once
 
@@ -21,6 +24,8 @@
 
 #define EVENTS_DROPS_A_SECOND 256
 #define EVENTS_FLOWS_A_SECOND 512
+#define EVENTS_UNANNOUNCED    64 /* a small part of the ring */
+#define EVENTS_SILENCE	      (HW_EVENT_SILENCE * 1000000ULL)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -28,9 +33,11 @@ struct {
 } hw_events SEC(".maps");
 
 struct events_budget {
+	__u64 woken; /* ns since boot */
 	__u32 second;
 	__u32 drops;
 	__u32 flows;
+	__u32 pad;
 };
 
 /* Of this object alone, which nobody else reads (no hw_ name). */
@@ -41,25 +48,41 @@ struct {
 	__type(value, struct events_budget);
 } events_budgets SEC(".maps");
 
-/* Two CPUs may count as one now and then: it is a bound, not a measure. */
-static __always_inline bool events_may_tell(__u32 ifindex, bool dropped)
+/* The device's, with this record counted; NULL: it has told enough. Two CPUs may count as one now and then: it is a bound, not a measure. */
+static __always_inline struct events_budget *events_take(__u32 ifindex, bool dropped)
 {
 	__u32 second = (__u32)bpf_jiffies64() / hw_config.hz;
 	struct events_budget *budget = bpf_map_lookup_elem(&events_budgets, &ifindex);
 
-	if (!budget || budget->second != second) {
-		struct events_budget fresh = { .second = second, .drops = dropped, .flows = !dropped };
+	if (!budget) {
+		struct events_budget fresh = { .second = second };
 
 		bpf_map_update_elem(&events_budgets, &ifindex, &fresh, BPF_ANY);
-		return true;
+		budget = bpf_map_lookup_elem(&events_budgets, &ifindex);
+		if (!budget)
+			return NULL;
+	}
+	if (budget->second != second) {
+		budget->second = second;
+		budget->drops = 0;
+		budget->flows = 0;
 	}
 	if (dropped ? budget->drops >= EVENTS_DROPS_A_SECOND : budget->flows >= EVENTS_FLOWS_A_SECOND)
-		return false;
+		return NULL;
 	if (dropped)
 		budget->drops++;
 	else
 		budget->flows++;
-	return true;
+	return budget;
+}
+
+/* How the record that is told `now` is submitted. */
+static __always_inline __u64 events_wake(struct events_budget *budget, __u64 now)
+{
+	if (now - budget->woken < EVENTS_SILENCE && (budget->drops + budget->flows) % EVENTS_UNANNOUNCED)
+		return BPF_RB_NO_WAKEUP;
+	budget->woken = now;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 /* As the packet was seen: an ICMP error is told as its own, not as the flow that it speaks of. */
@@ -100,14 +123,17 @@ static __always_inline bool events_tell(const struct __sk_buff *skb, const struc
 {
 	/* Of what came through the tunnel the device is the tunnel's, whoever took the headers off. */
 	__u32 ifindex = direction == HW_DIRECTION_FROM_OVERLAY ? hw_config.tunnel_ifindex : skb->ifindex;
+	struct events_budget *budget = events_take(ifindex, reason != 0);
 	struct hw_event *event;
+	__u64 now;
 
-	if (!events_may_tell(ifindex, reason != 0))
+	if (!budget)
 		return false;
 	event = bpf_ringbuf_reserve(&hw_events, sizeof(*event), 0);
 	if (!event)
 		return false;
-	event->time = bpf_ktime_get_ns();
+	now = bpf_ktime_get_ns();
+	event->time = now;
 	event->ifindex = ifindex;
 	event->network = network;
 	event->reason = reason;
@@ -118,6 +144,6 @@ static __always_inline bool events_tell(const struct __sk_buff *skb, const struc
 	events_judgement(event, judgement);
 	event->pad = 0;
 	event->pad2 = 0;
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, events_wake(budget, now));
 	return true;
 }

@@ -61,14 +61,24 @@ static __always_inline struct route_memory *route_place(const struct hw_ip *sadd
 	return bpf_map_lookup_elem(&route_memories, &key);
 }
 
-/* The way as it was found in this jiffy; NULL: it is to be looked up. */
-static __always_inline const struct route_memory *route_recall(const struct hw_ip *saddr, const struct hw_ip *daddr, __u8 proto, __u16 size,
-							       struct route_hop *hop)
+/* What was found in this jiffy; NULL: it is to be looked up. */
+static __always_inline const struct route_memory *route_known(const struct hw_ip *saddr, const struct hw_ip *daddr, __u8 proto, __u16 size)
 {
 	const struct route_memory *memory = route_place(saddr, daddr);
 
 	if (!memory || memory->when != (__u32)bpf_jiffies64() || memory->size < size || memory->proto != proto ||
 	    !ip_equal(&memory->daddr, daddr) || !ip_equal(&memory->saddr, saddr))
+		return NULL;
+	return memory;
+}
+
+/* The same, with the way in `hop`. */
+static __always_inline const struct route_memory *route_recall(const struct hw_ip *saddr, const struct hw_ip *daddr, __u8 proto, __u16 size,
+							       struct route_hop *hop)
+{
+	const struct route_memory *memory = route_known(saddr, daddr, proto, size);
+
+	if (!memory)
 		return NULL;
 	hop->neighbour = memory->neighbour;
 	hop->ifindex = memory->ifindex;
@@ -90,6 +100,13 @@ static __always_inline void route_remember(const struct hw_ip *saddr, const stru
 	memory->size = size;
 	memory->proto = proto;
 	memory->when = (__u32)bpf_jiffies64();
+}
+
+static __always_inline void route_take(const struct bpf_fib_lookup *found, struct route_hop *hop)
+{
+	hop->ifindex = found->ifindex;
+	hop->neighbour.nh_family = found->family;
+	__builtin_memcpy(hop->neighbour.ipv6_nh, found->ipv6_dst, 16);
 }
 
 /* ROUTE_*, or a negated drop reason. `saddr` matters to policy routing only. */
@@ -125,9 +142,7 @@ static __always_inline int route_find(struct __sk_buff *skb, const struct packet
 		hop->mtu = 0;
 		return ROUTE_REFUSED;
 	}
-	hop->ifindex = fib.ifindex;
-	hop->neighbour.nh_family = fib.family;
-	__builtin_memcpy(hop->neighbour.ipv6_nh, fib.ipv6_dst, 16);
+	route_take(&fib, hop);
 	route_remember(saddr, daddr, p->flow.proto, p->size, hop, 0);
 	return ROUTE_FOUND;
 }

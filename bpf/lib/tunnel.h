@@ -102,9 +102,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 	uplink = uplinks_find(fib.ifindex);
 	if (!uplink || !ip_is4(&uplink->ipv4))
 		return -1;
-	hop->ifindex = fib.ifindex;
-	hop->neighbour.nh_family = fib.family;
-	__builtin_memcpy(hop->neighbour.ipv6_nh, fib.ipv6_dst, 16);
+	route_take(&fib, hop);
 	ip->saddr = uplink->ipv4.words[3];
 	route_remember(&any, &hop->tunnel, IPPROTO_UDP, p->size, hop, ip->saddr);
 	return 0;

@@ -141,6 +141,14 @@ export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
   42: "SERVICE_PROTOCOL",
 };
 
+export const EventLayout = {
+  SILENCE: 10,
+} as const;
+export type EventLayoutName = keyof typeof EventLayout;
+export const eventLayoutNames: Readonly<Record<number, EventLayoutName>> = {
+  10: "SILENCE",
+};
+
 export const EventVerdict = {
   DROPPED: 0,
   FORWARDED: 1,

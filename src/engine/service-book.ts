@@ -1,5 +1,5 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
-import { isSelected } from "../lb/backends.ts";
+import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
 import { readServices } from "../lb/read.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";

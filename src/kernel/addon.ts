@@ -66,7 +66,7 @@ export interface NativeLoadOptions {
 }
 
 export interface Addon {
-  readonly RingReader: new (map: NativeMap, limit: number, onRecords: (records: readonly Uint8Array[]) => void) => NativeRing;
+  readonly RingReader: new (map: NativeMap, limit: number, linger: number, onRecords: (records: readonly Uint8Array[]) => void) => NativeRing;
   readonly NetlinkSocket: new (
     netnsPath: string | undefined, protocol: number,
     onDatagrams: (error: Error | undefined, datagrams: readonly Uint8Array[]) => void,

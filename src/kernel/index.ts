@@ -1,5 +1,6 @@
 // The kernel for the rest of Hawser: maps, programs, links, rings and the few host calls that Node has no words for.
 import { mkdirSync, statfsSync } from "node:fs";
+import { EventLayout } from "../abi/generated.ts";
 import { addon } from "./addon.ts";
 import { asKernelError, errno, kernelCall, refusedWith } from "./errors.ts";
 import { LinkHandle } from "./link.ts";
@@ -20,6 +21,8 @@ export type * from "./types.ts";
 const bpffsMagic = 0xcafe4a11;
 /** Records handed over before the event loop gets its turn again. */
 const recordsPerWakeup = 1024;
+/** When a ring is looked at again: later than the programs are silent at most (bpf/lib/events.h). */
+const lingerMs = 2 * EventLayout.SILENCE;
 
 /** Nothing happens until a function is called; the addon is loaded then. */
 export function createKernel(): Kernel {
@@ -62,7 +65,7 @@ export function createKernel(): Kernel {
 
     openRing: (map, onRecord) => {
       const onRecords = (records: readonly Uint8Array[]): void => records.forEach((record) => onRecord(record));
-      const ring = kernelCall(() => new (addon().RingReader)(nativeMap(map), recordsPerWakeup, onRecords));
+      const ring = kernelCall(() => new (addon().RingReader)(nativeMap(map), recordsPerWakeup, lingerMs, onRecords));
       return { [Symbol.dispose]: () => ring.close() };
     },
 

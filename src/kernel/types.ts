@@ -114,7 +114,7 @@ export interface Kernel {
   detachClsact(ifindex: number, hook: TcHook, handle: number, priority: number): void;
   attachXdp(program: KernelProgram, ifindex: number, mode: "native" | "generic"): KernelLink;
   attachCgroup(program: KernelProgram, cgroupPath: string, hook: CgroupHook): KernelLink;
-  /** Calls back on the event loop with each record, until closed. */
+  /** Calls back on the event loop with each record, until closed: at once when it is woken, and a moment after it found any, unwoken. */
   openRing(map: KernelMap, onRecord: (record: Uint8Array) => void): Disposable;
   /** Raw BTF (.BTF section) of an object file or of the running kernel ("/sys/kernel/btf/vmlinux"). */
   readBtf(path: string): Uint8Array;

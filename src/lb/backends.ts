@@ -1,25 +1,25 @@
 // The life of a service's backends: they come, drain, die, fail their probes and return. Pure transitions; nobody asks a clock.
-import type { Backend, BackendRule, BackendState, Health, Probed, Service, ServingContainer } from "./types.ts";
+import type { Containers } from "./containers.ts";
+import type { Backend, BackendRule, BackendState, Health, Probed, Service } from "./types.ts";
 
 /**
  * The backends after what is there has changed. A container that is told to stop, or that no rule selects any more, drains, and so does a
  * server that no rule names; a container that is not among `containers` has died and is gone at once, whatever its flows (R76). One that is back
- * before its drain is over never left. `containers` are those of every node; `now` in milliseconds since the epoch.
+ * before its drain is over never left. `now` in milliseconds since the epoch.
  */
-export function reconcile(backends: readonly Backend[], service: Service, containers: readonly ServingContainer[], now: number): readonly Backend[] {
+export function reconcile(backends: readonly Backend[], service: Service, containers: Containers, now: number): readonly Backend[] {
   const wanted = new Map<string, Wanted>();
   for (const rule of service.backends) {
     // Of several rules that mean the same backend the first counts.
     for (const one of wantedBy(rule, containers)) if (!wanted.has(one.identity)) wanted.set(one.identity, one);
   }
-  const running = new Set(containers.map(({ id }) => id));
   const kept = backends.flatMap((backend): readonly Backend[] => {
     const here = wanted.get(backend.identity);
     if (here !== undefined && here.id === backend.id) {
       wanted.delete(backend.identity);
       return [{ ...backend, ...here, drainsUntil: null }];
     }
-    if (backend.kind === "container" && !running.has(backend.id)) return [];
+    if (backend.kind === "container" && !containers.runs(backend.id)) return [];
     const drainsUntil = backend.drainsUntil ?? now + service.drain;
     return drainsUntil <= now ? [] : [{ ...backend, drainsUntil }];
   });
@@ -29,7 +29,7 @@ export function reconcile(backends: readonly Backend[], service: Service, contai
 
 type Wanted = Omit<Backend, "drainsUntil" | "health">;
 
-function wantedBy(rule: BackendRule, containers: readonly ServingContainer[]): readonly Wanted[] {
+function wantedBy(rule: BackendRule, containers: Containers): readonly Wanted[] {
   if (rule.kind === "address") {
     const { address, port, weight } = rule;
     const [identity, six] = [address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`, address.includes(":")];
@@ -37,30 +37,8 @@ function wantedBy(rule: BackendRule, containers: readonly ServingContainer[]): r
   }
   const { port, weight } = rule;
   return containers
-    .filter((one) => isSelected(rule, one))
+    .selectedBy(rule)
     .map(({ node, id, name, network: on, ipv4, ipv6 }) => ({ identity: `${node}/${on}/${name}:${port}`, kind: "container", id, node, ipv4, ipv6, port, weight }));
-}
-
-/** Whether a container is a backend of the service by any of its rules. */
-export function selects(service: Service, container: ServingContainer): boolean {
-  return service.backends.some((rule) => rule.kind === "select" && isSelected(rule, container));
-}
-
-export function isSelected({ network, labels }: Extract<BackendRule, { readonly kind: "select" }>, container: ServingContainer): boolean {
-  return !container.stopping && (network === null || container.network === network) && hasLabels(container, labels);
-}
-
-function hasLabels(container: ServingContainer, wanted: Readonly<Record<string, string | null>>): boolean {
-  return Object.entries(wanted).every(([key, value]) => {
-    const found = valueOf(container, key);
-    return found !== null && (value === null || found === value);
-  });
-}
-
-/** As policy has it: a field of the identity hides an own label of its name. */
-function valueOf(container: ServingContainer, key: string): string | null {
-  if (key === "name" || key === "network" || key === "project" || key === "service") return container[key];
-  return Object.hasOwn(container.labels, key) ? (container.labels[key] ?? null) : null;
 }
 
 /** After one probe of a backend. A new one is believed at its first answer; later `rise` or `fall` in a row change its state. */

@@ -10,6 +10,13 @@ export interface SlotAt {
   readonly changed: number;
 }
 
+/** What this node has recorded for the packet's addresses and ports, of a backend that lives. */
+export interface Recorded {
+  readonly backend: number;
+  /** Within seconds: then a packet that begins is the same beginning once more, and no later flow of a client that has gone through its ports. */
+  readonly young: boolean;
+}
+
 export interface Choice {
   /** 0: nobody. */
   readonly to: number;
@@ -24,18 +31,20 @@ export interface Choice {
 export const datagramWindow = 60;
 
 /**
- * @param recorded the backend that this node has recorded for the flow, if that backend lives; 0: none
+ * @param recorded null: nothing
  * @param asks whether a backend's node can be asked: containers' can
  */
-export function choose(slot: SlotAt, kind: PacketKind, recorded: number, asks: (number: number) => boolean, now: number): Choice {
+export function choose(slot: SlotAt, kind: PacketKind, recorded: Recorded | null, asks: (number: number) => boolean, now: number): Choice {
   if (slot.changed === 0) return only(slot.current);
   const base = slot.previous === 0 ? slot.current : slot.previous;
   if (kind === "begins") {
-    if (slot.current === 0 || slot.current === base) return only(slot.current);
+    if (slot.current === 0) return only(0);
+    if (recorded?.young === true) return only(recorded.backend);
+    if (slot.current === base && recorded === null) return only(base);
     // Whoever has what is not recorded takes it, though he may be leaving: that is found again after however many changes.
     return { to: slot.current, next: 0, record: slot.current, unrecorded: base };
   }
-  if (recorded !== 0) return only(recorded);
+  if (recorded !== null) return only(recorded.backend);
   if (kind === "datagram") {
     const to = now - slot.changed < datagramWindow || slot.current === 0 ? base : slot.current;
     return { to, next: 0, record: to, unrecorded: base };

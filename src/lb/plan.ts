@@ -1,7 +1,8 @@
 // Services, and who is there, to what the datapath is to carry out: one advance for every change and for the passing of time.
 import type { Family } from "../std/ip.ts";
 import { HawserError } from "../std/errors.ts";
-import { nextChange, probed, reconcile, selects } from "./backends.ts";
+import { nextChange, probed, reconcile } from "./backends.ts";
+import { createContainers, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
 import { noNumbers, recount } from "./numbers.ts";
 import type { Numbers } from "./numbers.ts";
@@ -65,12 +66,13 @@ export const mostServices = 16_383;
 
 /** @throws HawserError TABLE_FULL when there are more services or backends than numbers. */
 export function advance(before: Balancing, around: Circumstances): Advance {
+  const containers = createContainers(around.containers);
   const changed = changedContainers(before.containers, around.containers);
   const looked = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
     const was = before.services.get(service.name);
     const mode = service.mode ?? around.mode;
     if (was !== undefined && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
-    const backends = reconcile(was?.backends ?? [], service, around.containers, around.now);
+    const backends = reconcile(was?.backends ?? [], service, containers, around.now);
     const reached = families.flatMap((family) => {
       const found = reachedBy(service, backends, family, mode);
       return found === null ? [] : [{ family, reached: found }];

@@ -45,7 +45,7 @@ function parseSet(word: Text, { sets }: PeerContext): { readonly ranges: readonl
   const ranges = sets.get(set);
   if (ranges !== undefined) return { ranges, set };
   const meant = nearest(set, [...sets.keys()], slip);
-  const offer = meant !== undefined ? `did you mean @${meant}?` : sets.size === 0 ? 'this policy has no "sets"' : `there are ${[...sets.keys()].slice(0, 20).join(", ")}`;
+  const offer = meant !== undefined ? `did you mean @${meant}?` : sets.size === 0 ? 'this policy has no "sets"' : `there are ${[...sets.keys()].slice(0, 20).map((name) => name.slice(0, 64)).join(", ")}`;
   throw wrong(word, `there is no set ${quoted(set)}; ${offer}`);
 }
 

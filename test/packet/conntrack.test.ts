@@ -85,6 +85,28 @@ test.serial("FIN both ways closes both entries, and a new SYN opens them again",
   t.deepEqual(await closed(), [false, false]);
 });
 
+test.serial("what was closed may be opened again by its other end", async (t) => {
+  const { bench } = t.context;
+  const openers = async (): Promise<readonly string[]> =>
+    (await bench.flows()).filter(([, { flags }]) => !(flags & (CtFlags.REPLY | CtFlags.CLOSED))).map(([{ sport, dport }]) => `${sport} > ${dport}`);
+  await bench.fromContainer(a, ip("10.44.0.2", "10.44.0.3", tcp(5000, 80, "S")));
+  await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.2", tcp(80, 5000, "RA")));
+  t.deepEqual(await openers(), []);
+  await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.2", tcp(80, 5000, "S")));
+  t.deepEqual(await openers(), ["80 > 5000"]);
+  t.is((await bench.flows()).length, 2);
+});
+
+test.serial("what was closed is opened again to where it leads now", async (t) => {
+  const { bench } = t.context;
+  const open = async (): Promise<Row> => bench.fromUplink(ip("192.0.2.9", "192.0.2.1", tcp(4000, 8088, "S")));
+  await bench.publish("0.0.0.0", 8088, protocols.tcp, "10.44.0.2", 80);
+  t.regex((await open()).packet, /> 10\.44\.0\.2:80/);
+  await bench.fromContainer(a, ip("10.44.0.2", "192.0.2.9", tcp(80, 4000, "RA")));
+  await bench.publish("0.0.0.0", 8088, protocols.tcp, "10.44.0.3", 80);
+  t.regex((await open()).packet, /> 10\.44\.0\.3:80/);
+});
+
 test.serial("a RST closes both entries", async (t) => {
   const { bench } = t.context;
   await bench.fromContainer(a, ip("10.44.0.2", "10.44.0.3", tcp(5000, 80, "S")));

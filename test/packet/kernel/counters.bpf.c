@@ -64,6 +64,15 @@ int answers(struct __sk_buff *skb)
 	return answer;
 }
 
+SEC("tc/whispers")
+int whispers(struct __sk_buff *skb)
+{
+	__u32 sent = skb->len;
+
+	bpf_ringbuf_output(&events, &sent, sizeof(sent), BPF_RB_NO_WAKEUP);
+	return -1;
+}
+
 SEC("xdp")
 int passes(struct xdp_md *xdp)
 {

@@ -31,7 +31,7 @@ test("every method of the addon's handles throws EBADF once closed, whatever its
     map: native.createMap(1, "hwt_map", 4, 4, 1, 0),
     program,
     link: native.attachDevice(program, 1, 37, 2),
-    ring: new native.RingReader(ringMap, 1, () => {}),
+    ring: new native.RingReader(ringMap, 1, 0, () => {}),
     netlink: new native.NetlinkSocket(undefined, 0, () => {}),
   };
   ringMap.close();

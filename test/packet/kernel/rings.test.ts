@@ -8,15 +8,18 @@ import { isolatedTests, numberOf, objectOf, until } from "./isolated.ts";
 const test = isolatedTests(import.meta.url);
 const kernel = createKernel();
 
-async function speaker(): Promise<{ events: KernelMap; say: (length: number, repeat?: number) => void; close: () => void }> {
+type Say = (length: number, repeat?: number) => void;
+
+/** `whisper` does not wake the reader. */
+async function speaker(): Promise<{ events: KernelMap; say: Say; whisper: Say; close: () => void }> {
   const object = await kernel.loadObject(await objectOf("counters"));
-  const [events, program]: [KernelMap | undefined, KernelProgram | undefined] = [object.maps.get("events"), object.programs.get("answers")];
-  assert.ok(events && program);
-  return {
-    events,
-    say: (length, repeat = 1) => void program.testRun({ data: new Uint8Array(length), repeat }),
-    close: () => object.close(),
+  const events = object.maps.get("events");
+  assert.ok(events);
+  const saying = (program: KernelProgram | undefined): Say => (length, repeat = 1) => {
+    assert.ok(program);
+    program.testRun({ data: new Uint8Array(length), repeat });
   };
+  return { events, say: saying(object.programs.get("answers")), whisper: saying(object.programs.get("whispers")), close: () => object.close() };
 }
 
 test("every record is handed over, in order, those from before the ring was opened too", async () => {
@@ -45,6 +48,19 @@ test("a burst arrives whole, and after disposal nothing is called any more", asy
   say(60, 5);
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(seen, 200);
+});
+
+test("what follows a record without waking the reader is found, and what follows that", async () => {
+  const { events, say, whisper } = await speaker();
+  const lengths: number[] = [];
+  using _ring = kernel.openRing(events, (record) => {
+    lengths.push(numberOf(record));
+    // By then the ring has been found empty.
+    if (lengths.length < 3) setTimeout(whisper, 5, 60 + lengths.length);
+  });
+  say(60);
+  await until("three records", () => lengths.length === 3);
+  assert.deepEqual(lengths, [60, 61, 62]);
 });
 
 test("a ring may be disposed from its own callback", async () => {

@@ -1,9 +1,11 @@
 // The life of backends: containers come, stop, are killed and come back, servers are written and struck out, probes take out and bring back.
 import test from "ava";
-import { keepsFlows, nextChange, probed, reconcile, stateOf, takers } from "../../../src/lb/backends.ts";
-import type { Backend, ServingContainer } from "../../../src/lb/types.ts";
+import { keepsFlows, nextChange, probed, reconcile as reconcileIn, stateOf, takers } from "../../../src/lb/backends.ts";
+import { createContainers } from "../../../src/lb/containers.ts";
+import type { Backend, Service, ServingContainer } from "../../../src/lb/types.ts";
 import { container, read, serviceWith } from "./given.ts";
 
+const reconcile = (backends: readonly Backend[], of: Service, containers: readonly ServingContainer[], now: number): readonly Backend[] => reconcileIn(backends, of, createContainers(containers), now);
 const seconds = 1000;
 const start = 1_750_000_000_000;
 const service = read(serviceWith(

@@ -11,12 +11,14 @@ const slot = (text: string) => {
   return { current, previous, changed };
 };
 
-/** The slot is `current previous changed`; the choice `to`, `to>next`, and `:who` under whom it is recorded, `:who|else` with who has it when there is no room. */
+/** The slot is `current previous changed`; recorded is a backend, negative when that was long ago, 0 when nothing is; the choice `to`, `to>next`, and `:who` under whom it is recorded, `:who|else` with who has it when there is no room. */
 const rows: readonly (readonly [slot: string, kind: PacketKind, recorded: number, choice: string])[] = [
   // Settled: nothing is asked and nothing is kept.
   ["1 0 0", "begins", 0, "1"], ["1 0 0", "goesOn", 0, "1"], ["1 0 0", "datagram", 0, "1"], ["0 0 0", "begins", 0, "0"],
   // Changed from 1 to 2.
   ["2 1 990", "begins", 0, "2:2|1"], ["2 1 990", "goesOn", 2, "2"], ["2 1 990", "goesOn", 7, "7"], ["2 1 990", "goesOn", 0, "1>2"],
+  // The same beginning once more, and a later flow on the same ports, whose record must not be taken for an earlier one's.
+  ["3 1 990", "begins", 2, "2"], ["3 1 990", "begins", -2, "3:3|1"], ["1 1 990", "begins", -2, "1:1|1"], ["0 1 990", "begins", 2, "0"], ["2 1 990", "goesOn", -2, "2"],
   // Back at 1, or whose flows were not recorded is gone.
   ["1 1 990", "begins", 0, "1"], ["1 1 990", "goesOn", 2, "2"], ["1 1 990", "goesOn", 0, "1"], ["2 0 990", "goesOn", 0, "2"], ["2 0 990", "begins", 0, "2"],
   // Nobody takes what begins.
@@ -29,7 +31,7 @@ const rows: readonly (readonly [slot: string, kind: PacketKind, recorded: number
 
 for (const [at, kind, recorded, expected] of rows) {
   test(`slot ${at}, ${kind}, ${recorded === 0 ? "not recorded" : `recorded ${recorded}`} → ${expected}`, (t) => {
-    const { to, next, record, unrecorded } = choose(slot(at), kind, recorded, asks, now);
+    const { to, next, record, unrecorded } = choose(slot(at), kind, recorded === 0 ? null : { backend: Math.abs(recorded), young: recorded > 0 }, asks, now);
     t.is(`${to}${next === 0 ? "" : `>${next}`}${record === 0 ? "" : `:${record}|${unrecorded}`}`, expected);
   });
 }

@@ -133,7 +133,7 @@ export class Traffic {
 
   #chosen(flow: number, slot: SlotAt, kind: PacketKind, { records }: Balancer): { readonly to: number; readonly next: number } {
     const recorded = slot.changed === 0 ? 0 : records.find(flow, kind !== "begins");
-    const choice = choose(slot, kind, this.#plans.has(recorded) ? recorded : 0, (number) => this.#asks(number), Math.floor(this.now / 1000));
+    const choice = choose(slot, kind, this.#plans.has(recorded) ? { backend: recorded, young: true } : null, (number) => this.#asks(number), Math.floor(this.now / 1000));
     if (choice.record === 0 || records.record(flow, choice.record)) return choice;
     return { to: choice.unrecorded, next: choice.next };
   }

@@ -89,14 +89,14 @@ test("through any history no flow moves whose backend lives, and who is current 
       slots = follow(slots, table, living, now);
       flows = flows.filter(({ owner }) => living[owner] === 1);
       const at = (slot: number) => ({ current: currentOf(slots, slot), previous: previousOf(slots, slot), changed: changedAt(slots, slot) });
-      for (const { slot, owner, recorded } of flows) t.is(choose(at(slot), "goesOn", recorded, () => false, now).to, owner);
+      for (const { slot, owner, recorded } of flows) t.is(choose(at(slot), "goesOn", recorded === 0 ? null : { backend: recorded, young: false }, () => false, now).to, owner);
       for (let slot = 0; slot < size; slot++) {
         t.is(currentOf(slots, slot), table[slot] ?? 0);
         for (const number of slots.between.get(slot) ?? []) t.true(number !== currentOf(slots, slot) && number !== previousOf(slots, slot) && living[number] === 1);
       }
       for (let n = 0; n < opened; n++) {
         const slot = places.next().value;
-        const { to, record } = choose(at(slot), "begins", 0, () => false, now);
+        const { to, record } = choose(at(slot), "begins", null, () => false, now);
         if (to !== 0) flows.push({ slot, owner: to, recorded: record });
       }
       if (idles) slots = settle(slots, (number, slot) => !flows.some((flow) => flow.slot === slot && flow.owner === number));
