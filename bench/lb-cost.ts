@@ -6,7 +6,7 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict } from "../src/abi/generated.ts";
+import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, uplinkCodec } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
@@ -97,7 +97,7 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
   });
   using real = await kernel.loadObject(object, { rodata: rodata(0) });
   using floor = await kernel.loadObject(object, { rodata: rodata(1) });
-  fill(real.maps, way);
+  fill(real.maps, way, uplink);
   const [program, nothing] = [real, floor].map(({ programs }) => programs.get("lb_harness"));
   if (program === undefined || nothing === undefined) throw new Error("the harness has no program");
   const net: number[] = [];
@@ -119,13 +119,14 @@ function timed(program: KernelProgram, way: Way, uplink: number): number {
   return program.testRun({ data, context: new Uint8Array(context.buffer), repeat: Number(values.repeat) }).duration;
 }
 
-function fill(maps: ReadonlyMap<string, KernelMap>, way: Way): void {
+function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): void {
   const map = (name: string): KernelMap => {
     const found = maps.get(name);
     if (found === undefined) throw new Error(`no map ${name}`);
     return found;
   };
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
+  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
     const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
     return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];

@@ -32,7 +32,7 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 
 	if (backend->mode == HW_LB_LOCAL)
 		return LBOTHER_PASS;
-	/* netdev knows how to find a neighbour. */
+	/* netdev finds neighbours, and says why there is no way. */
 	if (!lbhop_is_known(ctx, backend))
 		return LBOTHER_PASS;
 	bytes = lbwrap_bytes(backend, family);

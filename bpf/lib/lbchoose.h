@@ -25,6 +25,8 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 	__u32 before = at.slot.previous ? at.slot.previous : at.slot.current, wanted = before;
 	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind == LBPACKET_GOES_ON || kind == LBPACKET_DATAGRAM);
 
+	if (!lbbackends_find(flow.backend))
+		flow.backend = 0;
 	if (kind == LBPACKET_BEGINS) {
 		if (!at.slot.current)
 			return 0;

@@ -8,15 +8,25 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
+#include "lib/uplinks.h"
 #include "lib/wire.h"
 
-/* Not inline, because it is seldom asked. False: the way is not known. */
+/* Whether outer packets of that family have a source. */
+static __always_inline bool lbhop_has_source(bool outer4)
+{
+	return outer4 ? hw_config.lb_ipv4 != 0
+		      : (hw_config.lb_ipv6.words[0] | hw_config.lb_ipv6.words[1] | hw_config.lb_ipv6.words[2] | hw_config.lb_ipv6.words[3]) != 0;
+}
+
+/* Not inline, because it is seldom asked. False: the way is not known, or not by an uplink. */
 static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *backend)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex };
 	__u32 now = (__u32)bpf_jiffies64();
 	long result;
 
+	if (!lbhop_has_source(ip_is4(&backend->outer)))
+		return false;
 	if (ip_is4(&backend->outer)) {
 		fib.family = WIRE_AF_INET;
 		fib.ipv4_dst = backend->outer.words[3];
@@ -31,7 +41,7 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 		backend->found = now;
 		return true;
 	}
-	if (result != BPF_FIB_LKUP_RET_SUCCESS)
+	if (result != BPF_FIB_LKUP_RET_SUCCESS || !uplinks_find(fib.ifindex))
 		return false;
 	__builtin_memcpy(backend->destination_mac, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);

@@ -50,7 +50,7 @@ static __always_inline __u32 lbpacket_ports(__be16 first, __be16 second)
 	return (__u32)first | (__u32)second << 16;
 }
 
-/* Whether its lengths agree with one another and with the frame. `l4`: the transport header, of which `room` bytes are in the frame. */
+/* Whether a transport header, which is in the frame, agrees with the `length` that the IP header leaves it. */
 static __always_inline bool lbpacket_is_sound(const void *l4, __u8 proto, __u32 length)
 {
 	const struct tcphdr *tcp = l4;

@@ -11,6 +11,7 @@
 
 #include "lib/endpoints.h"
 #include "lib/lbchoose.h"
+#include "lib/lbhop.h"
 #include "lib/lbwrap.h"
 #include "lib/packet.h"
 #include "lib/scratch.h"
@@ -64,6 +65,8 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex, .tot_len = size };
 	long result;
 
+	if (!lbhop_has_source(ip_is4(&backend->outer)))
+		return -HW_DROP_NO_SNAT_ADDRESS;
 	if (ip_is4(&backend->outer)) {
 		fib.family = WIRE_AF_INET;
 		fib.ipv4_dst = backend->outer.words[3];

@@ -204,7 +204,7 @@ export interface FlowView {
   readonly icmpCode: number;
   /** 4, 6 or 0: no IP packet. */
   readonly family: number;
-  /** Where it was seen: from-container, to-container, from-uplink, from-host. */
+  /** Where it was seen: from-container, to-container, from-uplink, from-host, from-overlay, to-service. */
   readonly direction: string;
   readonly device: string;
   readonly length: number;

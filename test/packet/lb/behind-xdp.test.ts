@@ -68,6 +68,13 @@ test.serial("fragments follow their first", async (t) => {
   t.is((await t.context.bench.fromUplink(part(48, false))).packet, `${macs} 192.0.2.1 > 172.16.1.1 ipip { 2001:db8:c::7 > 2001:db8:5::10 protocol 17 ttl 64 fragment 48 } ttl 64`);
 });
 
+test.serial("without an address for outer packets nothing is wrapped", async (t) => {
+  await using bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558 });
+  await bench.service(1, { address: parseIp(web4), port: 80, protocol: protocols.tcp }, { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" });
+  await bench.service(2, { address: parseIp(web6), port: 80, protocol: protocols.tcp }, { address: parseIp("2001:db8:b::1"), port: 80, mode: "IPIP" });
+  for (const packet of [ip(client4, web4, tcp(5000, 80, "S")), ip(client6, web6, tcp(5000, 80, "S"))]) t.is((await bench.fromUplink(packet)).verdict, "drop NO_SNAT_ADDRESS");
+});
+
 test.serial("what has no way, by an uplink and wide enough, is dropped with its reason", async (t) => {
   const { bench } = t.context;
   t.is((await bench.fromUplink(ip(client4, web4, tcp(5000, 82, "S")))).verdict, "drop REWRITE_FAILED", "Geneve over IPv6");

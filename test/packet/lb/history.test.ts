@@ -95,6 +95,25 @@ test.serial("UDP, which has no beginning, stays with the old backend for a minut
   for (const [sport, wanted] of [[6400, 1], [6401, 2], [6402, 1]] as const) t.is(await server(world, to4(query(sport))), wanted);
 });
 
+test.serial("a datagram's flow whose recorded backend is down is recorded anew, and stays where it then is", async (t) => {
+  const { world } = t.context;
+  await slot(world, { current: 2, previous: 1, changed: 1000 * 61 });
+  t.is(await server(world, to4(query(6450))), 2);
+  await world.backend(2, "172.16.1.2", { down: true });
+  await slot(world, { current: 3, previous: 1, changed: 1000 * 61 });
+  t.is(await server(world, to4(query(6450))), 3);
+  await slot(world, { current: 4, previous: 1, changed: 10 });
+  t.is(await server(world, to4(query(6450))), 3);
+});
+
+test.serial("while nobody takes what begins, what went on stays where it is", async (t) => {
+  const { world } = t.context;
+  await slot(world, { current: 0, previous: 1, changed: 10 });
+  t.is((await world.send(to4(request("S", 6460)))).verdict, "answered SERVICE_EMPTY");
+  t.is(await server(world, to4(request("A", 6461))), 1);
+  t.is(await server(world, to4(query(6462))), 1);
+});
+
 test.serial("errors follow the flow that they speak of, recorded or not, and teach nothing", async (t) => {
   const { world } = t.context;
   await slot(world, { current: 2, previous: 1, changed: 10 });

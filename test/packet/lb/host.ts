@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
-import { configCodec, directionNames, dropReasonNames, DropReason, MetricLayout } from "../../../src/abi/generated.ts";
+import { configCodec, directionNames, dropReasonNames, DropReason, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -93,10 +93,10 @@ function openServices(): Services {
   });
 }
 
-/** wan0 is the uplink, wan1 another. */
+/** wan0 is the uplink, wan1 another; vpn0 is none. */
 async function load(config: Partial<Config>): Promise<void> {
   for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
-  for (const [device, peer, mac, network] of [["wan0", "lan0", "02:00:00:00:00:01", "192.0.2"], ["wan1", "lan1", "02:00:00:00:00:11", "192.0.3"]] as const) {
+  for (const [device, peer, mac, network] of [["wan0", "lan0", "02:00:00:00:00:01", "192.0.2"], ["wan1", "lan1", "02:00:00:00:00:11", "192.0.3"], ["vpn0", "vpn1", "02:00:00:00:00:21", "192.0.4"]] as const) {
     ip("link", "add", device, "address", mac, "type", "veth", "peer", "name", peer);
     for (const name of [device, peer]) ip("link", "set", name, "up");
     ip("address", "add", `${network}.1/24`, "dev", device);
@@ -120,6 +120,7 @@ async function load(config: Partial<Config>): Promise<void> {
   for (const [name, map] of object.maps) maps.set(name, map);
   program = object.programs.get("xdp_lb");
   tables = openLbTables(kernel, mapOf, jiffies);
+  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {

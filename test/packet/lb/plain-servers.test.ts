@@ -81,6 +81,15 @@ test.serial("a server whose neighbour nobody knows is netdev's to find, and the 
   await world.backend(1, "172.16.1.1");
 });
 
+test.serial("a server that no uplink leads to, or none with an address of its family, is netdev's to refuse", async (t) => {
+  const { world } = t.context;
+  await world.backend(1, "192.0.4.254");
+  t.is((await world.send(to4(request("S")))).verdict, "pass");
+  await world.backend(1, "172.16.1.1");
+  await using bare = await openWeb(1, { lbIpv4: 0, lbIpv6: null });
+  for (const packet of [to4(request("S")), to6(request("S"))]) t.is((await bare.send(packet)).verdict, "pass");
+});
+
 test.serial("a neighbour that gets another MAC is followed with no agent there", async (t) => {
   const { world } = t.context;
   await world.backend(1, "192.0.2.51");
