@@ -64,7 +64,7 @@ const policy = (body: string) => ({ documents: [{ file: "shop.yaml", text: `poli
 test("who comes from elsewhere is in the tables before the datapath can take a packet of his", async (t) => {
   const { host, engine } = await shop();
   await engine.commands.syncCluster(cluster({ endpoints: [remote("db", "b")] }));
-  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes", "do services: 0"]);
+  t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes"]);
   t.true(host.datapath.policy().tables?.classes.has(300));
   t.deepEqual([...(host.cluster?.remotes ?? [])].map(([address, { identity }]) => [address, identity]), [["10.44.98.9" as Ip, 300]]);
 });
