@@ -31,8 +31,8 @@ struct words {
 	struct hw_ct6 ct6;
 	struct hw_fragment_key fragment_key;
 	struct hw_fragment fragment;
-	struct hw_sock_key sock_key;
 	struct hw_sock_origin sock_origin;
+	struct hw_sock_sent sock_sent;
 	struct hw_policy_state policy_state;
 	struct hw_policy_class policy_class;
 	struct hw_policy_prefix policy_prefix;
@@ -48,6 +48,7 @@ struct words {
 	struct hw_lb_source lb_source;
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
+	struct hw_lb_home lb_home;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
@@ -62,6 +63,7 @@ struct words {
 	enum hw_node_flags node_flags;
 	enum hw_tunnel_key tunnel_key;
 	enum hw_direction direction;
+	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
 	enum hw_lb_frontend_flags lb_frontend_flags;

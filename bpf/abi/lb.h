@@ -142,3 +142,9 @@ struct hw_lb_stay {
 	__u32 backend;
 	__u32 expires;		/* low 32 bits of jiffies */
 };
+
+/* Key: SO_NETNS_COOKIE. As whom the sockets of a network namespace come to a service, unless they are bound to an address. */
+struct hw_lb_home {
+	struct hw_ip ipv4;	/* by which it reaches the world; all zero: none */
+	struct hw_ip ipv6;
+};

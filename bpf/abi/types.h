@@ -225,20 +225,23 @@ struct hw_fragment {
 	__u32 expires;
 };
 
-/* sock-lb: what a host socket asked for, so that getpeername and recvmsg show it again. */
-struct hw_sock_key {
-	__u64 cookie;
-	struct hw_ip addr;	/* backend */
+/* sock-lb: what a socket asked for and what it got instead, so that the program sees the address that it named. */
+struct hw_sock_origin {
+	struct hw_ip addr;	/* as the program named it */
+	struct hw_ip backend;
 	__be16 port;
-	__u16 pad;
-	__u32 pad2;
+	__be16 backend_port;
+	__u32 number;		/* of the backend; 0: a published port's, which has none */
 };
 
-struct hw_sock_origin {
-	struct hw_ip addr;	/* frontend as the program named it */
-	__be16 port;
-	__u16 pad;
-	__u32 pad2;
+enum hw_sock_layout {
+	HW_SOCK_SENT = 8,	/* addresses to which a socket that is not connected has sent last; the one before them is forgotten */
+};
+
+struct hw_sock_sent {
+	struct hw_sock_origin origins[HW_SOCK_SENT];
+	__u32 next;		/* place of the next one */
+	__u32 last;		/* place of the one that was sent to last */
 };
 
 enum hw_direction {

@@ -32,7 +32,7 @@ export interface Field<T> {
 }
 
 /** The map kinds that the ABI knows. */
-export type AbiMapKind = "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie";
+export type AbiMapKind = "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "sk_storage";
 
 export interface MapShape<K, V> {
   readonly name: string;

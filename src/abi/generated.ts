@@ -335,6 +335,14 @@ export const policyVerdictNames: Readonly<Record<number, PolicyVerdictName>> = {
   3: "AUDIT",
 };
 
+export const SockLayout = {
+  SENT: 8,
+} as const;
+export type SockLayoutName = keyof typeof SockLayout;
+export const sockLayoutNames: Readonly<Record<number, SockLayoutName>> = {
+  8: "SENT",
+};
+
 export const TunnelKey = {
   HOST: 1,
   INTERNAL: 8388608,
@@ -675,6 +683,15 @@ export const lbFlowsCodec: Codec<LbFlows> = struct<LbFlows>("hw_lb_flows", 64, {
   flows: field("flows", 0, array(lbFlowCodec, 8)),
 });
 
+export interface LbHome {
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+}
+export const lbHomeCodec: Codec<LbHome> = struct<LbHome>("hw_lb_home", 32, {
+  ipv4: field("ipv4", 0, ip),
+  ipv6: field("ipv6", 16, ip),
+});
+
 export interface LbService {
   readonly table: number;
   readonly slots: number;
@@ -870,24 +887,30 @@ export const sliceCodec: Codec<Slice> = struct<Slice>("hw_slice", 20, {
   addr: field("addr", 4, ip),
 });
 
-export interface SockKey {
-  readonly cookie: bigint;
-  readonly addr: Ip | null;
-  readonly port: number;
-}
-export const sockKeyCodec: Codec<SockKey> = struct<SockKey>("hw_sock_key", 32, {
-  cookie: field("cookie", 0, u64),
-  addr: field("addr", 8, ip),
-  port: field("port", 24, be16),
-});
-
 export interface SockOrigin {
   readonly addr: Ip | null;
+  readonly backend: Ip | null;
   readonly port: number;
+  readonly backendPort: number;
+  readonly number: number;
 }
-export const sockOriginCodec: Codec<SockOrigin> = struct<SockOrigin>("hw_sock_origin", 24, {
+export const sockOriginCodec: Codec<SockOrigin> = struct<SockOrigin>("hw_sock_origin", 40, {
   addr: field("addr", 0, ip),
-  port: field("port", 16, be16),
+  backend: field("backend", 16, ip),
+  port: field("port", 32, be16),
+  backendPort: field("backend_port", 34, be16),
+  number: field("number", 36, u32),
+});
+
+export interface SockSent {
+  readonly origins: readonly (SockOrigin)[];
+  readonly next: number;
+  readonly last: number;
+}
+export const sockSentCodec: Codec<SockSent> = struct<SockSent>("hw_sock_sent", 328, {
+  origins: field("origins", 0, array(sockOriginCodec, 8)),
+  next: field("next", 320, u32),
+  last: field("last", 324, u32),
 });
 
 export interface Uplink {
@@ -916,6 +939,7 @@ export const maps = {
   hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
+  hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
   hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,
@@ -934,7 +958,9 @@ export const maps = {
   hw_policy_state: { name: "hw_policy_state", kind: "array", key: u32, value: policyStateCodec, maxEntries: 1, flags: 0 } satisfies MapShape<number, PolicyState>,
   hw_remotes: { name: "hw_remotes", kind: "hash", key: ip, value: remoteCodec, maxEntries: 131072, flags: 1 } satisfies MapShape<Ip | null, Remote>,
   hw_slices: { name: "hw_slices", kind: "lpm_trie", key: sliceCodec, value: u32, maxEntries: 4096, flags: 1 } satisfies MapShape<Slice, number>,
-  hw_sock_origins: { name: "hw_sock_origins", kind: "lru_hash", key: sockKeyCodec, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<SockKey, SockOrigin>,
+  hw_sock_connected: { name: "hw_sock_connected", kind: "sk_storage", key: u32, value: sockOriginCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockOrigin>,
+  hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
+  hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<SockKey, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -15,7 +15,7 @@ import { nameInWords } from "./names.ts";
 import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
-/** By name. Arrays count as full, rings as empty: neither has entries that come and go. A table of policy shows the one in force. */
+/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force. */
 export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): Promise<MapRow[]> {
   const rows: MapRow[] = [];
   for (const [name, map] of [...maps].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -34,7 +34,7 @@ export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, na
   if (map === undefined) {
     throw new HawserError("NOT_FOUND", `no map "${name}"; there are ${[...maps.keys()].toSorted().join(", ")}`);
   }
-  if (shape.kind === "ringbuf") return [];
+  if (shape.kind === "ringbuf" || shape.kind === "sk_storage") return [];
   if (shape.kind === "array_of_maps") {
     using inner = innerInForce(kernel, maps, map);
     return inner === undefined ? [] : entriesOf(shape.inner, inner, limit);

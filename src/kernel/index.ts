@@ -14,6 +14,7 @@ import {
 export { errno, KernelError, refusedWith } from "./errors.ts";
 export { openNetlink } from "./netlink/index.ts";
 export { listIpsecPolicies } from "./netlink/ipsec.ts";
+export { openSocketList } from "./netlink/sockets.ts";
 export { inspectNamespaces } from "./netlink/namespace.ts";
 export type { NamespaceDevice, NamespaceView } from "./netlink/namespace.ts";
 export type * from "./types.ts";
@@ -70,7 +71,7 @@ export function createKernel(): Kernel {
     },
 
     readBtf: (path) => kernelCall(() => addon().readBtf(path)),
-    netnsCookie: () => kernelCall(() => addon().netnsCookie()),
+    netnsCookie: (path) => kernelCall(() => addon().netnsCookie(path)),
     probeTcx,
     mountBpffs,
 

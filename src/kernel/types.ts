@@ -8,7 +8,7 @@ export interface KernelErrorShape {
 }
 
 export type MapKind =
-  | "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "ringbuf" | "prog_array" | "array_of_maps" | "hash_of_maps" | "other";
+  | "hash" | "array" | "lru_hash" | "percpu_array" | "percpu_hash" | "lpm_trie" | "sk_storage" | "ringbuf" | "prog_array" | "array_of_maps" | "hash_of_maps" | "other";
 
 export interface MapInfo {
   readonly id: number;
@@ -118,8 +118,8 @@ export interface Kernel {
   openRing(map: KernelMap, onRecord: (record: Uint8Array) => void): Disposable;
   /** Raw BTF (.BTF section) of an object file or of the running kernel ("/sys/kernel/btf/vmlinux"). */
   readBtf(path: string): Uint8Array;
-  /** SO_NETNS_COOKIE of the calling thread's namespace, or undefined before Linux 5.14. */
-  netnsCookie(): bigint | undefined;
+  /** SO_NETNS_COOKIE of the namespace of that file, or of the calling thread's; undefined before Linux 5.14. */
+  netnsCookie(path?: string): bigint | undefined;
   /** Whether BPF_LINK_CREATE for TCX works here. */
   probeTcx(): boolean;
   /** Mounts bpffs at the path unless one is there. */
@@ -201,4 +201,32 @@ export interface Netlink extends Disposable {
   deleteRoute(route: { readonly destination: string; readonly index: number; readonly protocol?: number; readonly metric?: number }): Promise<boolean>;
   /** Calls back, coalesced, when links, addresses or routes of the namespace change; until disposed. */
   watch(onChange: () => void): Disposable;
+}
+
+// ---- Sockets of one network namespace (sock_diag).
+
+export interface RemoteEnd {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A connected TCP or UDP socket. */
+export interface SocketRow extends RemoteEnd {
+  readonly protocol: "tcp" | "udp";
+  /** SO_COOKIE */
+  readonly cookie: bigint;
+  /** What the wanted BPF map keeps with the socket; undefined: nothing, or it is of UDP, of which the kernel does not tell. */
+  readonly kept: Uint8Array | undefined;
+  /** By which the kernel finds it again, and no other that has its place. */
+  readonly id: Uint8Array;
+}
+
+export interface SocketList extends Disposable {
+  /** Those of the protocol whose other end is one of these. `map`: a map of kind sk_storage. */
+  connectedTo(protocol: "tcp" | "udp", ends: readonly RemoteEnd[], map: KernelMap): Promise<readonly SocketRow[]>;
+  /**
+   * Whoever waits on the socket gets ECONNABORTED; of TCP the other end gets a reset, and UDP's is connected to nobody. False: it was gone already.
+   * @throws KernelError EOPNOTSUPP where the kernel was built without CONFIG_INET_DIAG_DESTROY
+   */
+  end(socket: SocketRow): Promise<boolean>;
 }

@@ -4,7 +4,7 @@ import type { CgroupHook, MapKind, TcHook } from "./types.ts";
 /** enum bpf_map_type */
 export const mapTypes: Readonly<Record<Exclude<MapKind, "other">, number>> = {
   hash: 1, array: 2, prog_array: 3, percpu_hash: 5, percpu_array: 6, lru_hash: 9, lpm_trie: 11, array_of_maps: 12, hash_of_maps: 13,
-  ringbuf: 27,
+  sk_storage: 24, ringbuf: 27,
 };
 
 /** BPF_F_NO_PREALLOC: an LPM trie is refused without it. */

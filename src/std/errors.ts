@@ -6,7 +6,7 @@ export const errorCodes = {
   BAD_REQUEST: "The request is malformed; the message names the field.",
   BAD_OPTION: "An option's value is wrong; the message names the key and what it may be.",
   BAD_POLICY: "A policy is wrong; the message names file, line and column and the nearest right word. What was in force stays.",
-  TABLE_FULL: "The policy needs more entries than a table may have; the message names the table and the size. What was in force stays.",
+  TABLE_FULL: "The policy, or the services, need more entries than a table may have; the message names the table. What was in force stays.",
   BAD_CONFIG: "A configuration key or value is wrong; the message names the key, the place and the allowed values.",
   BAD_SERVICE: "A service is wrong; the message names file, line and column and the nearest right word. What was in force stays.",
   NOT_FOUND: "The thing named does not exist; list what does with `hawser network list` or `hawser endpoint list`.",

@@ -19,11 +19,19 @@ def serve(address, port):
             _, client = udp.recvfrom(100)
             udp.sendto(here, client)
 
+    def talk(client):
+        with client:
+            client.sendall(here)
+            try:
+                while client.recv(100):
+                    client.sendall(here)
+            except ConnectionError:
+                pass  # its end was made to end
+
     def greet():
         while True:
             client, _ = tcp.accept()
-            client.sendall(here)
-            client.close()
+            threading.Thread(target=talk, args=(client,)).start()
 
     threading.Thread(target=answer).start()
     threading.Thread(target=greet).start()

@@ -11,6 +11,8 @@ import { ip } from "../../src/abi/codec.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import type { CgroupHook, KernelLink, KernelMap, KernelObject } from "../../src/kernel/types.ts";
 import { parseIp, parseMac } from "../../src/std/ip.ts";
+import { openSession } from "./sock-lb-session.ts";
+import type { Session } from "./sock-lb-session.ts";
 
 const run = promisify(execFile);
 const object = join(import.meta.dirname, "../../build/bpf/sock-lb.bpf.o");
@@ -30,6 +32,11 @@ export interface World extends AsyncDisposable {
   agent(...call: readonly string[]): Promise<Readonly<Record<string, unknown>>>;
   /** Among the host's own, in a namespace with nothing but loopback: a container. */
   container(...call: readonly string[]): Promise<Readonly<Record<string, unknown>>>;
+  /** A program that keeps its sockets, among the host's own or in the container. */
+  session(where: "host" | "container"): Session;
+  map(name: string): KernelMap;
+  /** Files of the network namespaces. */
+  readonly namespaces: Readonly<Record<"host" | "container", string>>;
 }
 
 export interface Options {
@@ -38,6 +45,8 @@ export interface Options {
   readonly servers: readonly string[];
   /** Configures the cookie of the host's namespace; otherwise sockets of every namespace are the host's. */
   readonly ownNamespaceOnly: boolean;
+  /** As `servers`, in the container's namespace. */
+  readonly containerServers?: readonly string[];
   readonly setRetval: boolean;
 }
 
@@ -51,8 +60,11 @@ export async function buildWorld(tag: string, options: Options): Promise<World> 
     undo.defer(() => { execFileSync("ip", ["netns", "delete", namespace]); });
     execFileSync("ip", ["-n", namespace, "link", "set", "lo", "up"]);
   }
-  for (const address of new Set([...options.hostAddresses, ...options.servers.map((server) => server.split("@")[0] ?? "")])) {
-    if (!/^(127\.|::1$)/.test(address)) execFileSync("ip", ["-n", hostNs, "address", "add", address, "dev", "lo", ...(address.includes(":") ? ["nodad"] : [])]);
+  const { containerServers = [] } = options;
+  for (const [namespace, addresses, servers] of [[hostNs, options.hostAddresses, options.servers], [containerNs, [], containerServers]] as const) {
+    for (const address of new Set([...addresses, ...servers.map((server) => server.split("@")[0] ?? "")])) {
+      if (!/^(127\.|::1$)/.test(address)) execFileSync("ip", ["-n", namespace, "address", "add", address, "dev", "lo", ...(address.includes(":") ? ["nodad"] : [])]);
+    }
   }
   mkdirSync(cgroup);
   undo.defer(() => removeCgroup(cgroup));
@@ -69,8 +81,11 @@ export async function buildWorld(tag: string, options: Options): Promise<World> 
   });
   undo.defer(() => stop(agent));
 
-  const server = await startServer(hostNs, options.servers);
-  undo.defer(() => stop(server));
+  for (const [namespace, servers] of [[hostNs, options.servers], [containerNs, containerServers]] as const) {
+    if (servers.length === 0) continue;
+    const server = await startServer(namespace, servers);
+    undo.defer(() => stop(server));
+  }
 
   const cookie = options.ownNamespaceOnly ? BigInt(String((await call(hostNs, false, ["cookie"]))["cookie"])) : 0n;
   const kernel = createKernel();
@@ -81,7 +96,11 @@ export async function buildWorld(tag: string, options: Options): Promise<World> 
     mapOf(loaded, "hw_host_addrs").set(ip.encode(parseIp(address)), hostAddressCodec.encode({ flags: HostAddressFlags.LOCAL, network: 0 }));
   }
   const kept = undo.move();
+  const namespaces = { host: `/run/netns/${hostNs}`, container: `/run/netns/${containerNs}` };
   return {
+    namespaces,
+    map: (name) => mapOf(loaded, name),
+    session: (where) => kept.use(openSession(namespaces[where], cgroup)),
     publish: (frontend, port, backend, backendPort) => {
       for (const proto of [6, 17]) {
         mapOf(loaded, "hw_frontends").set(

@@ -14,7 +14,7 @@ const stage = scene(test);
  */
 async function remains(host: Host): Promise<unknown> {
   const maps = (await host.json("map", "list")) as readonly { readonly name: string; readonly entries: number }[];
-  const aging = /ct4|ct6|fragments|sock_origins|metrics|events|policy_pairs|policy_ports/;
+  const aging = /ct4|ct6|fragments|metrics|events|policy_pairs|policy_ports/;
   return {
     links: await host.links(),
     pins: (await host.sh("find /sys/fs/bpf/hawser/links | sort")).split("\n"),

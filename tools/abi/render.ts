@@ -2,7 +2,7 @@
 import type { Abi, EnumShape, MapShape, Shape, StructShape } from "./collect.ts";
 
 const mapKinds: Readonly<Record<number, string>> = {
-  1: "hash", 2: "array", 5: "percpu_hash", 6: "percpu_array", 9: "lru_hash", 11: "lpm_trie", 12: "array_of_maps", 27: "ringbuf",
+  1: "hash", 2: "array", 5: "percpu_hash", 6: "percpu_array", 9: "lru_hash", 11: "lpm_trie", 12: "array_of_maps", 24: "sk_storage", 27: "ringbuf",
 };
 
 export function render(abi: Abi): string {

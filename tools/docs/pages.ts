@@ -21,6 +21,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_counters: ["Packets and bytes sent to each backend, 64 backends in one entry.", "programs"],
   hw_lb_flows: ["Flows on changed slots that are not where the slot alone would send them.", "programs"],
   hw_lb_frontends: ["The service of an address and port, two in each bucket; port 0: the address is a service's.", "agent"],
+  hw_lb_homes: ["By which address a network namespace's sockets are clients of services, by the namespace's cookie.", "agent"],
   hw_lb_services: ["Services by number: where their slots lie.", "agent"],
   hw_lb_slots: ["All services' tables in one row, in pages of 65536 slots: the backend of a flow, by its hash.", "agent"],
   hw_lb_sources: ["Which clients may use a service; the longest prefix decides.", "agent"],
@@ -39,7 +40,9 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_policy_ports: ["A ruleset's verdict for a port: the longest prefix of ruleset, protocol and port decides.", "agent"],
   hw_policy_prefixes: ["The class of an address that is no container's.", "agent"],
   hw_policy_state: ["The revision in force; its lowest bit is the slot of the four tables that holds.", "agent"],
-  hw_sock_origins: ["What a host socket asked for before sock-lb translated it.", "sock-lb"],
+  hw_sock_connected: ["What a socket asked for when it connected, and the backend it got; kept with the socket.", "sock-lb"],
+  hw_sock_sent: ["The same of datagrams without a connection: the last eight addresses that a socket sent to.", "sock-lb"],
+  hw_sock_udp: ["The same of connected UDP, by the socket's cookie, so that the agent finds whom to end.", "sock-lb"],
   hw_uplinks: ["Devices with a way to the world, by ifindex.", "agent"],
 };
 

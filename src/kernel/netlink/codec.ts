@@ -82,11 +82,16 @@ export function textAttribute(type: number, text: string): Buffer {
 
 /** The attributes behind a header of `headerLength` bytes, by type; of two with one type the last counts. */
 export function decodeAttributes(payload: Buffer, headerLength = 0): Attributes {
-  const attributes = new Map<number, Buffer>();
+  return new Map(listAttributes(payload, headerLength));
+}
+
+/** The same in their order, where several of one type count. */
+export function listAttributes(payload: Buffer, headerLength = 0): readonly (readonly [type: number, payload: Buffer])[] {
+  const attributes: (readonly [number, Buffer])[] = [];
   for (let at = align4(headerLength); at + 4 <= payload.length; ) {
     const length = payload.readUInt16LE(at);
     if (length < 4 || at + length > payload.length) break;
-    attributes.set(payload.readUInt16LE(at + 2) & attributeTypeMask, payload.subarray(at + 4, at + length));
+    attributes.push([payload.readUInt16LE(at + 2) & attributeTypeMask, payload.subarray(at + 4, at + length)]);
     at += align4(length);
   }
   return attributes;

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Which backend a socket has that names a service.
+ *
+ *   address ─ no service's ▸ LBSOCKET_NOT
+ *           └ port ─ none of its ▸ refused, unless the address is the host's as well
+ *                  └ service ▸ sources ▸ the client stays ─ yes ────────────────▸ up? ▸ backend
+ *                                      └ slot of the socket's cookie ▸ current ─┘ └ down ▸ another slot, a few times
+ *
+ * A connected socket never asks again: that is all the memory a flow wants. Datagrams ask each time, and a slot that changed sends a socket on
+ * to whom it had, as a packet's flow.
+ */
+#pragma once
+
+#include "abi/reasons.h"
+#include "lib/config.h"
+#include "lib/ip.h"
+#include "lib/lbbackends.h"
+#include "lib/lbfrontends.h"
+#include "lib/lbhomes.h"
+#include "lib/lbservices.h"
+#include "lib/lbsources.h"
+#include "lib/pure/lbhash.h"
+#include "lib/sockorigins.h"
+
+#define LBSOCKET_TRIES 4
+
+enum lbsocket_verdict {
+	LBSOCKET_NOT = 0,   /* nothing of a service's */
+	LBSOCKET_FOUND = 1, /* otherwise a negated drop reason */
+};
+
+/* The backend that it had, while it is up and still the one of that number; 0: none. */
+static __always_inline __u32 lbsocket_had(const struct hw_sock_origin *had)
+{
+	const struct hw_lb_backend *backend = had ? lbbackends_find(had->number) : NULL;
+
+	return backend && sockorigins_got(had, &backend->address, backend->port) ? had->number : 0;
+}
+
+/* 0: nobody. Not inline, so that the compiler describes a slot in full: the loader asks how large the pages' are. */
+static __noinline int lbsocket_at(union lbservices_word at, __u32 had)
+{
+	if (had && at.slot.changed)
+		return had;
+	return lbbackends_find(at.slot.current) ? at.slot.current : 0;
+}
+
+static __always_inline int lbsocket_by_slot(struct lbservices_table table, __u64 hash, __u32 had)
+{
+	int i, number;
+
+	for (i = 0; i < LBSOCKET_TRIES; i++) {
+		number = lbsocket_at(lbservices_slot(table.first + lbhash_slot(hash, table.slots)), had);
+		if (number)
+			return number;
+		hash = lbhash_finish(hash + 1);
+	}
+	return -HW_DROP_SERVICE_EMPTY;
+}
+
+/* As a packet of that client would, so that both have the same backend. */
+static __always_inline int lbsocket_stay(__u32 number, struct lbservices_table table, __u32 seconds, const struct hw_ip *client)
+{
+	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
+	int backend = lbsources_stay(number, client, seconds);
+
+	if (lbbackends_find(backend))
+		return backend;
+	backend = lbsocket_by_slot(table, hash, 0);
+	if (backend > 0)
+		lbsources_settle(number, client, seconds, backend);
+	return backend;
+}
+
+static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 number, const struct hw_ip *to, const struct hw_sock_origin *had)
+{
+	const struct hw_lb_service *service = lbservices_find(number);
+	struct lbservices_table table;
+	struct hw_ip client = { 0 };
+	bool known = false;
+
+	if (!service)
+		return -HW_DROP_SERVICE_EMPTY;
+	if (service->flags) {
+		known = lbhomes_client(ctx, to, &client);
+		if (service->flags & HW_LB_SERVICE_SOURCES && !(known && lbsources_may(number, &client)))
+			return -HW_DROP_SERVICE_SOURCE;
+	}
+	table = lbservices_table(service);
+	if (!table.slots)
+		return -HW_DROP_SERVICE_EMPTY;
+	if (service->flags & HW_LB_SERVICE_AFFINITY)
+		return lbsocket_stay(number, table, service->affinity, &client);
+	return lbsocket_by_slot(table, lbhash_finish(bpf_get_socket_cookie(ctx)), lbsocket_had(had));
+}
+
+/* `sends`: a datagram without connect, which may have gone there before. LBSOCKET_FOUND: `origin` has the backend. */
+static __always_inline int lbsocket_find(struct bpf_sock_addr *ctx, const struct hw_ip *to, __be16 port, bool sends, struct hw_sock_origin *origin)
+{
+	const __u32 *words = (const __u32 *)to->words;
+	__u32 hash = lbhash_address(words);
+	const struct hw_lb_frontend *address = lbfrontends_find(words, 6, hash, 0), *frontend;
+	const struct hw_lb_backend *backend;
+	int number;
+
+	if (!address)
+		return LBSOCKET_NOT;
+	frontend = lbfrontends_find(words, 6, hash, lbfrontends_port(port, ctx->protocol));
+	if (!frontend)
+		return address->flags & HW_LB_FRONTEND_SHARED ? LBSOCKET_NOT : -HW_DROP_SERVICE_PORT;
+	number = lbsocket_choose(ctx, frontend->service, to, sends ? sockorigins_last(ctx, to, port) : NULL);
+	if (number <= 0)
+		return number;
+	backend = lbbackends_find(number);
+	if (!backend)
+		return -HW_DROP_SERVICE_EMPTY;
+	origin->number = number;
+	origin->backend = backend->address;
+	origin->backend_port = backend->port;
+	return LBSOCKET_FOUND;
+}
