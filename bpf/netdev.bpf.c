@@ -2,7 +2,8 @@
 /*
  * What arrives from the world: an uplink, ingress.
  *
- *   frame ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
+ *   frame ▸ who has an address that this node holds ▸ answered (lib/lbheld.h)
+ *         ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
  *                            ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped, but with native routing from another node's
@@ -18,6 +19,7 @@
 #include "lib/held.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
+#include "lib/lbheld.h"
 #include "lib/lbtc.h"
 #include "lib/lbnode.h"
 #include "lib/node.h"
@@ -27,7 +29,9 @@
 #include "lib/scratch.h"
 #include "lib/tunnel.h"
 
-#define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
+/* <linux/if_packet.h>: PACKET_HOST, PACKET_MULTICAST */
+#define PACKET_TO_US	0
+#define PACKET_TO_GROUP 2
 
 /* A container that we carry for; the way to and from a guest is its own network's. */
 static __always_inline bool is_ours(const struct hw_ip *addr)
@@ -255,6 +259,10 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	__be16 ethertype = parse_ethertype(skb);
 	int error;
 
+	if (ethertype == bpf_htons(ETH_P_ARP))
+		return lbheld_answer_arp(skb);
+	if (skb->pkt_type == PACKET_TO_GROUP && ethertype == bpf_htons(ETH_P_IPV6))
+		return lbheld_answer_nd(skb);
 	/* A broadcast, or heard by chance: the host makes of it what it would without us, and forwards none. */
 	if (skb->pkt_type != PACKET_TO_US)
 		return HW_PASS;
@@ -268,7 +276,9 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	/* R45: nobody else's packets bear the addresses that mean "this host". */
 	if (ip_is_loopback(&p->flow.saddr) || ip_is_loopback(&p->flow.daddr))
 		return -HW_DROP_MARTIAN;
-	if (p->kind == PACKET_ND || ip_is_multicast(&p->flow.daddr))
+	if (p->kind == PACKET_ND)
+		return lbheld_answer_nd(skb);
+	if (ip_is_multicast(&p->flow.daddr))
 		return HW_PASS;
 	if (p->kind == PACKET_OTHER)
 		return leave(p);

@@ -82,6 +82,19 @@ struct hw_uplink {
 	__u32 pad;
 };
 
+/* Key: an address of a service, and an uplink by which it is asked for. */
+struct hw_lb_held_key {
+	struct hw_ip addr;
+	__u32 ifindex;
+};
+
+/* Whoever asks there is told this. */
+struct hw_lb_held {
+	__u8 mac[6];		/* the uplink's */
+	__u16 yielded;		/* somebody else has announced the address since then */
+	__u32 until;		/* nobody else may have it before: seconds since boot, with those asleep; all ones: for good */
+};
+
 enum hw_node_flags {
 	HW_NODE_STATIC = 1,	/* of its containers nothing is known but the slice: their tunnel key is their network's */
 };

@@ -13,21 +13,8 @@
 #include "lib/endpoints.h"
 #include "lib/eth.h"
 #include "lib/ip.h"
+#include "lib/neighbours.h"
 #include "lib/networks.h"
-#include "lib/wire.h"
-
-struct arp_frame {
-	struct ethhdr eth;
-	__be16 hardware;
-	__be16 protocol;
-	__u8 hardware_length;
-	__u8 protocol_length;
-	__be16 operation;
-	__u8 sender_mac[ETH_ALEN];
-	__u8 sender[4];
-	__u8 target_mac[ETH_ALEN];
-	__u8 target[4];
-} __attribute__((packed));
 
 /* Whether the host's MAC stands for `target`, as seen by `ep`. */
 static __always_inline bool arp_stands_for(const struct hw_endpoint *ep, const struct hw_ip *target)
@@ -42,17 +29,16 @@ static __always_inline bool arp_stands_for(const struct hw_endpoint *ep, const s
 
 static __always_inline int arp_answer(struct __sk_buff *skb, const struct hw_endpoint *ep)
 {
-	struct arp_frame *arp = packet_at(skb, 0, sizeof(*arp));
+	struct neighbours_arp *arp = packet_at(skb, 0, sizeof(*arp));
 	struct hw_ip sender_ip, target_ip;
+	__u8 mac[ETH_ALEN];
 	__be32 sender, target;
 
 	if (!arp)
 		return -HW_DROP_MALFORMED;
 	__builtin_memcpy(&sender, arp->sender, 4);
 	__builtin_memcpy(&target, arp->target, 4);
-	if (arp->hardware != bpf_htons(WIRE_ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
-	    arp->hardware_length != ETH_ALEN || arp->protocol_length != 4 || arp->operation != bpf_htons(WIRE_ARP_REQUEST) ||
-	    !eth_equal(arp->sender_mac, ep->mac) || sender == target)
+	if (!neighbours_is_arp(arp) || arp->operation != bpf_htons(WIRE_ARP_REQUEST) || !eth_equal(arp->sender_mac, ep->mac) || sender == target)
 		return -HW_DROP_INVALID_ARP;
 	sender_ip = ip_from4(sender);
 	if (sender && !ip_equal(&sender_ip, &ep->ipv4))
@@ -61,13 +47,8 @@ static __always_inline int arp_answer(struct __sk_buff *skb, const struct hw_end
 	if (!arp_stands_for(ep, &target_ip))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 
-	arp->operation = bpf_htons(WIRE_ARP_REPLY);
-	eth_host_mac(arp->sender_mac);
-	__builtin_memcpy(arp->sender, &target, 4);
-	__builtin_memcpy(arp->target_mac, ep->mac, ETH_ALEN);
-	__builtin_memcpy(arp->target, &sender, 4);
-	__builtin_memcpy(arp->eth.h_dest, ep->mac, ETH_ALEN);
-	eth_host_mac(arp->eth.h_source);
+	eth_host_mac(mac);
+	neighbours_turn_arp(arp, mac);
 	/* The request was a broadcast; the answer is for the container alone. */
 	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 	return bpf_redirect_peer(skb->ifindex, 0);

@@ -19,15 +19,14 @@
 /* GUEST_UNTOUCHED, or a negated drop reason. */
 static __always_inline int guestlink_arp(struct __sk_buff *skb, const struct hw_endpoint *ep)
 {
-	struct arp_frame *arp = packet_at(skb, 0, sizeof(*arp));
+	struct neighbours_arp *arp = packet_at(skb, 0, sizeof(*arp));
 	struct hw_ip sender_ip;
 	__be32 sender;
 
 	if (!arp)
 		return -HW_DROP_MALFORMED;
 	__builtin_memcpy(&sender, arp->sender, 4);
-	if (arp->hardware != bpf_htons(WIRE_ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
-	    arp->hardware_length != ETH_ALEN || arp->protocol_length != 4 || !eth_equal(arp->sender_mac, ep->mac) ||
+	if (!neighbours_is_arp(arp) || !eth_equal(arp->sender_mac, ep->mac) ||
 	    (arp->operation != bpf_htons(WIRE_ARP_REQUEST) && arp->operation != bpf_htons(WIRE_ARP_REPLY)))
 		return -HW_DROP_INVALID_ARP;
 	sender_ip = ip_from4(sender);

@@ -683,6 +683,26 @@ export const lbFlowsCodec: Codec<LbFlows> = struct<LbFlows>("hw_lb_flows", 64, {
   flows: field("flows", 0, array(lbFlowCodec, 8)),
 });
 
+export interface LbHeld {
+  readonly mac: Mac;
+  readonly yielded: number;
+  readonly until: number;
+}
+export const lbHeldCodec: Codec<LbHeld> = struct<LbHeld>("hw_lb_held", 12, {
+  mac: field("mac", 0, mac),
+  yielded: field("yielded", 6, u16),
+  until: field("until", 8, u32),
+});
+
+export interface LbHeldKey {
+  readonly addr: Ip | null;
+  readonly ifindex: number;
+}
+export const lbHeldKeyCodec: Codec<LbHeldKey> = struct<LbHeldKey>("hw_lb_held_key", 20, {
+  addr: field("addr", 0, ip),
+  ifindex: field("ifindex", 16, u32),
+});
+
 export interface LbHome {
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
@@ -939,6 +959,7 @@ export const maps = {
   hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
+  hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
@@ -962,5 +983,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

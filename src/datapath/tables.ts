@@ -2,7 +2,7 @@
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
 import type {
-  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
+  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, LbHeld, LbHeldKey, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
 } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -27,6 +27,8 @@ export interface Tables {
   readonly hostAddresses: Table<Ip, HostAddress>;
   readonly uplinks: Table<number, Uplink>;
   readonly frontends: Table<FrontendKey, Backend>;
+  /** Addresses of services that this node answers for, by uplink. */
+  readonly held: Table<LbHeldKey, LbHeld>;
   /** Other nodes by number. */
   readonly nodes: Table<number, Node>;
   /** Underlay address → node. */
@@ -46,8 +48,8 @@ export interface Tables {
 
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
-  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_nodes", "hw_peers",
-  "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_lb_held", "hw_nodes",
+  "hw_peers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -65,6 +67,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     hostAddresses: table(map("hw_host_addrs"), address(maps.hw_host_addrs.key), maps.hw_host_addrs.value),
     uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
     frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),
+    held: table(map("hw_lb_held"), maps.hw_lb_held.key, maps.hw_lb_held.value),
     nodes: table(map("hw_nodes"), maps.hw_nodes.key, maps.hw_nodes.value),
     peers: table(map("hw_peers"), address(maps.hw_peers.key), maps.hw_peers.value),
     remotes: table(map("hw_remotes"), address(maps.hw_remotes.key), maps.hw_remotes.value),

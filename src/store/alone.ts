@@ -68,6 +68,11 @@ class AloneStore implements SharedStore {
     return { [Symbol.dispose]: () => undefined };
   }
 
+  /** As long as the process. */
+  leasedUntil(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
   health(): StoreHealth {
     return this.#store.health();
   }

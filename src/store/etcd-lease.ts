@@ -17,12 +17,18 @@ export class Lease {
   readonly #listeners = new Set<() => void>();
   readonly #ended = new AbortController();
   #standing: bigint | undefined;
+  #until: number | null = null;
   #granting: Promise<bigint> | undefined;
   /** undefined until there was a lease. */
   #keeping: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
+  }
+
+  /** Until when the lease stands for sure, counted from before the server was asked; milliseconds since the epoch. */
+  get until(): number | null {
+    return this.#until;
   }
 
   /** The lease that stands; asked of the server when there is none yet. */
@@ -32,7 +38,7 @@ export class Lease {
 
   /** `gone` is no lease any more: another is asked for unless that has happened already, and the listeners are called. */
   async replace(gone: bigint): Promise<bigint> {
-    if (this.#standing === gone) this.#standing = undefined;
+    if (this.#standing === gone) [this.#standing, this.#until] = [undefined, null];
     return this.id();
   }
 
@@ -43,7 +49,8 @@ export class Lease {
 
   /** Keeps it alive, or replaces it when it is gone; done by itself, and of worth after a time of silence. @returns whether the server answered. */
   async check(): Promise<boolean> {
-    const { link, log } = this.#options;
+    const { link, clock, ttl, log } = this.#options;
+    const until = clock.now() + ttl * 1000;
     const [id, signal] = [this.#standing, this.#ended.signal];
     if (this.#keeping === undefined) return true;
     try {
@@ -51,7 +58,7 @@ export class Lease {
       else if ((await link.call("told that this node lives", signal, (to) => keptAlive(to, id))) <= 0n) {
         log.warn("the lease was lost; what was written under it is written again", { endpoint: link.endpoint });
         await this.replace(id);
-      }
+      } else if (this.#standing === id) this.#until = until;
       return true;
     } catch (error) {
       if (!signal.aborted) log.debug("the lease could not be kept alive", { error });
@@ -70,16 +77,17 @@ export class Lease {
   }
 
   #grant(): Promise<bigint> {
-    const { link, ttl } = this.#options;
+    const { link, clock, ttl } = this.#options;
+    const until = clock.now() + ttl * 1000;
     this.#granting ??= link
       .call("asked for a lease", this.#ended.signal, (to) => unary(to, to.lease, to.lease.leaseGrant, { ttl: BigInt(ttl), id: 0n }))
-      .then(({ id }) => this.#stands(id))
+      .then(({ id }) => this.#stands(id, until))
       .finally(() => (this.#granting = undefined));
     return this.#granting;
   }
 
-  #stands(id: bigint): bigint {
-    this.#standing = id;
+  #stands(id: bigint, until: number): bigint {
+    [this.#standing, this.#until] = [id, until];
     if (this.#keeping === undefined) this.#keeping = this.#keep();
     else this.#tell();
     return id;

@@ -145,6 +145,10 @@ class EtcdStore implements SharedStore {
     return this.#lease.onLost(listener);
   }
 
+  leasedUntil(): number | null {
+    return this.#lease.until;
+  }
+
   health(): StoreHealth {
     const { trouble, endpoint } = this.#link;
     return trouble === null ? { state: "ok", detail: `etcd at ${endpoint}` } : { state: "degraded", detail: trouble };

@@ -34,5 +34,10 @@ export interface SharedStore extends AsyncDisposable {
    * it must be written again.
    */
   onLeaseLost(listener: () => void): Disposable;
+  /**
+   * Until when, in milliseconds since the epoch, what this node has written `leased` stands for sure, whether or not the store is heard until then;
+   * null: nothing is leased now. It is put off while the store answers.
+   */
+  leasedUntil(): number | null;
   health(): StoreHealth;
 }

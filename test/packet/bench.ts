@@ -10,7 +10,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
@@ -118,6 +118,8 @@ export interface Bench extends AsyncDisposable {
   /** A service of one frontend and one backend; `number` is both's. */
   service(number: number, frontend: FrontendAddress, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
+  /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
+  hold(address: string, mac: string, until?: number | null): Promise<void>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
   /** Makes every IPv4 conntrack entry expired: jiffies to go back, default 2^30. */
@@ -195,6 +197,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
         frontendKeyCodec.encode({ addr: addr === null ? null : parseIp(addr), port, proto }),
         backendCodec.encode({ addr: parseIp(to), port: toPort, network: containers.find(({ ipv4, ipv6 }) => ipv4 === to || ipv6 === to)?.network ?? 0 }),
       );
+    },
+    hold: async (address, mac, until = 0xffffffff) => {
+      const key = lbHeldKeyCodec.encode({ addr: parseIp(address), ifindex: ifindexes.get("wan0") ?? 0 });
+      if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
+      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
     service: async (number, frontend, backend) => {
       await ask({ op: "service", service: { number, slots: [{ current: number }], flags: 0, affinity: 0 }, frontend: { ...frontend, service: number, number, shared: false }, backend });

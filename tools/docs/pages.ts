@@ -16,6 +16,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_fragments: ["Ports of fragmented datagrams, learnt from their first fragments.", "programs"],
   hw_frontends: ["Published ports. Address 0.0.0.0 or :: stands for every address of the host in its family.", "agent"],
   hw_host_addrs: ["Addresses that the host answers to.", "agent"],
+  hw_lb_held: ["Addresses of services that this node holds, by uplink: the MAC that is told to whoever asks for them there, and until when.", "agent"],
   hw_lb_backends: ["Backends of services by number, with the next hop of outer packets to each.", "agent; programs the next hop"],
   hw_lb_clients: ["With which backend a client of a service with affinity stays.", "programs"],
   hw_lb_counters: ["Packets and bytes sent to each backend, 64 backends in one entry.", "programs"],

@@ -92,6 +92,7 @@ export class Server {
         listeners.add(listener);
         return { [Symbol.dispose]: () => void listeners.delete(listener) };
       },
+      leasedUntil: () => Number.POSITIVE_INFINITY,
       health: () => ({ state: "ok", detail: "a server in this process" }),
       cut: (why = "etcd at 192.0.2.1:2379 does not answer") => {
         this.#down.set(name, why);

@@ -45,6 +45,25 @@ test.serial("a lease that is revoked is replaced before anybody is told, and wha
   await watched.stop();
 });
 
+test.serial("until when the lease stands is known, put off while the server answers, and not after it is away", async (t) => {
+  const server = await served(t);
+  const store = opened(t, [server.endpoint], { ttl: 3 });
+  t.is(store.leasedUntil(), null);
+  const before = Date.now();
+  await store.write([{ key: "live/a", value: "1", leased: true }]);
+  const first = store.leasedUntil() ?? 0;
+  t.true(first >= before + 3000 && first <= Date.now() + 3000);
+  const later = async (): Promise<number> => {
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+    return store.leasedUntil() ?? 0;
+  };
+  await seen(later, (end) => end > first);
+  await server.kill();
+  const last = store.leasedUntil() ?? 0;
+  await seen(later, () => Date.now() > last);
+  t.is(store.leasedUntil(), last);
+});
+
 test.serial("a leased write that finds the lease gone takes another and succeeds", async (t) => {
   const server = await served(t);
   const store = opened(t, [server.endpoint]);

@@ -1,0 +1,148 @@
+// Addresses of services on a real link: a neighbour finds the node that holds one, and hears of it when the address moves.
+//
+//   this namespace: near ══ veth ══ far 192.0.2.254, 2001:db8::fe :another namespace
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { configCodec, maps } from "../../../src/abi/generated.ts";
+import type { Config } from "../../../src/abi/generated.ts";
+import { createHeld } from "../../../src/datapath/held.ts";
+import type { Held } from "../../../src/datapath/held.ts";
+import { objectNames } from "../../../src/datapath/programs.ts";
+import { openTables } from "../../../src/datapath/tables.ts";
+import type { Tables } from "../../../src/datapath/tables.ts";
+import { createKernel } from "../../../src/kernel/index.ts";
+import type { KernelMap, KernelProgram } from "../../../src/kernel/types.ts";
+import { systemClock } from "../../../src/std/clock.ts";
+import type { Clock } from "../../../src/std/clock.ts";
+import { parseIp, parseMac } from "../../../src/std/ip.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
+import { isolatedTests, until } from "../kernel/isolated.ts";
+import { objectDirectory } from "./namespace.ts";
+
+const test = isolatedTests(import.meta.url);
+
+const mac = parseMac("02:00:00:00:00:0a");
+/** Nobody waits between announcements, so that with the first all are over. */
+const hasty: Clock = { ...systemClock, sleep: async () => {} };
+const former = "02:00:00:00:00:99";
+const addresses = ["192.0.2.10", "2001:db8::10"].map((text) => parseIp(text));
+
+interface Link extends AsyncDisposable {
+  readonly held: Held;
+  readonly tables: Tables;
+  readonly uplinks: readonly { readonly index: number; readonly mac: typeof mac }[];
+  /** What the neighbour believes of an address, as `ip neighbour` says it; "": nothing. */
+  believed(address: Ip): string;
+  /** Makes the neighbour ask for it. */
+  ask(address: Ip): void;
+  ip(words: string): string;
+}
+
+async function link(): Promise<Link> {
+  const stack = new AsyncDisposableStack();
+  const other = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  stack.defer(async () => {
+    other.kill("SIGKILL");
+    await once(other, "close");
+  });
+  await once(other.stdout, "data");
+  const here = (words: string): string => execFileSync("ip", words.split(" "), { encoding: "utf8" });
+  const there = (...words: string[]): string => execFileSync("nsenter", [`--net=/proc/${other.pid}/ns/net`, ...words], { encoding: "utf8" });
+  const ip = (words: string): string => there("ip", ...words.split(" "));
+  here(`link add near address ${mac} type veth peer name far`);
+  here(`link set far netns ${other.pid}`);
+  here("link set near up");
+  ip("address add 192.0.2.254/24 dev far");
+  ip("address add 2001:db8::fe/64 dev far nodad");
+  ip("link set far up");
+  const kernel = createKernel();
+  const open = new Map<string, KernelMap>();
+  const programs = new Map<string, KernelProgram>();
+  const config = configCodec.encode({ ...configCodec.decode(new Uint8Array(configCodec.size)), ipv6: 1 } satisfies Config);
+  for (const name of objectNames) {
+    const object = stack.use(await kernel.loadObject(`${objectDirectory}/${name}.bpf.o`, { rodata: { hw_config: config }, reuse: open }));
+    for (const [name, map] of object.maps) if (name in maps) open.set(name, map);
+    for (const [name, program] of object.programs) programs.set(name, program);
+  }
+  const netdev = programs.get("netdev");
+  assert.ok(netdev);
+  const index = Number(here("-o link show near").split(":")[0]);
+  stack.use(kernel.attachTcx(netdev, index, "ingress"));
+  const tables = openTables(open);
+  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock: hasty, log: createLog((line) => assert.fail(line), () => 0, "warn") }));
+  return {
+    held, tables, ip, uplinks: [{ index, mac }],
+    believed: (address) => ip(`neighbour show ${address} dev far`).trim(),
+    ask: (address) => void there("sh", "-c", `ping -c 1 -w 1 ${address} >/dev/null || true`),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+test("a neighbour finds who holds an address, and nobody where it is not held any more", async () => {
+  await using world = await link();
+  for (const address of addresses) {
+    world.ask(address);
+    assert.doesNotMatch(world.believed(address), /lladdr/);
+  }
+  world.held.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
+  await until("the addresses are announced, and held", () => [...world.tables.held.entries()].length === addresses.length);
+  for (const address of addresses) {
+    world.ip(`neighbour flush to ${address}`);
+    world.ask(address);
+    assert.match(world.believed(address), new RegExp(`lladdr ${mac}`));
+  }
+  world.held.sync(new Map(), world.uplinks);
+  assert.deepEqual([...world.tables.held.entries()], []);
+  for (const address of addresses) {
+    world.ip(`neighbour flush to ${address}`);
+    world.ask(address);
+    assert.doesNotMatch(world.believed(address), /lladdr/);
+  }
+});
+
+test("a neighbour that knows another holder is told at once where the address is now, and only of what is new", async () => {
+  await using world = await link();
+  const believe = (address: Ip): void => void world.ip(`neighbour replace ${address} lladdr ${former} dev far nud reachable`);
+  for (const address of addresses) believe(address);
+  world.held.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
+  for (const address of addresses) await until(() => world.believed(address), () => world.believed(address).includes(mac));
+  const [first, other] = [addresses[0] ?? parseIp("::"), parseIp("192.0.2.11")];
+  for (const address of [first, other]) believe(address);
+  world.held.sync(new Map([...addresses, other].map((address) => [address, null])), world.uplinks);
+  await until(() => world.believed(other), () => world.believed(other).includes(mac));
+  assert.match(world.believed(first), new RegExp(`lladdr ${former}`));
+});
+
+test("what an earlier agent held is known, not announced again, and given up when it is not wanted", async () => {
+  await using world = await link();
+  const [index = 0] = world.uplinks.map((uplink) => uplink.index);
+  for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, yielded: 0, until: 0xffff_ffff });
+  const again = createHeld({ kernel: createKernel(), objectDirectory: "/nowhere", table: world.tables.held, clock: systemClock, log: createLog((line) => assert.fail(line), () => 0, "warn") });
+  again.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
+  again.sync(new Map(addresses.slice(1).map((address) => [address, systemClock.now() + 60_000])), world.uplinks);
+  assert.deepEqual([...again.answered().keys()], addresses.slice(1));
+  await again[Symbol.asyncDispose]();
+  const left = [...world.tables.held.entries()];
+  assert.deepEqual(left.map(([{ addr }]) => addr), ["2001:db8::10"]);
+  assert.ok((left[0]?.[1].until ?? 0xffff_ffff) < 0xffff_ffff);
+});
+
+test("an address that another has announced is given up, and had again only when it is announced", async () => {
+  await using world = await link();
+  const [address = parseIp("::")] = addresses;
+  const [key] = world.uplinks.map(({ index }) => ({ addr: address, ifindex: index }));
+  assert.ok(key);
+  const hold = (until: number): void => world.held.sync(new Map([[address, until]]), world.uplinks);
+  hold(systemClock.now() - 5000);
+  await until("it is held", () => world.held.answered().has(address));
+  world.tables.held.set(key, { mac, yielded: 1, until: world.tables.held.get(key)?.until ?? 0 });
+  hold(systemClock.now() - 5000);
+  assert.deepEqual([...world.held.answered()], []);
+  world.ip(`neighbour replace ${address} lladdr ${former} dev far nud reachable`);
+  hold(systemClock.now() + 60_000);
+  await until(() => world.believed(address), () => world.believed(address).includes(mac));
+  const left = (world.held.answered().get(address) ?? 0) - systemClock.now();
+  assert.ok(left > 57_000 && left <= 60_000, `certain for ${left} ms`);
+});
