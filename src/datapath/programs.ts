@@ -89,8 +89,7 @@ function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string
     using inner = kernel.openMapById(u32.decode(id));
     return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
   }
-  // Arrays fit only where they are as long as the declared one.
-  using trial = kernel.createMap(kind, name, key.size, value.size, kind === "array" ? maxEntries : 1, { flags });
+  using trial = kernel.createMap(kind, name, key.size, value.size, maxEntries, { flags });
   try {
     outer.setInner(slot, trial);
     outer.delete(slot);
