@@ -40,6 +40,11 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
   t.is((await host.hawser(["service", "apply", file])).stdout, "applied web\n");
   t.deepEqual(await backends(), ["web1 active", "web2 active", "web3 active"]);
   for (let port = 5000; port < 5010; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
+  // Sockets of containers and of the host are led there when they connect.
+  const other = await host.inside("other");
+  t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `));
+  t.regex(await host.ask("tcp", address, 80), /^[0-9.]+ \d+$/);
+  t.is(await other.ask("tcp", address, 81), "ECONNREFUSED", "another port of a service's address");
 
   // Its first process has no handler for SIGTERM, so that it lives until Docker's patience is over.
   const stopping = host.docker("stop", "-t", "5", "web2");
