@@ -291,6 +291,16 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 	return netdev_carry(skb);
 }
 
+/* Not inline: what it needs of the stack is what netdev_carry and those below it have. Not static, so that the verifier walks it once. */
+__noinline int netdev_exit(struct __sk_buff *skb, __u32 direction, int verdict)
+{
+	struct scratch *scratch = scratch_same();
+
+	if (!scratch)
+		return TC_ACT_SHOT;
+	return exit_with(skb, &scratch->packet, &scratch->judgement, scratch->network, direction, false, verdict);
+}
+
 SEC("tc")
 int netdev(struct __sk_buff *skb)
 {
@@ -304,7 +314,7 @@ int netdev(struct __sk_buff *skb)
 	verdict = judge(skb, scratch, &direction);
 	if (verdict == HW_PASS)
 		return exit_untouched();
-	return exit_with(skb, &scratch->packet, &scratch->judgement, scratch->network, direction, false, verdict);
+	return netdev_exit(skb, direction, verdict);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
