@@ -11,12 +11,15 @@ export interface Problem {
 
 /** More lines than this are nobody's mistakes any more. */
 const most = 50;
+/** Characters. A message that repeats what was written says enough by then. */
+const longest = 1500;
 
 /** The message has one line per problem: `file:line:column: message`. Whose document it is, and so the code, only its reader knows. */
 export class Problems extends HawserError {
   readonly problems: readonly Problem[];
 
-  constructor(problems: readonly Problem[], code: ErrorCode = "BAD_REQUEST") {
+  constructor(found: readonly Problem[], code: ErrorCode = "BAD_REQUEST") {
+    const problems = found.map((one) => (one.message.length > longest ? { ...one, message: `${one.message.slice(0, longest)}…` } : one));
     const lines = problems.slice(0, most).map(({ place, message }) => `${placeText(place)}: ${message}`);
     if (problems.length > most) lines.push(`and ${problems.length - most} more problems`);
     super(code, lines.join("\n"));
