@@ -71,6 +71,9 @@ static __always_inline int group_check(const struct packet *p, const struct hw_e
 {
 	__u8 proto = p->flow.proto;
 
+	/* A device that is not sure yet of its address reports its groups without one (RFC 3590): nobody's attempt at anything. */
+	if (p->family == 6 && proto == IPPROTO_ICMPV6 && ip_is_zero(&p->source))
+		return -HW_DROP_MULTICAST;
 	if (p->family == 4 ? !ip_equal(&p->source, &ep->ipv4) && !group_is_dhcp_question(p)
 			   : !ip_equal(&p->source, &ep->ipv6) && !group_is_link_local_of(&p->source, ep->mac))
 		return -HW_DROP_INVALID_SOURCE_IP;

@@ -2,7 +2,6 @@
 import { randomInt } from "node:crypto";
 import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
-import type { Ip } from "../std/ip.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
 import { balancesAlready, createBalancing, lbAddresses } from "./balancing.ts";
@@ -14,7 +13,7 @@ import { createDoers } from "./doers.ts";
 import { createEventSource, decodeEvent } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
-import { createHostSync, readHost } from "./host-sync.ts";
+import { createHostSync, readHostFacts } from "./host-sync.ts";
 import { ensureHostDevice, hostDevice } from "./host-device.ts";
 import { isCableDevice, requireLink } from "./host.ts";
 import type { Host } from "./host.ts";
@@ -26,7 +25,6 @@ import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
 import { ensureTunnel, tunnelDevice } from "./tunnel.ts";
-import { factsOf, uplinksOf } from "./uplinks.ts";
 import { watchHost } from "./watch.ts";
 import type { Datapath, DatapathOptions, Routing } from "./types.ts";
 
@@ -45,7 +43,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const features = probeFeatures(kernel);
   const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
   const tunnel = await tunnelOf(options);
-  const services = balancesAlready(kernel, bpffs) ? lbAddresses(await ownAddresses(options)) : undefined;
+  const services = balancesAlready(kernel, bpffs) ? lbAddresses((await readHostFacts(netlink, options.devices)).nodeAddresses) : undefined;
   const config = { ...configOf(options, features, hostLink, tunnel), ...(services === undefined ? {} : { services: 1, ...services }) };
   const loaded = stack.use(await loadPrograms(kernel, options, config, log));
 
@@ -161,11 +159,6 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     lbIpv4: 0,
     lbIpv6: null,
   };
-}
-
-async function ownAddresses({ netlink, devices }: DatapathOptions): Promise<readonly Ip[]> {
-  const reading = await readHost(netlink);
-  return factsOf(reading, uplinksOf(reading, devices)).nodeAddresses;
 }
 
 async function* nothing(): AsyncIterable<never> {}

@@ -105,7 +105,7 @@ function coalesced<T>(work: () => Promise<T>): () => Promise<T> {
   };
 }
 
-export async function readHost(netlink: Netlink): Promise<HostReading> {
+async function readHost(netlink: Netlink): Promise<HostReading> {
   const links = await netlink.links();
   const addresses = await netlink.addresses();
   const routes = await netlink.routes();

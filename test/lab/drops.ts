@@ -7,8 +7,6 @@ export type Drops = Readonly<Record<string, number>>;
 
 /** At least one packet. */
 export const some = "some";
-/** Any number of packets, and none as well. */
-export const maybe = "maybe";
 
 /**
  * Chatter that any Linux container or device makes by itself (MLD reports, router solicitations, a host's ARP), whose number
@@ -34,14 +32,13 @@ export function decodeDrops(text: string): Drops {
 }
 
 /** @throws Error when other reasons counted, or other numbers, than expected since `before`. */
-export async function expectDrops(host: Host, before: Drops, expected: Readonly<Record<string, number | typeof some | typeof maybe>>): Promise<void> {
+export async function expectDrops(host: Host, before: Drops, expected: Readonly<Record<string, number | typeof some>>): Promise<void> {
   if (driver !== "hawser") return;
   const now = await host.drops();
   const wrong: string[] = [];
   for (const reason of new Set([...Object.keys(now), ...Object.keys(expected)])) {
     const counted = (now[reason] ?? 0) - (before[reason] ?? 0);
     const wanted = expected[reason];
-    if (wanted === maybe) continue;
     if (wanted === undefined ? counted > 0 && !chatter.has(reason) : wanted === some ? counted < 1 : counted !== wanted) {
       wrong.push(`${reason}: ${counted} dropped, ${wanted ?? "none"} expected`);
     }

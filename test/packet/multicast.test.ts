@@ -114,6 +114,9 @@ test.serial("a deny rule, an unknown sender and a false address keep their reaso
   t.is(await says(bench, a, ip("0.0.0.0", "224.0.0.18", udp(68, 67))), "drop INVALID_SOURCE_IP");
   t.is(await says(bench, a, ip("fe80::42:aff:fe2c:102", "ff02::fb", query)), "handed over to hwb", "the link-local address that its MAC makes");
   for (const address of ["fe80::42:aff:fe2c:103", "fe80::1", "fd44::3", "::"]) t.is(await says(bench, a, ip(address, "ff02::fb", query)), "drop INVALID_SOURCE_IP", address);
+  const report = icmp(143, 0, new Uint8Array(24), 6);
+  t.is(await says(bench, a, ip("::", "ff02::16", report)), "drop MULTICAST", "a device whose address is not sure yet reports its groups without one");
+  t.is(await says(bench, a, ip("fd44::3", "ff02::16", report)), "drop INVALID_SOURCE_IP");
   await bench.setIdentity(a, 0);
   t.is(await says(bench, a, to("224.0.0.18")), "drop MULTICAST", "no rule is for who is not known");
   await bench.setIdentity(a, a.identity);
