@@ -4,6 +4,7 @@
  * no map and no program signature mentions. Nothing here is ever loaded.
  */
 #include "abi/lb.h"
+#include "abi/policy.h"
 #include "abi/reasons.h"
 #include "abi/types.h"
 

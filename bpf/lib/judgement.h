@@ -2,7 +2,7 @@
 /* What policy made of a packet's flow, for those who are told. Blank where it was not asked. */
 #pragma once
 
-#include "abi/types.h"
+#include "abi/policy.h"
 
 struct judgement {
 	__u32 revision; /* that judged; 0: none */

@@ -14,8 +14,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "abi/policy.h"
 #include "abi/reasons.h"
-#include "abi/types.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -138,7 +138,7 @@ export interface BackendPlan {
 export type Way = "container" | "dsr" | "snat";
 
 /**
- * Slots of a service, two elements each, as `struct hw_lb_slot` (bpf/abi/types.h) has them but for the time:
+ * Slots of a service, two elements each, as `struct hw_lb_slot` (bpf/abi/lb.h) has them but for the time:
  *
  *     current (bits 0…15) │ previous (bits 16…31)      numbers of backends; 0: none
  *     changed                                          seconds since the epoch; 0: settled

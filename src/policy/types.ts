@@ -143,7 +143,7 @@ export interface PolicyFacts {
   readonly untilIdentified: "allow" | "deny";
 }
 
-// ---- What the kernel enforces (bpf/abi/types.h says how).
+// ---- What the kernel enforces (bpf/abi/policy.h says how).
 
 export type Verdict = "allow" | "deny" | "audit";
 
