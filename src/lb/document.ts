@@ -72,7 +72,7 @@ function readItems<T>(page: Page, node: Node | undefined, key: "frontends" | "ba
     return [];
   }
   const items = attempt(problems, () => page.list(node, `"${key}"`));
-  if (items?.length === 0) problems.push({ place: page.placeOf(node), message: `"${key}" is empty: ${examples[key]}` });
+  if (items?.length === 0) problems.push({ place: page.placeOf(node), message: `"${key}" is empty; it is written so: ${examples[key]}` });
   return (items ?? []).flatMap((item) => attempt(problems, () => [read(item)]) ?? []);
 }
 

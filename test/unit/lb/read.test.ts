@@ -83,7 +83,7 @@ test("two services with one frontend are refused with both places, and so are tw
 const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ["frontend: []", '4:1: "frontend" is no key of a service; did you mean "frontends"? The keys are service, frontends, backends, mode, algorithm, affinity, sources, health, drain'],
   ["service: a b", '3:10: "a b" is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores'],
-  ["frontends: []", '3:12: "frontends" is empty: ["203.0.113.10:80/tcp"]'],
+  ["frontends: []", '3:12: "frontends" is empty; it is written so: ["203.0.113.10:80/tcp"]'],
   ['frontends: 203.0.113.10:80', '3:12: "frontends" must be a list, and is "203.0.113.10:80"'],
   ['frontends: ["203.0.113.10"]', '3:14: "203.0.113.10" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: 203.0.113.10:80'],
   ['frontends: ["2001:db8::10"]', '3:14: "2001:db8::10" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: [2001:db8::10]:80'],
@@ -93,7 +93,7 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ['frontends: ["203.0.113.10:0"]', '3:27: "0" is not a port: a whole number from 1 to 65535'],
   ['frontends: ["203.0.113.10:80/icmp"]', '3:30: "icmp" is no protocol of a frontend; there are tcp, udp, sctp'],
   ['frontends: ["224.0.0.1:80", "0.0.0.0:81"]', "3:14: 224.0.0.1 is no address that one service can have: it must be a unicast address", "3:30: 0.0.0.0 is no address that one service can have: it must be a unicast address"],
-  ["backends: []", '3:11: "backends" is empty: [{ select: { network: shop, label: "app=web" }, port: 8080 }]'],
+  ["backends: []", '3:11: "backends" is empty; it is written so: [{ select: { network: shop, label: "app=web" }, port: 8080 }]'],
   ["backends: [web]", "3:12: a backend is { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }"],
   ["backends: [{ port: 80 }]", '3:12: a backend has one of "select" and "address", and this has none: { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }'],
   ["backends: [{ select: { network: shop } }]", '3:12: a backend with "select" needs "port": the port on which the containers listen'],
