@@ -4,7 +4,8 @@
  *
  *   frame ▸ who has an address that this node holds ▸ answered (lib/lbheld.h)
  *         ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
- *                            ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
+ *                            ▸ fragments ▸ a service's backend answers this node ▸ client (lib/lbsnattc.h)
+ *                                        ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped, but with native routing from another node's
  *                                  └ anything else: the host's own, untouched
@@ -131,6 +132,10 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 
 	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
 		found = lbtc_find(skb);
+	if (found == LBTC_SNAT) {
+		found = lbsnat_ask(skb);
+		return found ? found : lbsnat_carry(skb);
+	}
 	if (found != LBTC_NOT && found != LBTC_HERE)
 		return found;
 	if (p->kind != PACKET_FLOW)
@@ -239,6 +244,8 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 	}
 	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
 		return leave(p);
+	if (hw_config.services && lbsnat_may_answer(p) && lbsnat_answer(skb) == LBSNAT_FOUND)
+		return lbsnat_carry(skb);
 	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
 		error = open_from_uplink(skb, scratch);
 		if (error == HW_PASS)

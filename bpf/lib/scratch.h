@@ -32,6 +32,13 @@ struct sender {
 	__u32 key;
 };
 
+/* Who is asked in this node's name (lib/lbsnattc.h). */
+struct asked {
+	__u32 backend; /* its number */
+	__u16 origin;
+	__u16 begins;
+};
+
 struct scratch {
 	struct packet packet;
 	struct judgement judgement;
@@ -42,6 +49,7 @@ struct scratch {
 	struct far_end far[2];	 /* lib/judge.h */
 	struct sender sender;	 /* lib/node.h */
 	struct hw_backend backend; /* lib/lbtc.h, lib/lbnode.h */
+	struct asked asked;	   /* lib/lbtc.h */
 	__u8 headers[96];	   /* lib/lbtc.h */
 	__u32 network;		 /* of the container here, to be told of; 0: not known */
 	__u16 outer_id;		 /* lib/tunnel.h */

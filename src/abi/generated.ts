@@ -93,6 +93,7 @@ export const DropReason = {
   SERVICE_EMPTY: 40,
   SERVICE_SOURCE: 41,
   SERVICE_PROTOCOL: 42,
+  TTL_EXCEEDED: 43,
 } as const;
 export type DropReasonName = keyof typeof DropReason;
 export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
@@ -139,6 +140,7 @@ export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
   40: "SERVICE_EMPTY",
   41: "SERVICE_SOURCE",
   42: "SERVICE_PROTOCOL",
+  43: "TTL_EXCEEDED",
 };
 
 export const EventLayout = {
@@ -194,6 +196,10 @@ export const LbLayout = {
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
   COUNTERS: 64,
+  POOL_PORTS: 16384,
+  POOL_BLOCK: 8,
+  POOL_REFERENCES: 16,
+  ORIGINS: 32768,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
@@ -201,18 +207,42 @@ export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
   64: "COUNTERS",
+  16384: "POOL_PORTS",
+  8: "POOL_BLOCK",
+  16: "POOL_REFERENCES",
+  32768: "ORIGINS",
 };
 
 export const LbMode = {
   LOCAL: 0,
   IPIP: 1,
   GENEVE: 2,
+  SNAT: 3,
 } as const;
 export type LbModeName = keyof typeof LbMode;
 export const lbModeNames: Readonly<Record<number, LbModeName>> = {
   0: "LOCAL",
   1: "IPIP",
   2: "GENEVE",
+  3: "SNAT",
+};
+
+export const LbProtocol = {
+  OF: 255,
+} as const;
+export type LbProtocolName = keyof typeof LbProtocol;
+export const lbProtocolNames: Readonly<Record<number, LbProtocolName>> = {
+  255: "OF",
+};
+
+export const LbReferenceBits = {
+  REFERENCE: 32768,
+  REFERENCE_PORT: 16383,
+} as const;
+export type LbReferenceBitsName = keyof typeof LbReferenceBits;
+export const lbReferenceBitsNames: Readonly<Record<number, LbReferenceBitsName>> = {
+  32768: "REFERENCE",
+  16383: "REFERENCE_PORT",
 };
 
 export const LbServiceFlags = {
@@ -243,6 +273,22 @@ export type LbTimesName = keyof typeof LbTimes;
 export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
   60: "UDP_SECONDS",
   256: "HOP_JIFFIES",
+};
+
+export const LbTranslatedFlags = {
+  TRANSLATED: 1,
+  TRANSLATED_WENT_ON: 2,
+  TRANSLATED_DATAGRAM: 4,
+  TRANSLATED_CLIENT_OVER: 8,
+  TRANSLATED_BACKEND_OVER: 16,
+} as const;
+export type LbTranslatedFlagsName = keyof typeof LbTranslatedFlags;
+export const lbTranslatedFlagsNames: Readonly<Record<number, LbTranslatedFlagsName>> = {
+  1: "TRANSLATED",
+  2: "TRANSLATED_WENT_ON",
+  4: "TRANSLATED_DATAGRAM",
+  8: "TRANSLATED_CLIENT_OVER",
+  16: "TRANSLATED_BACKEND_OVER",
 };
 
 export const MemberLayout = {
@@ -386,8 +432,10 @@ export interface Config {
   readonly tunnelHeader: number;
   readonly lbIpv4: number;
   readonly lbIpv6: Ip | null;
+  readonly snatFirst: number;
+  readonly snatPorts: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 88, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -409,6 +457,8 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
   tunnelHeader: field("tunnel_header", 56, be32),
   lbIpv4: field("lb_ipv4", 60, be32),
   lbIpv6: field("lb_ipv6", 64, ip),
+  snatFirst: field("snat_first", 80, u16),
+  snatPorts: field("snat_ports", 82, u16),
 });
 
 export interface Counter {
@@ -606,6 +656,7 @@ export interface LbBackend {
   readonly port: number;
   readonly mode: number;
   readonly flags: number;
+  readonly pool: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
@@ -618,6 +669,7 @@ export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend
   port: field("port", 32, be16),
   mode: field("mode", 34, u8),
   flags: field("flags", 35, u8),
+  pool: field("pool", 36, u32),
   ifindex: field("ifindex", 40, u32),
   found: field("found", 44, u32),
   destinationMac: field("destination_mac", 48, mac),
@@ -632,6 +684,7 @@ export interface LbFrontend {
   readonly flags: number;
   readonly service: number;
   readonly number: number;
+  readonly origin: number;
 }
 export const lbFrontendCodec: Codec<LbFrontend> = struct<LbFrontend>("hw_lb_frontend", 32, {
   addr: field("addr", 0, ip),
@@ -640,6 +693,7 @@ export const lbFrontendCodec: Codec<LbFrontend> = struct<LbFrontend>("hw_lb_fron
   flags: field("flags", 19, u8),
   service: field("service", 20, u32),
   number: field("number", 24, u32),
+  origin: field("origin", 28, u32),
 });
 
 export interface LbBucket {
@@ -710,6 +764,50 @@ export interface LbHome {
 export const lbHomeCodec: Codec<LbHome> = struct<LbHome>("hw_lb_home", 32, {
   ipv4: field("ipv4", 0, ip),
   ipv6: field("ipv6", 16, ip),
+});
+
+export interface LbOrigin {
+  readonly addr: Ip | null;
+  readonly port: number;
+  readonly proto: number;
+}
+export const lbOriginCodec: Codec<LbOrigin> = struct<LbOrigin>("hw_lb_origin", 20, {
+  addr: field("addr", 0, ip),
+  port: field("port", 16, be16),
+  proto: field("proto", 18, u8),
+});
+
+export interface LbTranslated {
+  readonly client: Ip | null;
+  readonly port: number;
+  readonly origin: number;
+  readonly expires: number;
+  readonly flags: number;
+}
+export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_lb_translated", 24, {
+  client: field("client", 0, ip),
+  port: field("port", 16, be16),
+  origin: field("origin", 18, u16),
+  expires: field("expires", 20, u16),
+  flags: field("flags", 22, u16),
+});
+
+export interface LbPoolBlock {
+  readonly references: readonly (number)[];
+  readonly ports: readonly (LbTranslated)[];
+}
+export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 256, {
+  references: field("references", 0, array(u32, 16)),
+  ports: field("ports", 64, array(lbTranslatedCodec, 8)),
+});
+
+export interface LbPoolState {
+  readonly full: number;
+  readonly choices: number;
+}
+export const lbPoolStateCodec: Codec<LbPoolState> = struct<LbPoolState>("hw_lb_pool_state", 8, {
+  full: field("full", 0, u32),
+  choices: field("choices", 4, u32),
 });
 
 export interface LbService {
@@ -961,6 +1059,9 @@ export const maps = {
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
+  hw_lb_origins: { name: "hw_lb_origins", kind: "array", key: u32, value: lbOriginCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbOrigin>,
+  hw_lb_pool_states: { name: "hw_lb_pool_states", kind: "array", key: u32, value: lbPoolStateCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbPoolState>,
+  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 0 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
   hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,
@@ -983,5 +1084,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;
