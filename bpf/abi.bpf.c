@@ -71,8 +71,7 @@ struct words {
 	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
-	enum hw_lb_protocol lb_protocol;
-	enum hw_lb_reference_bits lb_reference_bits;
+	enum hw_lb_pool_layout lb_pool_layout;
 	enum hw_lb_translated_flags lb_translated_flags;
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;

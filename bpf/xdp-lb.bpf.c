@@ -113,7 +113,7 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 	struct lbpacket p, other;
 	int reading, verdict;
 
-	if (__builtin_expect(lbsnat_may_answer(ctx, family), 0)) {
+	if (__builtin_expect(family == 4 ? lbsnat_may_answer4(ctx) : lbsnat_may_answer6(ctx), 0)) {
 		verdict = lbsnat_answer(ctx, family);
 		if (verdict != LBOTHER_PASS)
 			return verdict;

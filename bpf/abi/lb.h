@@ -15,14 +15,13 @@ enum hw_lb_layout {
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
 	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
 	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
-	HW_LB_POOL_PORTS = 16384,	/* of a pool, at most; config says how many there are */
-	HW_LB_POOL_BLOCK = 8,		/* ports in one block of a pool */
-	HW_LB_POOL_REFERENCES = 16,	/* to flows, in one */
-	HW_LB_ORIGINS = 32768,
 };
 
-enum hw_lb_protocol {
-	HW_LB_POOL_OF = 255,		/* as protocol of a frontend: it is a backend whose answers come to this node, and `origin` its pool (IANA: reserved) */
+enum hw_lb_pool_layout {
+	HW_LB_POOL_PORTS = 16384,	/* of a pool, at most; config says how many there are */
+	HW_LB_POOL_BLOCK = 8,		/* ports in one block */
+	HW_LB_POOL_REFERENCES = 16,	/* to flows, in one */
+	HW_LB_POOL_PROTOCOL = 255,	/* of a frontend: it is a backend whose answers come to this node, and `origin` its pool (IANA: reserved) */
 };
 
 enum hw_lb_frontend_flags {

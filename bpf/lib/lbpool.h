@@ -24,6 +24,7 @@
 #include "lib/pure/lbhash.h"
 
 #define LBPOOL_POOLS   1024
+#define LBPOOL_ORIGINS 32768
 #define LBPOOL_CHOICES 4
 #define LBPOOL_BLOCKS  (HW_LB_POOL_PORTS / HW_LB_POOL_BLOCK)
 #define LBPOOL_NONE    0xffffffff
@@ -64,7 +65,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, HW_LB_ORIGINS);
+	__uint(max_entries, LBPOOL_ORIGINS);
 	__type(key, __u32);
 	__type(value, struct hw_lb_origin);
 } hw_lb_origins SEC(".maps");
@@ -152,17 +153,19 @@ static __always_inline bool lbpool_is(struct hw_lb_translated *at, const struct 
 	return word.is.flags & HW_LB_TRANSLATED && word.is.port == flow->port && word.is.origin == flow->origin && ip_equal(&at->client, &flow->client);
 }
 
-/* The port to which a block's references lead, or LBPOOL_NONE. Not inline, so that the verifier walks its loop by itself. */
-static __noinline __u32 lbpool_search(const struct lbpool_flow *flow, __u32 choice)
+/*
+ * The port to which a block's references lead, or LBPOOL_NONE. Not inline, so that the compiler describes a block in full: the loader asks how
+ * large the pools' are.
+ */
+static __noinline __u32 lbpool_search(const struct hw_lb_pool_block *block, const struct lbpool_flow *flow)
 {
-	struct hw_lb_pool_block *block = lbpool_block(flow->pool, lbpool_choice(flow->hash, choice));
 	__u32 tag = lbpool_tag(flow->hash), i;
 
 	if (!block)
 		return LBPOOL_NONE;
 #pragma unroll
 	for (i = 0; i < HW_LB_POOL_REFERENCES; i++) {
-		__u32 reference = *(volatile __u32 *)&block->references[i];
+		__u32 reference = *(const volatile __u32 *)&block->references[i];
 		struct hw_lb_translated *at;
 
 		if ((reference ^ tag) & ~HW_LB_REFERENCE_PORT)
@@ -182,7 +185,7 @@ static __always_inline struct hw_lb_pool_state *lbpool_state(__u32 pool)
 /* The number of the flow's port, or LBPOOL_NONE. */
 static __always_inline __u32 lbpool_find(const struct lbpool_flow *flow)
 {
-	__u32 found = lbpool_search(flow, 0), i;
+	__u32 found = lbpool_search(lbpool_block(flow->pool, lbpool_choice(flow->hash, 0)), flow), i;
 	const struct hw_lb_pool_state *state;
 
 	if (found != LBPOOL_NONE)
@@ -191,7 +194,7 @@ static __always_inline __u32 lbpool_find(const struct lbpool_flow *flow)
 	for (i = 1; i < LBPOOL_CHOICES; i++) {
 		if (!state || state->choices <= i)
 			break;
-		found = lbpool_search(flow, i);
+		found = lbpool_search(lbpool_block(flow->pool, lbpool_choice(flow->hash, i)), flow);
 		if (found != LBPOOL_NONE)
 			return found;
 	}
@@ -420,7 +423,7 @@ static __always_inline struct hw_lb_translated *lbpool_answered(const struct hw_
 
 	if (key >= hw_config.snat_ports)
 		return NULL;
-	backend = lbfrontends_find(from->words, 6, lbhash_address(from->words), lbfrontends_port(port, HW_LB_POOL_OF));
+	backend = lbfrontends_find(from->words, 6, lbhash_address(from->words), lbfrontends_port(port, HW_LB_POOL_PROTOCOL));
 	at = backend ? lbpool_port(backend->origin, key) : NULL;
 	if (!at)
 		return NULL;

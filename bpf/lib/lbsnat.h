@@ -125,12 +125,11 @@ static __always_inline __u64 lbsnat_replace(__u64 difference, checksum_u32 *at, 
 /* Ports and checksum of TCP or UDP at a constant place. False: the frame ends before them. */
 static __always_inline bool lbsnat_ports(struct xdp_md *ctx, __u32 at, __u8 proto, const struct hw_ct6_key *to, __u64 addresses)
 {
-	__be16 *ports = xdp_at(ctx, at, proto == IPPROTO_TCP ? 18 : 8);
-	__u16 *check;
+	__u16 *check = xdp_at(ctx, at + (proto == IPPROTO_TCP ? 16 : 6), sizeof(*check));
+	__be16 *ports = xdp_at(ctx, at, 4);
 
-	if (!ports)
+	if (!ports || !check)
 		return false;
-	check = &ports[proto == IPPROTO_TCP ? 8 : 3];
 	if (proto == IPPROTO_TCP || *check) {
 		*check = checksum_apply(*check, checksum_replace16(checksum_replace16(addresses, ports[0], to->sport), ports[1], to->dport));
 		if (proto == IPPROTO_UDP && !*check)
@@ -332,33 +331,32 @@ static __noinline int lbsnat_send(struct xdp_md *ctx, struct lbsnat *s, const st
 }
 
 /* Whether the frame may be one. It costs every packet to this node, so it is a few comparisons. */
-static __always_inline bool lbsnat_may_answer(struct xdp_md *ctx, int family)
+static __always_inline bool lbsnat_may_answer4(struct xdp_md *ctx)
 {
-	const __u32 plain = ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	const struct ipv6hdr *ip6 = xdp_at(ctx, ETH_HLEN, sizeof(*ip6));
-	const struct iphdr *ip4 = xdp_at(ctx, ETH_HLEN, sizeof(*ip4));
-	const __be16 *ports = xdp_at(ctx, plain, 4);
-	__u8 proto;
+	const struct iphdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	const __be16 *ports;
 
-	if (!hw_config.snat_ports || !ports)
+	if (!hw_config.snat_ports || !hw_config.lb_ipv4 || !ip || ip->daddr != hw_config.lb_ipv4)
 		return false;
-	if (family == 4) {
-		if (!ip4 || ip4->daddr != hw_config.lb_ipv4 || !hw_config.lb_ipv4)
-			return false;
-		proto = ip4->protocol;
-		if (proto == IPPROTO_ICMP || ip4->frag_off & bpf_htons(0x3fff))
-			return true;
-	} else {
-		const __u32 *words = ip6 ? ip6->daddr.in6_u.u6_addr32 : NULL;
+	if (ip->protocol == IPPROTO_ICMP || ip->frag_off & bpf_htons(0x3fff))
+		return true;
+	ports = (const __be16 *)(ip + 1);
+	return (ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP) && (__u16)(bpf_ntohs(ports[1]) - hw_config.snat_first) < hw_config.snat_ports;
+}
 
-		if (!words || words[3] != hw_config.lb_ipv6.words[3] || words[2] != hw_config.lb_ipv6.words[2] || words[1] != hw_config.lb_ipv6.words[1] ||
-		    words[0] != hw_config.lb_ipv6.words[0] || !lbhop_has_source(false))
-			return false;
-		proto = ip6->nexthdr;
-		if (proto == IPPROTO_ICMPV6 || proto == IPPROTO_FRAGMENT)
-			return true;
-	}
-	return (proto == IPPROTO_TCP || proto == IPPROTO_UDP) && (__u16)(bpf_ntohs(ports[1]) - hw_config.snat_first) < hw_config.snat_ports;
+static __always_inline bool lbsnat_may_answer6(struct xdp_md *ctx)
+{
+	const struct ipv6hdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	const __u32 *own = (const __u32 *)hw_config.lb_ipv6.words;
+	const __be16 *ports;
+
+	if (!hw_config.snat_ports || !ip || ip->daddr.in6_u.u6_addr32[3] != own[3] || ip->daddr.in6_u.u6_addr32[2] != own[2] ||
+	    ip->daddr.in6_u.u6_addr32[1] != own[1] || ip->daddr.in6_u.u6_addr32[0] != own[0])
+		return false;
+	if (ip->nexthdr == IPPROTO_ICMPV6 || ip->nexthdr == IPPROTO_FRAGMENT)
+		return true;
+	ports = (const __be16 *)(ip + 1);
+	return (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP) && (__u16)(bpf_ntohs(ports[1]) - hw_config.snat_first) < hw_config.snat_ports;
 }
 
 /* Who answers which port of this node's, and what. False: it is none that is read here. Not inline, for the stack. */

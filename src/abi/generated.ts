@@ -196,10 +196,6 @@ export const LbLayout = {
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
   COUNTERS: 64,
-  POOL_PORTS: 16384,
-  POOL_BLOCK: 8,
-  POOL_REFERENCES: 16,
-  ORIGINS: 32768,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
@@ -207,10 +203,6 @@ export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
   64: "COUNTERS",
-  16384: "POOL_PORTS",
-  8: "POOL_BLOCK",
-  16: "POOL_REFERENCES",
-  32768: "ORIGINS",
 };
 
 export const LbMode = {
@@ -227,22 +219,18 @@ export const lbModeNames: Readonly<Record<number, LbModeName>> = {
   3: "SNAT",
 };
 
-export const LbProtocol = {
-  OF: 255,
+export const LbPoolLayout = {
+  PORTS: 16384,
+  BLOCK: 8,
+  REFERENCES: 16,
+  PROTOCOL: 255,
 } as const;
-export type LbProtocolName = keyof typeof LbProtocol;
-export const lbProtocolNames: Readonly<Record<number, LbProtocolName>> = {
-  255: "OF",
-};
-
-export const LbReferenceBits = {
-  REFERENCE: 32768,
-  REFERENCE_PORT: 16383,
-} as const;
-export type LbReferenceBitsName = keyof typeof LbReferenceBits;
-export const lbReferenceBitsNames: Readonly<Record<number, LbReferenceBitsName>> = {
-  32768: "REFERENCE",
-  16383: "REFERENCE_PORT",
+export type LbPoolLayoutName = keyof typeof LbPoolLayout;
+export const lbPoolLayoutNames: Readonly<Record<number, LbPoolLayoutName>> = {
+  16384: "PORTS",
+  8: "BLOCK",
+  16: "REFERENCES",
+  255: "PROTOCOL",
 };
 
 export const LbServiceFlags = {

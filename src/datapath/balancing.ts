@@ -43,7 +43,7 @@ export function createBalancing({ kernel, loaded, config, node, nodeAddress, fac
     if (plans.length === 0 && services === undefined && !on) return;
     services ??= createServices({
       kernel, node, nodeAddress, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
-      mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
+      translates: config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
     await services.install(plans);
     last = plans;

@@ -7,11 +7,15 @@ import { HawserError } from "../std/errors.ts";
 import { bucketsOf } from "./lb-hash.ts";
 import type { FrontendAddress } from "./lb-hash.ts";
 
-/** `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. */
+/**
+ * `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. `origin` of one that
+ * some backend knows nothing of: key of hw_lb_origins; with protocol LbPoolLayout.PROTOCOL: the pool of the backend that listens there.
+ */
 export interface FrontendEntry extends FrontendAddress {
   readonly service: number;
   readonly number: number;
   readonly shared: boolean;
+  readonly origin?: number;
 }
 
 export interface FrontendTable {
@@ -127,12 +131,12 @@ function keyOf({ address, port, protocol }: FrontendAddress): string {
 }
 
 function encoded(entry: FrontendEntry | undefined, hidden: boolean, flags: number): LbFrontend {
-  if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0 };
-  const { address, port, protocol, service, number, shared } = entry;
-  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number };
+  if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0, origin: 0 };
+  const { address, port, protocol, service, number, shared, origin = 0 } = entry;
+  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number, origin };
 }
 
-function decoded({ addr, port, proto, flags, service, number }: LbFrontend): FrontendEntry | undefined {
+function decoded({ addr, port, proto, flags, service, number, origin }: LbFrontend): FrontendEntry | undefined {
   if (addr === null || service === 0) return undefined;
-  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0 };
+  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0, origin };
 }

@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { LbServiceFlags, lbServiceCodec, LbSourceVerdict, lbSourceCodec } from "../abi/generated.ts";
+import { lbOriginCodec, LbPoolLayout, LbServiceFlags, lbServiceCodec, LbSourceVerdict, lbSourceCodec, maps } from "../abi/generated.ts";
 import type { LbModeName } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan, Sources } from "../lb/types.ts";
@@ -12,6 +12,7 @@ import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
+import { numbers, openPools } from "./lb-pools.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { protocolNumbers } from "./port.ts";
@@ -24,15 +25,20 @@ export interface Services extends Disposable {
   install(plans: readonly ServicePlan[]): Promise<void>;
 }
 
+type MapName =
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_pools" | "hw_lb_pool_states" | "hw_lb_origins";
+
 export interface ServicesSurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
+  readonly mapOf: (name: MapName) => KernelMap;
   /** This node's name. */
   readonly node: string;
   /** Where another node's end of tunnels is, in either family; undefined: it is not known. */
   readonly nodeAddress: (node: string) => Ip | undefined;
   /** Whether the host has the address itself. */
   readonly isOwn: (address: Ip) => boolean;
+  /** Whether there are ports from which servers can be asked in this node's name. */
+  readonly translates: boolean;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -51,7 +57,8 @@ const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { kernel, mapOf } = around;
-  const [services, backends, sources] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources")];
+  const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
+  const pools = openPools(kernel, mapOf("hw_lb_pools"), mapOf("hw_lb_pool_states"));
   let { frontends, inherited, row, written } = readBack(kernel, mapOf);
   let standing: ReadonlyMap<number, Standing> = new Map();
 
@@ -69,6 +76,17 @@ export function createServices(around: ServicesSurroundings): Services {
     // Nobody is sent to what is about to change its meaning.
     for (const [key, entry] of written.frontends) {
       if (!wanted.frontends.has(key)) frontends.delete(entry);
+      await pause();
+    }
+    // Who answers this node is known before anybody is asked.
+    for (const [key, entry] of wanted.frontends) {
+      const same = sameFrontend(written.frontends.get(key), entry);
+      if (isBackend(entry)) {
+        if (!same || !pools.has(entry.origin)) pools.make(entry.origin);
+        if (!same) frontends.set(entry);
+      } else if (entry.origin !== 0 && !same) {
+        origins.set(u32.encode(entry.origin), lbOriginCodec.encode({ addr: entry.address, port: entry.port, proto: entry.protocol }));
+      }
       await pause();
     }
     for (const [number, entry] of wanted.backends) {
@@ -89,7 +107,7 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     for (const key of written.sources.keys()) if (!wanted.sources.has(key)) sources.delete(Buffer.from(key, "hex"));
     for (const [key, entry] of wanted.frontends) {
-      if (!sameFrontend(written.frontends.get(key), entry)) frontends.set(entry);
+      if (!isBackend(entry) && !sameFrontend(written.frontends.get(key), entry)) frontends.set(entry);
       await pause();
     }
     for (const number of new Set([...standing.keys(), ...inherited.keys()])) {
@@ -97,6 +115,8 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of written.backends) if (!wanted.backends.has(number)) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    const asked = new Set([...wanted.frontends.values()].filter(isBackend).map(({ origin }) => origin));
+    for (const entry of written.frontends.values()) if (isBackend(entry) && !asked.has(entry.origin)) pools.remove(entry.origin);
     const kept = new Set([...after.values()].map(({ range }) => range.first));
     for (const range of [...[...standing.values()].map((one) => one.range), ...inherited.values()]) if (range !== none && !kept.has(range.first)) row.free(range);
     inherited = new Map();
@@ -105,7 +125,7 @@ export function createServices(around: ServicesSurroundings): Services {
   };
 
   const install = async (plans: readonly ServicePlan[]): Promise<void> => {
-    const wanted = wantedOf(plans, around);
+    const wanted = wantedOf(plans, written, around);
     try {
       await write(plans, wanted);
     } catch (error) {
@@ -124,8 +144,10 @@ export function createServices(around: ServicesSurroundings): Services {
 interface Written {
   readonly backends: Map<number, BackendEntry>;
   readonly sources: Map<string, number>;
-  readonly frontends: Map<string, FrontendEntry>;
+  readonly frontends: Map<string, NumberedFrontend>;
 }
+
+type NumberedFrontend = FrontendEntry & { readonly origin: number };
 
 /** What the maps hold, whoever wrote it. `inherited`: places of services' tables, by the service's number. */
 function readBack(kernel: Kernel, mapOf: ServicesSurroundings["mapOf"]): { frontends: FrontendTable; inherited: ReadonlyMap<number, SlotRange>; row: SlotRow; written: Written } {
@@ -142,23 +164,36 @@ function readBack(kernel: Kernel, mapOf: ServicesSurroundings["mapOf"]): { front
     if (entry !== undefined) backends.set(u32.decode(key), entry);
   }
   const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
-  const written = { backends, sources, frontends: new Map(frontends.all().map((entry) => [keyOf(entry), entry])) };
+  const written = { backends, sources, frontends: new Map(frontends.all().map((entry) => [keyOf(entry), { ...entry, origin: entry.origin ?? 0 }])) };
   return { frontends, inherited, row: openSlotRow(kernel, mapOf("hw_lb_slots"), [...inherited.values()]), written };
 }
 
-/** @throws HawserError UNSUPPORTED */
-function wantedOf(plans: readonly ServicePlan[], around: ServicesSurroundings): Written {
+/** @throws HawserError UNSUPPORTED, TABLE_FULL */
+function wantedOf(plans: readonly ServicePlan[], written: Written, around: ServicesSurroundings): Written {
   const wanted: Written = { backends: new Map(), sources: new Map(), frontends: new Map() };
+  const before = [...written.frontends];
+  const poolOf = numbers(new Map(before.flatMap(([key, entry]) => (isBackend(entry) ? [[key, entry.origin]] : []))), 0, maps.hw_lb_pools.maxEntries, "servers that are asked in this node's name");
+  const originOf = numbers(new Map(before.flatMap(([key, entry]) => (!isBackend(entry) && entry.origin !== 0 ? [[key, entry.origin]] : []))), 1, maps.hw_lb_origins.maxEntries, "addresses of services with such servers");
   for (const plan of plans) {
+    let translated = false;
     for (const backend of plan.backends) {
       const entry = backendEntry(plan.name, backend, around);
-      if (entry !== undefined) wanted.backends.set(backend.number, entry);
+      if (entry === undefined) continue;
+      if (entry.mode !== "SNAT") {
+        wanted.backends.set(backend.number, entry);
+        continue;
+      }
+      translated = true;
+      const at = { address: backend.address, port: backend.port, protocol: LbPoolLayout.PROTOCOL };
+      const pool = poolOf(keyOf(at));
+      wanted.backends.set(backend.number, { ...entry, pool });
+      wanted.frontends.set(keyOf(at), { ...at, service: backend.number, number: backend.number, shared: false, origin: pool });
     }
     for (const [prefix, verdict] of sourceRules(plan.sources)) wanted.sources.set(sourceKey(plan.number, prefix), verdict);
     plan.frontends.forEach(({ address, port, protocol }, i) => {
       const entry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false };
-      wanted.frontends.set(keyOf(entry), entry);
-      const whole = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: around.isOwn(address) };
+      wanted.frontends.set(keyOf(entry), { ...entry, origin: translated ? originOf(keyOf(entry)) : 0 });
+      const whole = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: around.isOwn(address), origin: 0 };
       if (!wanted.frontends.has(keyOf(whole))) wanted.frontends.set(keyOf(whole), whole);
     });
   }
@@ -166,12 +201,16 @@ function wantedOf(plans: readonly ServicePlan[], around: ServicesSurroundings): 
 }
 
 /** undefined: its node is not known, so that nothing can be sent there. */
-function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress }: ServicesSurroundings): BackendEntry | undefined {
+function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress, translates }: ServicesSurroundings): BackendEntry | undefined {
   const entry = (mode: LbModeName): BackendEntry => ({ address, port, mode });
   if (way === "dsr") return entry("IPIP");
-  if (way === "snat") {
-    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which this build cannot do; `
-      + "use mode dsr, with the service's address on the server's loopback, or containers as backends");
+  if (way === "snat" && node === null) {
+    if (translates) return entry("SNAT");
+    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which has no ports left to ask it from; `
+      + "narrow net.ipv4.ip_local_port_range and restart the agent, or use mode dsr, with the service's address on the server's loopback");
+  }
+  if (way === "snat" && node !== own) {
+    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} is a container on another node and would answer by way of this one, which this build cannot do; use mode auto`);
   }
   if (node === own || node === null) return entry("LOCAL");
   const outer = nodeAddress(node);
@@ -213,12 +252,17 @@ function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "por
   return `${address} ${port} ${protocol}`;
 }
 
-function sameFrontend(a: FrontendEntry | undefined, b: FrontendEntry): boolean {
-  return a !== undefined && a.service === b.service && a.number === b.number && a.shared === b.shared;
+/** Of a backend that answers this node; its `origin` is its pool. */
+function isBackend({ protocol }: FrontendEntry): boolean {
+  return protocol === LbPoolLayout.PROTOCOL;
+}
+
+function sameFrontend(a: NumberedFrontend | undefined, b: NumberedFrontend): boolean {
+  return a !== undefined && a.service === b.service && a.number === b.number && a.shared === b.shared && a.origin === b.origin;
 }
 
 function sameBackend(a: BackendEntry | undefined, b: BackendEntry): boolean {
-  return a !== undefined && a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address);
+  return a !== undefined && a.address === b.address && a.port === b.port && a.mode === b.mode && (a.pool ?? 0) === (b.pool ?? 0) && (a.outer ?? a.address) === (b.outer ?? b.address);
 }
 
 function turns(): () => Promise<void> {
