@@ -347,11 +347,14 @@ static __always_inline bool lbsnat_may_answer4(struct xdp_md *ctx)
 static __always_inline bool lbsnat_may_answer6(struct xdp_md *ctx)
 {
 	const struct ipv6hdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
-	const __u32 *own = (const __u32 *)hw_config.lb_ipv6.words;
 	const __be16 *ports;
+	const __u32 *words;
 
-	if (!hw_config.snat_ports || !ip || ip->daddr.in6_u.u6_addr32[3] != own[3] || ip->daddr.in6_u.u6_addr32[2] != own[2] ||
-	    ip->daddr.in6_u.u6_addr32[1] != own[1] || ip->daddr.in6_u.u6_addr32[0] != own[0])
+	if (!hw_config.snat_ports || !ip)
+		return false;
+	words = ip->daddr.in6_u.u6_addr32;
+	if (words[3] != hw_config.lb_ipv6.words[3] || words[2] != hw_config.lb_ipv6.words[2] || words[1] != hw_config.lb_ipv6.words[1] ||
+	    words[0] != hw_config.lb_ipv6.words[0])
 		return false;
 	if (ip->nexthdr == IPPROTO_ICMPV6 || ip->nexthdr == IPPROTO_FRAGMENT)
 		return true;
