@@ -164,7 +164,7 @@ struct hw_lb_pool_block {
 
 /* Of a pool, whichever CPU. */
 struct hw_lb_pool_state {
-	__u32 full;		/* low 32 bits of jiffies when no port was found last; 0: never */
+	__u32 searched;		/* low 32 bits of jiffies when all of it was last looked through for a port */
 	__u32 choices;		/* blocks in which a flow's reference may lie; 0: it has had none yet */
 };
 

@@ -39,8 +39,9 @@
 
 #define LBPOOL_OVER (HW_LB_TRANSLATED_CLIENT_OVER | HW_LB_TRANSLATED_BACKEND_OVER)
 
-/* Blocks that are looked at before a flow that began a moment ago makes room. */
+/* Blocks that are looked at before a flow that began a moment ago makes room; and those that are looked at for every packet. All are once in a jiffy. */
 #define LBPOOL_PATIENCE 4
+#define LBPOOL_EACH	64
 
 struct lbpool_blocks {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -235,6 +236,7 @@ struct lbpool_choice {
 	__u32 start;
 	__u32 port;  /* number in the pool */
 	__u32 score; /* 0: there is none */
+	__u32 steps;
 	__u16 now;
 };
 
@@ -265,6 +267,7 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 	struct hw_lb_pool_block *block;
 	__u64 best = 0;
 
+	choice->steps = step;
 	if (key >= blocks)
 		key -= blocks;
 	block = lbpool_block(choice->pool, key);
@@ -287,15 +290,15 @@ static __always_inline __u32 lbpool_choose(__u32 pool, struct hw_lb_pool_state *
 	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64(), *hand = bpf_map_lookup_elem(&lbpool_hands, &pool);
 	struct lbpool_choice choice = { .pool = pool, .now = clock_epoch(now) };
 
-	/* To look through all of it for every packet would only be slower. */
-	if (!hand || (state->full && now - state->full < hw_config.hz / 16))
+	if (!hand)
 		return LBPOOL_NONE;
 	choice.start = *hand ? *hand - 1 : lbhash_slot((__u64)(bpf_get_smp_processor_id() * 0x9e3779b1U) << 32, blocks);
-	bpf_loop(blocks, lbpool_look, &choice, 0);
-	if (!choice.score) {
-		state->full = now ? now : 1;
+	/* At last the first block once more, of which the youngest may make room as well. */
+	bpf_loop(state->searched == now ? LBPOOL_EACH : blocks + 1, lbpool_look, &choice, 0);
+	if (choice.steps > LBPOOL_EACH)
+		state->searched = now;
+	if (!choice.score)
 		return LBPOOL_NONE;
-	}
 	*hand = choice.port / HW_LB_POOL_BLOCK + 1;
 	return choice.port;
 }

@@ -790,11 +790,11 @@ export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_p
 });
 
 export interface LbPoolState {
-  readonly full: number;
+  readonly searched: number;
   readonly choices: number;
 }
 export const lbPoolStateCodec: Codec<LbPoolState> = struct<LbPoolState>("hw_lb_pool_state", 8, {
-  full: field("full", 0, u32),
+  searched: field("searched", 0, u32),
   choices: field("choices", 4, u32),
 });
 

@@ -18,7 +18,7 @@ const { inner } = maps.hw_lb_pools;
 export function openPools(kernel: Kernel, outer: KernelMap, states: KernelMap): Pools {
   return {
     make: (pool) => {
-      states.set(u32.encode(pool), lbPoolStateCodec.encode({ full: 0, choices: 0 }));
+      states.set(u32.encode(pool), lbPoolStateCodec.encode({ searched: 0, choices: 0 }));
       using map = kernel.createMap(inner.kind, "hw_lb_pool", 4, inner.value.size, inner.maxEntries);
       outer.setInner(u32.encode(pool), map);
     },

@@ -147,7 +147,8 @@ function setService({ service, frontend, backend }: Request & { readonly op: "se
   services ??= openLbTables(createKernel(), mapOf, () => 0);
   services.setBackend(service.number, backend);
   services.setService(service);
-  services.frontends.set(frontend);
+  if (backend.mode === "SNAT") services.setTranslated(service.number, frontend, backend);
+  else services.frontends.set(frontend);
 }
 
 function policyNow(): Policy {
