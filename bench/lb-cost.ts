@@ -6,9 +6,11 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, uplinkCodec } from "../src/abi/generated.ts";
+import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
+import { jiffiesClock } from "../src/datapath/kernel-facts.ts";
+import { openPools } from "../src/datapath/lb-pools.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
 import { createKernel } from "../src/kernel/index.ts";
 import type { KernelMap, KernelProgram } from "../src/kernel/types.ts";
@@ -29,7 +31,9 @@ interface Way {
   /** Not for a service: 1. */
   readonly stranger: boolean;
   readonly flags: string;
-  readonly mode: "IPIP" | "GENEVE";
+  readonly mode: "IPIP" | "GENEVE" | "SNAT";
+  /** Of SNAT: flows that each server has beforehand, of those that its pool has room for; 0: as many as come. */
+  readonly filled?: number;
   /** Of hw_lb_services, and of the service's sources. */
   readonly asks: number;
   /** ns, net. */
@@ -63,6 +67,15 @@ const ways: readonly Way[] = [
   established("IPIP, 1M flows, 1 backend", 4, million, 60, { backends: 1 }),
   established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
   established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
+  established("not for us, to a port of the pools", 4, 1, 20, { stranger: true, mode: "SNAT" }),
+  established("SNAT, 1 flow", 4, 1, 130, { mode: "SNAT" }),
+  established("SNAT, 1 flow, IPv6", 6, 1, 150, { mode: "SNAT" }),
+  established("SNAT, 100k flows", 4, 2 ** 17, null, { mode: "SNAT" }),
+  established("SNAT, 1M flows", 4, million, 367, { mode: "SNAT" }),
+  established("SNAT, 1M flows, IPv6", 6, million, 422, { mode: "SNAT" }),
+  established("SNAT, a flood of new flows", 4, 0, 300, { mode: "SNAT", flags: "S" }),
+  established("SNAT, new flows beside half as many", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.5 }),
+  established("SNAT, new flows beside 95 % of the ports", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.95 }),
 ];
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" } } });
@@ -90,10 +103,10 @@ await inPrivateHost(import.meta.url, async () => {
 /** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
 async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
   const kernel = createKernel();
-  const wrapped = way.stranger ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
+  const wrapped = way.stranger || way.mode === "SNAT" ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
   const rodata = (floor: number): Record<string, Uint8Array> => ({
-    hw_config: configCodec.encode({ ...config, hostIfindex: uplink }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
-    harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_floor: u32.encode(floor),
+    hw_config: configCodec.encode({ ...config, hostIfindex: uplink, ...(way.stranger && way.mode === "SNAT" ? { lbIpv4: 0xc6120000 } : {}) }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
+    harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_floor: u32.encode(floor), harness_translated: u32.encode(!way.stranger && way.mode === "SNAT" ? 1 : 0),
   });
   using real = await kernel.loadObject(object, { rodata: rodata(0) });
   using floor = await kernel.loadObject(object, { rodata: rodata(1) });
@@ -113,7 +126,8 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
 }
 
 function timed(program: KernelProgram, way: Way, uplink: number): number {
-  const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, 80, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, 80, way.flags));
+  const port = way.stranger && way.mode === "SNAT" ? config.snatFirst : 80;
+  const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, port, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, port, way.flags));
   const data = frame("02:00:00:00:00:fe", "02:00:00:00:00:01", packet);
   const context = new Uint32Array([0, data.length, 0, uplink, 0, 0]);
   return program.testRun({ data, context: new Uint8Array(context.buffer), repeat: Number(values.repeat) }).duration;
@@ -129,8 +143,13 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
   map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
     const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
-    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
+    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, pool: number, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
   }));
+  if (way.mode === "SNAT") {
+    const pools = openPools(createKernel(), map("hw_lb_pools"), map("hw_lb_pool_states"));
+    for (const number of backends) pools.make(number);
+    if (way.filled !== undefined) for (const number of backends) fillPool(map("hw_lb_pools"), number, way.filled);
+  }
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
   const size = way.services > 1 ? 1021 : 65537;
@@ -152,9 +171,26 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
-    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: service + 1, shared: false });
+    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: service + 1, shared: false, origin: service + 1 });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
+}
+
+/** Flows that go on, of nobody who comes here, on a share of the pool's ports. */
+function fillPool(pools: KernelMap, pool: number, share: number): void {
+  const id = pools.get(u32.encode(pool));
+  if (id === undefined) throw new Error(`no pool ${pool}`);
+  using blocks = createKernel().openMapById(u32.decode(id));
+  const flags = LbTranslatedFlags.USED | LbTranslatedFlags.WENT_ON;
+  const expires = (Math.floor(jiffiesClock(config.hz)() / 256) + Math.floor((3600 * config.hz) / 256)) & 0xffff;
+  const taken = { client: parseIp("192.168.0.1"), port: 1, origin: 9, expires, flags };
+  const free = { client: null, port: 0, origin: 0, expires: 0, flags: 0 };
+  let seed = pool;
+  const random = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  blocks.setBatch(Array.from({ length: blocks.info.maxEntries }, (_, block) => [
+    u32.encode(block),
+    lbPoolBlockCodec.encode({ references: Array.from({ length: 16 }, () => 0), ports: Array.from({ length: 8 }, () => (random() < share ? taken : free)) }),
+  ] as const));
 }
 
 function verdictsOf(maps: ReadonlyMap<string, KernelMap>): Readonly<Record<string, number>> {

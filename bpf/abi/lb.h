@@ -140,7 +140,7 @@ enum hw_lb_reference_bits {
 };
 
 enum hw_lb_translated_flags {
-	HW_LB_TRANSLATED = 1,		/* somebody has the port; last written of a new flow */
+	HW_LB_TRANSLATED_USED = 1,		/* somebody has the port; last written of a new flow */
 	HW_LB_TRANSLATED_WENT_ON = 2,	/* the client has sent more than a beginning, or of datagrams somebody has answered; others make room in a flood */
 	HW_LB_TRANSLATED_DATAGRAM = 4,
 	HW_LB_TRANSLATED_CLIENT_OVER = 8,	/* FIN or RST */

@@ -151,7 +151,7 @@ static __always_inline bool lbpool_is(struct hw_lb_translated *at, const struct 
 {
 	union lbpool_word word = lbpool_read(at);
 
-	return word.is.flags & HW_LB_TRANSLATED && word.is.port == flow->port && word.is.origin == flow->origin && ip_equal(&at->client, &flow->client);
+	return word.is.flags & HW_LB_TRANSLATED_USED && word.is.port == flow->port && word.is.origin == flow->origin && ip_equal(&at->client, &flow->client);
 }
 
 /*
@@ -222,7 +222,7 @@ static __always_inline void lbpool_touch(struct hw_lb_translated *at, __u16 flag
 	union lbpool_word old = lbpool_read(at), new = old;
 
 	if (begins && (old.is.flags & LBPOOL_OVER) == LBPOOL_OVER)
-		new.is.flags = HW_LB_TRANSLATED;
+		new.is.flags = HW_LB_TRANSLATED_USED;
 	new.is.flags |= flags;
 	new.is.expires = clock_epoch((__u32)bpf_jiffies64()) + lbpool_lifetime(new.is.flags);
 	/* Whoever wrote it in between has said something newer. */
@@ -352,7 +352,7 @@ static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port, s
 /* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. */
 static __always_inline bool lbpool_give(const struct lbpool_flow *flow, __u32 port, __u16 flags, struct hw_lb_pool_state *state)
 {
-	union lbpool_word new = { .is = { .port = flow->port, .origin = flow->origin, .flags = flags | HW_LB_TRANSLATED } }, old, taken = { 0 };
+	union lbpool_word new = { .is = { .port = flow->port, .origin = flow->origin, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
 	struct hw_lb_translated *at = lbpool_port(flow->pool, port);
 	struct lbpool_flow before;
 
@@ -362,7 +362,7 @@ static __always_inline bool lbpool_give(const struct lbpool_flow *flow, __u32 po
 	before = (struct lbpool_flow){ .client = at->client, .port = old.is.port, .origin = old.is.origin, .pool = flow->pool };
 	/* Live, and nobody's: of no client, so that it is neither found nor taken meanwhile. */
 	new.is.expires = clock_epoch((__u32)bpf_jiffies64()) + lbpool_lifetime(new.is.flags);
-	taken.is.flags = HW_LB_TRANSLATED | HW_LB_TRANSLATED_WENT_ON;
+	taken.is.flags = HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_WENT_ON;
 	taken.is.expires = new.is.expires;
 	if (!lbpool_write(at, old, taken))
 		return false;
@@ -432,7 +432,7 @@ static __always_inline struct hw_lb_translated *lbpool_answered(const struct hw_
 		return NULL;
 	word = lbpool_read(at);
 	key = word.is.origin;
-	origin = word.is.flags & HW_LB_TRANSLATED ? bpf_map_lookup_elem(&hw_lb_origins, &key) : NULL;
+	origin = word.is.flags & HW_LB_TRANSLATED_USED ? bpf_map_lookup_elem(&hw_lb_origins, &key) : NULL;
 	if (!origin || origin->proto != proto)
 		return NULL;
 	to->saddr = origin->addr;

@@ -264,19 +264,19 @@ export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
 };
 
 export const LbTranslatedFlags = {
-  TRANSLATED: 1,
-  TRANSLATED_WENT_ON: 2,
-  TRANSLATED_DATAGRAM: 4,
-  TRANSLATED_CLIENT_OVER: 8,
-  TRANSLATED_BACKEND_OVER: 16,
+  USED: 1,
+  WENT_ON: 2,
+  DATAGRAM: 4,
+  CLIENT_OVER: 8,
+  BACKEND_OVER: 16,
 } as const;
 export type LbTranslatedFlagsName = keyof typeof LbTranslatedFlags;
 export const lbTranslatedFlagsNames: Readonly<Record<number, LbTranslatedFlagsName>> = {
-  1: "TRANSLATED",
-  2: "TRANSLATED_WENT_ON",
-  4: "TRANSLATED_DATAGRAM",
-  8: "TRANSLATED_CLIENT_OVER",
-  16: "TRANSLATED_BACKEND_OVER",
+  1: "USED",
+  2: "WENT_ON",
+  4: "DATAGRAM",
+  8: "CLIENT_OVER",
+  16: "BACKEND_OVER",
 };
 
 export const MemberLayout = {
