@@ -39,7 +39,10 @@
 
 #define LBPOOL_OVER (HW_LB_TRANSLATED_CLIENT_OVER | HW_LB_TRANSLATED_BACKEND_OVER)
 
-/* Blocks that are looked at before a flow that began a moment ago makes room; and those that are looked at for every packet. All are once in a jiffy. */
+/*
+ * Blocks that are looked at before a flow that began a moment ago makes room, but for the rest of a jiffy in which one has; and those that are
+ * looked at for every packet. All are once in a jiffy.
+ */
 #define LBPOOL_PATIENCE 4
 #define LBPOOL_EACH	64
 
@@ -71,12 +74,17 @@ struct {
 	__type(value, struct hw_lb_origin);
 } hw_lb_origins SEC(".maps");
 
-/* Where this CPU took a port last: its block and 1. Of this object alone, which nobody else reads (no hw_ name). */
+/* Where this CPU took a port last. Of this object alone, which nobody else reads (no hw_ name). */
+struct lbpool_hand {
+	__u32 block;   /* and 1; 0: it has taken none */
+	__u32 flooded; /* jiffies when a flow that began a moment ago made room */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LBPOOL_POOLS);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct lbpool_hand);
 } lbpool_hands SEC(".maps");
 
 /* A flow to a backend, as the pool knows it. */
@@ -237,6 +245,7 @@ struct lbpool_choice {
 	__u32 port;  /* number in the pool */
 	__u32 score; /* 0: there is none */
 	__u32 steps;
+	__u32 patience;
 	__u16 now;
 };
 
@@ -260,10 +269,15 @@ static __always_inline __u64 lbpool_spare(union lbpool_word word, __u16 now)
 	return (1 - (used & ~ended & 1)) << 17 | ((LBPOOL_BEGAN | (0x7fff - left)) & (0 - (began & 1)));
 }
 
+/* From this score on no better is looked for: free, ended, or begun three seconds ago. */
+static __always_inline __u32 lbpool_old(void)
+{
+	return LBPOOL_BEGAN | (0x7fff - (LBPOOL_SECONDS_OPENING - 3) * hw_config.hz / 256);
+}
+
 static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 {
 	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, key = choice->start + (__u32)step, i;
-	__u32 old = LBPOOL_BEGAN | (0x7fff - (LBPOOL_SECONDS_OPENING - 3) * hw_config.hz / 256);
 	struct hw_lb_pool_block *block;
 	__u64 best = 0;
 
@@ -277,29 +291,33 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 	for (i = 0; i < HW_LB_POOL_BLOCK; i++)
 		best = lbpool_larger(best, lbpool_spare(lbpool_read(&block->ports[i]), choice->now) * HW_LB_POOL_BLOCK + i);
 	/* Of what this CPU has taken just now nothing makes room. */
-	if (best / HW_LB_POOL_BLOCK > choice->score && (step || best / HW_LB_POOL_BLOCK >= old)) {
+	if (best / HW_LB_POOL_BLOCK > choice->score && (step || best / HW_LB_POOL_BLOCK >= lbpool_old())) {
 		choice->score = best / HW_LB_POOL_BLOCK;
 		choice->port = key * HW_LB_POOL_BLOCK + best % HW_LB_POOL_BLOCK;
 	}
-	return choice->score >= old || (step >= LBPOOL_PATIENCE && choice->score);
+	return choice->score >= lbpool_old() || (step >= choice->patience && choice->score);
 }
 
-/* A port that may be taken, or LBPOOL_NONE. */
-static __always_inline __u32 lbpool_choose(__u32 pool, struct hw_lb_pool_state *state)
+/* A port that may be taken, or LBPOOL_NONE. Not inline, for the stack. */
+static __noinline __u32 lbpool_choose(__u32 pool, struct hw_lb_pool_state *state)
 {
-	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64(), *hand = bpf_map_lookup_elem(&lbpool_hands, &pool);
+	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64();
+	struct lbpool_hand *hand = bpf_map_lookup_elem(&lbpool_hands, &pool);
 	struct lbpool_choice choice = { .pool = pool, .now = clock_epoch(now) };
 
 	if (!hand)
 		return LBPOOL_NONE;
-	choice.start = *hand ? *hand - 1 : lbhash_slot((__u64)(bpf_get_smp_processor_id() * 0x9e3779b1U) << 32, blocks);
+	choice.patience = hand->flooded == now ? 1 : LBPOOL_PATIENCE;
+	choice.start = hand->block ? hand->block - 1 : lbhash_slot((__u64)(bpf_get_smp_processor_id() * 0x9e3779b1U) << 32, blocks);
 	/* At last the first block once more, of which the youngest may make room as well. */
 	bpf_loop(state->searched == now ? LBPOOL_EACH : blocks + 1, lbpool_look, &choice, 0);
 	if (choice.steps > LBPOOL_EACH)
 		state->searched = now;
 	if (!choice.score)
 		return LBPOOL_NONE;
-	*hand = choice.port / HW_LB_POOL_BLOCK + 1;
+	hand->block = choice.port / HW_LB_POOL_BLOCK + 1;
+	if (choice.score < lbpool_old())
+		hand->flooded = now;
 	return choice.port;
 }
 
@@ -349,8 +367,8 @@ static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port, s
 	return false;
 }
 
-/* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. */
-static __always_inline bool lbpool_give(const struct lbpool_flow *flow, __u32 port, __u16 flags, struct hw_lb_pool_state *state)
+/* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. Not inline, for the stack. */
+static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __u32 flags, struct hw_lb_pool_state *state)
 {
 	union lbpool_word new = { .is = { .port = flow->port, .origin = flow->origin, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
 	struct hw_lb_translated *at = lbpool_port(flow->pool, port);

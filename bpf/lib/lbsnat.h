@@ -229,12 +229,18 @@ __noinline int lbsnat_error(struct xdp_md *ctx, int family)
 	return bpf_xdp_store_bytes(ctx, p->l4 + 2, &check, sizeof(check)) ? -HW_DROP_REWRITE_FAILED : 0;
 }
 
+/* Where the transport header of nearly every packet lies. */
+static __always_inline __u32 lbsnat_plain(int family)
+{
+	return ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
 /* 0, or a negated drop reason. */
 static __always_inline int lbsnat_rewrite(struct xdp_md *ctx, const struct lbsnat *s, int family)
 {
 	const struct lbpacket *p = &s->p;
 	const struct hw_ct6_key *to = &s->to;
-	const __u32 plain = ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 plain = lbsnat_plain(family);
 	__u64 addresses;
 	bool done = true;
 
@@ -274,22 +280,45 @@ static __always_inline int lbsnat_leave(struct xdp_md *ctx, const __u8 destinati
 }
 
 /* TCP's flags; those of nothing else, and of what lies beyond the frame. */
-static __always_inline __u8 lbsnat_flags(struct xdp_md *ctx, const struct lbpacket *p)
+static __always_inline __u8 lbsnat_flags(struct xdp_md *ctx, const struct lbpacket *p, int family)
 {
+	const __u8 *at = xdp_at(ctx, lbsnat_plain(family) + 13, 1);
 	__u8 flags = 0;
 
-	if (p->proto == IPPROTO_TCP)
-		bpf_xdp_load_bytes(ctx, p->l4 + 13, &flags, sizeof(flags));
+	if (p->proto != IPPROTO_TCP)
+		return 0;
+	if (p->l4 == lbsnat_plain(family))
+		return at ? *at : 0;
+	bpf_xdp_load_bytes(ctx, p->l4 + 13, &flags, sizeof(flags));
 	return flags;
 }
 
-static __always_inline __u32 lbsnat_says(struct xdp_md *ctx, const struct lbpacket *p)
+/* Of what is to a service. False: the frame ends before it. */
+static __always_inline bool lbsnat_client(struct xdp_md *ctx, const struct lbpacket *p, struct hw_ip *client, int family)
+{
+	const struct iphdr *ip4 = xdp_at(ctx, ETH_HLEN, sizeof(*ip4));
+	const struct ipv6hdr *ip6 = xdp_at(ctx, ETH_HLEN, sizeof(*ip6));
+
+	*client = ip_from4(0);
+	if (p->kind == LBPACKET_ERROR)
+		return !(family == 4 ? bpf_xdp_load_bytes(ctx, p->client, &client->words[3], 4) : bpf_xdp_load_bytes(ctx, p->client, client, 16));
+	if (family == 4) {
+		if (ip4)
+			client->words[3] = ip4->saddr;
+		return ip4;
+	}
+	if (ip6)
+		__builtin_memcpy(client, &ip6->saddr, 16);
+	return ip6;
+}
+
+static __always_inline __u32 lbsnat_says(struct xdp_md *ctx, const struct lbpacket *p, int family)
 {
 	if (p->kind == LBPACKET_BEGINS)
 		return 0;
 	if (p->kind == LBPACKET_DATAGRAM)
 		return HW_LB_TRANSLATED_DATAGRAM | HW_LB_TRANSLATED_WENT_ON;
-	return HW_LB_TRANSLATED_WENT_ON | lbpool_tcp(lbsnat_flags(ctx, p), HW_LB_TRANSLATED_CLIENT_OVER);
+	return HW_LB_TRANSLATED_WENT_ON | lbpool_tcp(lbsnat_flags(ctx, p, family), HW_LB_TRANSLATED_CLIENT_OVER);
 }
 
 /* What s->p becomes on its way to the backend: 0 with s->to, LBANSWER_*, or a negated drop reason. Not inline, for the stack. */
@@ -303,14 +332,13 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 
 	if (error)
 		return error;
-	flow->client = ip_from4(0);
-	if (!p->origin || (family == 4 ? bpf_xdp_load_bytes(ctx, p->client, &flow->client.words[3], 4) : bpf_xdp_load_bytes(ctx, p->client, &flow->client, 16)))
+	if (!p->origin || !lbsnat_client(ctx, p, &flow->client, family))
 		return -HW_DROP_REWRITE_FAILED;
 	flow->port = p->port;
 	flow->origin = p->origin;
 	flow->pool = backend->pool;
 	flow->hash = lbpool_hash(&flow->client, flow->port, flow->origin);
-	port = known ? lbpool_find(flow) : lbpool_take(flow, lbsnat_says(ctx, p));
+	port = known ? lbpool_find(flow) : lbpool_take(flow, lbsnat_says(ctx, p, family));
 	if (port == LBPOOL_NONE)
 		return p->kind == LBPACKET_ERROR ? -HW_DROP_ICMP_WITHOUT_FLOW : -HW_DROP_NAT_PORTS_EXHAUSTED;
 	s->to.saddr = lbsnat_own(family);
@@ -320,14 +348,20 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 	return 0;
 }
 
-/* s->p, to a backend whose next hop is known. A verdict, LBANSWER_*, or a negated drop reason. Not inline, for the stack. */
-static __noinline int lbsnat_send(struct xdp_md *ctx, struct lbsnat *s, const struct hw_lb_backend *backend, int family)
+/* Not inline, for the stack. */
+static __noinline int lbsnat_depart(struct xdp_md *ctx, const struct lbsnat *s, const struct hw_lb_backend *backend, int family)
+{
+	int error = lbsnat_rewrite(ctx, s, family);
+
+	return error ? error : lbsnat_leave(ctx, backend->destination_mac, backend->source_mac, backend->ifindex);
+}
+
+/* s->p, to a backend whose next hop is known. A verdict, LBANSWER_*, or a negated drop reason. */
+static __always_inline int lbsnat_send(struct xdp_md *ctx, struct lbsnat *s, const struct hw_lb_backend *backend, int family)
 {
 	int error = lbsnat_ask(ctx, s, backend, family);
 
-	if (!error)
-		error = lbsnat_rewrite(ctx, s, family);
-	return error ? error : lbsnat_leave(ctx, backend->destination_mac, backend->source_mac, backend->ifindex);
+	return error ? error : lbsnat_depart(ctx, s, backend, family);
 }
 
 /* Whether the frame may be one. It costs every packet to this node, so it is a few comparisons. */
@@ -414,7 +448,7 @@ static __noinline int lbsnat_answered(struct xdp_md *ctx, struct lbsnat *s, int 
 	if (error)
 		return error;
 	if (p->kind != LBPACKET_ERROR && p->fragment != PACKET_LATER)
-		lbpool_touch(at, p->proto == IPPROTO_UDP ? HW_LB_TRANSLATED_WENT_ON : lbpool_tcp(lbsnat_flags(ctx, p), HW_LB_TRANSLATED_BACKEND_OVER), false);
+		lbpool_touch(at, p->proto == IPPROTO_UDP ? HW_LB_TRANSLATED_WENT_ON : lbpool_tcp(lbsnat_flags(ctx, p, family), HW_LB_TRANSLATED_BACKEND_OVER), false);
 	fragments_carried(&s->q);
 	s->hop = *hop;
 	return 0;
