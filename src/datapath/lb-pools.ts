@@ -29,13 +29,14 @@ export function openPools(kernel: Kernel, outer: KernelMap, states: KernelMap): 
 
 /** Gives numbers from `first` to those that have none in `held`. @throws HawserError TABLE_FULL with `what` */
 export function numbers<K>(held: ReadonlyMap<K, number>, first: number, limit: number, what: string): (key: K) => number {
-  const taken = new Set(held.values());
+  const [given, taken] = [new Map(held), new Set(held.values())];
   let next = first;
   return (key) => {
-    const has = held.get(key);
+    const has = given.get(key);
     if (has !== undefined) return has;
     while (taken.has(next)) next++;
     if (next >= limit) throw new HawserError("TABLE_FULL", `there can be no more than ${limit - first} ${what}`);
+    given.set(key, next);
     taken.add(next);
     return next;
   };

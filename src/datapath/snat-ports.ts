@@ -25,7 +25,7 @@ export function snatPorts({ low, high }: PortRange): SnatPorts {
   const wanted = Math.min(LbPoolLayout.PORTS, (below + above) / 2);
   const side = below >= wanted || below >= above ? below : above;
   const ports = Math.floor(Math.min(wanted, side) / LbPoolLayout.BLOCK) * LbPoolLayout.BLOCK;
-  return { first: side === below ? lowest + below - ports : high + 1, ports };
+  return { first: side === below ? lowest + below - ports : Math.max(high + 1, lowest), ports };
 }
 
 /** What masqueraded flows leave out: the host's ephemeral ports and those. */
