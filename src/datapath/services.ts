@@ -88,7 +88,10 @@ export function createServices(around: ServicesSurroundings): Services {
       if (before?.plan !== plan) services.set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, ...flagsOf(plan) }));
     }
     for (const key of written.sources.keys()) if (!wanted.sources.has(key)) sources.delete(Buffer.from(key, "hex"));
-    for (const [key, entry] of wanted.frontends) {
+    for (const [key, { port, service, ...bare }] of wanted.frontends) {
+      const stands = port === 0 ? undefined : after.get(service);
+      const entry = { ...bare, port, service, ...(stands === undefined || flagsOf(stands.plan).flags !== 0 ? {} : { table: stands.range }) };
+      wanted.frontends.set(key, entry);
       if (!sameFrontend(written.frontends.get(key), entry)) frontends.set(entry);
       await pause();
     }
@@ -214,7 +217,7 @@ function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "por
 }
 
 function sameFrontend(a: FrontendEntry | undefined, b: FrontendEntry): boolean {
-  return a !== undefined && a.service === b.service && a.number === b.number && a.shared === b.shared;
+  return a !== undefined && a.service === b.service && a.number === b.number && a.shared === b.shared && a.table?.first === b.table?.first && a.table?.slots === b.table?.slots;
 }
 
 function sameBackend(a: BackendEntry | undefined, b: BackendEntry): boolean {
