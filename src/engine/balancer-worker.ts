@@ -1,5 +1,6 @@
 // The balancer's thread: one turn for each message.
 import { parentPort, workerData } from "node:worker_threads";
+import type { Slots } from "../lb/types.ts";
 import { asHawserError } from "../std/errors.ts";
 import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
@@ -13,14 +14,14 @@ port.on("message", (turn: Turn) => {
   const answer = answerTo(turn);
   if (!("outcome" in answer)) return port.postMessage(answer);
   // Tables are copied here and handed over: megabytes that the other side need not copy while others wait.
-  const copies: ArrayBuffer[] = [];
-  const set = answer.outcome.plans.set.map((plan) => {
-    if (plan.slots === null) return plan;
-    const words = new Uint32Array(plan.slots.words);
-    copies.push(words.buffer);
-    return { ...plan, slots: { ...plan.slots, words } };
-  });
-  port.postMessage({ outcome: { ...answer.outcome, plans: { ...answer.outcome.plans, set } } } satisfies Answer, copies);
+  const copies = new Map<Slots, Slots & { readonly words: Uint32Array<ArrayBuffer> }>();
+  const copyOf = (slots: Slots): Slots => {
+    const copy = copies.get(slots) ?? { ...slots, words: new Uint32Array(slots.words) };
+    copies.set(slots, copy);
+    return copy;
+  };
+  const set = answer.outcome.plans.set.map((plan) => ({ ...plan, slots: "of" in plan.slots ? plan.slots : copyOf(plan.slots) }));
+  port.postMessage({ outcome: { ...answer.outcome, plans: { ...answer.outcome.plans, set } } } satisfies Answer, Array.from(copies.values(), ({ words }) => words.buffer));
 });
 
 function answerTo(turn: Turn): Answer {

@@ -33,8 +33,8 @@ export interface Turn {
 }
 
 export interface Outcome {
-  /** Plans that are new or not what they were, by `planKey`; `slots` null: the same as before. */
-  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | null }>;
+  /** Plans that are new or not what they were, by `planKey`; `slots` may be those that the plan of a key had before, its own or another's. */
+  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | { readonly of: string } }>;
   /** Backends of services of which something changed, by the service's name. */
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
@@ -86,10 +86,9 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
-      const set = plans.flatMap((plan) => {
-        const was = told.get(planKey(plan));
-        return was === plan ? [] : [{ ...plan, slots: was?.slots === plan.slots ? null : plan.slots }];
-      });
+      const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);
+      const known = new Map(fresh.length === 0 ? [] : Array.from(told, ([key, { slots }]) => [slots, { of: key }] as const));
+      const set = fresh.map((plan) => ({ ...plan, slots: known.get(plan.slots) ?? plan.slots }));
       const backends = new Map([...next.services].filter(([name, one]) => balancing.services.get(name)?.backends !== one.backends || !recalled).map(([name, one]) => [name, one.backends]));
       for (const name of balancing.services.keys()) if (!next.services.has(name)) backends.set(name, []);
       const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];

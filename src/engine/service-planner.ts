@@ -126,11 +126,12 @@ export class ServicePlanner {
     const plans = new Map(this.#plans);
     for (const key of gone) plans.delete(key);
     for (const plan of set) {
-      const slots = plan.slots ?? plans.get(planKey(plan))?.slots;
+      const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
       if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
     }
-    this.#plans = plans;
-    this.plans = [...plans].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, plan]) => plan);
+    const keys = set.every((plan) => this.#plans.has(planKey(plan))) ? plans.keys() : [...plans.keys()].sort();
+    this.#plans = new Map(Array.from(keys, (key) => [key, plans.get(key) as ServicePlan] as const));
+    this.plans = [...this.#plans.values()];
     const all = new Map(this.backends);
     for (const [name, those] of backends) {
       if (those.length === 0) all.delete(name);

@@ -6,8 +6,9 @@ import { createContainers, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
 import { noNumbers, recount } from "./numbers.ts";
 import type { Numbers } from "./numbers.ts";
-import { families, highestBackend, planOf, reachedBy, tableOf } from "./reach.ts";
-import type { Reached, Table } from "./reach.ts";
+import { families, highestBackend, isSettled, planOf, reachedBy, tableOf } from "./reach.ts";
+import type { Reached, Table, TableSurroundings } from "./reach.ts";
+import { createSharing } from "./sharing.ts";
 import { settle } from "./slots.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "./types.ts";
 
@@ -82,8 +83,11 @@ export function advance(before: Balancing, around: Circumstances): Advance {
   const present = new Set(looked.map(({ name }) => name));
   const gone = [...before.services.values()].filter(({ service }) => !present.has(service.name));
   const numbers = renumbered(before, looked, gone, around.now);
-  const numberOf = (key: string): number => numbers.backendNumbers.given.get(key)?.number ?? 0;
-  const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, numberOf, around)] as const));
+  const tables: TableSurroundings = {
+    numberOf: (key) => numbers.backendNumbers.given.get(key)?.number ?? 0, largest: around.largestTable ?? defaultTableSize, now: around.now,
+    share: createSharing(), standing: settledTables(before),
+  };
+  const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, tables)] as const));
   const times = [...services.values()].flatMap(({ again }) => again ?? []);
   return {
     next: { services, containers: around.containers, ...numbers }, plans: [...services.values()].flatMap(({ parts }) => parts.map(({ plan }) => plan)),
@@ -134,13 +138,23 @@ function renumbered(before: Balancing, looked: readonly Looked[], gone: readonly
   return { serviceNumbers, backendNumbers };
 }
 
-function balanced({ service, mode, backends, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, numberOf: (key: string) => number, around: Circumstances): Balanced {
+function balanced({ service, mode, backends, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, tables: TableSurroundings): Balanced {
   const parts = all.map(({ family, reached }): Part => {
-    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, numberOf, around.largestTable ?? defaultTableSize, around.now);
+    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, tables);
     const number = serviceNumbers.given.get(`${service.name} ${family}`)?.number ?? 0;
-    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, numberOf, table.slots) };
+    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, tables.numberOf, table.slots, tables.share) };
   });
-  return { service, mode, backends, parts, again: nextChange(backends, service, around.now) };
+  return { service, mode, backends, parts, again: nextChange(backends, service, tables.now) };
+}
+
+/** By the key; looked for when one is asked for. */
+function settledTables({ services }: Balancing): TableSurroundings["standing"] {
+  let all: ReadonlyMap<string, Table> | undefined;
+  return (key) => {
+    all ??= new Map([...services.values()].flatMap(({ parts }) => parts.map(({ table }) => [table.key, table] as const)));
+    const found = all.get(key);
+    return found !== undefined && isSettled(found) ? found : undefined;
+  };
 }
 
 /** After a probe of the backend with that `id`; what follows from it the next advance says. The same object when nothing changed. */
