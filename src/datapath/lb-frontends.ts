@@ -91,6 +91,8 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
   };
 
   for (const [key, value] of map.entries()) {
+    // Nearly all are empty, and there are very many.
+    if (value.every((byte) => byte === 0)) continue;
     const index = u32.decode(key);
     lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
       const entry = decoded(frontend);

@@ -19,6 +19,7 @@ export class ServiceBook {
   /** By text and file. */
   #read: ReadonlyMap<string, readonly Service[]> = new Map();
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
+  #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -42,8 +43,9 @@ export class ServiceBook {
   }
 
   /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
-  containers(state: State, services: readonly Service[], serving: ReadonlySet<string>): readonly ServingContainer[] {
-    const selections = selectionsOf(services);
+  containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
+    if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
+    const selections = this.#selections.all;
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;

@@ -9,14 +9,15 @@ import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
+import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
-import { probeTargets, servicePart, serviceViews } from "./service-views.ts";
+import { servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
-import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
+import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts">;
@@ -40,7 +41,7 @@ export class ServiceDesk {
   #waiting: Promise<void> | undefined;
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
-  #targets: readonly ProbeTarget[] = [];
+  readonly #probes: ProbeList;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
@@ -50,6 +51,7 @@ export class ServiceDesk {
     this.#options = options;
     this.#state = state;
     this.#book = new ServiceBook(options.node);
+    this.#probes = new ProbeList(options.node);
     this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
   }
 
@@ -122,7 +124,7 @@ export class ServiceDesk {
         if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
-      probeTargets: () => this.#targets,
+      probeTargets: () => this.#probes.targets,
     };
   }
 
@@ -205,9 +207,7 @@ export class ServiceDesk {
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
-    const targets = probeTargets(services, this.#planner.backends, this.#options.node);
-    if (JSON.stringify(targets) === JSON.stringify(this.#targets)) return;
-    this.#targets = targets;
+    if (!this.#probes.follow(services, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();
   }
 

@@ -28,6 +28,8 @@ export interface ServicePlannerOptions {
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
+/** Of one write. */
+const writeTurn = 3;
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -43,6 +45,9 @@ export class ServicePlanner {
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
   #told: { readonly services: ReadonlyMap<string, Service>; readonly containers: ReadonlyMap<string, ServingContainer> } = { services: new Map(), containers: new Map() };
+  #byName: { readonly of: readonly Service[] | undefined; readonly all: ReadonlyMap<string, Service> } = { of: undefined, all: new Map() };
+  /** How many services have a backend of that `id`. */
+  readonly #serving = new Map<string, number>();
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
@@ -63,6 +68,7 @@ export class ServicePlanner {
   recall(tables: Tables): void {
     this.#rows = tables.get(balancingTable) ?? noRows;
     this.backends = backendsIn(this.#rows);
+    for (const those of this.backends.values()) this.#serves(those, 1);
   }
 
   /** Taken into the next plan. */
@@ -81,10 +87,10 @@ export class ServicePlanner {
       this.services = services;
       return false;
     }
-    const containers = this.#book.containers(state, services, new Set([...this.backends.values()].flatMap((all) => all.map(({ id }) => id))));
+    const containers = this.#book.containers(state, services, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])) };
+    const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])) };
     const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
@@ -119,7 +125,17 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    await within(storeTime, "the store's write", this.#options.store.write(writing)).then(() => this.#unwritten.clear(), () => undefined);
+    for (let [from, count] = [0, 1]; from < writing.length;) {
+      const some = writing.slice(from, from + count);
+      const since = performance.now();
+      const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
+      if (!done) return;
+      for (const { key } of some) this.#unwritten.delete(key);
+      from += count;
+      // The row of a service of hundreds of backends takes a millisecond, and others have their turns.
+      count = performance.now() - since > writeTurn ? Math.ceil(count / 2) : count * 2;
+      await new Promise(setImmediate);
+    }
   }
 
   #take({ plans: { set, gone }, backends }: Outcome): void {
@@ -134,10 +150,26 @@ export class ServicePlanner {
     this.plans = [...this.#plans.values()];
     const all = new Map(this.backends);
     for (const [name, those] of backends) {
+      this.#serves(those, 1);
+      this.#serves(all.get(name) ?? [], -1);
       if (those.length === 0) all.delete(name);
       else all.set(name, those);
     }
     this.backends = all;
+  }
+
+  #serves(backends: readonly Backend[], by: 1 | -1): void {
+    for (const { id } of backends) {
+      const users = (this.#serving.get(id) ?? 0) + by;
+      if (users === 0) this.#serving.delete(id);
+      else this.#serving.set(id, users);
+    }
+  }
+
+  /** The same object for the same services, of which there may be thousands. */
+  #named(services: readonly Service[]): ReadonlyMap<string, Service> {
+    if (this.#byName.of !== services) this.#byName = { of: services, all: new Map(services.map((one) => [one.name, one])) };
+    return this.#byName.all;
   }
 
   #wakeAt(again: number | null): void {
@@ -152,5 +184,6 @@ export class ServicePlanner {
 
 /** Equal are those that are the same object. */
 function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
+  if (before === after) return { set: [], gone: [] };
   return { set: [...after].filter(([key, one]) => before.get(key) !== one).map(([, one]) => one), gone: [...before.keys()].filter((key) => !after.has(key)) };
 }
