@@ -1,32 +1,34 @@
-// The balancer's thread: one turn for each message.
+// The balancer's thread: one turn for each message, whose outcome is fetched part by part.
 import { parentPort, workerData } from "node:worker_threads";
-import type { Slots } from "../lb/types.ts";
 import { asHawserError } from "../std/errors.ts";
 import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
-import type { Answer } from "./balancer-thread.ts";
+import type { Answer, Asked } from "./balancer-thread.ts";
+import { inParts } from "./outcome-parts.ts";
+import type { Part } from "./outcome-parts.ts";
 
 if (parentPort === null) throw new TypeError("it is started as a thread");
 const port = parentPort;
 const balancer = createBalancer(workerData as BalancerSettings);
+let waiting: readonly Part[] = [];
 
-port.on("message", (turn: Turn) => {
-  const answer = answerTo(turn);
-  if (!("outcome" in answer)) return port.postMessage(answer);
-  // Tables are copied here and handed over: megabytes that the other side need not copy while others wait.
-  const copies = new Map<Slots, Slots & { readonly words: Uint32Array<ArrayBuffer> }>();
-  const copyOf = (slots: Slots): Slots => {
-    const copy = copies.get(slots) ?? { ...slots, words: new Uint32Array(slots.words) };
-    copies.set(slots, copy);
-    return copy;
-  };
-  const set = answer.outcome.plans.set.map((plan) => ({ ...plan, slots: "of" in plan.slots ? plan.slots : copyOf(plan.slots) }));
-  port.postMessage({ outcome: { ...answer.outcome, plans: { ...answer.outcome.plans, set } } } satisfies Answer, Array.from(copies.values(), ({ words }) => words.buffer));
+port.on("message", (asked: Asked) => {
+  if (asked === "part") {
+    const [part, ...others] = waiting;
+    waiting = others;
+    if (part !== undefined) port.postMessage({ part } satisfies Answer);
+    return;
+  }
+  const answer = answerTo(asked);
+  // Tables are handed over: megabytes that the other side need not copy while others wait.
+  port.postMessage(answer, "head" in answer ? answer.head.tables.map(({ words }) => words.buffer as ArrayBuffer) : []);
 });
 
 function answerTo(turn: Turn): Answer {
   try {
-    return { outcome: balancer.turn(turn) };
+    const { head, parts } = inParts(balancer.turn(turn));
+    waiting = parts;
+    return { head };
   } catch (error) {
     const { code, message } = asHawserError(error);
     return { code, message };

@@ -64,7 +64,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
     const changes: Change[] = [];
     for (const [name, one] of after.services) {
-      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: serviceRow(one, after) });
+      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: JSON.stringify(serviceRow(one, after)) });
     }
     for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
     const row = restingRow(after);

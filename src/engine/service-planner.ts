@@ -28,8 +28,8 @@ export interface ServicePlannerOptions {
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
-/** Of one write. */
-const writeTurn = 3;
+/** Characters in one write, after which others have their turns: a few milliseconds' worth. */
+const writeSize = 200_000;
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -125,15 +125,10 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    for (let [from, count] = [0, 1]; from < writing.length;) {
-      const some = writing.slice(from, from + count);
-      const since = performance.now();
+    for (const some of portions(writing)) {
       const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);
-      from += count;
-      // The row of a service of hundreds of backends takes a millisecond, and others have their turns.
-      count = performance.now() - since > writeTurn ? Math.ceil(count / 2) : count * 2;
       await new Promise(setImmediate);
     }
   }
@@ -180,6 +175,20 @@ export class ServicePlanner {
     const { clock } = this.#options;
     void clock.sleep(Math.max(0, again - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
+}
+
+function portions(rows: readonly Change[]): readonly (readonly Change[])[] {
+  const cut: Change[][] = [];
+  let room = 0;
+  for (const row of rows) {
+    if (room <= 0) {
+      cut.push([]);
+      room = writeSize;
+    }
+    cut.at(-1)?.push(row);
+    room -= 500 + (typeof row.value === "string" ? row.value.length : 0);
+  }
+  return cut;
 }
 
 /** Equal are those that are the same object. */
