@@ -73,7 +73,7 @@ async function measured({ name, services, containers }: Case) {
   }));
   let state: State = { ...emptyState, cluster: { ...noCluster, kind: "etcd", endpoints: new Map(Array.from({ length: containers }, (_, i) => containerOf(i))) } };
   const desk = new ServiceDesk({
-    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr" }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
+    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
   }, () => state);
   stack.defer(() => desk.close());
   const become = (next: State): void => {

@@ -109,7 +109,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       },
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
-      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
+      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable, thread: new URL("./balancer.ts", import.meta.url) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
       parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),

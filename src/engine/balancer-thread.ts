@@ -17,8 +17,9 @@ export interface BalancerThread {
   end(): Promise<void>;
 }
 
-export function startBalancer(settings: BalancerSettings): BalancerThread {
-  const worker = new Worker(new URL("./balancer-worker.ts", import.meta.url), { workerData: settings });
+/** `file`: the thread's first, which calls `runBalancer`; left out: one with nothing but the model. */
+export function startBalancer(settings: BalancerSettings, file: URL = new URL("./balancer-model.ts", import.meta.url)): BalancerThread {
+  const worker = new Worker(file, { workerData: settings });
   // Whoever waits for an answer keeps the process alive, an idle thread does not.
   worker.unref();
   let alive = true;

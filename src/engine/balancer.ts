@@ -1,5 +1,6 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
+import type { Fill } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
@@ -52,7 +53,8 @@ export const balancingTable = "balancing";
 export const planKey = ({ name, family }: Pick<ServicePlan, "name" | "family">): string => `${name} ${family}`;
 export const containerKey = ({ node, id }: Pick<ServingContainer, "node" | "id">): string => `${node}/${id}`;
 
-export function createBalancer({ mode, largestTable, rows }: BalancerSettings): Balancer {
+/** `fill`: how tables are filled; left out: by the model itself. */
+export function createBalancer({ mode, largestTable, rows }: BalancerSettings, fill?: Fill): Balancer {
   const services = new Map<string, Service>();
   const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
@@ -81,9 +83,9 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       for (const container of containers_.set) byKey.set(containerKey(container), container);
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
-      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
+      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
       const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);

@@ -1,6 +1,6 @@
 // What must outlive the agent for no flow to move when it starts again: backends and their numbers, and slots that are not settled.
 import { buildTable } from "../lb/maglev.ts";
-import type { TableMember } from "../lb/maglev.ts";
+import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
 import { createSharing } from "../lb/sharing.ts";
 import type { Backend, Service, Slots } from "../lb/types.ts";
@@ -59,7 +59,7 @@ export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json 
 }
 
 /** Of services that are there now; what a build cannot read is as if it had not been written. */
-export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number): Balancing {
+export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number, fill?: Fill): Balancing {
   const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
   const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
   const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
@@ -70,7 +70,7 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
     const parts = row.parts.map(({ family, number, numbers, made: key, size, unsettled }) => {
       use(given.services, `${service.name} ${family}`, number);
       for (const [one, its] of numbers) use(given.backends, one, its);
-      const table = made([key, size, unsettled], () => ({ key, slots: slotsOf(buildTable(membersIn(key), size), unsettled) }));
+      const table = made([key, size, unsettled], () => ({ key, slots: slotsOf(buildTable(membersIn(key), size, fill), unsettled) }));
       const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots: table.slots };
       return { family, keys: numbers.map(([one]) => one), table, plan };
     });

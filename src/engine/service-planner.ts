@@ -17,6 +17,8 @@ export interface ServiceSettings {
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: as the model has it. */
   readonly largestTable?: number;
+  /** The first file of the balancer's thread, as `startBalancer` has it. */
+  readonly thread?: URL;
 }
 
 export interface ServicePlannerOptions {
@@ -112,12 +114,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services, store } = this.#options;
+    const { services: { thread, ...settings }, store } = this.#options;
     const rows = this.#thread === undefined ? this.#rows : (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = noRows;
     this.#plans = new Map();
     this.#told = { services: new Map(), containers: new Map() };
-    this.#thread = startBalancer({ ...services, rows });
+    this.#thread = startBalancer({ ...settings, rows }, thread);
   }
 
   /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */

@@ -4,6 +4,7 @@ import { HawserError } from "../std/errors.ts";
 import { nextChange, probed, reconcile } from "./backends.ts";
 import { createContainers, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
+import type { Fill } from "./maglev.ts";
 import { noNumbers, recount } from "./numbers.ts";
 import type { Numbers } from "./numbers.ts";
 import { families, highestBackend, isSettled, planOf, reachedBy, tableOf } from "./reach.ts";
@@ -51,6 +52,8 @@ export interface Circumstances {
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: 65537. Of services that have a table it changes nothing but how far that grows. */
   readonly largestTable?: number;
+  /** How tables are filled; left out: by the model itself. */
+  readonly fill?: Fill | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -85,7 +88,7 @@ export function advance(before: Balancing, around: Circumstances): Advance {
   const numbers = renumbered(before, looked, gone, around.now);
   const tables: TableSurroundings = {
     numberOf: (key) => numbers.backendNumbers.given.get(key)?.number ?? 0, largest: around.largestTable ?? defaultTableSize, now: around.now,
-    share: createSharing(), standing: settledTables(before),
+    share: createSharing(), standing: settledTables(before), fill: around.fill,
   };
   const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, tables)] as const));
   const times = [...services.values()].flatMap(({ again }) => again ?? []);

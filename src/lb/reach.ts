@@ -3,7 +3,7 @@ import { familyOf } from "../std/ip.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { keepsFlows, stateOf, takers } from "./backends.ts";
 import { buildTable, grownSize, tableSize } from "./maglev.ts";
-import type { TableMember } from "./maglev.ts";
+import type { Fill, TableMember } from "./maglev.ts";
 import type { Sharing } from "./sharing.ts";
 import { currents, follow, grownSlots, newSlots } from "./slots.ts";
 import type { Backend, BackendPlan, Service, ServiceMode, ServicePlan, Slots, Sources, Way } from "./types.ts";
@@ -45,17 +45,18 @@ export interface TableSurroundings {
   readonly now: number;
   /** For one `now`. */
   readonly share: Sharing;
+  readonly fill?: Fill | undefined;
   /** A table with that key that is settled, if there was one. */
   readonly standing: (key: string) => Table | undefined;
 }
 
 /** The same object when nothing changed, and for all services whose flows have and had the same backends. */
-export function tableOf(service: Service, reached: readonly Reached[], before: Table | undefined, { numberOf, largest, now, share, standing }: TableSurroundings): Table {
+export function tableOf(service: Service, reached: readonly Reached[], before: Table | undefined, { numberOf, largest, now, share, standing, fill }: TableSurroundings): Table {
   const taking = new Set(takers(reached.map(({ backend }) => backend), service.health));
   const members = reached.filter(({ backend }) => taking.has(backend)).map(({ key, backend: { identity, weight } }): TableMember => ({ identity, weight, number: numberOf(key) }));
   const size = before === undefined ? tableSize(members.length, largest) : grownSize(before.slots.size, members.length, largest);
   const key = JSON.stringify([size, ...members.map(({ identity, number, weight }) => [identity, number, weight])]);
-  const wanted = (): Uint16Array => share(["wanted", key], () => buildTable(members, size));
+  const wanted = (): Uint16Array => share(["wanted", key], () => buildTable(members, size, fill));
   if (before === undefined) return share([key], () => standing(key) ?? { key, slots: newSlots(wanted()) });
   // Who takes new flows is asked nothing: all may be tried because all are down.
   const living = [...reached.filter(({ backend }) => keepsFlows(backend, service, now)).map((one) => numberOf(one.key)), ...members.map(({ number }) => number)].toSorted((a, b) => a - b);
