@@ -30,6 +30,7 @@ import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
 import { otherNodes } from "./cluster.ts";
+import { openHealth } from "./health.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { watchIpsec } from "./ipsec.ts";
@@ -98,6 +99,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const peers: PeersDoor[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
+    const parts: (() => PartStatus)[] = [];
     const ipsec = watchIpsec(others.routing, () => peers.flatMap((one) => one.nodes()), log);
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
@@ -111,10 +113,12 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       policy: { ...config.policy, hostServices: hostServices(config) },
       services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics, ...parts.map((part) => part())],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.close());
+    const health = openHealth(engine, clock, log.with({ part: "health" }));
+    parts.push(() => health.part());
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
@@ -160,6 +164,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       containerd?.run(signal),
       policies.follow(signal),
       services.follow(signal),
+      health.run(signal),
       makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, services, log }), ipsec], roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),

@@ -82,7 +82,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
-      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
+      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), balancing);
       const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));

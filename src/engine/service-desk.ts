@@ -4,7 +4,6 @@ import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
-import type { Log } from "../std/log.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
@@ -22,7 +21,6 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts">;
   readonly pool: PoolConfig;
   readonly node: string;
-  readonly log: Log;
 }
 
 /** Takes a decision in the engine's queue. */
@@ -106,8 +104,7 @@ export class ServiceDesk {
       },
       syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, make, signal),
       healthHeard: async (heard) => {
-        this.#planner.hear(heard);
-        await this.#soon().catch(() => undefined);
+        if (this.#planner.hear(heard)) await this.#soon().catch(() => undefined);
       },
       containerEnds: (end) => make((state) => containerEnds(state, end)),
     };

@@ -1,7 +1,9 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
+import { probed } from "../lb/backends.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
+import type { Log } from "../std/log.ts";
 import type { Change, Json, Store, Tables } from "../store/types.ts";
 import { backendsIn } from "./balancing-rows.ts";
 import { balancingTable, containerKey, planKey } from "./balancer.ts";
@@ -23,6 +25,7 @@ export interface ServicePlannerOptions {
   readonly services: ServiceSettings;
   readonly store: Pick<Store, "load" | "write">;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
@@ -34,6 +37,7 @@ export class ServicePlanner {
   readonly #book: ServiceBook;
   readonly #wake: () => void;
   readonly #heard: HeardHealth[] = [];
+  #planning = false;
   /** As an earlier agent left them, until a thread has them. */
   #rows = noRows;
   #thread: BalancerThread | undefined;
@@ -65,9 +69,19 @@ export class ServicePlanner {
     this.backends = backendsIn(this.#rows);
   }
 
-  /** Taken into the next plan. */
-  hear(heard: readonly HeardHealth[]): void {
-    this.#heard.push(...heard);
+  /** Taken into the next plan. False: there is nothing to plan for it, as with nearly every answer of backends that are well. */
+  hear(heard: readonly HeardHealth[]): boolean {
+    // What is not planned yet may make a difference of an answer that makes none to what is.
+    const settled = this.#heard.length === 0 && !this.#planning;
+    const news = settled ? heard.filter((one) => this.#tellsNews(one)) : heard;
+    this.#heard.push(...news);
+    return news.length > 0;
+  }
+
+  #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
+    const service = this.services.find((one) => one.name === name);
+    const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
+    return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
   }
 
   /**
@@ -90,13 +104,31 @@ export class ServicePlanner {
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
-    const outcome = await (this.#thread as BalancerThread).turn(turn);
-    await this.#keep(outcome.rows);
-    this.#failed = false;
-    this.services = services;
-    this.#take(outcome);
-    this.#wakeAt(outcome.again);
-    return outcome.plans.set.length + outcome.plans.gone.length > 0;
+    this.#planning = true;
+    try {
+      const outcome = await (this.#thread as BalancerThread).turn(turn);
+      await this.#keep(outcome.rows);
+      this.#failed = false;
+      this.services = services;
+      this.#sayHealth(outcome, turn.heard);
+      this.#take(outcome);
+      this.#wakeAt(outcome.again);
+      return outcome.plans.set.length + outcome.plans.gone.length > 0;
+    } finally {
+      this.#planning = false;
+    }
+  }
+
+  #sayHealth({ backends }: Outcome, heard: readonly HeardHealth[]): void {
+    const said = new Set<Backend>();
+    for (const { service, backend, port, why } of heard.toReversed()) {
+      const find = (all: readonly Backend[] | undefined): Backend | undefined => all?.find((one) => one.id === backend && one.port === port);
+      const [was, is] = [find(this.backends.get(service)), find(backends.get(service))];
+      if (is === undefined || was?.health.state === is.health.state || said.has(is)) continue;
+      said.add(is);
+      if (is.health.state === "up") this.#options.log.info("a backend answers its probes", { service, backend: is.identity });
+      else this.#options.log.warn("a backend fails its probes", { service, backend: is.identity, why });
+    }
   }
 
   async close(): Promise<void> {

@@ -22,9 +22,12 @@ export interface ServiceReport {
 /** An answer to one probe. */
 export interface HeardHealth {
   readonly service: string;
-  /** As `ProbeTarget.backend`. */
+  /** As in `ProbeTarget`. */
   readonly backend: string;
+  readonly port: number;
   readonly passed: boolean;
+  /** For people: "HTTP 503", "connection refused". */
+  readonly why: string;
 }
 
 export interface ContainerEnd {
@@ -78,7 +81,7 @@ export interface ServiceText extends ServiceView {
 /** Whom this node shall probe: its own containers, and servers. */
 export interface ProbeTarget {
   readonly service: string;
-  /** Names it in `healthHeard`; another after its container was started anew. */
+  /** Names it in `healthHeard`, together with its port; another after its container was started anew. */
   readonly backend: string;
   readonly address: string;
   readonly port: number;

@@ -143,11 +143,11 @@ function balanced({ service, mode, backends, reached: all }: Now, was: Balanced 
   return { service, mode, backends, parts, again: nextChange(backends, service, around.now) };
 }
 
-/** After a probe of the backend with that `id`; what follows from it the next advance says. The same object when nothing changed. */
-export function afterProbe(before: Balancing, name: string, id: string, passed: boolean, now: number): Balancing {
+/** After a probe of the backend with that `id` and port; what follows from it the next advance says. The same object when nothing changed. */
+export function afterProbe(before: Balancing, name: string, { id, port }: Pick<Backend, "id" | "port">, passed: boolean, now: number): Balancing {
   const found = before.services.get(name);
   if (found === undefined) return before;
-  const backends = found.backends.map((backend) => (backend.id === id ? probed(backend, passed, found.service.health, now) : backend));
+  const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
   if (backends.every((backend, i) => backend === found.backends[i])) return before;
   return { ...before, services: new Map(before.services).set(name, { ...found, backends, again: 0 }) };
 }

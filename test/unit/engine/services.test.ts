@@ -57,6 +57,7 @@ async function shop(store: MemoryStore = memoryStore(), host: FakeHost = fakeHos
 
 const text = (lines = "", name = "web", address = "203.0.113.10:80"): string =>
   `service: ${name}\nfrontends: ["${address}"]\nbackends: [{ select: { network: shop, label: app=web }, port: 8080 }]\nhealth: { kind: none }\n${lines}`;
+const heard = (n: number, passed: boolean) => ({ service: "web", backend: endpointId(n), port: 8080, passed, why: passed ? "connected" : "connection refused" });
 const service = (...args: Parameters<typeof text>) => ({ documents: [{ file: `${args[1] ?? "web"}.yaml`, text: text(...args) }] });
 const backendsIn = (plans: readonly ServicePlan[] | null): readonly string[] => (plans ?? []).flatMap(({ name, backends }) => backends.map(({ identity, state }) => `${name} ${identity} ${state}`));
 const weightOf = ({ slots, backends }: ServicePlan, identity: string): number => {
@@ -241,9 +242,39 @@ test("probes: whom to ask, and what their answers come to", async (t) => {
     ["web", endpointId(1), "10.50.0.2", 8080, "tcp"], ["web", endpointId(2), "10.50.0.3", 8080, "tcp"],
   ]);
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 down", "web n1/shop/web2:8080 down"]);
-  await engine.commands.healthHeard([{ service: "web", backend: endpointId(1), passed: true }, { service: "gone", backend: "x", passed: false }]);
+  await engine.commands.healthHeard([heard(1, true), { service: "gone", backend: "x", port: 8080, passed: false, why: "connection refused" }]);
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active", "web n1/shop/web2:8080 down"]);
-  await engine.commands.healthHeard([{ service: "web", backend: endpointId(1), passed: true }]);
+  await engine.commands.healthHeard([heard(1, true)]);
   t.is(told, 1);
   listening[Symbol.dispose]();
+});
+
+test("probes: answers that change nothing cost no turn, and one between two bad ones makes them two first ones", async (t) => {
+  const { engine, join, host } = await shop();
+  await join(1);
+  await engine.commands.applyService({ documents: [{ file: "web.yaml", text: text().replace("kind: none", "kind: tcp, fall: 2") }] });
+  await engine.commands.healthHeard([heard(1, true)]);
+  t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active"]);
+  // All at once, as after a time in which the agent's own thread stood still.
+  await Promise.all([false, true, false, true].map((passed) => engine.commands.healthHeard([heard(1, passed)])));
+  t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active"]);
+  await Promise.all([false, false].map((passed) => engine.commands.healthHeard([heard(1, passed)])));
+  t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 down"]);
+});
+
+test("probes: what is known of backends outlives the agent, so that its start takes nobody out and lets nobody in", async (t) => {
+  const first = await shop();
+  await first.join(1, 2);
+  await first.engine.commands.applyService({ documents: [{ file: "web.yaml", text: text().replace("kind: none", "kind: tcp, fall: 1") }] });
+  await first.engine.commands.healthHeard([heard(1, true), heard(2, true)]);
+  await first.engine.commands.healthHeard([heard(2, false)]);
+  const known = ["web n1/shop/web1:8080 active", "web n1/shop/web2:8080 down"];
+  t.deepEqual(backendsIn(first.host.services), known);
+  await first.engine.close();
+  const host = fakeHost();
+  const engine = desk(host, first.store, {});
+  await engine.start();
+  t.deepEqual(backendsIn(host.services), known);
+  await engine.commands.healthHeard([heard(1, true)]);
+  t.deepEqual(backendsIn(host.services), known);
 });
