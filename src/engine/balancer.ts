@@ -1,6 +1,6 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
-import type { Balancing } from "../lb/plan.ts";
+import type { Balancing, Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
@@ -28,6 +28,8 @@ export interface Turn {
   /** By `containerKey`. */
   readonly containers: Difference<ServingContainer>;
   readonly heard: readonly HeardHealth[];
+  /** What other nodes say of their containers, by the service's name; null: as before. */
+  readonly told: ReadonlyMap<string, Told> | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -59,6 +61,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   let balancing: Balancing = noBalancing;
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
+  let elsewhere: ReadonlyMap<string, Told> = new Map();
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
@@ -74,7 +77,8 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, now }) => {
+    turn: ({ services: services_, containers: containers_, heard, told: said, now }) => {
+      elsewhere = said ?? elsewhere;
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
       for (const key of containers_.gone) byKey.delete(key);
@@ -83,7 +87,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
       const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: elsewhere, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const set = plans.flatMap((plan) => {

@@ -76,7 +76,7 @@ class Desk implements Engine {
     this.#startedAt = options.clock.now();
     this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
     this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
-    this.#services = new ServiceDesk(options, () => this.#state);
+    this.#services = new ServiceDesk(options, () => this.#state, () => this.#cluster.tell());
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -117,7 +117,7 @@ class Desk implements Engine {
   }
 
   ownRecords(): OwnRecords {
-    return this.#cluster.ownRecords();
+    return { ...this.#cluster.ownRecords(), ...this.#services.ownRecords() };
   }
 
   onOwnChange(listener: () => void): Disposable {

@@ -2,6 +2,7 @@
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
+import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Tables } from "../store/types.ts";
@@ -13,7 +14,7 @@ import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
-import { probeTargets, servicePart, serviceViews } from "./service-views.ts";
+import { ownHealth, probeTargets, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
 
@@ -22,6 +23,9 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly pool: PoolConfig;
   readonly node: string;
 }
+
+/** Milliseconds. */
+const healthPause = 200;
 
 /** Takes a decision in the engine's queue. */
 type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
@@ -33,6 +37,10 @@ export class ServiceDesk {
   readonly #planner: ServicePlanner;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
+  readonly #tell: () => void;
+  readonly #ended = new AbortController();
+  #health: NodeHealth = new Map();
+  #healthTold: Promise<void> | undefined;
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
@@ -43,8 +51,9 @@ export class ServiceDesk {
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
 
-  /** `state`: the one in force. */
-  constructor(options: ServiceDeskOptions, state: () => State) {
+  /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
+  constructor(options: ServiceDeskOptions, state: () => State, tell: () => void) {
+    this.#tell = tell;
     this.#options = options;
     this.#state = state;
     this.#book = new ServiceBook(options.node);
@@ -82,6 +91,7 @@ export class ServiceDesk {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#ended.abort();
     await this.#lane.idle();
     await this.#planner.close();
   }
@@ -90,6 +100,11 @@ export class ServiceDesk {
   onTargets(listener: () => void): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** What this node's probes found of its own containers. */
+  ownRecords(): Pick<OwnRecords, "health"> {
+    return this.#health.size === 0 ? {} : { health: this.#health };
   }
 
   commands(make: Make): ServiceCommands {
@@ -202,10 +217,28 @@ export class ServiceDesk {
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
+    this.#noteHealth(ownHealth(services, this.#planner.backends, this.#options.node));
     const targets = probeTargets(services, this.#planner.backends, this.#options.node);
     if (JSON.stringify(targets) === JSON.stringify(this.#targets)) return;
     this.#targets = targets;
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Told at once, and then at most so often: many backends that fail together are one telling. */
+  #noteHealth(health: NodeHealth): void {
+    if (sameHealth(health, this.#health)) return;
+    this.#health = health;
+    this.#healthTold ??= this.#tellHealth();
+  }
+
+  async #tellHealth(): Promise<void> {
+    const { clock } = this.#options;
+    for (let told: NodeHealth | undefined; told !== this.#health && !this.#ended.signal.aborted;) {
+      told = this.#health;
+      this.#tell();
+      await clock.sleep(healthPause, this.#ended.signal).catch(() => undefined);
+    }
+    this.#healthTold = undefined;
   }
 
   #say(error: unknown): void {
@@ -215,6 +248,11 @@ export class ServiceDesk {
   }
 }
 
+function sameHealth(a: NodeHealth, b: NodeHealth): boolean {
+  return a.size === b.size && [...a].every(([key, up]) => b.get(key) === up);
+}
+
 function sameForServices(a: State, b: State): boolean {
-  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks && a.cluster.endpoints === b.cluster.endpoints;
+  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
 }

@@ -1,6 +1,8 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
 import { probed } from "../lb/backends.ts";
+import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
+import type { Cluster } from "../network/cluster.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
@@ -32,6 +34,15 @@ const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
 
+interface Known {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly containers: ReadonlyMap<string, ServingContainer>;
+  /** As the cluster has it. */
+  readonly health: Cluster["health"];
+}
+
+const nothingKnown: Known = { services: new Map(), containers: new Map(), health: undefined };
+
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
   readonly #book: ServiceBook;
@@ -46,7 +57,7 @@ export class ServicePlanner {
   #again: number | null = null;
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
-  #told: { readonly services: ReadonlyMap<string, Service>; readonly containers: ReadonlyMap<string, ServingContainer> } = { services: new Map(), containers: new Map() };
+  #told: Known = nothingKnown;
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
@@ -98,9 +109,9 @@ export class ServicePlanner {
     const containers = this.#book.containers(state, services, new Set([...this.backends.values()].flatMap((all) => all.map(({ id }) => id))));
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])) };
-    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), now };
-    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0;
+    const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
+    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
@@ -142,7 +153,7 @@ export class ServicePlanner {
     const rows = this.#thread === undefined ? this.#rows : (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = noRows;
     this.#plans = new Map();
-    this.#told = { services: new Map(), containers: new Map() };
+    this.#told = nothingKnown;
     this.#thread = startBalancer({ ...services, rows });
   }
 
@@ -179,6 +190,19 @@ export class ServicePlanner {
     const { clock } = this.#options;
     void clock.sleep(Math.max(0, again - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
+}
+
+/** By service, then by `ID:PORT`. */
+function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
+  const told = new Map<string, Map<string, boolean>>();
+  for (const one of health?.values() ?? []) {
+    for (const [key, up] of one) {
+      const [service = "", backend = ""] = key.split(" ");
+      const those = told.get(service) ?? new Map<string, boolean>();
+      told.set(service, those.set(backend, up));
+    }
+  }
+  return told;
 }
 
 /** Equal are those that are the same object. */

@@ -1,6 +1,7 @@
 // Services as users read them, and whom this node is to probe.
 import { frontendText } from "../lb/read.ts";
 import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
+import type { NodeHealth } from "../network/cluster.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { PartStatus, ProbeTarget, ServiceView } from "./types.ts";
 
@@ -51,6 +52,12 @@ export function servicePart({ inForce: { plans, services }, problems, trouble, w
     detail: `${services.length} ${services.length === 1 ? "service" : "services"}${counts.length === 0 ? "" : `; backends: ${counts.map(([state, count]) => `${count} ${state}`).join(", ")}`}`
       + (closed.length === 0 ? "" : `; nobody serves ${closed.join(", ")}`),
   };
+}
+
+/** What this node's probes found of its own containers; of those that leave nobody asks any more. */
+export function ownHealth(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>, node: string): NodeHealth {
+  return new Map(services.flatMap(({ name, health: { kind } }) => (kind === "none" ? [] : (backends.get(name) ?? []).flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
+    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])))));
 }
 
 /** A container is probed by its own node, a server by every node that balances to it. */

@@ -1,5 +1,5 @@
 // The records that nodes share, as JSON: written plainly, and read as what strangers may have written.
-import type { NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
+import type { NodeHealth, NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
 import { firstProvisional } from "../engine/shared.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -28,8 +28,12 @@ export type SharedRecord =
   | { readonly kind: "node"; readonly node: NodeRecord }
   | { readonly kind: "slice"; readonly slice: Cidr; readonly node: string }
   | { readonly kind: "endpoint"; readonly endpoint: RemoteEndpoint }
+  | { readonly kind: "health"; readonly node: string; readonly backends: NodeHealth }
   | { readonly kind: "identity"; readonly number: number; readonly key: string }
   | { readonly kind: "identity key"; readonly number: number; readonly key: string };
+
+/** What is worth remembering for a start without the store; what is known of backends the engine remembers itself. */
+export type LastingRecord = Exclude<SharedRecord, { readonly kind: "health" }>;
 
 /** The form of all records; a build refuses those of a later one. */
 const form = 1;
@@ -39,6 +43,8 @@ const longestValue = 1024 * 1024;
 const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
+/** As many backends as the datapath numbers. */
+const mostProbed = 65_535;
 /** As many as the datapath's maps hold (hw_networks). */
 export const mostNetworks = 1024;
 
@@ -50,6 +56,10 @@ export function isName(text: string): boolean {
 export const encodeNode = (node: NodeRecord): string => JSON.stringify({ v: form, ...node });
 export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify({ v: form, slice, node });
 export const encodeEndpoint = (endpoint: RemoteEndpoint): string => JSON.stringify({ v: form, ...endpoint });
+export const encodeHealth = (node: string, backends: NodeHealth): string => {
+  const those = (up: boolean): readonly string[] => [...backends].filter(([, one]) => one === up).map(([key]) => key).toSorted();
+  return JSON.stringify({ v: form, node, up: those(true), down: those(false) });
+};
 export const encodeIdentity = (key: string): string => JSON.stringify({ v: form, key });
 export const encodeIdentityKey = (key: string, number: number): string => JSON.stringify({ v: form, number, key });
 
@@ -73,6 +83,11 @@ export function decode(place: Place, text: string): SharedRecord {
       const endpoint = endpointFrom(fields);
       if (endpoint.node !== place.node || endpoint.id !== place.id) fail("it is the record of another endpoint, or another node's");
       return { kind: "endpoint", endpoint };
+    }
+    case "health": {
+      if (string(fields["node"], "node", longestName) !== place.node) fail("it is the record of another node");
+      const those = (name: "up" | "down"): (readonly [string, boolean])[] => list(fields[name], name, mostProbed).map((one) => [string(one, name, longestValue), name === "up"] as const);
+      return { kind: "health", node: place.node, backends: new Map([...those("up"), ...those("down")]) };
     }
     case "identity": {
       const number = whole(place.number, "number", firstIdentity, firstProvisional - 1);

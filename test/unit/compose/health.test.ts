@@ -1,7 +1,9 @@
 // What this node's probes find reaches the engine: a backend that answers badly goes out and comes back, and an agent that stands still takes nobody out.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { once } from "node:events";
+import { createInterface } from "node:readline";
 import test from "ava";
 import { openHealth } from "../../../src/compose/health.ts";
 import { createLog } from "../../../src/std/log.ts";
@@ -78,4 +80,23 @@ test("who is asked no more is forgotten", async (t) => {
   await until(() => node.states().join() === `web ${one.port} down` && node.health.part().detail.includes("HTTP 500"));
   await node.engine.commands.deleteService("web");
   t.deepEqual(node.health.part(), { part: "health", state: "ok", detail: "nobody is to be asked" });
+});
+
+test("an agent that stands still for three seconds takes no backend out, nor does anything in the moments in which it catches up", async (t) => {
+  const child = spawn(process.execPath, [new URL("../health/server.ts", import.meta.url).pathname], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const port = Number((await lines.next()).value);
+  await using node = await balancing(text("web", "203.0.113.10", [port]));
+  await until(() => node.states().join() === `web ${port} active`);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+  const seen = new Set<string>();
+  const end = Date.now() + 1000;
+  await until(() => {
+    seen.add(node.states().join());
+    return Date.now() > end;
+  });
+  t.deepEqual([...seen], [`web ${port} active`]);
+  t.like(node.health.part(), { state: "ok", detail: "1 asked" });
+  child.stdin.end();
+  t.true(Number((await lines.next()).value) >= 20, "it was asked while the agent stood still");
 });
