@@ -17,6 +17,7 @@ import { createDockerDoor } from "../docker/door.ts";
 import type { DockerDoor } from "../docker/door.ts";
 import { createEngine } from "../engine/engine.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { ShareServices } from "../engine/service-sharing.ts";
 import type { PartStatus } from "../engine/types.ts";
 import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts";
 import type { Kernel, Netlink } from "../kernel/types.ts";
@@ -56,6 +57,8 @@ export interface AgentOptions {
 const roundPause = 30_000;
 /** How long the start waits for Docker, which may itself be waiting for our plugin socket. */
 const firstReconcile = 1000;
+/** While other nodes change services, too. */
+const longestSharing = 20_000;
 /** How often it is looked whether somebody took programs or devices away (R25 asks for 5 s). */
 const guardPause = 3000;
 
@@ -109,6 +112,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
         await peers[0]?.claimSlice?.(family, signal ?? AbortSignal.timeout(firstReconcile));
         return peers[0]?.claimSlice !== undefined;
       },
+      ...(others.kind === "etcd" ? { shareServices: shareBy(peers) } : {}),
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
       services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
@@ -142,6 +146,8 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     // What Docker has is read, so that nothing of this node's is taken for gone; and its part of the pool is known before Docker is answered.
     await door.start(signal);
     peers.push(door);
+    // What stands in the directory can be told to the others from now on.
+    await services.read();
     doors.use(engine.onOwnChange(() => door.changed()));
     doors.use(datapath.onHostChange(() => door.changed()));
     ready.resolve();
@@ -174,6 +180,14 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     ready.reject(error);
     throw error;
   }
+}
+
+function shareBy(peers: readonly PeersDoor[]): ShareServices {
+  return async (decide, signal) => {
+    const share = peers[0]?.shareServices;
+    if (share === undefined) throw new HawserError("STORE", "the agent is starting");
+    await share(decide, AbortSignal.any([AbortSignal.timeout(longestSharing), ...(signal === undefined ? [] : [signal])]));
+  };
 }
 
 async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, netlink: Netlink, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {

@@ -9,6 +9,7 @@ import type { Endpoint, Network, State } from "../network/types.ts";
 import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { addressOf } from "../std/ip.ts";
+import { calledIn } from "./document-changes.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
@@ -30,7 +31,9 @@ export class ServiceBook {
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of === services) return this.#services.all;
     const read = new Map<string, readonly Service[]>();
-    const all = [...services.values()].flatMap(({ name, file, text }) => {
+    const all = [...services.values()].flatMap((row) => {
+      const { name, text } = row;
+      const file = calledIn(row, this.#node);
       const key = `${file}\n${text}`;
       const known = read.get(key) ?? this.#read.get(key) ?? readAgain(file, text);
       read.set(key, known);

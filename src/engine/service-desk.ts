@@ -4,7 +4,7 @@ import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
-import { messageOf } from "../std/errors.ts";
+import { HawserError, messageOf } from "../std/errors.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
@@ -16,12 +16,16 @@ import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
 import { ownHealth, probeTargets, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
+import { ServiceSharing } from "./service-sharing.ts";
+import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts">;
   readonly pool: PoolConfig;
   readonly node: string;
+  /** Left out: this node shares its services with nobody. */
+  readonly shareServices?: ShareServices;
 }
 
 /** Milliseconds. */
@@ -35,6 +39,8 @@ export class ServiceDesk {
   readonly #state: () => State;
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
+  readonly #sharing: ServiceSharing | undefined;
+  #make: Make = () => Promise.reject(new HawserError("INTERNAL", "the services' desk has no queue yet"));
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
   readonly #tell: () => void;
@@ -58,6 +64,10 @@ export class ServiceDesk {
     this.#state = state;
     this.#book = new ServiceBook(options.node);
     this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
+    const { shareServices: share, node: self, clock, log } = options;
+    this.#sharing = share === undefined ? undefined : new ServiceSharing({
+      self, share, state, written: (book) => this.#written(book), now: () => clock.now(), inForce: () => this.#soon(), retake: () => this.#retake(), log,
+    });
   }
 
   /** What an earlier agent remembered; before anything else. */
@@ -108,16 +118,20 @@ export class ServiceDesk {
   }
 
   commands(make: Make): ServiceCommands {
+    this.#make = make;
+    const sharing = this.#sharing;
     return {
-      applyService: ({ documents }, signal) => this.#whole(make, (state, now) => {
+      applyService: ({ documents }, signal) => sharing !== undefined ? sharing.apply(documents, signal).then((applied) => ({ applied })) : this.#whole(make, (state, now) => {
         const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
         return { next, steps: [], reply: { applied } };
       }, signal),
       deleteService: async (name, signal) => {
+        if (sharing !== undefined) return sharing.delete(name, this.#files, signal);
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
         await this.#soon();
       },
       syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, make, signal),
+      syncServices: (known) => this.#retake(known),
       healthHeard: async (heard) => {
         if (this.#planner.hear(heard)) await this.#soon().catch(() => undefined);
       },
@@ -144,14 +158,33 @@ export class ServiceDesk {
 
   #known(): ServicesKnown {
     return {
-      written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#problems, trouble: this.#trouble,
+      written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
+      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode,
     };
   }
 
+  /** `known`: what all nodes have; left out: what was told last. */
+  async #retake(known = this.#sharing?.known): Promise<void> {
+    const sharing = this.#sharing;
+    if (sharing === undefined || known === undefined) return;
+    await this.#make((state) => {
+      const services = sharing.rowsAfter(known, state);
+      return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
+    });
+    sharing.told(known);
+  }
+
   async #syncDirectory(reading: DirectoryReading, make: Make, signal?: AbortSignal): Promise<void> {
     let problems: ReadonlyMap<string, string> = new Map();
+    const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
+      if (this.#sharing !== undefined) {
+        this.#files = filesOf();
+        await this.#sharing.syncDirectory(reading);
+        problems = this.#sharing.problems;
+        return;
+      }
       await this.#whole(make, (state, now) => {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
@@ -165,7 +198,7 @@ export class ServiceDesk {
         if (this.#problems.get(file) !== problem) this.#options.log.warn("a service file is not in force", { file, problem });
       }
       this.#problems = problems;
-      this.#files = new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
+      this.#files = filesOf();
     }
   }
 
@@ -187,9 +220,9 @@ export class ServiceDesk {
     return reply;
   }
 
-  #written(): Written {
+  #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => this.#book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** One turn for all that ask before it begins. */

@@ -192,14 +192,14 @@ export class ServicePlanner {
   }
 }
 
-/** By service, then by `ID:PORT`. */
+/** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
 function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
   const told = new Map<string, Map<string, boolean>>();
-  for (const one of health?.values() ?? []) {
+  for (const [node, one] of health ?? []) {
     for (const [key, up] of one) {
       const [service = "", backend = ""] = key.split(" ");
       const those = told.get(service) ?? new Map<string, boolean>();
-      told.set(service, those.set(backend, up));
+      told.set(service, those.set(`${node} ${backend}`, up));
     }
   }
   return told;

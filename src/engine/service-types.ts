@@ -1,5 +1,6 @@
 // What the doors may ask of the engine about services.
 import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
+import type { SharedServices } from "../lb/stored.ts";
 import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
 
 export interface ServiceCommands {
@@ -9,6 +10,8 @@ export interface ServiceCommands {
   deleteService(name: string, signal?: AbortSignal): Promise<void>;
   /** As `syncPolicyDirectory`. */
   syncServiceDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void>;
+  /** What nodes that share a store have of services now, whole. Rows that did not change should be the same objects. */
+  syncServices(known: SharedServices): Promise<void>;
   /** What probes of this node's have heard; of what is no backend any more nothing is taken. Never rejects. */
   healthHeard(heard: readonly HeardHealth[]): Promise<void>;
   /** A container was told to stop, or has ended though Docker has not said so yet: it takes no new flows of a service (R76). `at`: milliseconds since the epoch; endpoints made later are others. */
@@ -67,6 +70,8 @@ export interface ServiceView {
   readonly flows: number | null;
   /** `directory PATH`, `apply PATH`. */
   readonly source: string;
+  /** In whose watched directory it stands, or where it was applied. */
+  readonly nodes: readonly string[];
   readonly revision: number;
   /** `pending`: written down, and not in force yet. `rejected`: what is in force is not what its file says. */
   readonly state: "enforced" | "pending" | "rejected";

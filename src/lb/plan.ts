@@ -41,7 +41,7 @@ interface Part {
   readonly plan: ServicePlan;
 }
 
-/** What nodes say of their own containers as backends of a service, by `ID:PORT`. True: it is well. */
+/** What nodes say of their own containers as backends of a service, by `NODE ID:PORT`. True: it is well. */
 export type Told = ReadonlyMap<string, boolean>;
 
 export const noBalancing: Balancing = { services: new Map(), containers: [], serviceNumbers: noNumbers, backendNumbers: noNumbers };
@@ -80,7 +80,7 @@ export function advance(before: Balancing, around: Circumstances): Advance {
     const mode = service.mode ?? around.mode;
     const told = around.told?.get(service.name);
     if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
-    const backends = reconcile(was?.backends ?? [], service, containers, around.now).map((one) => believed(one, told?.get(`${one.id}:${one.port}`), around.now));
+    const backends = reconcile(was?.backends ?? [], service, containers, around.now).map((one) => believed(one, told?.get(`${one.node} ${one.id}:${one.port}`), around.now));
     const reached = families.flatMap((family) => {
       const found = reachedBy(service, backends, family, mode);
       return found === null ? [] : [{ family, reached: found }];

@@ -36,11 +36,11 @@ export type SharedRecord =
 export type LastingRecord = Exclude<SharedRecord, { readonly kind: "health" }>;
 
 /** The form of all records; a build refuses those of a later one. */
-const form = 1;
+export const form = 1;
 export const firstIdentity = 256;
 /** Characters of a value. More is no record, and others refuse it. */
-const longestValue = 1024 * 1024;
-const longestName = 255;
+export const longestValue = 1024 * 1024;
+export const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
 /** As many backends as the datapath numbers. */
@@ -65,10 +65,7 @@ export const encodeIdentityKey = (key: string, number: number): string => JSON.s
 
 /** @throws an error whose message says what is wrong with the value at that place. */
 export function decode(place: Place, text: string): SharedRecord {
-  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
-  const fields = record(JSON.parse(text) as unknown, "the value");
-  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
-  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  const fields = versioned(text);
   switch (place.kind) {
     case "node": {
       const node = nodeFrom(fields);
@@ -99,6 +96,15 @@ export function decode(place: Place, text: string): SharedRecord {
       return { kind: "identity key", number: whole(fields["number"], "number", firstIdentity, firstProvisional - 1), key };
     }
   }
+}
+
+/** The fields of a value of a form that this build reads. */
+export function versioned(text: string): Fields {
+  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
+  const fields = record(JSON.parse(text) as unknown, "the value");
+  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
+  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  return fields;
 }
 
 function nodeFrom(fields: Fields): NodeRecord {
@@ -155,26 +161,26 @@ function labelsFrom(value: unknown, outer: boolean): IdentityLabels {
   };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
-function fail(why: string): never {
+export function fail(why: string): never {
   throw new HawserError("BAD_REQUEST", why);
 }
 
-function record(value: unknown, what: string): Fields {
+export function record(value: unknown, what: string): Fields {
   if (typeof value !== "object" || value === null || Array.isArray(value)) fail(`${what}: it is no object`);
   return value as Fields;
 }
 
-function list(value: unknown, what: string, most: number): readonly unknown[] {
+export function list(value: unknown, what: string, most: number): readonly unknown[] {
   return Array.isArray(value) && value.length <= most ? value : fail(`${what}: it is no list of at most ${most}`);
 }
 
-function string(value: unknown, what: string, longest: number): string {
+export function string(value: unknown, what: string, longest: number): string {
   return typeof value === "string" && value.length <= longest ? value : fail(`${what}: it is no text of at most ${longest} characters`);
 }
 
-function whole(value: unknown, what: string, least: number, most: number): number {
+export function whole(value: unknown, what: string, least: number, most: number): number {
   return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
     ? value as number : fail(`${what}: it is no whole number from ${least} to ${most}`);
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { firstProvisional, identityKey } from "../../../src/engine/shared.ts";
 import type { Cluster, NodeHealth, NodeNetwork, RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { SharedServices } from "../../../src/lb/stored.ts";
 import type { PoolConfig } from "../../../src/network/types.ts";
 import { createPeersDoor } from "../../../src/peers/door.ts";
 import type { ConfiguredPeer, PeersDoor, PeersDoorOptions } from "../../../src/peers/door.ts";
@@ -28,6 +29,7 @@ export interface TestNode extends AsyncDisposable {
   /** As the engine knows it. */
   readonly containers: Map<string, Container>;
   readonly told: Cluster[];
+  readonly services: SharedServices[];
   readonly lines: string[];
   addresses: readonly Ip[];
   names: readonly string[];
@@ -71,7 +73,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
     };
   };
   const self: TestNode = {
-    containers, told, lines, last, addresses: [parseIp(address)], names: [], networks: [], health: new Map(),
+    containers, told, services: [], lines, last, addresses: [parseIp(address)], names: [], networks: [], health: new Map(),
     seen: () => [...last().endpoints.values()].map(({ id }) => id).toSorted(),
     run: (id, labels = { app: id }) => {
       containers.set(id, { id, labels, host: hosts++ });
@@ -91,6 +93,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
         return { endpoints, unnumbered: [...new Set(unnumbered)], names: self.names, networks: self.networks, ...(self.health.size === 0 ? {} : { health: self.health }) };
       },
       commands: {
+        syncServices: async (known) => void self.services.push(known),
         syncCluster: async (cluster) => {
           const before = last();
           told.push(cluster);
