@@ -46,7 +46,7 @@ export class ServiceDesk {
   readonly #tell: () => void;
   readonly #ended = new AbortController();
   #health: NodeHealth = new Map();
-  #healthTold: Promise<void> | undefined;
+  #telling = false;
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
@@ -261,17 +261,18 @@ export class ServiceDesk {
   #noteHealth(health: NodeHealth): void {
     if (sameHealth(health, this.#health)) return;
     this.#health = health;
-    this.#healthTold ??= this.#tellHealth();
+    if (!this.#telling) void this.#tellHealth();
   }
 
   async #tellHealth(): Promise<void> {
     const { clock } = this.#options;
+    this.#telling = true;
     for (let told: NodeHealth | undefined; told !== this.#health && !this.#ended.signal.aborted;) {
       told = this.#health;
       this.#tell();
       await clock.sleep(healthPause, this.#ended.signal).catch(() => undefined);
     }
-    this.#healthTold = undefined;
+    this.#telling = false;
   }
 
   #say(error: unknown): void {

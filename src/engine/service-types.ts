@@ -1,7 +1,9 @@
 // What the doors may ask of the engine about services.
 import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
-import type { SharedServices } from "../lb/stored.ts";
+import type { SharedService, SharedServices } from "../lb/stored.ts";
 import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
+
+export type { SharedService, SharedServices };
 
 export interface ServiceCommands {
   /** All documents or none. Resolves when they are in force. @throws HawserError BAD_SERVICE as `applyPolicy` BAD_POLICY; TABLE_FULL. */

@@ -1,5 +1,5 @@
 // Under which keys nodes share services, and the records there: services/NAME, service-files/NODE, service-turn.
-import type { SharedService } from "../lb/stored.ts";
+import type { SharedService } from "../engine/types.ts";
 import { nodeName } from "./keys.ts";
 import { fail, form, list, longestName, longestValue, string, versioned, whole } from "./records.ts";
 

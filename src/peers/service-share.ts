@@ -1,8 +1,7 @@
 // Services that nodes share: read out of the store's records, and changed only if nobody else has changed any since they were read.
-import type { SharedService, SharedServices } from "../lb/stored.ts";
+import type { SharedService, SharedServices } from "../engine/types.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
-import { exchangeMost } from "../store/shared.ts";
 import type { SharedChange, SharedStore } from "../store/shared.ts";
 import { aborted } from "./aborted.ts";
 import type { Complaints } from "./complaints.ts";
@@ -33,6 +32,8 @@ export interface ServiceShare {
 
 /** Tries while others are faster; the pauses between them grow to a second. */
 const tries = 60;
+/** Of one exchange, beside the count. */
+const changesMost = 99;
 /** Milliseconds until the store's events must have told of what was written. */
 const echo = 5000;
 
@@ -83,10 +84,10 @@ export function createServiceShare({ self, store, tell, clock, random, complain 
   /** @returns the count of changes then; undefined: another node was faster. */
   const write = async (changes: readonly SharedChange[], standing: string | undefined, from: number, signal: AbortSignal): Promise<number | undefined> => {
     let [value, turn] = [standing, from];
-    for (let at = 0; at < changes.length; at += exchangeMost - 1) {
+    for (let at = 0; at < changes.length; at += changesMost) {
       const next = encodeTurn(++turn);
       // The count comes last, so that whoever hears of it has heard of the rest.
-      if (!await store.exchange({ key: serviceTurnKey, value }, [...changes.slice(at, at + exchangeMost - 1), { key: serviceTurnKey, value: next }], signal)) return undefined;
+      if (!await store.exchange({ key: serviceTurnKey, value }, [...changes.slice(at, at + changesMost), { key: serviceTurnKey, value: next }], signal)) return undefined;
       value = next;
     }
     return turn;

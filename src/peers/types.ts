@@ -1,7 +1,6 @@
 // What the door to the other nodes is given, and what it offers.
-import type { NodeView, PartStatus } from "../engine/types.ts";
+import type { NodeView, PartStatus, SharedServices } from "../engine/types.ts";
 import type { Cluster, ClusterKind, OwnRecords } from "../network/cluster.ts";
-import type { SharedServices } from "../lb/stored.ts";
 import type { PoolConfig } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Family, Ip } from "../std/ip.ts";

@@ -16,9 +16,6 @@ export type SharedEvent =
   /** The store is not heard any more; a snapshot follows when it is again. */
   | { readonly kind: "lost"; readonly why: string };
 
-/** Changes of one exchange. */
-export const exchangeMost = 100;
-
 /**
  * Every method's failure is a HawserError STORE that names the server; no question to it waits longer than the store's own limit of a few seconds.
  * Disposing of the store leaves what is leased to its time, so that whoever starts again soon finds it.
@@ -31,7 +28,7 @@ export interface SharedStore extends AsyncDisposable {
   /** In order; each batch, of a hundred changes or a mebibyte, is all or nothing. */
   write(changes: readonly SharedChange[], signal?: AbortSignal): Promise<void>;
   /**
-   * All of the changes, at most `exchangeMost`, if that key has that value (undefined: it is not there), else none.
+   * All of the changes, at most a hundred, if that key has that value (undefined: it is not there), else none.
    * @returns whether they were made. One whose answer was lost may have been made, and is then told not to be.
    */
   exchange(expected: { readonly key: string; readonly value: string | undefined }, changes: readonly SharedChange[], signal?: AbortSignal): Promise<boolean>;
