@@ -67,7 +67,12 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
     const changes: Change[] = [];
     for (const [name, one] of after.services) {
-      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: serviceRow(one, after) });
+      const was = before.services.get(name);
+      if (was === one) continue;
+      const value = serviceRow(one, after);
+      // Answers that only count towards a change are not worth a write each.
+      if (recalled && was !== undefined && JSON.stringify(value) === JSON.stringify(serviceRow(was, before))) continue;
+      changes.push({ table: balancingTable, key: rowKey(name), value });
     }
     for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
     const row = restingRow(after);

@@ -1,7 +1,7 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
-import { readServices } from "../lb/read.ts";
+import { frontendText, readServices } from "../lb/read.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
@@ -20,6 +20,7 @@ export class ServiceBook {
   /** By text and file. */
   #read: ReadonlyMap<string, readonly Service[]> = new Map();
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
+  #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -42,6 +43,13 @@ export class ServiceBook {
     this.#read = read;
     this.#services = { of: services, all };
     return all;
+  }
+
+  /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */
+  balanced(state: Pick<State, "services">): readonly Service[] {
+    const all = this.services(state);
+    if (this.#balanced.of !== all) this.#balanced = { of: all, those: withoutRivals(all, state.services) };
+    return this.#balanced.those;
   }
 
   /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
@@ -79,6 +87,20 @@ export class ServiceBook {
     this.#remote.set(endpoint, serving);
     return serving;
   }
+}
+
+function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {
+  const frontends = all.flatMap((service) => service.frontends.map(frontendText));
+  if (new Set(frontends).size === frontends.length) return all;
+  const turn = ({ name }: Service): number => rows.get(name)?.turn ?? 0;
+  const taken = new Set<string>();
+  const first = new Set(all.toSorted((a, b) => turn(a) - turn(b) || (a.name < b.name ? -1 : 1)).filter((service) => {
+    const own = service.frontends.map(frontendText);
+    if (own.some((one) => taken.has(one))) return false;
+    for (const one of own) taken.add(one);
+    return true;
+  }));
+  return all.filter((service) => first.has(service));
 }
 
 /** It was right once; if a later version finds fault with it, the others are in force all the same. */

@@ -158,7 +158,7 @@ export class ServiceDesk {
 
   #known(): ServicesKnown {
     return {
-      written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
+      written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
       waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode,
     };

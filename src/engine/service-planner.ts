@@ -101,7 +101,7 @@ export class ServicePlanner {
    */
   async plan(state: State): Promise<boolean> {
     const { clock } = this.#options;
-    const services = this.#book.services(state);
+    const services = this.#book.balanced(state);
     if (services.length === 0 && this.#thread === undefined && this.#rows.size === 0) {
       this.services = services;
       return false;

@@ -36,7 +36,7 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
     const file = own ?? files.get(holders[0] ?? "")?.get(row.name) ?? row.file;
     const [wrong, untold] = [problems, waiting].map((those) => (own === undefined ? undefined : those.get(own)));
     const pending = untold !== undefined || service === undefined || !carried.has(service);
-    const why = wrong ?? untold ?? (service === undefined ? "its text is not understood any more; apply it anew" : pending ? trouble : undefined);
+    const why = wrong ?? untold ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : undefined);
     return {
       name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),

@@ -300,6 +300,20 @@ test("probes: answers that change nothing cost no turn, and one between two bad 
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 down"]);
 });
 
+test("probes: answers that only count towards a change are not written down", async (t) => {
+  const { engine, join, store, host } = await shop();
+  await join(1);
+  await engine.commands.applyService({ documents: [{ file: "web.yaml", text: text().replace("kind: none", "kind: tcp, fall: 3") }] });
+  await engine.commands.healthHeard([heard(1, true)]);
+  let writes = 0;
+  store.onWrite = () => void writes++;
+  for (let i = 0; i < 5; i++) for (const passed of [false, false, true]) await engine.commands.healthHeard([heard(1, passed)]);
+  t.is(writes, 0);
+  for (let i = 0; i < 3; i++) await engine.commands.healthHeard([heard(1, false)]);
+  t.is(writes, 1);
+  t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 down"]);
+});
+
 test("probes: what is known of backends outlives the agent, so that its start takes nobody out and lets nobody in", async (t) => {
   const first = await shop();
   await first.join(1, 2);

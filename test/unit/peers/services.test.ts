@@ -204,6 +204,24 @@ test("services of a node that had its own before it shared a store are given to 
   t.true(a.engine.lines.some((line) => line.includes("does not agree with those of other nodes") && line.includes('"service":"more"')));
 });
 
+test("of two records with one frontend that somebody wrote past the nodes the earlier is in force, on every node", async (t) => {
+  await using world = await pair(40);
+  const { server, a, b } = world;
+  await a.engine.commands.applyService(applied("b", "203.0.113.10:80"));
+  await b.engine.commands.applyService(applied("c", "203.0.113.11:90"));
+  const record = (server.get("services/b") ?? "").replaceAll('"b"', '"a"').replaceAll("service: b", "service: a").replace(/"turn":\d+/, '"turn":77');
+  server.put({ "services/a": record });
+  for (const one of [a, b]) {
+    await until(() => one.list().length === 3);
+    t.deepEqual(one.list().map((row) => row.split(" ").slice(0, 2).join(" ")), ["a pending", "b enforced", "c enforced"]);
+    t.is(one.ports(), "80,90");
+    t.regex(one.error("a"), /a service that was there before has its frontend/);
+  }
+  await a.engine.commands.deleteService("b");
+  await until(() => a.list().join() === b.list().join() && a.list()[0]?.startsWith("a enforced") === true);
+  t.is(b.ports(), "80,90");
+});
+
 test("a record that is none changes nothing", async (t) => {
   await using world = await pair(39);
   const { server, a, b } = world;
