@@ -90,7 +90,7 @@ export class ServicePlanner {
   }
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
-    const service = this.services.find((one) => one.name === name);
+    const service = this.#told.services.get(name);
     const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
     return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
   }

@@ -153,3 +153,24 @@ test.serial("a container that answers 500 goes out and comes back, its connectio
   await host.hawser(["service", "delete", "web"]);
   for (const one of serving) await one.stop();
 });
+
+test.serial("R66: probes are the host's, and policy holds for them: what keeps the host out takes a container out", async (t) => {
+  t.timeout(120_000);
+  const { host, world: { directory } } = stage;
+  const is = (state: string) => waitFor(`web1 to be ${state}`, async () => (await backends()).join() === `web1 ${state}`, { explain: () => host.agent.tail(20) });
+  await host.network("shop");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _serving = await (await host.inside("web1")).serve({ tcp: [7000] });
+  const apply = async (kind: "service" | "policy", written: string): Promise<void> => {
+    writeFileSync(`${directory}/${kind}.yaml`, written);
+    await host.hawser([kind, "apply", `${directory}/${kind}.yaml`]);
+  };
+  await apply("service", text.replace("{ kind: none }", "{ kind: tcp, interval: 200ms, timeout: 150ms }"));
+  await is("active");
+  await apply("policy", "policy: lock\nfor: { network: shop }\ndefault: { in: deny }\nallow: [\"world -> label(app=web):7000\"]\n");
+  await is("down");
+  await apply("policy", "policy: lock\nfor: { network: shop }\ndefault: { in: deny }\nallow: [\"world -> label(app=web):7000\", \"host -> label(app=web):7000\"]\n");
+  await is("active");
+  await host.hawser(["policy", "delete", "lock"]);
+  await host.hawser(["service", "delete", "web"]);
+});

@@ -31,7 +31,7 @@ async function member(name: string, at: number, port: number, store: Client, mem
   const made = node({ name, address: `127.0.${at}.${name.charCodeAt(0)}`, port, store, options: { commands: engine.commands, random: () => 0.1 } });
   await made.start();
   return {
-    engine, store, memory,
+    engine, store, memory, host,
     sync: (files: Readonly<Record<string, string>>) => engine.commands.syncServiceDirectory(reading(files)),
     /** `NAME STATE FRONTEND-PORT SOURCE NODES`, and what was said of it. */
     list: () => engine.queries.services().map(({ name: one, state, frontends, source, nodes }) => `${one} ${state} ${frontends.map(({ port: p }) => p).join()} ${source.split(" ")[0]} ${nodes.join("+")}`),
@@ -187,6 +187,24 @@ test("a store that comes back empty is filled again, and no service is out of fo
   await until(() => a.list().join() === b.list().join() && a.list().includes("other enforced 99 directory b"));
   clearInterval(watching);
   t.deepEqual([...seen], ["80,90,99 80,90,99"]);
+});
+
+test("what its node's kernel refuses is taken back on all, and what another node's refuses is in force elsewhere and said there", async (t) => {
+  await using world = await pair(41);
+  const { server, a, b } = world;
+  await a.engine.commands.applyService(applied());
+  await until(() => b.ports() === "80");
+  const full = (call: string): void => {
+    if (call === "do services: 2") throw new HawserError("TABLE_FULL", "no place is left");
+  };
+  a.host.before = full;
+  await t.throwsAsync(a.engine.commands.applyService(applied("more", "203.0.113.11:90")), { message: "no place is left" });
+  await until(() => server.get("services/more") === undefined && b.ports() === "80");
+  t.deepEqual([a.list(), b.list()], [["web enforced 80 apply a"], ["web enforced 80 apply a"]]);
+  await b.engine.commands.applyService(applied("more", "203.0.113.11:90"));
+  await until(() => a.error("more") === "no place is left");
+  t.deepEqual([a.list()[0], b.list()[0]], ["more pending 90 apply b", "more enforced 90 apply b"]);
+  t.deepEqual([a.ports(), b.ports()], ["80", "80,90"]);
 });
 
 test("services of a node that had its own before it shared a store are given to it, and what does not fit there is told", async (t) => {
