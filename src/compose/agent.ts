@@ -32,6 +32,7 @@ import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
 import { otherNodes } from "./cluster.ts";
 import { openHealth } from "./health.ts";
+import type { Health } from "./health.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { watchIpsec } from "./ipsec.ts";
@@ -99,10 +100,10 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     facts = () => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
+    let health: Health | undefined;
     const peers: PeersDoor[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
-    const parts: (() => PartStatus)[] = [];
     const ipsec = watchIpsec(others.routing, () => peers.flatMap((one) => one.nodes()), log);
     const engine = createEngine({
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
@@ -117,12 +118,11 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       policy: { ...config.policy, hostServices: hostServices(config) },
       services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics, ...parts.map((part) => part())],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, health, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.close());
-    const health = openHealth(engine, clock, log.with({ part: "health" }));
-    parts.push(() => health.part());
+    health = openHealth(engine, clock, log.with({ part: "health" }));
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
@@ -146,11 +146,11 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     // What Docker has is read, so that nothing of this node's is taken for gone; and its part of the pool is known before Docker is answered.
     await door.start(signal);
     peers.push(door);
-    // What stands in the directory can be told to the others from now on.
-    await services.read();
     doors.use(engine.onOwnChange(() => door.changed()));
     doors.use(datapath.onHostChange(() => door.changed()));
     ready.resolve();
+    // What stands in the directory can be told to the others from now on.
+    await services.read();
     await ipsec.run().catch((error: unknown) => log.warn("IPsec's policies could not be read", { error }));
 
     doors.use(await startApi({

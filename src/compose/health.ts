@@ -10,7 +10,7 @@ import type { Log } from "../std/log.ts";
 export interface Health {
   /** Asks until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
-  part(): PartStatus;
+  status(): PartStatus;
 }
 
 const mostShown = 5;
@@ -42,7 +42,7 @@ export function openHealth(engine: Pick<Engine, "commands" | "queries" | "onProb
       follow();
       await door.run(signal);
     },
-    part: () => {
+    status: () => {
       const trouble = door.trouble();
       const names = [...failing].map(([id, why]) => `${nameOf(asked.get(id)?.[0])} (${why})`).toSorted();
       const more = names.length > mostShown ? `, and ${names.length - mostShown} more` : "";

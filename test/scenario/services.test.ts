@@ -171,6 +171,7 @@ test.serial("R66: probes are the host's, and policy holds for them: what keeps t
   await is("down");
   await apply("policy", "policy: lock\nfor: { network: shop }\ndefault: { in: deny }\nallow: [\"world -> label(app=web):7000\", \"host -> label(app=web):7000\"]\n");
   await is("active");
+  t.deepEqual(await backends(), ["web1 active"]);
   await host.hawser(["policy", "delete", "lock"]);
   await host.hawser(["service", "delete", "web"]);
 });

@@ -61,11 +61,11 @@ test("a server that answers 500 goes out and is named, and comes back; services 
   await using node = await balancing(text("web", "203.0.113.10", [one.port, other.port]), text("more", "203.0.113.11", [one.port]));
   const states = (state: string) => [`more ${one.port} ${state}`, `web ${one.port} ${state}`, `web ${other.port} active`].toSorted();
   await until(() => node.states().toSorted().join() === states("active").join());
-  await until(() => node.health.part().detail === "2 asked");
+  await until(() => node.health.status().detail === "2 asked");
   one.say(500);
   await until(() => node.states().toSorted().join() === states("down").join());
-  t.like(node.health.part(), { state: "ok" });
-  t.regex(node.health.part().detail, new RegExp(`^2 asked; not well: (web|more) 127\\.0\\.0\\.1:${one.port} \\(HTTP 500\\)$`));
+  t.like(node.health.status(), { state: "ok" });
+  t.regex(node.health.status().detail, new RegExp(`^2 asked; not well: (web|more) 127\\.0\\.0\\.1:${one.port} \\(HTTP 500\\)$`));
   one.say(204);
   await until(() => node.states().toSorted().join() === states("active").join());
   const before = [one.answered(), other.answered()] as const;
@@ -77,9 +77,9 @@ test("who is asked no more is forgotten", async (t) => {
   await using one = await webServer();
   await using node = await balancing(text("web", "203.0.113.10", [one.port]));
   one.say(500);
-  await until(() => node.states().join() === `web ${one.port} down` && node.health.part().detail.includes("HTTP 500"));
+  await until(() => node.states().join() === `web ${one.port} down` && node.health.status().detail.includes("HTTP 500"));
   await node.engine.commands.deleteService("web");
-  t.deepEqual(node.health.part(), { part: "health", state: "ok", detail: "nobody is to be asked" });
+  t.deepEqual(node.health.status(), { part: "health", state: "ok", detail: "nobody is to be asked" });
 });
 
 test("an agent that stands still for three seconds takes no backend out, nor does anything in the moments in which it catches up", async (t) => {
@@ -96,7 +96,7 @@ test("an agent that stands still for three seconds takes no backend out, nor doe
     return Date.now() > end;
   });
   t.deepEqual([...seen], [`web ${port} active`]);
-  t.is(node.health.part().state, "ok");
+  t.is(node.health.status().state, "ok");
   child.stdin.end();
   t.true(Number((await lines.next()).value) >= 10, "it was asked while the agent stood still");
 });
