@@ -32,7 +32,6 @@ import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
 import { otherNodes } from "./cluster.ts";
 import { openHealth } from "./health.ts";
-import type { Health } from "./health.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { watchIpsec } from "./ipsec.ts";
@@ -100,7 +99,6 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     facts = () => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
-    let health: Health | undefined;
     const peers: PeersDoor[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
@@ -122,7 +120,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.close());
-    health = openHealth(engine, clock, log.with({ part: "health" }));
+    const health = openHealth(engine, clock, log.with({ part: "health" }));
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));

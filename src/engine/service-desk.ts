@@ -4,7 +4,7 @@ import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
-import { HawserError, messageOf } from "../std/errors.ts";
+import { messageOf } from "../std/errors.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
@@ -40,7 +40,7 @@ export class ServiceDesk {
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
   readonly #sharing: ServiceSharing | undefined;
-  #make: Make = () => Promise.reject(new HawserError("INTERNAL", "the services' desk has no queue yet"));
+  readonly #make: Make;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
   readonly #tell: () => void;
@@ -58,7 +58,8 @@ export class ServiceDesk {
   #files: ReadonlySet<string> = new Set();
 
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
-  constructor(options: ServiceDeskOptions, state: () => State, tell: () => void) {
+  constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
+    this.#make = make;
     this.#tell = tell;
     this.#options = options;
     this.#state = state;
@@ -117,11 +118,10 @@ export class ServiceDesk {
     return this.#health.size === 0 ? {} : { health: this.#health };
   }
 
-  commands(make: Make): ServiceCommands {
-    this.#make = make;
-    const sharing = this.#sharing;
+  commands(): ServiceCommands {
+    const [make, sharing] = [this.#make, this.#sharing];
     return {
-      applyService: ({ documents }, signal) => sharing !== undefined ? sharing.apply(documents, signal).then((applied) => ({ applied })) : this.#whole(make, (state, now) => {
+      applyService: ({ documents }, signal) => sharing !== undefined ? sharing.apply(documents, signal).then((applied) => ({ applied })) : this.#whole((state, now) => {
         const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
         return { next, steps: [], reply: { applied } };
       }, signal),
@@ -130,7 +130,7 @@ export class ServiceDesk {
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
         await this.#soon();
       },
-      syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, make, signal),
+      syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, signal),
       syncServices: (known) => this.#retake(known),
       healthHeard: async (heard) => {
         if (this.#planner.hear(heard)) await this.#soon().catch(() => undefined);
@@ -175,7 +175,7 @@ export class ServiceDesk {
     sharing.told(known);
   }
 
-  async #syncDirectory(reading: DirectoryReading, make: Make, signal?: AbortSignal): Promise<void> {
+  async #syncDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void> {
     let problems: ReadonlyMap<string, string> = new Map();
     const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
@@ -185,7 +185,7 @@ export class ServiceDesk {
         problems = this.#sharing.problems;
         return;
       }
-      await this.#whole(make, (state, now) => {
+      await this.#whole((state, now) => {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
@@ -203,9 +203,9 @@ export class ServiceDesk {
   }
 
   /** What the tables have no room for, or the kernel refuses, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(make: Make, decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
-    const reply = await make((state, now) => {
+    const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
       [before, after] = [state.services, decision.next.services];
       return decision;
@@ -214,7 +214,7 @@ export class ServiceDesk {
     try {
       await this.#soon();
     } catch (error) {
-      await make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
       throw error;
     }
     return reply;
