@@ -111,7 +111,7 @@ export class ServiceSharing {
 
   #again(): Promise<void> {
     this.#wanted = true;
-    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    this.#running ??= this.#run();
     return this.#running;
   }
 
@@ -120,6 +120,8 @@ export class ServiceSharing {
       this.#wanted = false;
       await this.#shareOwn();
     }
+    // In the same breath as the last look at what is wanted.
+    this.#running = undefined;
   }
 
   async #shareOwn(): Promise<void> {
