@@ -141,19 +141,20 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     if (found === undefined) throw new Error(`no map ${name}`);
     return found;
   };
+  const addressOf = (number: number) => parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
   map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
-    const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
-    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, pool: number, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
+    const address = addressOf(number);
+    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
   }));
-  if (way.mode === "SNAT") {
-    const pools = openPools(createKernel(), map("hw_lb_pools"), map("hw_lb_pool_states"));
-    for (const number of backends) pools.make(number);
-    if (way.filled !== undefined) for (const number of backends) fillPool(map("hw_lb_pools"), number, way.filled);
-  }
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
+  if (way.mode === "SNAT") {
+    const pools = openPools(createKernel(), map("hw_lb_pools"), frontends);
+    for (const number of backends) pools.take(number, { address: addressOf(number), port: 80, mode: "SNAT" });
+    if (way.filled !== undefined) for (const number of backends) fillPool(map("hw_lb_pools"), number, way.filled);
+  }
   const size = way.services > 1 ? 1021 : 65537;
   for (let service = 0; service < way.services; service++) {
     const words = new Uint32Array(2 * size);
@@ -173,7 +174,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
-    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: service + 1, shared: false, origin: service + 1 });
+    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(way.asks === 0 ? { table: range } : {}) });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
 }
@@ -184,9 +185,9 @@ function fillPool(pools: KernelMap, pool: number, share: number): void {
   if (id === undefined) throw new Error(`no pool ${pool}`);
   using blocks = createKernel().openMapById(u32.decode(id));
   const flags = LbTranslatedFlags.USED | LbTranslatedFlags.WENT_ON;
-  const expires = (Math.floor(jiffiesClock(config.hz)() / 256) + Math.floor((3600 * config.hz) / 256)) & 0xffff;
-  const taken = { client: parseIp("192.168.0.1"), port: 1, origin: 9, expires, flags };
-  const free = { client: null, port: 0, origin: 0, expires: 0, flags: 0 };
+  const expires = (jiffiesClock(config.hz)() + 3600 * config.hz) >>> 0;
+  const taken = { client: parseIp("192.168.0.1"), port: 1, frontend: 9, expires, flags };
+  const free = { client: null, port: 0, frontend: 0, expires: 0, flags: 0 };
   let seed = pool;
   const random = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   blocks.setBatch(Array.from({ length: blocks.info.maxEntries }, (_, block) => [

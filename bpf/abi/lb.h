@@ -21,7 +21,7 @@ enum hw_lb_pool_layout {
 	HW_LB_POOL_PORTS = 16384,	/* of a pool, at most; config says how many there are */
 	HW_LB_POOL_BLOCK = 8,		/* ports in one block */
 	HW_LB_POOL_REFERENCES = 16,	/* to flows, in one */
-	HW_LB_POOL_PROTOCOL = 255,	/* of a frontend: it is a backend whose answers come to this node, and `origin` its pool (IANA: reserved) */
+	HW_LB_POOL_PROTOCOL = 255,	/* of a frontend: it is where the backend `number` listens, whose answers come to this node (IANA: reserved) */
 };
 
 enum hw_lb_frontend_flags {
@@ -34,15 +34,17 @@ enum hw_lb_frontend_flags {
  * two buckets: h is MurmurHash3 (32 bits, from 0) over the address's four words as they lie in memory and the word whose bytes are port
  * (network order), protocol and 0; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
  * Written with service 0 first and last of all with its own, so that no packet sees half of one.
+ * `table` and `slots` are a copy of the service's, which spares most packets a look at it: one cache line less of ten thousand services.
  */
 struct hw_lb_frontend {
 	struct hw_ip addr;
 	__be16 port;
 	__u8 proto;
 	__u8 flags;		/* enum hw_lb_frontend_flags */
-	__u32 service;		/* 0: the place is free; of an entry without a port: any number */
-	__u32 number;		/* tells a service's frontends apart where flows are remembered */
-	__u32 origin;		/* in hw_lb_origins; 0: none, and no backend of the service is SNAT */
+	__u16 service;		/* 0: the place is free; of an entry without a port: any number */
+	__u16 number;		/* tells a service's frontends apart where flows are remembered */
+	__u32 table;		/* read together with `slots`, at once */
+	__u32 slots;		/* 0: only the service says, which has none, or asks something of its clients */
 };
 
 struct hw_lb_bucket {
@@ -115,7 +117,7 @@ struct hw_lb_backend {
 	__be16 port;
 	__u8 mode;		/* enum hw_lb_mode */
 	__u8 flags;		/* enum hw_lb_backend_flags */
-	__u32 pool;		/* of SNAT: key of hw_lb_pools */
+	__u32 pad;
 	__u32 ifindex;		/* from here on the next hop, which the programs find and keep fresh; 0: not known yet */
 	__u32 found;		/* low 32 bits of jiffies */
 	__u8 destination_mac[6];
@@ -129,7 +131,7 @@ struct hw_lb_counters {
 };
 
 /*
- * A pool: the ports from which one backend is asked in this node's name, config's snat_first and on. A flow's two directions find it at once:
+ * A pool: the ports from which one backend is asked in this node's name, config's snat_first and on. It has the backend's number. A flow's two directions find it at once:
  *
  *   from the client   ▸ hash of client and frontend ▸ a block's references ▸ the port
  *   from the backend  ▸ the port it answers to
@@ -147,28 +149,29 @@ enum hw_lb_translated_flags {
 	HW_LB_TRANSLATED_BACKEND_OVER = 16,
 };
 
-/* A port of a pool: whose it is. What follows the client is one word of 8 bytes. */
+/* A port of a pool: whose it is. `port` to `frontend` are one word of 8 bytes. */
 struct hw_lb_translated {
 	struct hw_ip client;
 	__be16 port;		/* the client's */
-	__u16 origin;		/* which frontend it asked: key of hw_lb_origins */
-	__u16 expires;		/* jiffies / 256 */
 	__u16 flags;		/* enum hw_lb_translated_flags; 0: the port is free */
+	__u32 frontend;		/* which it asked: key of hw_lb_origins */
+	__u32 expires;		/* low 32 bits of jiffies */
+	__u32 pad;
 };
 
-/* One of HW_LB_POOL_PORTS / 8, key: port / 8. Four cache lines. */
+/* One of HW_LB_POOL_PORTS / 8, key: port / 8. Five cache lines. */
 struct hw_lb_pool_block {
 	__u32 references[HW_LB_POOL_REFERENCES];
 	struct hw_lb_translated ports[HW_LB_POOL_BLOCK];
 };
 
-/* Of a pool, whichever CPU. */
+/* Of a pool, whichever CPU; pools whose numbers are the same modulo 1024 share it. */
 struct hw_lb_pool_state {
 	__u32 searched;		/* low 32 bits of jiffies when all of it was last looked through for a port */
 	__u32 choices;		/* blocks in which a flow's reference may lie; 0: it has had none yet */
 };
 
-/* As whom answers go to clients. Key: a frontend's `origin`. */
+/* As whom answers go to clients. Key: the frontend's number * 2^16 + its service. */
 struct hw_lb_origin {
 	struct hw_ip addr;
 	__be16 port;

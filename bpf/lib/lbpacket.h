@@ -29,15 +29,15 @@ enum lbpacket_kind {
 
 struct lbpacket {
 	__u64 hash; /* of the flow */
+	struct lbfrontends_table table; /* as the frontend has it */
 	__u32 service;
-	__u32 frontend;
+	__u32 frontend; /* lbfrontends_identity */
 	__u16 size;   /* bytes of the IP packet */
 	__u16 client; /* offset of the client's address in the frame */
 	__u8 tos;     /* or traffic class */
 	__u8 kind;    /* enum lbpacket_kind */
 	__u8 proto;   /* of the flow */
 	__u8 fragment; /* enum packet_fragment */
-	__u16 origin;  /* of the frontend */
 	__be16 port;   /* the client's */
 	__u16 l4;      /* offset of the transport header; of a later fragment: of its payload */
 	__u16 inner;   /* of an ICMP error: of the transport header in the packet that it carries */
@@ -100,9 +100,9 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	room = end - data - ETH_HLEN;
 	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
+	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
-	p->frontend = frontend->number;
-	p->origin = frontend->origin;
+	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
 	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = ip->tos;
@@ -148,9 +148,9 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	room = end - data - ETH_HLEN;
 	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
+	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
-	p->frontend = frontend->number;
-	p->origin = frontend->origin;
+	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
 	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;

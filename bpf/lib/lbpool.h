@@ -7,8 +7,8 @@
  *   lbpool_port     whose a port is
  *   lbpool_touch    keeps a flow alive and follows TCP
  *
- * A block is four cache lines: references to flows by their hash, and eight ports. Each CPU takes ports where it took the last, block after
- * block: what it comes to has been taken longest ago. A flow's reference lies in the first of four blocks that has room for it, and the pool
+ * A block is five cache lines: references to flows by their hash, and eight ports. A port beside the flow's reference is the best. If none is free
+ * there, each CPU takes ports where it took the last, block after block: what it comes to has been taken longest ago. A flow's reference lies in the first of four blocks that has room for it, and the pool
  * remembers how many of them were ever needed, hardly ever more than one. A reference whose port is another flow's by now is none.
  */
 #pragma once
@@ -23,8 +23,9 @@
 #include "lib/pure/clock.h"
 #include "lib/pure/lbhash.h"
 
-#define LBPOOL_POOLS   1024
-#define LBPOOL_ORIGINS 32768
+#define LBPOOL_POOLS   65536
+#define LBPOOL_STATES  1024
+#define LBPOOL_ORIGINS 65536
 #define LBPOOL_CHOICES 4
 #define LBPOOL_BLOCKS  (HW_LB_POOL_PORTS / HW_LB_POOL_BLOCK)
 #define LBPOOL_NONE    0xffffffff
@@ -62,19 +63,20 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, LBPOOL_POOLS);
+	__uint(max_entries, LBPOOL_STATES);
 	__type(key, __u32);
 	__type(value, struct hw_lb_pool_state);
 } hw_lb_pool_states SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LBPOOL_ORIGINS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct hw_lb_origin);
 } hw_lb_origins SEC(".maps");
 
-/* Where this CPU took a port last. Of this object alone, which nobody else reads (no hw_ name). */
+/* Where this CPU took a port last, of pools whose numbers are the same modulo LBPOOL_STATES: it is no more than a hint. Of this object alone, which nobody else reads (no hw_ name). */
 struct lbpool_hand {
 	__u32 block;   /* and 1; 0: it has taken none */
 	__u32 flooded; /* jiffies when a flow that began a moment ago made room */
@@ -82,7 +84,7 @@ struct lbpool_hand {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LBPOOL_POOLS);
+	__uint(max_entries, LBPOOL_STATES);
 	__type(key, __u32);
 	__type(value, struct lbpool_hand);
 } lbpool_hands SEC(".maps");
@@ -91,18 +93,17 @@ struct {
 struct lbpool_flow {
 	struct hw_ip client;
 	__be16 port;
-	__u16 origin;
-	__u32 pool;
-	__u64 hash; /* lbpool_hash */
+	__u32 frontend; /* lbfrontends_identity */
+	__u32 pool;	/* the backend's number */
+	__u64 hash;	/* lbpool_hash */
 };
 
 union lbpool_word {
 	__u64 word;
 	struct {
 		__be16 port;
-		__u16 origin;
-		__u16 expires;
 		__u16 flags;
+		__u32 frontend;
 	} is;
 };
 
@@ -123,10 +124,10 @@ static __always_inline bool lbpool_write(struct hw_lb_translated *at, union lbpo
 	return __sync_val_compare_and_swap(lbpool_place(at), old.word, new.word) == old.word;
 }
 
-static __always_inline __u64 lbpool_hash(const struct hw_ip *client, __be16 port, __u16 origin)
+static __always_inline __u64 lbpool_hash(const struct hw_ip *client, __be16 port, __u32 frontend)
 {
 	return lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2],
-			    (__u32)port | (__u32)origin << 16);
+			    frontend * 0x9e3779b1U ^ port);
 }
 
 static __always_inline __u32 lbpool_tag(__u64 hash)
@@ -159,7 +160,7 @@ static __always_inline bool lbpool_is(struct hw_lb_translated *at, const struct 
 {
 	union lbpool_word word = lbpool_read(at);
 
-	return word.is.flags & HW_LB_TRANSLATED_USED && word.is.port == flow->port && word.is.origin == flow->origin && ip_equal(&at->client, &flow->client);
+	return word.is.flags & HW_LB_TRANSLATED_USED && word.is.port == flow->port && word.is.frontend == flow->frontend && ip_equal(&at->client, &flow->client);
 }
 
 /*
@@ -188,7 +189,9 @@ static __noinline __u32 lbpool_search(const struct hw_lb_pool_block *block, cons
 
 static __always_inline struct hw_lb_pool_state *lbpool_state(__u32 pool)
 {
-	return bpf_map_lookup_elem(&hw_lb_pool_states, &pool);
+	__u32 key = pool % LBPOOL_STATES;
+
+	return bpf_map_lookup_elem(&hw_lb_pool_states, &key);
 }
 
 /* The number of the flow's port, or LBPOOL_NONE. */
@@ -210,8 +213,8 @@ static __always_inline __u32 lbpool_find(const struct lbpool_flow *flow)
 	return LBPOOL_NONE;
 }
 
-/* In jiffies / 256, from now on. */
-static __always_inline __u16 lbpool_lifetime(__u16 flags)
+/* In jiffies. */
+static __always_inline __u32 lbpool_lifetime(__u16 flags)
 {
 	__u32 seconds = LBPOOL_SECONDS_TCP;
 
@@ -221,21 +224,25 @@ static __always_inline __u16 lbpool_lifetime(__u16 flags)
 		seconds = LBPOOL_SECONDS_OPENING;
 	else if (flags & HW_LB_TRANSLATED_DATAGRAM)
 		seconds = LBPOOL_SECONDS_DATAGRAM;
-	return seconds * hw_config.hz / 256;
+	return seconds * hw_config.hz;
 }
 
 /* `begins`: the client's SYN, which may be another connection between the same ends. */
 static __always_inline void lbpool_touch(struct hw_lb_translated *at, __u16 flags, bool begins)
 {
 	union lbpool_word old = lbpool_read(at), new = old;
+	__u32 expires;
 
 	if (begins && (old.is.flags & LBPOOL_OVER) == LBPOOL_OVER)
 		new.is.flags = HW_LB_TRANSLATED_USED;
 	new.is.flags |= flags;
-	new.is.expires = clock_epoch((__u32)bpf_jiffies64()) + lbpool_lifetime(new.is.flags);
 	/* Whoever wrote it in between has said something newer. */
 	if (new.word != old.word)
 		lbpool_write(at, old, new);
+	/* Once a second, or when it is less from now on. */
+	expires = (__u32)bpf_jiffies64() + lbpool_lifetime(new.is.flags);
+	if (expires - at->expires >= hw_config.hz)
+		at->expires = expires;
 }
 
 /* What is looked for in one block after another, and the best of it so far. */
@@ -246,7 +253,7 @@ struct lbpool_choice {
 	__u32 score; /* 0: there is none */
 	__u32 steps;
 	__u32 patience;
-	__u16 now;
+	__u32 now;
 };
 
 #define LBPOOL_FREE  0x20000 /* or ended */
@@ -261,18 +268,18 @@ static __always_inline __u64 lbpool_larger(__u64 a, __u64 b)
 }
 
 /* How readily a port is taken; 0: not at all. In arithmetic, as in lib/lbflows.h. */
-static __always_inline __u64 lbpool_spare(union lbpool_word word, __u16 now)
+static __always_inline __u64 lbpool_spare(struct hw_lb_translated *at, __u32 now)
 {
-	__s64 left = (__s16)(word.is.expires - now);
-	__u64 flags = word.is.flags, used = flags & 1, began = used & ~(flags >> 1), ended = (__u64)(left - 1) >> 63;
+	__s64 left = (__s32)(at->expires - now);
+	__u64 flags = at->flags, used = flags & 1, began = used & ~(flags >> 1), ended = (__u64)(left - 1) >> 63;
 
-	return (1 - (used & ~ended & 1)) << 17 | ((LBPOOL_BEGAN | (0x7fff - left)) & (0 - (began & 1)));
+	return (1 - (used & ~ended & 1)) << 17 | ((LBPOOL_BEGAN | (0xffff - left)) & (0 - (began & ~ended & 1)));
 }
 
 /* From this score on no better is looked for: free, ended, or begun three seconds ago. */
 static __always_inline __u32 lbpool_old(void)
 {
-	return LBPOOL_BEGAN | (0x7fff - (LBPOOL_SECONDS_OPENING - 3) * hw_config.hz / 256);
+	return LBPOOL_BEGAN | (0xffff - (LBPOOL_SECONDS_OPENING - 3) * hw_config.hz);
 }
 
 static long lbpool_look(__u64 step, struct lbpool_choice *choice)
@@ -289,7 +296,7 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 		return 1;
 #pragma unroll
 	for (i = 0; i < HW_LB_POOL_BLOCK; i++)
-		best = lbpool_larger(best, lbpool_spare(lbpool_read(&block->ports[i]), choice->now) * HW_LB_POOL_BLOCK + i);
+		best = lbpool_larger(best, lbpool_spare(&block->ports[i], choice->now) * HW_LB_POOL_BLOCK + i);
 	/* Of what this CPU has taken just now nothing makes room. */
 	if (best / HW_LB_POOL_BLOCK > choice->score && (step || best / HW_LB_POOL_BLOCK >= lbpool_old())) {
 		choice->score = best / HW_LB_POOL_BLOCK;
@@ -299,11 +306,17 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 }
 
 /* A port that may be taken, or LBPOOL_NONE. Not inline, for the stack. */
-static __noinline __u32 lbpool_choose(__u32 pool, struct hw_lb_pool_state *state)
+static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow, struct hw_lb_pool_state *state)
 {
-	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64();
-	struct lbpool_hand *hand = bpf_map_lookup_elem(&lbpool_hands, &pool);
-	struct lbpool_choice choice = { .pool = pool, .now = clock_epoch(now) };
+	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64(), key = flow->pool % LBPOOL_STATES;
+	struct lbpool_choice choice = { .pool = flow->pool, .now = now, .start = lbpool_choice(flow->hash, 0) };
+	struct lbpool_hand *hand = bpf_map_lookup_elem(&lbpool_hands, &key);
+
+	/* Beside its reference, where both come with one look at memory. */
+	lbpool_look(0, &choice);
+	if (choice.score >= LBPOOL_FREE)
+		return choice.port;
+	choice.score = 0;
 
 	if (!hand)
 		return LBPOOL_NONE;
@@ -370,22 +383,21 @@ static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port, s
 /* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. Not inline, for the stack. */
 static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __u32 flags, struct hw_lb_pool_state *state)
 {
-	union lbpool_word new = { .is = { .port = flow->port, .origin = flow->origin, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
+	union lbpool_word new = { .is = { .port = flow->port, .frontend = flow->frontend, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
 	struct hw_lb_translated *at = lbpool_port(flow->pool, port);
 	struct lbpool_flow before;
 
 	if (!at)
 		return false;
 	old = lbpool_read(at);
-	before = (struct lbpool_flow){ .client = at->client, .port = old.is.port, .origin = old.is.origin, .pool = flow->pool };
+	before = (struct lbpool_flow){ .client = at->client, .port = old.is.port, .frontend = old.is.frontend, .pool = flow->pool };
 	/* Live, and nobody's: of no client, so that it is neither found nor taken meanwhile. */
-	new.is.expires = clock_epoch((__u32)bpf_jiffies64()) + lbpool_lifetime(new.is.flags);
+	at->expires = (__u32)bpf_jiffies64() + lbpool_lifetime(new.is.flags);
 	taken.is.flags = HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_WENT_ON;
-	taken.is.expires = new.is.expires;
 	if (!lbpool_write(at, old, taken))
 		return false;
 	if (old.is.flags) {
-		before.hash = lbpool_hash(&before.client, before.port, before.origin);
+		before.hash = lbpool_hash(&before.client, before.port, before.frontend);
 		lbpool_unrefer(&before, port);
 	}
 	at->client = flow->client;
@@ -425,7 +437,7 @@ static __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 	if (!state)
 		return LBPOOL_NONE;
 	for (i = 0; i < 2; i++) {
-		port = lbpool_choose(flow->pool, state);
+		port = lbpool_choose(flow, state);
 		if (port == LBPOOL_NONE || lbpool_give(flow, port, flags, state))
 			break;
 		port = LBPOOL_NONE;
@@ -445,11 +457,11 @@ static __always_inline struct hw_lb_translated *lbpool_answered(const struct hw_
 	if (key >= hw_config.snat_ports)
 		return NULL;
 	backend = lbfrontends_find(from->words, 6, lbhash_address(from->words), lbfrontends_port(port, HW_LB_POOL_PROTOCOL));
-	at = backend ? lbpool_port(backend->origin, key) : NULL;
+	at = backend ? lbpool_port(backend->number, key) : NULL;
 	if (!at)
 		return NULL;
 	word = lbpool_read(at);
-	key = word.is.origin;
+	key = word.is.frontend;
 	origin = word.is.flags & HW_LB_TRANSLATED_USED ? bpf_map_lookup_elem(&hw_lb_origins, &key) : NULL;
 	if (!origin || origin->proto != proto)
 		return NULL;

@@ -43,6 +43,7 @@ struct lbsnat {
 	struct hw_ip from;	 /* of an answer's flow: the backend */
 	struct lbsnat_hop hop;	 /* of an answer */
 	struct lbpool_flow flow; /* of what is sent */
+	__u32 backend;		 /* its number */
 	__be16 ports[2];	 /* of an answer's flow: the backend's, and this node's */
 };
 
@@ -332,12 +333,12 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 
 	if (error)
 		return error;
-	if (!p->origin || !lbsnat_client(ctx, p, &flow->client, family))
+	if (!lbsnat_client(ctx, p, &flow->client, family))
 		return -HW_DROP_REWRITE_FAILED;
 	flow->port = p->port;
-	flow->origin = p->origin;
-	flow->pool = backend->pool;
-	flow->hash = lbpool_hash(&flow->client, flow->port, flow->origin);
+	flow->frontend = p->frontend;
+	flow->pool = s->backend;
+	flow->hash = lbpool_hash(&flow->client, flow->port, flow->frontend);
 	port = known ? lbpool_find(flow) : lbpool_take(flow, lbsnat_says(ctx, p, family));
 	if (port == LBPOOL_NONE)
 		return p->kind == LBPACKET_ERROR ? -HW_DROP_ICMP_WITHOUT_FLOW : -HW_DROP_NAT_PORTS_EXHAUSTED;

@@ -86,12 +86,12 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 	known = p->kind == PACKET_ICMP_ERROR || p->fragment == PACKET_LATER;
 	flow.client = p->flow.saddr;
 	flow.port = p->flow.sport;
-	flow.origin = scratch->asked.origin;
+	flow.frontend = scratch->asked.frontend;
 	four = ip_is4(&backend->address);
-	if (!flow.origin || !lbhop_has_source(four))
+	if (!lbhop_has_source(four))
 		return -HW_DROP_NO_SNAT_ADDRESS;
-	flow.pool = backend->pool;
-	flow.hash = lbpool_hash(&flow.client, flow.port, flow.origin);
+	flow.pool = scratch->asked.backend;
+	flow.hash = lbpool_hash(&flow.client, flow.port, flow.frontend);
 	port = known ? lbpool_find(&flow) : lbpool_take(&flow, lbsnat_says(p, scratch->asked.begins));
 	if (port == LBPOOL_NONE)
 		return p->kind == PACKET_ICMP_ERROR ? -HW_DROP_ICMP_WITHOUT_FLOW : -HW_DROP_NAT_PORTS_EXHAUSTED;

@@ -35,8 +35,8 @@ struct sender {
 /* Who is asked in this node's name (lib/lbsnattc.h). */
 struct asked {
 	__u32 backend; /* its number */
-	__u16 origin;
-	__u16 begins;
+	__u32 frontend; /* lbfrontends_identity */
+	__u32 begins;
 };
 
 struct scratch {

@@ -644,7 +644,6 @@ export interface LbBackend {
   readonly port: number;
   readonly mode: number;
   readonly flags: number;
-  readonly pool: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
@@ -657,7 +656,6 @@ export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend
   port: field("port", 32, be16),
   mode: field("mode", 34, u8),
   flags: field("flags", 35, u8),
-  pool: field("pool", 36, u32),
   ifindex: field("ifindex", 40, u32),
   found: field("found", 44, u32),
   destinationMac: field("destination_mac", 48, mac),
@@ -672,16 +670,18 @@ export interface LbFrontend {
   readonly flags: number;
   readonly service: number;
   readonly number: number;
-  readonly origin: number;
+  readonly table: number;
+  readonly slots: number;
 }
 export const lbFrontendCodec: Codec<LbFrontend> = struct<LbFrontend>("hw_lb_frontend", 32, {
   addr: field("addr", 0, ip),
   port: field("port", 16, be16),
   proto: field("proto", 18, u8),
   flags: field("flags", 19, u8),
-  service: field("service", 20, u32),
-  number: field("number", 24, u32),
-  origin: field("origin", 28, u32),
+  service: field("service", 20, u16),
+  number: field("number", 22, u16),
+  table: field("table", 24, u32),
+  slots: field("slots", 28, u32),
 });
 
 export interface LbBucket {
@@ -768,23 +768,23 @@ export const lbOriginCodec: Codec<LbOrigin> = struct<LbOrigin>("hw_lb_origin", 2
 export interface LbTranslated {
   readonly client: Ip | null;
   readonly port: number;
-  readonly origin: number;
-  readonly expires: number;
   readonly flags: number;
+  readonly frontend: number;
+  readonly expires: number;
 }
-export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_lb_translated", 24, {
+export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_lb_translated", 32, {
   client: field("client", 0, ip),
   port: field("port", 16, be16),
-  origin: field("origin", 18, u16),
-  expires: field("expires", 20, u16),
-  flags: field("flags", 22, u16),
+  flags: field("flags", 18, u16),
+  frontend: field("frontend", 20, u32),
+  expires: field("expires", 24, u32),
 });
 
 export interface LbPoolBlock {
   readonly references: readonly (number)[];
   readonly ports: readonly (LbTranslated)[];
 }
-export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 256, {
+export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 320, {
   references: field("references", 0, array(u32, 16)),
   ports: field("ports", 64, array(lbTranslatedCodec, 8)),
 });
@@ -1047,9 +1047,9 @@ export const maps = {
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
-  hw_lb_origins: { name: "hw_lb_origins", kind: "array", key: u32, value: lbOriginCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbOrigin>,
+  hw_lb_origins: { name: "hw_lb_origins", kind: "hash", key: u32, value: lbOriginCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<number, LbOrigin>,
   hw_lb_pool_states: { name: "hw_lb_pool_states", kind: "array", key: u32, value: lbPoolStateCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbPoolState>,
-  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 0 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
+  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 0 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
   hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,

@@ -12,14 +12,12 @@ export interface BackendEntry {
   /** Where its outer packets go; left out: to its own address. */
   readonly outer?: Ip;
   readonly down?: boolean;
-  /** Of mode SNAT: from which ports it is asked. */
-  readonly pool?: number;
 }
 
-export function encodeBackend({ address, port, mode, outer = address, down = false, pool = 0 }: BackendEntry): Uint8Array {
+export function encodeBackend({ address, port, mode, outer = address, down = false }: BackendEntry): Uint8Array {
   const unknown = macFromBytes(new Uint8Array(6));
   return lbBackendCodec.encode({
-    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0, pool,
+    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0,
     ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   });
 }
@@ -28,9 +26,9 @@ export function encodeBackend({ address, port, mode, outer = address, down = fal
 export function decodeBackend(value: Uint8Array): BackendEntry | undefined {
   // Nearly all places are free, and none of a backend has port 0.
   if (value[portAt] === 0 && value[portAt + 1] === 0) return undefined;
-  const { address, outer, port, mode, flags, pool } = lbBackendCodec.decode(value);
+  const { address, outer, port, mode, flags } = lbBackendCodec.decode(value);
   const name = lbModeNames[mode];
-  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined : { address, outer, port, mode: name, pool };
+  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined : { address, outer, port, mode: name };
 }
 
 /** Bytes before the port. */

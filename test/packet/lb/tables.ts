@@ -1,11 +1,12 @@
 // Services, written where the programs read them, from inside the process that has loaded them.
 import { u32 } from "../../../src/abi/codec.ts";
-import { lbOriginCodec, LbPoolLayout, lbServiceCodec } from "../../../src/abi/generated.ts";
+import { lbOriginCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
 import { encodeBackend } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import { openPools } from "../../../src/datapath/lb-pools.ts";
+import { originKey } from "../../../src/datapath/service-entries.ts";
 import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
@@ -29,7 +30,7 @@ export interface LbTables {
   /** Each time in another place, as when its table's size changes. */
   setService(service: ServiceEntry): void;
   setBackend(number: number, backend: BackendEntry): void;
-  /** A frontend of a backend in mode SNAT, whose pool has the backend's number, as its origin has. */
+  /** A frontend of a backend in mode SNAT. */
   setTranslated(number: number, frontend: FrontendEntry, backend: BackendEntry): void;
 }
 
@@ -48,12 +49,11 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
       if (range.slots > 0) row.write(range, words);
       mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, flags, affinity }));
     },
-    setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend.mode === "SNAT" ? { ...backend, pool: number } : backend)),
-    setTranslated: (number, frontend, { address, port }) => {
-      openPools(kernel, mapOf("hw_lb_pools"), mapOf("hw_lb_pool_states")).make(number);
-      mapOf("hw_lb_origins").set(u32.encode(number), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));
-      frontends.set({ address, port, protocol: LbPoolLayout.PROTOCOL, service: number, number, shared: false, origin: number });
-      frontends.set({ ...frontend, origin: number });
+    setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
+    setTranslated: (number, frontend, backend) => {
+      openPools(kernel, mapOf("hw_lb_pools"), frontends).take(number, backend);
+      mapOf("hw_lb_origins").set(originKey(frontend), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));
+      frontends.set(frontend);
     },
   };
 }

@@ -1,5 +1,4 @@
 import test from "ava";
-import { numbers } from "../../../src/datapath/lb-pools.ts";
 import { snatPorts, withSnatPorts } from "../../../src/datapath/snat-ports.ts";
 import type { PortRange } from "../../../src/datapath/snat-ports.ts";
 
@@ -18,9 +17,3 @@ for (const [what, own, first, ports, masqueraded] of rows) {
     t.deepEqual(withSnatPorts(own, snatPorts(own)), masqueraded);
   });
 }
-
-test("numbers stay with who has them, and nobody gets another's before he is gone", (t) => {
-  const of = numbers(new Map([["a", 1], ["b", 3]]), 1, 5, "letters");
-  t.deepEqual(["b", "c", "a", "d", "c"].map(of), [3, 2, 1, 4, 2]);
-  t.throws(() => of("e"), { message: "there can be no more than 4 letters" });
-});
