@@ -41,7 +41,6 @@ struct lbsnat {
 	struct hw_ct6_key to;	 /* what the flow becomes */
 	struct packet q;	 /* of an answer */
 	struct hw_ip from;	 /* of an answer's flow: the backend */
-	struct lbsnat_hop hop;	 /* of an answer */
 	struct lbpool_flow flow; /* of what is sent */
 	__u32 backend;		 /* its number */
 	__be16 ports[2];	 /* of an answer's flow: the backend's, and this node's */
@@ -431,40 +430,37 @@ static __noinline int lbsnat_read(struct xdp_md *ctx, struct lbsnat *s, int fami
 	return true;
 }
 
-/* What an answer becomes: 0 with s->to and s->hop, or as lbsnat_answer. Not inline, for the stack. */
-static __noinline int lbsnat_answered(struct xdp_md *ctx, struct lbsnat *s, int family)
+/* What an answer becomes: s->to. False: it is none. Not inline, for the stack. */
+static __noinline int lbsnat_known(struct xdp_md *ctx, struct lbsnat *s, int family)
 {
 	const struct lbpacket *p = &s->p;
 	struct hw_lb_translated *at;
-	const struct lbsnat_hop *hop;
-	int error;
 
 	if (!lbsnat_read(ctx, s, family))
-		return LBOTHER_PASS;
+		return false;
 	at = lbpool_answered(&s->from, s->ports[0], s->ports[1], p->proto, &s->to);
-	hop = at ? lbsnat_way(ctx, &s->to, family) : NULL;
-	if (!hop)
-		return LBOTHER_PASS;
-	error = lbsnat_fits(ctx, p, hop->mtu, family);
-	if (error)
-		return error;
+	if (!at)
+		return false;
 	if (p->kind != LBPACKET_ERROR && p->fragment != PACKET_LATER)
 		lbpool_touch(at, p->proto == IPPROTO_UDP ? HW_LB_TRANSLATED_WENT_ON : lbpool_tcp(lbsnat_flags(ctx, p, family), HW_LB_TRANSLATED_BACKEND_OVER), false);
 	fragments_carried(&s->q);
-	s->hop = *hop;
-	return 0;
+	return true;
 }
 
 /* What a backend answers. LBOTHER_PASS when it is none of that; otherwise as lbsnat_send. Not static, so that the verifier walks it once. */
 __noinline int lbsnat_answer(struct xdp_md *ctx, int family)
 {
 	struct lbsnat *s = lbsnat_same();
+	struct lbsnat_hop *hop;
 	int error;
 
-	if (!s)
+	if (!s || !lbsnat_known(ctx, s, family))
 		return LBOTHER_PASS;
-	error = lbsnat_answered(ctx, s, family);
+	hop = lbsnat_way(ctx, &s->to, family);
+	if (!hop)
+		return LBOTHER_PASS;
+	error = lbsnat_fits(ctx, &s->p, hop->mtu, family);
 	if (!error)
 		error = lbsnat_rewrite(ctx, s, family);
-	return error ? error : lbsnat_leave(ctx, s->hop.destination_mac, s->hop.source_mac, s->hop.ifindex);
+	return error ? error : lbsnat_leave(ctx, hop->destination_mac, hop->source_mac, hop->ifindex);
 }
