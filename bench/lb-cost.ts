@@ -67,7 +67,7 @@ const ways: readonly Way[] = [
   established("IPIP, 1M flows, 1 backend", 4, million, 60, { backends: 1 }),
   established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
   established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
-  established("not for us, to a port of the pools", 4, 1, 20, { stranger: true, mode: "SNAT" }),
+  established("not for us, to a port of the pools", 4, 1, 30, { stranger: true, mode: "SNAT" }),
   established("SNAT, 1 flow", 4, 1, 130, { mode: "SNAT" }),
   established("SNAT, 1 flow, IPv6", 6, 1, 150, { mode: "SNAT" }),
   established("SNAT, 100k flows", 4, 2 ** 17, null, { mode: "SNAT" }),

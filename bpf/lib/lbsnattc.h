@@ -8,7 +8,7 @@
 #include "lib/fragments.h"
 #include "lib/lbbackends.h"
 #include "lib/lbhop.h"
-#include "lib/lbpool.h"
+#include "lib/lbtake.h"
 #include "lib/nat.h"
 #include "lib/scratch.h"
 

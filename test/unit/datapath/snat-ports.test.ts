@@ -1,3 +1,4 @@
+// Which ports are kept for servers that are asked in this node's name, whatever the host keeps for its own sockets.
 import test from "ava";
 import { snatPorts, withSnatPorts } from "../../../src/datapath/snat-ports.ts";
 import type { PortRange } from "../../../src/datapath/snat-ports.ts";
