@@ -22,6 +22,8 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts">;
   readonly pool: PoolConfig;
   readonly node: string;
+  /** As `EngineOptions`. */
+  readonly holders?: () => ReadonlyMap<string, string>;
   readonly log: Log;
 }
 
@@ -35,6 +37,7 @@ export class ServiceDesk {
   readonly #planner: ServicePlanner;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
+  readonly #addressListeners = new Set<() => void>();
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
@@ -123,6 +126,15 @@ export class ServiceDesk {
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
       probeTargets: () => this.#targets,
+      serviceAddresses: () => {
+        if (this.#inForce === null) return null;
+        const others = new Set([...this.#state().cluster.nodes.values()].flatMap(({ addresses }) => addresses));
+        return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address)));
+      },
+      onServiceAddresses: (listener) => {
+        this.#addressListeners.add(listener);
+        return { [Symbol.dispose]: () => void this.#addressListeners.delete(listener) };
+      },
     };
   }
 
@@ -133,7 +145,7 @@ export class ServiceDesk {
   #known(): ServicesKnown {
     return {
       written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#problems, trouble: this.#trouble,
-      mode: this.#options.services.mode,
+      mode: this.#options.services.mode, holders: this.#options.holders?.() ?? new Map(),
     };
   }
 
@@ -205,6 +217,7 @@ export class ServiceDesk {
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
+    for (const listener of this.#addressListeners) listener();
     const targets = probeTargets(services, this.#planner.backends, this.#options.node);
     if (JSON.stringify(targets) === JSON.stringify(this.#targets)) return;
     this.#targets = targets;

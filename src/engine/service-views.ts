@@ -15,9 +15,11 @@ export interface ServicesKnown {
   readonly trouble: string | undefined;
   /** Of services that say none. */
   readonly mode: ServiceMode;
+  /** Address → the node that answers for it. */
+  readonly holders: ReadonlyMap<string, string>;
 }
 
-export function serviceViews(rows: ReadonlyMap<string, StoredService>, { written, inForce, problems, trouble, mode }: ServicesKnown): readonly ServiceView[] {
+export function serviceViews(rows: ReadonlyMap<string, StoredService>, { written, inForce, problems, trouble, mode, holders }: ServicesKnown): readonly ServiceView[] {
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
   const standing = [...rows.values()].map((row): ServiceView => {
@@ -26,7 +28,7 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, { written
     const pending = service === undefined || !carried.has(service);
     const why = wrong ?? (service === undefined ? "its text is not understood any more; apply it anew" : pending ? trouble : undefined);
     return {
-      name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol })),
+      name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol, holder: holders.get(address) ?? "" })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),
       mode: service?.mode ?? mode, algorithm: "maglev", flows: null, source: `${row.source} ${row.file}`, revision: row.revision,
       state: wrong !== undefined ? "rejected" : pending ? "pending" : "enforced", error: why ?? null,

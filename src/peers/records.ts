@@ -31,6 +31,13 @@ export type SharedRecord =
   | { readonly kind: "identity"; readonly number: number; readonly key: string }
   | { readonly kind: "identity key"; readonly number: number; readonly key: string };
 
+/** Who answers for an address of a service. */
+export interface HeldRecord {
+  readonly node: string;
+  /** It has the address on a device of its own. */
+  readonly itself: boolean;
+}
+
 /** The form of all records; a build refuses those of a later one. */
 const form = 1;
 export const firstIdentity = 256;
@@ -52,13 +59,17 @@ export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify
 export const encodeEndpoint = (endpoint: RemoteEndpoint): string => JSON.stringify({ v: form, ...endpoint });
 export const encodeIdentity = (key: string): string => JSON.stringify({ v: form, key });
 export const encodeIdentityKey = (key: string, number: number): string => JSON.stringify({ v: form, number, key });
+export const encodeHeld = ({ node, itself }: HeldRecord): string => JSON.stringify({ v: form, node, ...(itself ? { itself } : {}) });
+
+/** @throws an error whose message says what is wrong with the value. */
+export function decodeHeld(text: string): HeldRecord {
+  const fields = fieldsOf(text);
+  return { node: string(fields["node"], "node", longestName), itself: fields["itself"] === true };
+}
 
 /** @throws an error whose message says what is wrong with the value at that place. */
 export function decode(place: Place, text: string): SharedRecord {
-  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
-  const fields = record(JSON.parse(text) as unknown, "the value");
-  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
-  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  const fields = fieldsOf(text);
   switch (place.kind) {
     case "node": {
       const node = nodeFrom(fields);
@@ -84,6 +95,14 @@ export function decode(place: Place, text: string): SharedRecord {
       return { kind: "identity key", number: whole(fields["number"], "number", firstIdentity, firstProvisional - 1), key };
     }
   }
+}
+
+function fieldsOf(text: string): Readonly<Record<string, unknown>> {
+  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
+  const fields = record(JSON.parse(text) as unknown, "the value");
+  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
+  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  return fields;
 }
 
 function nodeFrom(fields: Fields): NodeRecord {
