@@ -44,11 +44,13 @@ export interface Judge {
   settle?(wanted: ReadonlySet<Ip>): void;
   /** Goes on until the signal aborts. */
   run?(signal: AbortSignal): Promise<void>;
+  /** Nothing changes but what is wanted. */
+  readonly settled?: true;
   /** One sentence each. */
   trouble(): readonly string[];
 }
 
-/** Milliseconds between two looks when nothing happens: what is certain for a time is put off, and others may have announced something. */
+/** Milliseconds between two looks when nothing happens: what is certain for a time is put off, and another may have announced something. */
 const period = 1000;
 /** How long a takeover may take before nobody's answering is a problem. */
 const patience = 20_000;
@@ -62,7 +64,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
   /** @returns milliseconds until the next one; null: none is needed. */
   const turn = (): number | null => {
     const wanted = seat.wanted();
-    if (wanted === null) return period;
+    if (wanted === null) return null;
     const [now, answered] = [clock.now(), seat.answered()];
     const [holding, known, without] = [new Map<Ip, number | null>(), new Map<Ip, string>(), new Map<Ip, number>()];
     let next = now + period;
@@ -77,7 +79,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     [held, holders, forsaken] = [holding, known, without];
     seat.hold(holding);
     judge.settle?.(wanted);
-    return wanted.size === 0 ? null : Math.max(0, next - now);
+    return wanted.size === 0 || judge.settled ? null : Math.max(0, next - now);
   };
 
   const status = (): PartStatus => {
@@ -114,6 +116,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
 /** A node without others answers for everything, for good. */
 export function electAlone(self: string, seat: Seat, clock: Clock): Election {
   return createElection(self, seat, {
+    settled: true,
     decide: (address) => ({ until: seat.isOwn(address) ? undefined : null, holder: self, next: null }),
     trouble: () => [],
   }, clock);

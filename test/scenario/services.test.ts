@@ -81,7 +81,7 @@ test.serial("a client on the link finds a service's address, by IPv4 and IPv6, a
   for (const one of seen) await one.settles("a");
   t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5000 }), `${neighbour.ipv4} 5000`);
   t.is(await neighbour.ask("tcp", "fd99::200", 80, { sourcePort: 5001 }), `${neighbour.ipv6} 5001`);
-  t.regex((await host.hawser(["service", "get", "web"])).stdout, /^answered by +a$/m);
+  t.regex((await host.hawser(["service", "get", "web"])).stdout, /^held by +a$/m);
   t.regex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
 
   const since = Date.now();

@@ -86,7 +86,7 @@ export function addService(program: Command, deps: CliDependencies): void {
       deps.stdout.write(details([
         ["name", view.name],
         ["frontends", frontendsOf(view)],
-        ["answered by", holdersOf(view)],
+        ["held by", holdersOf(view)],
         ["mode", view.mode],
         ["algorithm", view.algorithm],
         ["flows", view.flows ?? "not counted"],
