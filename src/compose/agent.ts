@@ -197,6 +197,9 @@ function seatOf({ queries }: Engine, datapath: Datapath): Seat {
     answered: () => datapath.holding.answered(),
     hold: (addresses) => datapath.holding.hold(addresses),
     announce: () => datapath.holding.announce(),
+    get linked() {
+      return datapath.holding.linked;
+    },
     get linkedSince() {
       return datapath.holding.linkedSince;
     },

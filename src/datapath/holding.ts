@@ -29,14 +29,21 @@ export function createHolding({ held, table, netlink, clock, log }: HoldingOptio
   let addresses: ReadonlyMap<Ip, number | null> | undefined;
   let linkedSince = 0;
   const groups = new Map([...table.entries()].flatMap(([{ addr, ifindex }]) => (addr === null ? [] : groupsOf([addr], [ifindex]))));
+  /** Told once. */
+  const deaf = new Set<string>();
   let joining: Promise<void> = Promise.resolve();
 
   /** A switch, or the device itself, may let only those groups through that somebody has joined. They stay without an agent, as the map does. */
   const join = async (wanted: ReadonlyMap<string, Group>): Promise<void> => {
     for (const [name, group] of wanted) {
       if (groups.has(name)) continue;
-      await netlink.joinGroup(group.index, group.address).then(() => groups.set(name, group), (error: unknown) =>
-        log.warn("neighbours may not find an IPv6 address of a service: the device does not take their questions in", { group: group.address, device: group.index, error }));
+      try {
+        await netlink.joinGroup(group.index, group.address);
+        groups.set(name, group);
+      } catch (error) {
+        if (!deaf.has(name)) log.warn("neighbours may not find an IPv6 address of a service: the device does not take their questions in", { group: group.address, device: group.index, error });
+        deaf.add(name);
+      }
     }
     for (const [name, { index, address }] of [...groups]) {
       if (wanted.has(name)) continue;
@@ -61,6 +68,9 @@ export function createHolding({ held, table, netlink, clock, log }: HoldingOptio
     hold: (next) => {
       addresses = next;
       sync((uplinks ?? []).filter(({ carrier }) => carrier));
+    },
+    get linked() {
+      return uplinks?.some(({ carrier }) => carrier) === true;
     },
     get linkedSince() {
       return linkedSince;

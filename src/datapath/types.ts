@@ -180,6 +180,8 @@ export interface HoldingParts {
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   /** Says once more what is certainly its own, to those who are back and did not hear it. */
   announce(): void;
+  /** Whether any uplink has its cable in. */
+  readonly linked: boolean;
   /** When a cable was put in last; 0: none since the agent's start. What others have said before then may have been missed. */
   readonly linkedSince: number;
 }

@@ -4,6 +4,7 @@ import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
+import { familyOf } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
@@ -129,7 +130,7 @@ export class ServiceDesk {
       serviceAddresses: () => {
         if (this.#inForce === null) return null;
         const others = new Set([...this.#state().cluster.nodes.values()].flatMap(({ addresses }) => addresses));
-        return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address)));
+        return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address) && (familyOf(address) === 4 || this.#options.pool.ipv6 !== null)));
       },
       onServiceAddresses: (listener) => {
         this.#addressListeners.add(listener);

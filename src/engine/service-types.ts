@@ -41,8 +41,8 @@ export interface ServiceQueries {
   /** Without services that have no probes. The same object until something about them changes. */
   probeTargets(): readonly ProbeTarget[];
   /**
-   * Those of services in force on this node, but for other nodes' own, at which they are reached. null: this agent put none in force yet, and what an
-   * earlier one did stands.
+   * Those of services in force on this node, but for other nodes' own, at which they are reached, and for IPv6 where it is turned off. null: this agent put
+   * none in force yet, and what an earlier one did stands.
    */
   serviceAddresses(): ReadonlySet<Ip> | null;
   /** Calls back when `serviceAddresses` may return others. */

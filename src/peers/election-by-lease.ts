@@ -37,7 +37,7 @@ const atOnce = 16;
 
 export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOptions): Election {
   const complain = createComplaints(log);
-  let standing = new Map<Ip, Standing>();
+  const standing = new Map<Ip, Standing>();
   let heard = false;
   /** Why the store is not heard; undefined: it is. */
   let lost: string | undefined = "it was not heard yet";
@@ -50,7 +50,9 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
   /** Leases that this agent has had. */
   let leases = 0;
   let life: AbortSignal | undefined;
-  let due: (() => Promise<void>)[] = [];
+  const due: (() => Promise<void>)[] = [];
+  /** Being given up: until it is known how that ended, they are nobody's. */
+  const leaving = new Set<Ip>();
 
   const take = (key: string, value: string | undefined): void => {
     try {
@@ -142,13 +144,20 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
   });
 
   const giveUp = (address: Ip): void => write(address, "given up", async (signal) => {
-    await store.write([{ key: heldKey(address), value: undefined }], signal);
-    standing.delete(address);
+    leaving.add(address);
+    try {
+      await store.write([{ key: heldKey(address), value: undefined }], signal);
+      standing.delete(address);
+      since.set(address, clock.now());
+    } finally {
+      leaving.delete(address);
+    }
   });
 
   const decide = (address: Ip, now: number, last: number | null): Verdict => {
     const there = heard ? (standing.get(address) ?? null) : undefined;
     if (!since.has(address)) since.set(address, now);
+    if (leaving.has(address)) return { until: undefined, holder: null, next: null };
     if (seat.isOwn(address)) {
       if (there !== undefined && there?.itself !== true) sayItself(address);
       return { until: undefined, holder: self, next: null };

@@ -13,6 +13,7 @@ export interface Seat {
   answered(): ReadonlyMap<Ip, number | null>;
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   announce(): void;
+  readonly linked: boolean;
   readonly linkedSince: number;
 }
 
@@ -55,17 +56,28 @@ const period = 1000;
 /** How long a takeover may take before nobody's answering is a problem. */
 const patience = 20_000;
 
+/** A cable that is out no longer than this makes nobody give an address up. */
+const blink = 3000;
+
+const nothing: ReadonlySet<Ip> = new Set();
+
 export function createElection(self: string, seat: Seat, judge: Judge, clock: Clock): Election {
   let wake = Promise.withResolvers<void>();
   let held: ReadonlyMap<Ip, number | null> = new Map();
   let holders: ReadonlyMap<Ip, string> = new Map();
+  let unlinkedSince: number | null = null;
   let forsaken = new Map<Ip, number>();
+
+  /** Nobody can ask this node for an address: another may have them all. */
+  const isCutOff = (now: number): boolean => unlinkedSince !== null && now - unlinkedSince > blink;
 
   /** @returns milliseconds until the next one; null: none is needed. */
   const turn = (): number | null => {
-    const wanted = seat.wanted();
-    if (wanted === null) return null;
+    const asked = seat.wanted();
+    if (asked === null) return null;
     const [now, answered] = [clock.now(), seat.answered()];
+    unlinkedSince = seat.linked ? null : unlinkedSince ?? now;
+    const wanted = isCutOff(now) ? nothing : asked;
     const [holding, known, without] = [new Map<Ip, number | null>(), new Map<Ip, string>(), new Map<Ip, number>()];
     let next = now + period;
     for (const address of wanted) {
@@ -79,7 +91,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     [held, holders, forsaken] = [holding, known, without];
     seat.hold(holding);
     judge.settle?.(wanted);
-    return wanted.size === 0 || judge.settled ? null : Math.max(0, next - now);
+    return asked.size === 0 || judge.settled ? null : Math.max(0, next - now);
   };
 
   const status = (): PartStatus => {
@@ -87,7 +99,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     if (wanted === null || wanted.size === 0) return { part: "addresses", state: "ok", detail: "no service has one" };
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
-    const wrong = [...judge.trouble(), ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
     return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };
