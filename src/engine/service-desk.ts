@@ -129,7 +129,7 @@ export class ServiceDesk {
       probeTargets: () => this.#targets,
       serviceAddresses: () => {
         if (this.#inForce === null) return null;
-        const others = new Set([...this.#state().cluster.nodes.values()].flatMap(({ addresses }) => addresses));
+        const others = this.#nodesByAddress();
         return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address) && (familyOf(address) === 4 || this.#options.pool.ipv6 !== null)));
       },
       onServiceAddresses: (listener) => {
@@ -146,8 +146,12 @@ export class ServiceDesk {
   #known(): ServicesKnown {
     return {
       written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#problems, trouble: this.#trouble,
-      mode: this.#options.services.mode, holders: this.#options.holders?.() ?? new Map(),
+      mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
+  }
+
+  #nodesByAddress(): ReadonlyMap<string, string> {
+    return new Map([...this.#state().cluster.nodes.values()].flatMap(({ name, addresses }) => addresses.map((address) => [address, name] as const)));
   }
 
   async #syncDirectory(reading: DirectoryReading, make: Make, signal?: AbortSignal): Promise<void> {

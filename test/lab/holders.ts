@@ -6,13 +6,16 @@ import { waitFor } from "./run.ts";
 import type { WhoHas } from "./place.ts";
 import type { World } from "./world.ts";
 
+/** Questions in a row that a busy machine may answer too late. */
+export const few = 3;
+
 export interface Observation {
   /** The host that answered last; undefined: nobody did. */
   holder(): string | undefined;
   /** Waits until that host alone has answered a few times in a row; undefined: until nobody has. */
   settles(host: string | undefined, timeoutMs?: number): Promise<void>;
-  /** Fails where two answered one question. @returns the longest time without an answer since `from`, in milliseconds */
-  gap(t: ExecutionContext, from: number): number;
+  /** Fails where two answered one question. @returns the most questions in a row, of ten a second, that nobody has answered since `from`, in milliseconds since the epoch */
+  missed(t: ExecutionContext, from: number): number;
 }
 
 /** From now on, until `scope` ends. */
@@ -29,12 +32,15 @@ export async function observe({ neighbour, hosts }: World, address: string, scop
       const last = who.answers().slice(-5);
       return last.length === 5 && last.every(({ macs }) => macs.map(nameOf).join() === (host ?? ""));
     }, { timeoutMs, explain: () => JSON.stringify(who.answers().slice(-20)) }),
-    gap: (t, from) => {
+    missed: (t, from) => {
       const answers = who.answers();
       t.deepEqual(answers.filter(({ macs }) => macs.length > 1), [], `${address} is answered for by one at a time`);
-      const heard = answers.filter(({ at, macs }) => at >= from && macs.length > 0).map(({ at }) => at);
-      const ends = [from, ...heard, answers.at(-1)?.at ?? from];
-      return Math.max(...ends.slice(1).map((at, i) => at - (ends[i] ?? at)));
+      let [run, most] = [0, 0];
+      for (const { macs } of answers.filter(({ at }) => at >= from)) {
+        run = macs.length === 0 ? run + 1 : 0;
+        most = Math.max(most, run);
+      }
+      return most;
     },
   };
 }
