@@ -53,6 +53,10 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
   const due: (() => Promise<void>)[] = [];
   /** Being given up: until it is known how that ended, they are nobody's. */
   const leaving = new Set<Ip>();
+  /** Nodes that do not answer. */
+  const silent = new Set<string>();
+  /** Names of those that answer, once a turn. */
+  let around: readonly string[] | undefined;
 
   const take = (key: string, value: string | undefined): void => {
     try {
@@ -154,6 +158,11 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
     }
   });
 
+  const turnFor = (address: Ip): number => {
+    around ??= nodes().filter(({ state }) => state !== "unreachable").map(({ name }) => name);
+    return Math.min(mostTurns, turnOf(self, around, (node) => hashPair(`${node} ${address}`)[0]));
+  };
+
   const decide = (address: Ip, now: number, last: number | null): Verdict => {
     const there = heard ? (standing.get(address) ?? null) : undefined;
     if (!since.has(address)) since.set(address, now);
@@ -164,13 +173,14 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
     }
     const { holdsUntil, claim: claims, next } = holdsByLease({
       self, standing: there && { node: there.node, own: there.leased }, since: since.get(address) ?? now, leasedUntil: store.leasedUntil(), last,
-      turn: there === null ? Math.min(mostTurns, turnOf(self, nodes().filter(({ state }) => state !== "unreachable").map(({ name }) => name), (node) => hashPair(`${node} ${address}`)[0])) : 0, now,
+      turn: there === null ? turnFor(address) : 0, now,
     });
     if (claims) claim(address);
     return { until: holdsUntil ?? undefined, holder: holdsUntil !== null ? self : there?.node ?? null, next };
   };
 
   const settle = (wanted: ReadonlySet<Ip>): void => {
+    around = undefined;
     for (const [address, { node }] of standing) if (node === self && !wanted.has(address)) giveUp(address);
     for (const address of since.keys()) if (!wanted.has(address) && !standing.has(address)) since.delete(address);
     for (const address of failures.keys()) if (!wanted.has(address) && standing.get(address)?.node !== self) failures.delete(address);
@@ -192,7 +202,10 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
 
   return {
     ...election,
-    // It may have missed who has taken over from it.
-    answersChanged: (name) => void (nodes().some((one) => one.name === name && one.state === "ready") && seat.announce()),
+    answersChanged: (name) => {
+      if (nodes().some((one) => one.name === name && one.state === "unreachable")) silent.add(name);
+      // It may have missed who has taken over from it.
+      else if (silent.delete(name)) seat.announce();
+    },
   };
 }

@@ -1,5 +1,6 @@
 // Who answers for which address: nodes that share a server, or see each other by probes alone, each with a kernel that is a map.
 import test from "ava";
+import type { NodeView } from "../../../src/engine/types.ts";
 import { electAlone } from "../../../src/peers/election.ts";
 import type { Election, Seat } from "../../../src/peers/election.ts";
 import { electByLease } from "../../../src/peers/election-by-lease.ts";
@@ -74,8 +75,8 @@ function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog
 }
 
 const all = ["a", "b"].map((name) => ({ name, state: "ready" as const }));
-const sharing = (name: string, client: Client, held?: ReadonlyMap<Ip, number | null>, clock = hasty): Node =>
-  node(name, (seat, log) => electByLease({ self: name, store: client, nodes: () => all, seat, clock, log }), held);
+const sharing = (name: string, client: Client, held?: ReadonlyMap<Ip, number | null>, clock = hasty, nodes: () => readonly Pick<NodeView, "name" | "state">[] = () => all): Node =>
+  node(name, (seat, log) => electByLease({ self: name, store: client, nodes, seat, clock, log }), held);
 const holdersOf = (nodes: readonly Node[], one: Ip): readonly string[] => nodes.filter(({ held }) => held.has(one)).map(({ name }) => name);
 
 test("a node without others answers for everything for good, but for what the host has itself", async (t) => {
@@ -211,9 +212,11 @@ test("through a store: nonsense under an address's key is told, and keeps nobody
 
 test("through a store: who may have missed a takeover is told once more when it answers again", async (t) => {
   const server = new Server();
-  await using a = sharing("a", server.connect("a"));
+  let state: NodeView["state"] = "ready";
+  await using a = sharing("a", server.connect("a"), undefined, hasty, () => [{ name: "b", state }]);
   a.election.answersChanged?.("b");
-  a.election.answersChanged?.("c");
+  t.is(a.announced, 0, "its first answer");
+  for (state of ["unreachable", "ready"] as const) a.election.answersChanged?.("b");
   t.is(a.announced, 1);
 });
 
