@@ -10,9 +10,8 @@ import type { SharedEvent, SharedStore } from "../store/shared.ts";
 import { createComplaints } from "./complaints.ts";
 import { createElection } from "./election.ts";
 import type { Election, Seat, Verdict } from "./election.ts";
-import { heldKey, heldPrefix } from "./keys.ts";
-import { decodeHeld, encodeHeld } from "./records.ts";
-import type { HeldRecord } from "./records.ts";
+import { decodeHeld, encodeHeld, heldKey, heldPrefix } from "./held-records.ts";
+import type { HeldRecord } from "./held-records.ts";
 
 export interface ByLeaseOptions {
   readonly self: string;

@@ -1,4 +1,4 @@
-// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, identities/NUMBER, identity-keys/HASH, held/ADDRESS.
+// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, identities/NUMBER, identity-keys/HASH.
 import { createHash } from "node:crypto";
 import { addressOf, familyOf, parseIp } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
@@ -18,8 +18,6 @@ export const sliceKey = (slice: Cidr): string => `slices/${familyOf(slice)}/${ad
 export const endpointsOf = (node: string): string => `endpoints/${node}/`;
 export const endpointKey = (node: string, id: string): string => `${endpointsOf(node)}${encodeURIComponent(id)}`;
 export const identityNumberKey = (number: number): string => `identities/${number}`;
-export const heldPrefix = "held/";
-export const heldKey = (address: Ip): string => `${heldPrefix}${address}`;
 export const identityHashKey = (identityKey: string): string => `identity-keys/${hashOf(identityKey)}`;
 
 /** SHA-256 of the identity key, in hex. */

@@ -31,19 +31,12 @@ export type SharedRecord =
   | { readonly kind: "identity"; readonly number: number; readonly key: string }
   | { readonly kind: "identity key"; readonly number: number; readonly key: string };
 
-/** Who answers for an address of a service. */
-export interface HeldRecord {
-  readonly node: string;
-  /** It has the address on a device of its own. */
-  readonly itself: boolean;
-}
-
 /** The form of all records; a build refuses those of a later one. */
-const form = 1;
+export const form = 1;
 export const firstIdentity = 256;
 /** Characters of a value. More is no record, and others refuse it. */
 const longestValue = 1024 * 1024;
-const longestName = 255;
+export const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
 /** As many as the datapath's maps hold (hw_networks). */
@@ -59,17 +52,10 @@ export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify
 export const encodeEndpoint = (endpoint: RemoteEndpoint): string => JSON.stringify({ v: form, ...endpoint });
 export const encodeIdentity = (key: string): string => JSON.stringify({ v: form, key });
 export const encodeIdentityKey = (key: string, number: number): string => JSON.stringify({ v: form, number, key });
-export const encodeHeld = ({ node, itself }: HeldRecord): string => JSON.stringify({ v: form, node, ...(itself ? { itself } : {}) });
-
-/** @throws an error whose message says what is wrong with the value. */
-export function decodeHeld(text: string): HeldRecord {
-  const fields = fieldsOf(text);
-  return { node: string(fields["node"], "node", longestName), itself: fields["itself"] === true };
-}
 
 /** @throws an error whose message says what is wrong with the value at that place. */
 export function decode(place: Place, text: string): SharedRecord {
-  const fields = fieldsOf(text);
+  const fields = versioned(text);
   switch (place.kind) {
     case "node": {
       const node = nodeFrom(fields);
@@ -97,7 +83,8 @@ export function decode(place: Place, text: string): SharedRecord {
   }
 }
 
-function fieldsOf(text: string): Readonly<Record<string, unknown>> {
+/** The fields of a value of a form that this build reads. */
+export function versioned(text: string): Fields {
   if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
   const fields = record(JSON.parse(text) as unknown, "the value");
   const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
@@ -174,7 +161,7 @@ function list(value: unknown, what: string, most: number): readonly unknown[] {
   return Array.isArray(value) && value.length <= most ? value : fail(`${what}: it is no list of at most ${most}`);
 }
 
-function string(value: unknown, what: string, longest: number): string {
+export function string(value: unknown, what: string, longest: number): string {
   return typeof value === "string" && value.length <= longest ? value : fail(`${what}: it is no text of at most ${longest} characters`);
 }
 
