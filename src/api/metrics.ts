@@ -4,7 +4,7 @@ import type { FlowView } from "../engine/types.ts";
 import { family, type Sample } from "./metrics-text.ts";
 import type { ApiQueries } from "./types.ts";
 
-export type MetricQueries = Pick<ApiQueries, "status" | "maps" | "dumpMap" | "endpoints" | "identities" | "policies" | "flowCounts">;
+export type MetricQueries = Pick<ApiQueries, "status" | "maps" | "dumpMap" | "endpoints" | "identities" | "policies" | "services" | "flowCounts">;
 
 const endpointStates: readonly EndpointState[] = ["init", "ready", "quarantined", "leaving"];
 const verdicts: readonly FlowView["verdict"][] = ["FORWARDED", "DROPPED", "AUDIT"];
@@ -15,6 +15,8 @@ export async function metricsText(queries: MetricQueries): Promise<string> {
   const endpoints = queries.endpoints();
   const policies = queries.policies();
   const told = queries.flowCounts();
+  const holders = new Map(queries.services().flatMap(({ frontends }) => frontends.map(({ address, holder }) => [address, holder])));
+  const answered = (by: (holder: string) => boolean): number => [...holders.values()].filter(by).length;
   const counters = status.counters.map((counter) => ({ ...counter, reason: counter.reason.toUpperCase().replaceAll("-", "_") }));
   const forwarded = counters.filter(({ reason }) => reason === "FORWARDED");
   const lost = counters.filter(({ reason }) => reason === "EVENT_LOST");
@@ -45,6 +47,11 @@ export async function metricsText(queries: MetricQueries): Promise<string> {
     family("hawser_policy_rules", "gauge", "Rules in force.",
       [[{}, policies.filter(({ state }) => state === "enforced").reduce((sum, { rules }) => sum + rules, 0)]]),
     family("hawser_policy_revision", "gauge", "Revision of the policy that the kernel enforces; 0: none yet.", [[{}, revision]]),
+    family("hawser_service_addresses", "gauge", "Addresses of services, by who answers for them on its link: this node, another, or nobody that is known.", [
+      [{ holder: "self" }, answered((holder) => holder === status.node)],
+      [{ holder: "other" }, answered((holder) => holder !== status.node && holder !== "")],
+      [{ holder: "nobody" }, answered((holder) => holder === "")],
+    ]),
     family("hawser_map_entries", "gauge", "Entries in a BPF map.", maps.map(({ name, entries }): Sample => [{ map: name }, entries])),
     family("hawser_map_capacity", "gauge", "Entries that a BPF map has room for.", maps.map(({ name, capacity }): Sample => [{ map: name }, capacity])),
   ].join("");

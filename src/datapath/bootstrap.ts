@@ -13,6 +13,8 @@ import { createDoers } from "./doers.ts";
 import { createEventSource, decodeEvent } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
+import { createHeld } from "./held.ts";
+import { createHolding } from "./holding.ts";
 import { createHostSync, readHostFacts } from "./host-sync.ts";
 import { ensureHostDevice, hostDevice } from "./host-device.ts";
 import { isCableDevice, requireLink } from "./host.ts";
@@ -56,6 +58,10 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     netlink, tables, attachments, conntrack, policy, cluster,
     balancing: stack.use(createBalancing({
       kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, attachAgain: () => sync.runAfresh(), clock: options.clock,
+    })),
+    holding: stack.use(createHolding({
+      held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
+      table: tables.held, netlink, clock: options.clock, log,
     })),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
@@ -112,6 +118,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     decodeEvent,
     deviceName: (ifindex) => sync.deviceNames.get(ifindex) ?? "",
     policy: () => policy.standing(),
+    holding: host.holding,
     maps: () => mapRows(kernel, loaded.maps, policy.standing().tables),
     dumpMap: (name, limit) => dumpMap(kernel, loaded.maps, name, limit),
     inspect: () => inspectKernel(features, attachments, sync, host.cluster),

@@ -54,6 +54,7 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     if (hasHostDevice) await restoreNetworks(host, reading, log);
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);
+    host.holding.hostChanged(uplinks.filter(({ index }) => attached.has(index)));
     await host.cluster.hostChanged(reading, facts);
     host.containerRoutes.hostChanged();
     return facts;

@@ -8,6 +8,7 @@ import type { BalancingParts } from "./balancing.ts";
 import type { ClusterParts } from "./cluster.ts";
 import type { ContainerRoutes } from "./container-routes.ts";
 import type { Conntrack } from "./conntrack.ts";
+import type { Holding } from "./holding.ts";
 import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
 
@@ -19,6 +20,7 @@ export interface Host {
   readonly policy: Policy;
   readonly cluster: ClusterParts;
   readonly balancing: BalancingParts;
+  readonly holding: Holding;
   readonly containerRoutes: ContainerRoutes;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;

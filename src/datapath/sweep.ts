@@ -3,7 +3,7 @@ import { u32 } from "../abi/codec.ts";
 import { HostAddressFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap, LinkInfo, Netlink } from "../kernel/types.ts";
 import type { Step } from "../network/types.ts";
-import { parseCidr } from "../std/ip.ts";
+import { familyOf, parseCidr } from "../std/ip.ts";
 import { detachFilter, removePin } from "./attachments.ts";
 import { claimsEntry, claimsOf, frontendText } from "./claims.ts";
 import type { Claims } from "./claims.ts";
@@ -12,6 +12,7 @@ import type { Conntrack } from "./conntrack.ts";
 import { guestPrograms, isGuest } from "./guest.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
+import { solicitedNode } from "./holding.ts";
 import { lookedThrough } from "./names.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
@@ -109,6 +110,7 @@ async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   const ours = links.filter((link) => (link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice)) || isTunnel(link));
   for (const route of await context.netlink.routes()) if (route.protocol === routeProtocol && route.table === mainTable) await context.netlink.deleteRoute(route);
   const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
+  await leaveGroups(context);
   const entries: Record<string, number> = {};
   for (const name of listMapPins(context.bpffs)) {
     entries[name] = 0;
@@ -210,6 +212,13 @@ function openPinnedTables(context: SweepContext): Disposable & { readonly tables
   const tables = open.size === tableNames.length ? openTables(open) : undefined;
   const kept = stack.move();
   return { tables, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** In which neighbours were asked for addresses of services. */
+async function leaveGroups({ netlink, tables }: Leftovers): Promise<void> {
+  for (const [{ addr, ifindex }] of tables?.held.entries() ?? []) {
+    if (addr !== null && familyOf(addr) === 6) await netlink.deleteAddress(ifindex, `${solicitedNode(addr)}/128`);
+  }
 }
 
 function counted(all: Readonly<Record<string, number>>): Record<string, number> {

@@ -169,6 +169,23 @@ export interface KernelView {
   readonly problems: readonly string[];
 }
 
+/** Addresses of services that this node answers for. Times in milliseconds since the epoch. */
+export interface HoldingParts {
+  /** What it answers for now, by its own or an earlier agent's word, and until when that is certain; null: for good. */
+  answered(): ReadonlyMap<Ip, number | null>;
+  /**
+   * Answers for these on every uplink, as those come and go, and for no others. Until its time an address is certainly this node's; afterwards whoever
+   * announces it has it. What is not certain any more goes on where it is answered for, and does not begin.
+   */
+  hold(addresses: ReadonlyMap<Ip, number | null>): void;
+  /** Says once more what is certainly its own, to those who are back and did not hear it. */
+  announce(): void;
+  /** Whether any uplink has its cable in. */
+  readonly linked: boolean;
+  /** When a cable was put in last; 0: none since the agent's start. What others have said before then may have been missed. */
+  readonly linkedSince: number;
+}
+
 export interface GcReport {
   readonly scanned: number;
   readonly deleted: number;
@@ -206,6 +223,7 @@ export interface Datapath extends AsyncDisposable {
   /** A device's name by its number; empty when it is not known. Cheap. */
   deviceName(ifindex: number): string;
   policy(): PolicyStanding;
+  readonly holding: HoldingParts;
   maps(): Promise<readonly MapRow[]>;
   /** @throws HawserError NOT_FOUND with the known names. */
   dumpMap(name: string, limit: number): readonly MapEntry[];

@@ -36,6 +36,8 @@ export interface EngineOptions {
   readonly cluster?: Cluster;
   /** All nodes as they are now, this one first; left out, or empty: there is no other. */
   readonly nodes?: () => readonly NodeView[];
+  /** Address of a service → the node that answers for it; left out, or without the address: none is known to. */
+  readonly holders?: () => ReadonlyMap<string, string>;
   readonly node: string;
   readonly version: string;
   readonly pool: PoolConfig;

@@ -5,6 +5,7 @@ import { containerEnds } from "../network/container-ends.ts";
 import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
+import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
@@ -27,6 +28,8 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly node: string;
   /** Left out: this node shares its services with nobody. */
   readonly shareServices?: ShareServices;
+  /** As `EngineOptions`. */
+  readonly holders?: () => ReadonlyMap<string, string>;
 }
 
 /** Milliseconds. */
@@ -44,6 +47,7 @@ export class ServiceDesk {
   readonly #make: Make;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
+  readonly #addressListeners = new Set<() => void>();
   readonly #tell: () => void;
   readonly #ended = new AbortController();
   #health: NodeHealth = new Map();
@@ -151,6 +155,15 @@ export class ServiceDesk {
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
       probeTargets: () => this.#probes.targets,
+      serviceAddresses: () => {
+        if (this.#inForce === null) return null;
+        const others = this.#nodesByAddress();
+        return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address) && (familyOf(address) === 4 || this.#options.pool.ipv6 !== null)));
+      },
+      onServiceAddresses: (listener) => {
+        this.#addressListeners.add(listener);
+        return { [Symbol.dispose]: () => void this.#addressListeners.delete(listener) };
+      },
     };
   }
 
@@ -162,8 +175,12 @@ export class ServiceDesk {
     return {
       written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
       waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
-      mode: this.#options.services.mode,
+      mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
+  }
+
+  #nodesByAddress(): ReadonlyMap<string, string> {
+    return new Map([...this.#state().cluster.nodes.values()].flatMap(({ name, addresses }) => addresses.map((address) => [address, name] as const)));
   }
 
   /** `known`: what all nodes have; left out: what was told last. */
@@ -252,6 +269,7 @@ export class ServiceDesk {
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
+    for (const listener of this.#addressListeners) listener();
     this.#noteHealth(ownHealth(services, this.#planner.backends, this.#options.node));
     if (!this.#probes.follow(services, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();

@@ -1,6 +1,7 @@
 // What the doors may ask of the engine about services.
 import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
 import type { SharedService, SharedServices } from "../lb/stored.ts";
+import type { Ip } from "../std/ip.ts";
 import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
 
 export type { SharedService, SharedServices };
@@ -47,6 +48,13 @@ export interface ServiceQueries {
   service(name: string): ServiceText;
   /** Without services that have no probes. The same object until something about them changes. */
   probeTargets(): readonly ProbeTarget[];
+  /**
+   * Those of services in force on this node, but for other nodes' own, at which they are reached, and for IPv6 where it is turned off. null: this agent put
+   * none in force yet, and what an earlier one did stands.
+   */
+  serviceAddresses(): ReadonlySet<Ip> | null;
+  /** Calls back when `serviceAddresses` may return others. */
+  onServiceAddresses(listener: () => void): Disposable;
 }
 
 export interface BackendView {
@@ -62,7 +70,8 @@ export interface BackendView {
 
 export interface ServiceView {
   readonly name: string;
-  readonly frontends: readonly { readonly address: string; readonly port: number; readonly protocol: ServiceProtocol }[];
+  /** `holder`: the node that answers for the address on its link; empty: none is known to. */
+  readonly frontends: readonly { readonly address: string; readonly port: number; readonly protocol: ServiceProtocol; readonly holder: string }[];
   /** One with addresses of both families is here twice. */
   readonly backends: readonly BackendView[];
   /** The configuration's where it says none. */

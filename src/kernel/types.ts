@@ -136,6 +136,8 @@ export interface LinkInfo {
   readonly mac: string;
   readonly mtu: number;
   readonly up: boolean;
+  /** Its cable is in: packets can pass. */
+  readonly carrier: boolean;
   readonly noArp: boolean;
   /** IFLA_LINKINFO kind, "veth", "" for hardware. */
   readonly kind: string;
@@ -189,6 +191,11 @@ export interface Netlink extends Disposable {
   /** Succeeds when it is there already. IPv6 gets IFA_F_NODAD. */
   addAddress(index: number, prefix: string): Promise<void>;
   deleteAddress(index: number, prefix: string): Promise<boolean>;
+  /**
+   * Makes the device, and switches beside it, let an IPv6 multicast group through, for good: it becomes an address of the device, which `deleteAddress` removes.
+   * Succeeds when it is there already.
+   */
+  joinGroup(index: number, group: string): Promise<void>;
   routes(): Promise<readonly RouteInfo[]>;
   /**
    * Adds or replaces the one of that destination and metric. `source` is the preferred source address; scope link when there is no gateway; `protocol`

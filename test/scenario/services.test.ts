@@ -4,6 +4,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import test from "ava";
+import { few, observe, serve } from "../lab/holders.ts";
 import { waitFor } from "../lab/run.ts";
 import { scene } from "../lab/scenario.ts";
 
@@ -66,6 +67,37 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
   t.is(await outside.ask("tcp", address, 80, { sourcePort: 5040 }), `${outside.ipv4} 5040`);
   await host.hawser(["service", "delete", "web"]);
   t.deepEqual(await host.json("service", "list"), []);
+});
+
+test.serial("a client on the link finds a service's address, by IPv4 and IPv6, and finds it still while the agent is away; a sweep of everything ends it", async (t) => {
+  t.timeout(120_000);
+  const { host, world } = stage;
+  const { neighbour } = world;
+  await host.network("shop", "--ipv6");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  await serve(world, [host], ["10.99.0.200", "fd99::200"]);
+  await using scope = new AsyncDisposableStack();
+  const seen = [await observe(world, "10.99.0.200", scope), await observe(world, "fd99::200", scope)];
+  for (const one of seen) await one.settles("a");
+  t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5000 }), `${neighbour.ipv4} 5000`);
+  t.is(await neighbour.ask("tcp", "fd99::200", 80, { sourcePort: 5001 }), `${neighbour.ipv6} 5001`);
+  t.regex((await host.hawser(["service", "get", "web"])).stdout, /^held by +a$/m);
+  t.regex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
+
+  const since = Date.now();
+  await host.agent.stop();
+  for (const one of seen) await one.settles("a");
+  await host.run(["ip", "link", "set", "dev", "eth0", "address", "02:00:00:00:00:aa"]);
+  await host.agent.start();
+  await waitFor("the uplink's new MAC to be told", async () => /02:00:00:00:00:aa/.test(await neighbour.sh("ip neighbour show 10.99.0.200")));
+  for (const one of seen) t.true(one.missed(t, since) <= few);
+  await host.agent.stop();
+  await host.hawser(["sweep", "--all", "--config", host.configuration]);
+  for (const one of seen) await one.settles(undefined);
+  t.notRegex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
+  await host.agent.start();
+  await host.hawser(["service", "delete", "web"]);
 });
 
 test.serial("R76: a container that dies while Docker is stopped is gone within a second, as containerd says", async (t) => {

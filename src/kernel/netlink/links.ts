@@ -99,6 +99,7 @@ function decodeLink(payload: Buffer): LinkInfo {
     mac: mac?.length === 6 ? macFromBytes(mac) : "",
     mtu: u32Of(attributes.get(ifla.mtu)),
     up: (flags & iff.up) !== 0,
+    carrier: (flags & iff.lowerUp) !== 0,
     noArp: (flags & iff.noArp) !== 0,
     kind,
     tunnelPort: info ? tunnelPortOf(kind, decodeAttributes(info).get(iflaInfo.data)) : null,

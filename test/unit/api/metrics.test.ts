@@ -56,6 +56,9 @@ test("the contract's metrics, with the reasons as docs/drops.md names them", asy
     "hawser_policy_revision 42",
     "hawser_flows_total{verdict=\"DROPPED\"} 5",
     "hawser_build_info{version=\"0.1.0\",node=\"edge-1\"} 1",
+    "hawser_service_addresses{holder=\"self\"} 1",
+    "hawser_service_addresses{holder=\"other\"} 1",
+    "hawser_service_addresses{holder=\"nobody\"} 0",
     "hawser_part_ok{part=\"docker\"} 0",
   ]) t.true(lines.includes(line), line);
   t.is(lines.filter((line) => line.startsWith("hawser_drops_total{")).length, 1);

@@ -176,7 +176,7 @@ async function* nothing(): AsyncGenerator<FlowView> {}
 export const services: readonly ServiceView[] = [
   {
     name: "web", source: "apply /srv/web.yaml", nodes: ["edge-1"], revision: 2, state: "enforced", error: null, mode: "auto", algorithm: "maglev", flows: null,
-    frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }],
+    frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "edge-1" }, { address: "2001:db8::10", port: 80, protocol: "tcp", holder: "edge-2" }],
     backends: [
       { address: "10.44.0.2", port: 8080, weight: 1, node: "edge-1", state: "active", identity: "edge-1/shop/web:8080" },
       { address: "10.44.1.7", port: 8080, weight: 1, node: "edge-2", state: "draining", identity: "edge-2/shop/web:8080" },

@@ -79,7 +79,7 @@ test("a service that is applied is in force when the answer comes, with who serv
   t.deepEqual(await engine.commands.applyService(service()), { applied: ["web"] });
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active", "web n1/shop/web2:8080 active"]);
   t.deepEqual(engine.queries.services(), [{
-    name: "web", frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }], mode: "auto", algorithm: "maglev", flows: null, source: "apply web.yaml", nodes: ["n1"], revision: 1, state: "enforced", error: null,
+    name: "web", frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "" }], mode: "auto", algorithm: "maglev", flows: null, source: "apply web.yaml", nodes: ["n1"], revision: 1, state: "enforced", error: null,
     backends: [1, 2].map((n) => ({ address: `10.50.0.${n + 1}`, port: 8080, weight: 1, node: "n1", state: "active", identity: `n1/shop/web${n}:8080` })),
   }]);
   t.is(engine.queries.service("web").text, text());
