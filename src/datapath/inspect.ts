@@ -6,7 +6,9 @@ import { maps as shapes } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { PolicyTables } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
+import type { Acceleration } from "./acceleration.ts";
 import type { Attachments } from "./attachments.ts";
+import type { Clients } from "./clients.ts";
 import type { ClusterParts } from "./cluster.ts";
 import { countEntries } from "./count-entries.ts";
 import type { Features } from "./features.ts";
@@ -52,9 +54,9 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
   return found;
 }
 
-export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts): KernelView {
+export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts, acceleration: Acceleration, clients: Clients): KernelView {
   const { release, ...can } = features;
-  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems] };
+  return { release, features: { ...can, endsSockets: clients.endsSockets }, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems, ...acceleration.problems] };
 }
 
 /** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */

@@ -8,6 +8,8 @@ import { HawserError } from "../std/errors.ts";
 import type { Clock } from "../std/clock.ts";
 import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
+import type { GoneBackend } from "./end-sockets.ts";
+import { goneBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
@@ -19,9 +21,10 @@ import { protocolNumbers } from "./port.ts";
 export interface Services extends Disposable {
   /**
    * Makes the maps what the plans say. What an earlier agent wrote is taken over where it fits.
+   * @returns to whom nobody is led any more
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
-  install(plans: readonly ServicePlan[]): Promise<void>;
+  install(plans: readonly ServicePlan[]): Promise<readonly GoneBackend[]>;
 }
 
 export interface ServicesSurroundings {
@@ -104,10 +107,13 @@ export function createServices(around: ServicesSurroundings): Services {
     written = wanted;
   };
 
-  const install = async (plans: readonly ServicePlan[]): Promise<void> => {
+  const install = async (plans: readonly ServicePlan[]): Promise<readonly GoneBackend[]> => {
     const wanted = wantedOf(plans, around);
+    const before = [...standing.values()].map(({ plan }) => plan);
+    const unclaimed = standing.size > 0 ? [] : unclaimedBackends(written, wanted);
     try {
       await write(plans, wanted);
+      return [...goneBackends(before, plans), ...unclaimed];
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       row[Symbol.dispose]();
@@ -144,6 +150,13 @@ function readBack(kernel: Kernel, mapOf: ServicesSurroundings["mapOf"]): { front
   const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
   const written = { backends, sources, frontends: new Map(frontends.all().map((entry) => [keyOf(entry), entry])) };
   return { frontends, inherited, row: openSlotRow(kernel, mapOf("hw_lb_slots"), [...inherited.values()]), written };
+}
+
+/** Of an earlier agent, who did not say by which services they were reached. */
+function unclaimedBackends(written: Written, wanted: Written): readonly GoneBackend[] {
+  const kept = new Set(Array.from(wanted.backends.values(), ({ address, port }) => `${address} ${port}`));
+  return [...written.backends.values()].filter(({ address, port }) => !kept.has(`${address} ${port}`))
+    .flatMap(({ address, port }) => (["tcp", "udp"] as const).map((protocol) => ({ protocol, address, port })));
 }
 
 /** @throws HawserError UNSUPPORTED */

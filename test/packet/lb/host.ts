@@ -120,7 +120,7 @@ async function load(config: Partial<Config>): Promise<void> {
   for (const [name, map] of object.maps) maps.set(name, map);
   program = object.programs.get("xdp_lb");
   tables = openLbTables(kernel, mapOf, jiffies);
-  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {
