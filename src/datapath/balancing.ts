@@ -68,7 +68,10 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     const now = lbAddresses(facts().nodeAddresses);
     const next = { ...config, ...now, services: 1 };
     await loaded.reload("netdev", next);
-    if (xdp) await loadAccelerator(loaded, acceleration, setting, next);
+    if (xdp) {
+      await loadAccelerator(loaded, acceleration, setting, next);
+      acceleration.turn(true);
+    }
     await attachAgain();
     sources = now;
     on = true;
@@ -89,10 +92,13 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     if (plans.length === 0 && services === undefined && !on) return;
     await write(plans);
     const wanted = plans.length > 0;
-    const changes = wanted !== accelerated;
-    acceleration.turn(wanted);
-    if (!on || (wanted && changes)) await load(changes);
-    else if (changes) await attachAgain();
+    if (wanted === accelerated) return;
+    if (wanted) {
+      await load(true);
+    } else {
+      acceleration.turn(false);
+      await attachAgain();
+    }
     accelerated = wanted;
   };
 
