@@ -3,6 +3,7 @@
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
 import { writeFileSync } from "node:fs";
 import test from "ava";
+import { image } from "../lab/image.ts";
 import { waitFor } from "../lab/run.ts";
 import { scene } from "../lab/scenario.ts";
 
@@ -83,5 +84,38 @@ test.serial("R76: a container that dies while Docker is stopped is gone within a
   await waitFor("web2 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
   t.log(`gone ${Date.now() - died} ms after it was killed`);
   await host.dockerd.start();
+  await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("programs of containers are clients by their own address from their first connection on, and are told at once when their backend is gone", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { directory } } = stage;
+  await host.network("shop");
+  for (const name of ["web1", "web2"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
+  await host.container("other", ["--network", "shop"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  await using _two = await (await host.inside("web2")).serve({ tcp: [7000] });
+  const other = await host.inside("other");
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, `${text}sources: { allow: [${other.ipv4.replace(/\d+$/, "0/24")}] }\n`);
+  await host.hawser(["service", "apply", file]);
+  t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `));
+  t.is(await host.ask("tcp", address, 80), "EPERM", "the host's own address is not among the sources");
+  const first = await host.docker("run", "--rm", "--network", "shop", image, "sh", "-c", `echo hi | nc -w 2 ${address} 80`);
+  t.regex(first, /^who [0-9.]+ \d+/, "a container that connects as the first thing it does");
+
+  // Their servers are no processes of the containers', so that nobody resets what is connected to them.
+  await using streams = new AsyncDisposableStack();
+  const open = await Promise.all(Array.from({ length: 8 }, async () => streams.use(await other.stream(address, 80))));
+  await Promise.all(open.map((one) => one.progress(3)));
+  const killed = Date.now();
+  await host.docker("kill", "web1");
+  await Promise.any(open.map((one) => one.broken));
+  t.log(`told ${Date.now() - killed} ms after docker kill was called`);
+  t.true(Date.now() - killed < 3000);
+  t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `), "and a new connection is had at once");
+  const errors = (await Promise.all(open.map((one) => one.report()))).map(({ error }) => error);
+  t.true(errors.some((error) => error !== null && /aborted/.test(error)), String(errors));
+  t.true(errors.every((error) => error === null || /aborted/.test(error)), String(errors));
   await host.hawser(["service", "delete", "web"]);
 });
