@@ -115,7 +115,7 @@ test.serial("programs of containers are clients by their own address from their 
   t.true(Date.now() - killed < 3000);
   t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `), "and a new connection is had at once");
   const errors = (await Promise.all(open.map((one) => one.report()))).map(({ error }) => error);
-  t.true(errors.some((error) => error !== null && /aborted/.test(error)), String(errors));
-  t.true(errors.every((error) => error === null || /aborted/.test(error)), String(errors));
+  t.true(errors.some((error) => error !== null && /abort/.test(error)), String(errors));
+  t.true(errors.every((error) => error === null || /abort/.test(error)), String(errors));
   await host.hawser(["service", "delete", "web"]);
 });
