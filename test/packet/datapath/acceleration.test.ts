@@ -209,14 +209,23 @@ await inOwnHost(import.meta.url, {
     assert.equal((await works()).seen, false);
   }),
 
-  "a sweep without an agent keeps it while there are services, and with --all it goes": scene(async ({ world, open, install, xdp }) => {
+  "a sweep without an agent keeps it while there are services; without any, and with --all, it goes": scene(async ({ world, open, install, xdp }) => {
     {
       await using datapath = await open();
       await install(datapath, plans);
     }
     const { kernel, netlink, bpffs } = world;
-    await sweep({ kernel, netlink, bpffs, claimed: desired, all: false });
+    await sweep({ kernel, netlink, bpffs, claimed: desired, all: false, services: true });
     assert.equal((await xdp())?.mode, "native");
+    const none = await sweep({ kernel, netlink, bpffs, claimed: desired, all: false, services: false });
+    assert.deepEqual([none.pins, none.entries], [["xdp_lb@wan0"], { hw_lb_frontends: 2, hw_lb_services: 2 }]);
+    assert.equal(await xdp(), null);
+    assert.deepEqual((await sweep({ kernel, netlink, bpffs, claimed: desired, all: false, services: false })).entries, {});
+    {
+      await using datapath = await open();
+      assert.equal(await xdp(), null, "the next agent finds no services");
+      await install(datapath, plans);
+    }
     const { pins } = await sweep({ kernel, netlink, bpffs, claimed: [], all: true });
     assert.ok(pins.includes("xdp_lb@wan0"));
     assert.equal(await xdp(), null);
