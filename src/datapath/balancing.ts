@@ -93,13 +93,17 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     await write(plans);
     const wanted = plans.length > 0;
     if (wanted === accelerated) return;
-    if (wanted) {
-      await load(true);
-    } else {
-      acceleration.turn(false);
-      await attachAgain();
+    try {
+      if (wanted) {
+        await load(true);
+      } else {
+        acceleration.turn(false);
+        await attachAgain();
+      }
+      accelerated = wanted;
+    } finally {
+      acceleration.turn(accelerated);
     }
-    accelerated = wanted;
   };
 
   const follow = async (): Promise<void> => {

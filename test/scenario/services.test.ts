@@ -1,7 +1,7 @@
 // A service in front of containers that come, stop and die, asked for from outside.
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import test from "ava";
 import { image } from "../lab/image.ts";
 import { waitFor } from "../lab/run.ts";
@@ -118,4 +118,42 @@ test.serial("programs of containers are clients by their own address from their 
   t.true(errors.some((error) => error !== null && /abort/.test(error)), String(errors));
   t.true(errors.every((error) => error === null || /abort/.test(error)), String(errors));
   await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("XDP: the uplink has the balancer's program while there are services, whatever becomes of the agent", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { outside, router, directory } } = stage;
+  const before = readFileSync(host.configuration, "utf8");
+  writeFileSync(host.configuration, `${before}loadBalancer: { acceleration: native }\n`);
+  await host.agent.stop();
+  await host.agent.start();
+  const xdp = async (): Promise<readonly string[]> => {
+    const { kernel } = (await host.json("status")) as { readonly kernel: { readonly programs: readonly { readonly name: string; readonly device: string; readonly hook: string; readonly mode: string }[] } };
+    return kernel.programs.filter(({ mode }) => mode === "xdp").map(({ name, hook }) => `${name} ${hook}`);
+  };
+  const onDevice = async (): Promise<boolean> => (await host.sh("ip -o link show type veth")).includes("prog/xdp");
+  await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
+  await host.network("shop");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  t.false(await onDevice());
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, text);
+  await host.hawser(["service", "apply", file]);
+  t.deepEqual(await xdp(), ["xdp_lb native"]);
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6000 }), `${outside.ipv4} 6000`);
+  t.deepEqual(((await host.json("status")) as { readonly problems: readonly string[] }).problems, []);
+  await host.agent.kill();
+  t.true(await onDevice());
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6001 }), `${outside.ipv4} 6001`);
+  await host.agent.start();
+  await host.hawser(["sweep"]);
+  t.deepEqual(await xdp(), ["xdp_lb native"]);
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6002 }), `${outside.ipv4} 6002`);
+  await host.hawser(["service", "delete", "web"]);
+  t.deepEqual(await xdp(), []);
+  t.false(await onDevice());
+  await host.agent.stop();
+  writeFileSync(host.configuration, before);
+  await host.agent.start();
 });
