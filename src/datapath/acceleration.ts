@@ -33,41 +33,42 @@ export interface AccelerationSurroundings {
   readonly log: Log;
 }
 
-/** What an attempt came to. `problem` null: it is there, or that it is not is as it should be. */
+/** What an attempt came to. */
 interface Attempt {
   /** Of all that could make another attempt come to something else. */
   readonly of: string;
   readonly name: string;
   readonly attached: boolean;
-  readonly problem: string | null;
+  /** Why it is not, where that is no choice of ours. */
+  readonly why: string | null;
+  /** Whether somebody should do something about it. */
+  readonly wrong: boolean;
 }
 
 export function createAcceleration({ setting, attachments, pinnedDevices, uplinks: table, log }: AccelerationSurroundings): Acceleration {
   const mode: XdpMode = setting === "generic" ? "generic" : "native";
   let attempts = new Map<number, Attempt>();
+  let looked = false;
   let on = false;
   let trouble: string | null = null;
 
-  const attach = (uplink: UplinkReading, link: LinkInfo): Omit<Attempt, "of" | "name"> => {
-    const { name, index } = uplink;
+  const attach = ({ name, index }: UplinkReading, link: LinkInfo): Pick<Attempt, "attached" | "why" | "wrong"> => {
     const own = attachments.pinned({ program: accelerator, device: name });
     const mine = link.xdp !== null && link.xdp.program === own;
-    if (link.xdp !== null && !mine) return { attached: false, problem: foreign(name, link.xdp.program) };
+    if (link.xdp !== null && !mine) return { attached: false, why: foreign(name, link.xdp.program), wrong: true };
     // Frames of namespaces next door have no checksums yet, which nobody puts in behind XDP.
     const fits = setting !== "auto" || link.kind !== "veth";
     if (own !== undefined && (!fits || (mine && link.xdp?.mode !== mode))) attachments.detach(accelerator, name, undefined, mode);
-    if (!fits) return { attached: false, problem: null };
+    if (!fits) return { attached: false, why: null, wrong: false };
     try {
       // A pin of that name that is not on the device is of one that had the name before.
       attachments.attach(accelerator, name, index, mode, !mine);
-      return { attached: true, problem: null };
+      return { attached: true, why: null, wrong: false };
     } catch (error) {
-      if (refusedWith(error, errno.EBUSY, errno.EEXIST)) return { attached: false, problem: foreign(name, 0) };
-      if (setting === "auto") {
-        log.info("services are balanced without XDP at an uplink", { device: name, why: messageOf(error) });
-        return { attached: false, problem: null };
-      }
-      return { attached: false, problem: refused(name, mode, error) };
+      if (refusedWith(error, errno.EBUSY, errno.EEXIST)) return { attached: false, why: foreign(name, 0), wrong: true };
+      return setting === "auto"
+        ? { attached: false, why: `uplink ${name}: its driver takes no XDP program as it is (${messageOf(error)})`, wrong: false }
+        : { attached: false, why: refused(name, mode, error), wrong: true };
     }
   };
 
@@ -80,28 +81,32 @@ export function createAcceleration({ setting, attachments, pinnedDevices, uplink
       const before = attempts.get(uplink.index);
       if (before?.attached === true && before.name !== uplink.name) attachments.rename(accelerator, before.name, uplink.name);
       const of = keyOf(uplink, link);
-      const attempt = before?.of === of && !afresh ? before : { of, name: uplink.name, ...attach(uplink, link) };
+      // A driver that was asked without need is not asked again and again.
+      const stands = before?.of === of && (!afresh || (before.why !== null && !before.wrong));
+      const attempt = stands ? before : { of, name: uplink.name, ...attach(uplink, link) };
       after.set(uplink.index, attempt);
       if (attempt.attached && before?.attached !== true) log.info("services are balanced by XDP", { device: uplink.name, mode });
-      if (attempt.problem !== null && before?.problem !== attempt.problem) log.warn("no XDP at an uplink", { device: uplink.name, why: attempt.problem });
+      if (attempt.why !== null && before?.why !== attempt.why) log[attempt.wrong ? "warn" : "info"]("no XDP at an uplink", { device: uplink.name, why: attempt.why });
     }
-    const kept = new Set([...after.values()].filter(({ attached }) => attached).map(({ name }) => name));
     // Nobody sends by a device before it leaves.
     for (const [index, entry] of [...table.entries()]) {
       const accelerated = after.get(index)?.attached === true ? 1 : 0;
       if (entry.accelerated !== accelerated) table.set(index, { ...entry, accelerated });
     }
-    for (const device of pinnedDevices()) {
+    const kept = new Set([...after.values()].filter(({ attached }) => attached).map(({ name }) => name));
+    const had = afresh || !looked ? pinnedDevices() : [...attempts].filter(([index, { attached }]) => attached && after.get(index)?.attached !== true).map(([, { name }]) => name);
+    for (const device of had) {
       if (kept.has(device)) continue;
       attachments.detach(accelerator, device, undefined, mode);
       log.info("no XDP at an uplink any more", { device });
     }
     attempts = after;
+    looked = true;
   };
 
   return {
     get problems() {
-      return [...(trouble === null || !on ? [] : [trouble]), ...[...attempts.values()].flatMap(({ problem }) => problem ?? [])];
+      return [...(trouble === null || !on ? [] : [trouble]), ...[...attempts.values()].flatMap(({ why, wrong }) => (wrong && why !== null ? [why] : []))];
     },
     turn: (now) => void (on = now),
     fail: (why) => void (trouble = why === null ? null : `XDP cannot be used, and services are balanced without: ${why}`),

@@ -174,7 +174,7 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual(datapath.inspect().problems, []);
   }, { taken: false }),
 
-  "the setting decides: generic in place of native, none on a veth of its own choice, none when it is off": scene(async ({ open, install, xdp, works }) => {
+  "a setting takes the place of the last agent's: generic for native, and the other way round": scene(async ({ open, install, xdp, works }) => {
     await using native = await open();
     await install(native, plans);
     await native[Symbol.asyncDispose]();
@@ -182,17 +182,24 @@ await inOwnHost(import.meta.url, {
     assert.equal((await xdp())?.mode, "generic");
     assert.deepEqual(await works(), { from: "192.0.2.10", seen: false });
     await generic[Symbol.asyncDispose]();
+    await using again = await open();
+    assert.equal((await xdp())?.mode, "native");
+  }),
+
+  "left to choose it is not on a veth, and what is there goes when it is off": scene(async ({ open, install, xdp, works }) => {
     await using auto = await open({ acceleration: "auto" });
+    await install(auto, plans);
     assert.equal(await xdp(), null);
     assert.deepEqual(auto.inspect().problems, []);
     assert.deepEqual(await works(), { from: "192.0.2.10", seen: true });
     await auto[Symbol.asyncDispose]();
-    await using again = await open();
-    assert.equal((await xdp())?.mode, "native");
-    await again[Symbol.asyncDispose]();
+    {
+      await using native = await open();
+      assert.equal((await xdp())?.mode, "native");
+      assert.deepEqual(native.inspect().problems, []);
+    }
     await using off = await open({ acceleration: "off" });
     assert.equal(await xdp(), null);
-    assert.deepEqual(await works(), { from: "192.0.2.10", seen: true });
     assert.deepEqual(off.inspect().problems, []);
   }),
 
