@@ -182,7 +182,7 @@ await inOwnHost(import.meta.url, {
     assert.equal((await xdp())?.mode, "generic");
     assert.deepEqual(await works(), { from: "192.0.2.10", seen: false });
     await generic[Symbol.asyncDispose]();
-    await using again = await open();
+    await using _again = await open();
     assert.equal((await xdp())?.mode, "native");
   }),
 
