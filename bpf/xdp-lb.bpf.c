@@ -26,6 +26,14 @@ static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
 	return LBANSWER_TOO_LONG(mtu);
 }
 
+/* Longer than the wire allows: segments that somebody has put together before us, which netdev can tell from one packet. */
+static __always_inline bool is_several(struct xdp_md *ctx, const struct lbpacket *p)
+{
+	const struct hw_uplink *uplink = uplinks_find(ctx->ingress_ifindex);
+
+	return uplink && p->size > uplink->mtu;
+}
+
 static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
 {
 	__u32 bytes;
@@ -37,7 +45,7 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		return LBOTHER_PASS;
 	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
-		return refuse_length(p, backend->mtu - bytes);
+		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
 	lbbackends_count(number, p->size);
 	if (!lbwrap(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;

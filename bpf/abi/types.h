@@ -79,7 +79,7 @@ struct hw_uplink {
 	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none */
 	struct hw_ip ipv6;
 	__u32 mtu;
-	__u32 pad;
+	__u32 accelerated;	/* XDP is there too, and may send by it: not 0 */
 };
 
 enum hw_node_flags {

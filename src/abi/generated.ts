@@ -941,11 +941,13 @@ export interface Uplink {
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
   readonly mtu: number;
+  readonly accelerated: number;
 }
 export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
   ipv4: field("ipv4", 0, ip),
   ipv6: field("ipv6", 16, ip),
   mtu: field("mtu", 32, u32),
+  accelerated: field("accelerated", 36, u32),
 });
 
 /** Every map that an object declares, by its name in the kernel. */

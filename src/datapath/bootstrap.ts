@@ -2,9 +2,11 @@
 import { randomInt } from "node:crypto";
 import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
+import { accelerator, createAcceleration } from "./acceleration.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
-import { balancesAlready, createBalancing, lbAddresses } from "./balancing.ts";
+import { balancesAlready, createBalancing, lbAddresses, loadAccelerator } from "./balancing.ts";
+import { createClients } from "./clients.ts";
 import { createCluster } from "./cluster.ts";
 import { createContainerRoutes } from "./container-routes.ts";
 import { createConntrack } from "./conntrack.ts";
@@ -21,7 +23,7 @@ import { isCableDevice, requireLink } from "./host.ts";
 import type { Host } from "./host.ts";
 import { dumpMap, inspectKernel, mapRows } from "./inspect.ts";
 import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kernel-facts.ts";
-import { mountPointOf } from "./pins.ts";
+import { listLinkPins, mountPointOf } from "./pins.ts";
 import { createPolicy } from "./policy.ts";
 import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
@@ -54,10 +56,16 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const conntrack = createConntrack(tables, config.hz, jiffiesClock(config.hz));
   const policy = stack.use(createPolicy(kernel, loaded.maps));
   const cluster = createCluster({ tables, netlink, conntrack, policy, routing: options.routing, log });
+  const acceleration = createAcceleration({
+    setting: options.acceleration, attachments, uplinks: tables.uplinks, log,
+    pinnedDevices: () => listLinkPins(bpffs).filter(({ program }) => program === accelerator).map(({ device }) => device),
+  });
+  const clients = stack.use(createClients({ kernel, maps: loaded.maps, facts: () => sync.facts, log }));
   const host: Host = {
-    netlink, tables, attachments, conntrack, policy, cluster,
+    netlink, tables, attachments, conntrack, policy, cluster, acceleration, clients,
     balancing: stack.use(createBalancing({
-      kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, attachAgain: () => sync.runAfresh(), clock: options.clock,
+      kernel, loaded, config, setting: options.acceleration, acceleration, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts,
+      attachAgain: () => sync.runAfresh(), onGone: clients.end, clock: options.clock, log,
     })),
     holding: stack.use(createHolding({
       held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
@@ -78,6 +86,10 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   };
   attachFixed();
 
+  if (services !== undefined) {
+    await loadAccelerator(loaded, acceleration, options.acceleration, config);
+    acceleration.turn(true);
+  }
   const sync = createHostSync(host, options.devices, log);
   await sync.run();
   const watch = stack.use(watchHost(netlink, sync.run, log));
@@ -121,7 +133,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     holding: host.holding,
     maps: () => mapRows(kernel, loaded.maps, policy.standing().tables),
     dumpMap: (name, limit) => dumpMap(kernel, loaded.maps, name, limit),
-    inspect: () => inspectKernel(features, attachments, sync, host.cluster),
+    inspect: () => inspectKernel(features, attachments, sync, host.cluster, acceleration, clients),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

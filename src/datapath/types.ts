@@ -18,6 +18,9 @@ export interface Routing {
   readonly probePort: number;
 }
 
+/** XDP on uplinks. `auto`: where a driver has it, but for veth; else, and with `off`, none. */
+export type AccelerationSetting = "auto" | "native" | "generic" | "off";
+
 export interface DatapathOptions {
   /** Our folder below a bpffs, `/sys/fs/bpf/hawser`; a bpffs is mounted there when there is none. */
   readonly bpffs: string;
@@ -31,6 +34,7 @@ export interface DatapathOptions {
   readonly routing: Routing | null;
   /** Uplinks; "auto": every Ethernet device with a default route. */
   readonly devices: "auto" | readonly string[];
+  readonly acceleration: AccelerationSetting;
   readonly ipv6: boolean;
   readonly betweenNetworks: boolean;
   /** Whether the published ports of a container that no policy covers are open. */
@@ -154,9 +158,9 @@ export interface ProgramRow {
   readonly name: string;
   /** Device, or the cgroup folder. */
   readonly device: string;
-  /** "ingress", "egress", "connect4", … */
+  /** "ingress", "egress", "native", "connect4", … */
   readonly hook: string;
-  readonly mode: "tcx" | "clsact" | "cgroup";
+  readonly mode: "tcx" | "clsact" | "cgroup" | "xdp";
 }
 
 export interface KernelView {

@@ -3,7 +3,8 @@ import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
-import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import { sameClients, serviceClients } from "../network/service-clients.ts";
+import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
@@ -58,6 +59,8 @@ export class ServiceDesk {
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
   readonly #probes: ProbeList;
+  /** As the datapath was told last. */
+  #clients: ClientsPlan | null = null;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
@@ -93,6 +96,7 @@ export class ServiceDesk {
     return this.#lane.run(async () => {
       const trouble = await this.#planner.plan(this.#state()).then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
+      await this.#tellClients(services);
       const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed === undefined) this.#done(plans, services);
@@ -260,10 +264,23 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     const changed = await this.#planner.plan(this.#state());
     const { plans, services } = this.#planner;
+    if (services.length > 0) await this.#tellClients(services);
     if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
+    if (services.length === 0) await this.#tellClients(services);
     this.#done(plans, services);
+  }
+
+  /** Before services that ask for them, because who is not known is refused, and after the last has gone, whose sockets are looked for there. */
+  async #tellClients(services: readonly Service[]): Promise<void> {
+    const before = this.#clients;
+    if (services.length === 0 && before === null) return;
+    const asks = services.some(({ sources: { allow, deny }, affinity }) => allow !== null || deny.length > 0 || affinity !== null);
+    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), asks);
+    if (sameClients(before, clients)) return;
+    await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
+    this.#clients = services.length === 0 ? null : clients;
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {

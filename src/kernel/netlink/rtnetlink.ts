@@ -11,7 +11,9 @@ export const rtm = {
 /** enum rtnetlink_groups: links, addresses and routes of both families. */
 export const watchedGroups = [1, 5, 7, 9, 11] as const;
 
-export const ifla = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, afSpec: 26, extMask: 29, linkNetnsid: 37 } as const;
+export const ifla = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, afSpec: 26, extMask: 29, linkNetnsid: 37, xdp: 43 } as const;
+/** enum in linux/if_link.h; `attached` is one of `xdpAttached`. */
+export const iflaXdp = { attached: 2, program: 4 } as const;
 export const iflaInfo = { kind: 1, data: 2 } as const;
 export const vethInfoPeer = 1;
 /** enum in linux/if_link.h */

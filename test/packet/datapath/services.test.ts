@@ -51,6 +51,11 @@ await inOwnHost(import.meta.url, {
     await install(datapath, plans(a));
     assert.deepEqual([...new Set(Array.from({ length: 8 }, ask))], ["a 192.0.2.1"]);
     const last = plans(a);
+    const [slots] = last.map((plan) => plan.slots);
+    const number = last[0]?.backends[0]?.number;
+    assert.deepEqual(datapath.dumpMap("hw_lb_slots", 5000).map(({ key, value }) => [key, (value as { readonly current: number }).current]), Array.from({ length: slots?.size ?? 0 }, (_, i) => [i, number]));
+    assert.equal(datapath.dumpMap("hw_lb_slots", 7).length, 7);
+    assert.deepEqual((await datapath.maps()).filter(({ name }) => name === "hw_lb_slots").map(({ capacity, entries }) => [capacity, entries]), [[1024 * 65_536, 65_536]]);
     await datapath[Symbol.asyncDispose]();
     await using second = await world.open();
     assert.equal(ask(), "a 192.0.2.1", "between two agents");

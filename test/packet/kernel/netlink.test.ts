@@ -14,7 +14,7 @@ test("a veth pair has the names, MACs and MTU that were asked for", async () => 
   await netlink.createVeth({ name: "va", peer: "vb", mac: "02:00:00:00:00:0a", peerMac: "02:00:00:00:00:0b", mtu: 1400 });
   const [va, vb] = [await netlink.link("va"), await netlink.link("vb")];
   assert.ok(va && vb);
-  const common = { mtu: 1400, up: false, carrier: false, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace: null };
+  const common = { mtu: 1400, up: false, carrier: false, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace: null, xdp: null };
   assert.deepEqual(va, { index: va.index, name: "va", mac: "02:00:00:00:00:0a", ...common });
   assert.deepEqual(vb, { index: vb.index, name: "vb", mac: "02:00:00:00:00:0b", ...common });
   assert.deepEqual((await netlink.links()).map(({ name }) => name).sort(), ["lo", "va", "vb"]);

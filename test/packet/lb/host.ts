@@ -33,6 +33,7 @@ export type Request =
   | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
   | { readonly op: "clear"; readonly map: string }
   | { readonly op: "ip"; readonly args: readonly string[] }
+  | { readonly op: "uplink"; readonly device: string; readonly accelerated: boolean }
   | { readonly op: "run"; readonly data: Uint8Array; readonly device: string }
   | { readonly op: "flood"; readonly data: Uint8Array; readonly times: number; readonly clients: boolean };
 
@@ -81,6 +82,7 @@ async function answer(request: Request): Promise<unknown> {
       return undefined;
     }
     case "ip": return ip(...request.args);
+    case "uplink": return setUplink(request.device, request.accelerated);
     case "run": return run(request.data, request.device);
     case "flood": return flood(request.data, request.times, request.clients);
   }
@@ -120,7 +122,11 @@ async function load(config: Partial<Config>): Promise<void> {
   for (const [name, map] of object.maps) maps.set(name, map);
   program = object.programs.get("xdp_lb");
   tables = openLbTables(kernel, mapOf, jiffies);
-  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+  for (const device of ["wan0", "wan1"]) setUplink(device, true);
+}
+
+function setUplink(device: string, accelerated: boolean): void {
+  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {

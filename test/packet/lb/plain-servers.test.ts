@@ -70,6 +70,23 @@ test.serial("a server behind another device is reached by it", async (t) => {
   await t.context.world.backend(1, "172.16.1.1");
 });
 
+test.serial("a server behind a device that XDP may not send by is netdev's to reach", async (t) => {
+  const { world } = t.context;
+  await world.uplink("wan1", false);
+  await world.backend(1, "172.16.3.1");
+  t.is((await world.send(to4(request("S")))).verdict, "pass");
+  await world.uplink("wan1", true);
+  t.is((await world.send(to4(request("S")))).verdict, "redirect");
+  await world.backend(1, "172.16.1.1");
+});
+
+test.serial("what is longer than the device that it came by allows is several segments, which netdev tells apart", async (t) => {
+  const sized = (bytes: number): Packet => to4(tcp(5000, 80, "A", "x".repeat(bytes - 40)));
+  t.is((await t.context.world.send(sized(1480))).verdict, "tx");
+  t.regex((await t.context.world.send(sized(1500))).packet, /icmp 3\/4/);
+  t.is((await t.context.world.send(sized(1501))).verdict, "pass");
+});
+
 test.serial("a server whose neighbour nobody knows is netdev's to find, and the balancer's as soon as it is known", async (t) => {
   const { world } = t.context;
   await world.backend(1, "192.0.2.50");

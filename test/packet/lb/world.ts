@@ -66,6 +66,8 @@ export interface World extends AsyncDisposable {
   forgetFlows(): Promise<void>;
   /** `ip ARGS…`, in the balancer's namespace. */
   ip(...args: readonly string[]): Promise<void>;
+  /** Whether XDP may send by a device that is an uplink. */
+  uplink(device: string, accelerated: boolean): Promise<void>;
 }
 
 export async function openWorld(config: Partial<Config> = {}): Promise<World> {
@@ -116,6 +118,7 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     },
     forgetFlows: async () => { for (const map of ["hw_lb_flows", "hw_lb_clients", "hw_fragments"]) await ask({ op: "clear", map }); },
     ip: async (...args) => { await ask({ op: "ip", args }); },
+    uplink: async (device, accelerated) => { await ask({ op: "uplink", device, accelerated }); },
     [Symbol.asyncDispose]: async () => {
       const ended = new Promise((resolve) => host.once("exit", resolve));
       host.disconnect();

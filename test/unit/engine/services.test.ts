@@ -330,3 +330,21 @@ test("probes: what is known of backends outlives the agent, so that its start ta
   await engine.commands.healthHeard([heard(1, true)]);
   t.deepEqual(backendsIn(host.services), known);
 });
+
+test("the datapath is told where clients are: while there are services, and by which address while one asks", async (t) => {
+  const { host, engine, join } = await shop();
+  await join(1);
+  t.is(host.clients, null, "nobody asks");
+  await engine.commands.applyService(service());
+  const [where] = host.clients?.namespaces ?? [];
+  t.deepEqual(host.clients, { known: false, namespaces: [{ sandbox: joinCommand(1).sandboxKey, ipv4: where?.ipv4 ?? null, ipv6: where?.ipv6 ?? null }] });
+  t.is(host.services?.[0]?.backends[0]?.address, where?.ipv4 ?? undefined);
+  await engine.commands.applyService(service("sources: { deny: [198.51.100.0/24] }\n"));
+  t.true(host.clients?.known);
+  await join(2);
+  t.is(host.clients?.namespaces.length, 2);
+  await engine.commands.applyService(service("affinity: { by: client }\n"));
+  t.true(host.clients?.known);
+  await engine.commands.deleteService("web");
+  t.deepEqual(host.clients, { known: false, namespaces: [] });
+});
