@@ -22,6 +22,8 @@ export interface Attachments {
    * may hold another device that had the name before.
    */
   attach(program: string, device: string, ifindex: number, hook: TcHook, renamed?: boolean): void;
+  /** Puts the program as it was loaded last in its own place, wherever that is. A device that went meanwhile is passed over. */
+  renew(program: string): void;
   /** `ifindex` undefined: the device is gone, only its pin may be left. */
   detach(program: string, device: string, ifindex: number | undefined, hook: TcHook): void;
   /** The device has another name now. */
@@ -40,7 +42,7 @@ export function createAttachments(
   tcx: boolean,
   programs: ReadonlyMap<string, KernelProgram>,
 ): Attachments {
-  const filters = new Map<string, ProgramRow>();
+  const filters = new Map<string, { readonly row: ProgramRow; readonly ifindex: number; readonly hook: TcHook }>();
   const hooks = new Map<string, string>();
   const placed = new Map<string, LinkPin>();
   const put = (pin: LinkPin, program: KernelProgram, renamed: boolean, create: () => KernelLink): void => {
@@ -53,7 +55,15 @@ export function createAttachments(
     hooks.set(name, hook);
     if (tcx) return put({ program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
     kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority);
-    filters.set(`${name}@${device}`, { name, device, hook, mode: "clsact" });
+    filters.set(`${name}@${device}`, { row: { name, device, hook, mode: "clsact" }, ifindex, hook });
+  };
+
+  const renew: Attachments["renew"] = (name) => {
+    const program = programNamed(programs, name);
+    for (const pin of placed.values()) if (pin.program === name) swapIn(kernel, linkPath(bpffs, pin), program);
+    for (const { row, ifindex, hook } of filters.values()) {
+      if (row.name === name) tolerate([ENOENT, EINVAL, ENODEV], () => kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority));
+    }
   };
 
   const detach: Attachments["detach"] = (name, device, ifindex, hook) => {
@@ -82,7 +92,7 @@ export function createAttachments(
       hook: hooks.get(pin.program) ?? "",
       mode: pin.device.startsWith("/") ? "cgroup" : "tcx",
     }));
-    return [...pinned, ...filters.values()];
+    return [...pinned, ...[...filters.values()].map(({ row }) => row)];
   };
 
   const lost = (): LinkPin[] => {
@@ -93,7 +103,7 @@ export function createAttachments(
   /** A pin that a sweep took is none of ours any more. */
   const forget = (pin: LinkPin): void => void placed.delete(pinName(pin));
 
-  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, rows, lost, forget };
+  return { mode: tcx ? "tcx" : "clsact", attach, renew, detach, rename, attachCgroup, rows, lost, forget };
 }
 
 /** Takes the program off its hook and the pin away. Succeeds when there is none. */

@@ -48,7 +48,7 @@ export function createBalancing({ kernel, loaded, config, node, nodeAddress, fac
     await services.install(plans);
     last = plans;
     if (on) return;
-    await loaded.reload("netdev", { ...config, ...lbAddresses(facts().nodeAddresses), services: 1 });
+    for (const object of ["from-container", "netdev"] as const) await loaded.reload(object, { ...config, ...lbAddresses(facts().nodeAddresses), services: 1 });
     await attachAgain();
     on = true;
   };

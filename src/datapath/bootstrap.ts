@@ -55,7 +55,11 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const host: Host = {
     netlink, tables, attachments, conntrack, policy, cluster,
     balancing: stack.use(createBalancing({
-      kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, attachAgain: () => sync.runAfresh(), clock: options.clock,
+      kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, clock: options.clock,
+      attachAgain: async () => {
+        attachments.renew("from_container");
+        await sync.runAfresh();
+      },
     })),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
