@@ -181,6 +181,18 @@ export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> =
   1: "DOWN",
 };
 
+export const LbFlowSeen = {
+  AGES: 16383,
+  ENDED: 16384,
+  WENT_ON: 32768,
+} as const;
+export type LbFlowSeenName = keyof typeof LbFlowSeen;
+export const lbFlowSeenNames: Readonly<Record<number, LbFlowSeenName>> = {
+  16383: "AGES",
+  16384: "ENDED",
+  32768: "WENT_ON",
+};
+
 export const LbFrontendFlags = {
   SPILLED: 1,
   SHARED: 2,
