@@ -14,7 +14,9 @@ import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
+import { readTraffic } from "./lb-traffic.ts";
 import { protocolNumbers } from "./port.ts";
+import type { TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
@@ -22,11 +24,12 @@ export interface Services extends Disposable {
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
   install(plans: readonly ServicePlan[]): Promise<void>;
+  traffic(): Promise<TrafficReading>;
 }
 
 export interface ServicesSurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_ct4" | "hw_ct6") => KernelMap;
   /** This node's name. */
   readonly node: string;
   /** Where another node's end of tunnels is, in either family; undefined: it is not known. */
@@ -117,7 +120,7 @@ export function createServices(around: ServicesSurroundings): Services {
     }
   };
 
-  return { install, [Symbol.dispose]: () => row[Symbol.dispose]() };
+  return { install, traffic: () => readTraffic(around, written.backends, written.frontends.values()), [Symbol.dispose]: () => row[Symbol.dispose]() };
 }
 
 /** By number, by the key's bytes in hex, by `keyOf`. */

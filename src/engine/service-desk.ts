@@ -14,12 +14,13 @@ import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
+import { serviceTraffic } from "./service-traffic.ts";
 import { probeTargets, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic">;
   readonly pool: PoolConfig;
   readonly node: string;
   readonly log: Log;
@@ -122,6 +123,7 @@ export class ServiceDesk {
         if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
+      serviceTraffic: async () => serviceTraffic(this.#inForce?.plans ?? [], await this.#options.datapath.traffic()),
       probeTargets: () => this.#targets,
     };
   }

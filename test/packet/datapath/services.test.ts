@@ -50,10 +50,16 @@ const served = (tcx: boolean): Case => async (world) => {
   await install(datapath, plans(a, b));
   // No socket was led there: its packets are balanced, and if they come back to it, then in the gateway's name.
   assert.match(await early.ask(), /^(a 10\.44\.0\.1|b 10\.44\.0\.2)$/);
+  const { tracked } = await datapath.traffic();
+  assert.deepEqual(tracked.map(({ port, flows }) => ({ port, flows })), [{ port: 8080, flows: 1 }]);
+  assert.match(String(tracked[0]?.address), /^10\.44\.0\.[23]$/);
   await world.until("both containers answer with the client's address", () => {
     const answers = new Set(Array.from({ length: 8 }, ask));
     return answers.has("a 192.0.2.1") && answers.has("b 192.0.2.1");
   });
+  const { sent } = await datapath.traffic();
+  assert.equal(sent.size, 2);
+  for (const { begun, ended, tracked: here } of sent.values()) assert.ok(begun > 0n && ended === 0n && here);
   await install(datapath, plans(a));
   assert.deepEqual([...new Set(Array.from({ length: 8 }, ask))], ["a 192.0.2.1"]);
   const last = plans(a);
