@@ -60,7 +60,7 @@ struct hw_lb_service {
  * then nothing is remembered of any flow. From its first change until it settles again, `previous` is the backend of the time when it was
  * settled, however often `current` changes in between, because:
  *
- *   a flow that begins (SYN)     ▸ current, and is recorded in hw_lb_flows unless that is `previous`
+ *   a flow that begins (SYN, INIT) ▸ current, and is recorded in hw_lb_flows unless that is `previous`
  *   a recorded flow              ▸ its backend; a SYN too if it is the same within seconds, sent again
  *   any other flow               ▸ previous: it began before the first change. 0: current
  *   UDP, which has no beginning  ▸ previous, recorded as such, until HW_LB_UDP_SECONDS after the change, then current
