@@ -38,15 +38,17 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 {
 	__u32 bytes;
 
-	if (backend->mode == HW_LB_LOCAL)
+	if (backend->mode == HW_LB_LOCAL) {
+		lbbackends_count(number, p->size, LBPACKET_GOES_ON);
 		return LBOTHER_PASS;
+	}
 	/* netdev finds neighbours, and says why there is no way. */
 	if (!lbhop_is_known(ctx, backend))
 		return LBOTHER_PASS;
 	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
 		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
-	lbbackends_count(number, p->size);
+	lbbackends_count(number, p->size, p->kind);
 	if (!lbwrap(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);

@@ -25,6 +25,8 @@ export interface Attachments {
    * may hold another device that had the name before.
    */
   attach(program: string, device: string, ifindex: number, hook: DeviceHook, renamed?: boolean): void;
+  /** Puts the program as it was loaded last in its own place, wherever that is. A device that went meanwhile is passed over. */
+  renew(program: string): void;
   /** `ifindex` undefined: the device is gone, only its pin may be left. */
   detach(program: string, device: string, ifindex: number | undefined, hook: DeviceHook): void;
   /** The device has another name now. */
@@ -45,7 +47,7 @@ export function createAttachments(
   tcx: boolean,
   programs: ReadonlyMap<string, KernelProgram>,
 ): Attachments {
-  const filters = new Map<string, ProgramRow>();
+  const filters = new Map<string, { readonly row: ProgramRow; readonly ifindex: number; readonly hook: TcHook }>();
   const hooks = new Map<string, DeviceHook | CgroupHook>();
   const placed = new Map<string, LinkPin>();
   const put = (pin: LinkPin, program: KernelProgram, renamed: boolean, create: () => KernelLink): void => {
@@ -59,7 +61,15 @@ export function createAttachments(
     if (isXdp(hook)) return put({ program: name, device }, program, renamed, () => kernel.attachXdp(program, ifindex, hook));
     if (tcx) return put({ program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
     kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority);
-    filters.set(`${name}@${device}`, { name, device, hook, mode: "clsact" });
+    filters.set(`${name}@${device}`, { row: { name, device, hook, mode: "clsact" }, ifindex, hook });
+  };
+
+  const renew: Attachments["renew"] = (name) => {
+    const program = programNamed(programs, name);
+    for (const pin of placed.values()) if (pin.program === name) swapIn(kernel, linkPath(bpffs, pin), program);
+    for (const { row, ifindex, hook } of filters.values()) {
+      if (row.name === name) tolerate([ENOENT, EINVAL, ENODEV], () => kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority));
+    }
   };
 
   const detach: Attachments["detach"] = (name, device, ifindex, hook) => {
@@ -88,7 +98,7 @@ export function createAttachments(
       hook: hooks.get(pin.program) ?? "",
       mode: pin.device.startsWith("/") ? "cgroup" : isXdp(hooks.get(pin.program)) ? "xdp" : "tcx",
     }));
-    return [...pinned, ...filters.values()];
+    return [...pinned, ...[...filters.values()].map(({ row }) => row)];
   };
 
   const pinned: Attachments["pinned"] = (pin) => {
@@ -104,7 +114,7 @@ export function createAttachments(
   /** A pin that a sweep took is none of ours any more. */
   const forget = (pin: LinkPin): void => void placed.delete(pinName(pin));
 
-  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, pinned, rows, lost, forget };
+  return { mode: tcx ? "tcx" : "clsact", attach, renew, detach, rename, attachCgroup, pinned, rows, lost, forget };
 }
 
 /** Takes the program off its hook and the pin away. Succeeds when there is none. */

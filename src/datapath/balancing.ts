@@ -11,11 +11,12 @@ import type { Log } from "../std/log.ts";
 import type { Acceleration } from "./acceleration.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { jiffiesClock } from "./kernel-facts.ts";
+import { noTraffic } from "./lb-traffic.ts";
 import { listMapPins, mapPath } from "./pins.ts";
 import type { LoadedPrograms } from "./programs.ts";
 import { createServices } from "./services.ts";
 import type { Services } from "./services.ts";
-import type { AccelerationSetting, HostFacts } from "./types.ts";
+import type { AccelerationSetting, HostFacts, TrafficReading } from "./types.ts";
 
 export interface BalancingParts extends AsyncDisposable {
   /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
@@ -24,6 +25,7 @@ export interface BalancingParts extends AsyncDisposable {
   nodesChanged(): Promise<void>;
   /** The host's addresses may be others: outer packets, and what is the host's own as well, follow soon. */
   hostChanged(): void;
+  traffic(): Promise<TrafficReading>;
 }
 
 export interface BalancingSurroundings {
@@ -67,7 +69,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   const load = async (xdp: boolean): Promise<void> => {
     const now = lbAddresses(facts().nodeAddresses);
     const next = { ...config, ...now, services: 1 };
-    await loaded.reload("netdev", next);
+    for (const object of ["from-container", "netdev"] as const) await loaded.reload(object, next);
     if (xdp) {
       await loadAccelerator(loaded, acceleration, setting, next);
       acceleration.turn(true);
@@ -120,6 +122,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));
     },
+    traffic: async () => services?.traffic() ?? noTraffic,
     [Symbol.asyncDispose]: async () => {
       await working;
       services?.[Symbol.dispose]();

@@ -65,7 +65,11 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     netlink, tables, attachments, conntrack, policy, cluster, acceleration, clients,
     balancing: stack.use(createBalancing({
       kernel, loaded, config, setting: options.acceleration, acceleration, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts,
-      attachAgain: () => sync.runAfresh(), onGone: clients.end, clock: options.clock, log,
+      attachAgain: async () => {
+        attachments.renew("from_container");
+        await sync.runAfresh();
+      },
+      onGone: clients.end, clock: options.clock, log,
     })),
     holding: stack.use(createHolding({
       held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
@@ -125,6 +129,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     intact: () => sync.hasHostDevice && (tunnel === undefined || sync.deviceNames.get(tunnel.index) === tunnelDevice) && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
+    traffic: () => host.balancing.traffic(),
     events: (signal) => events?.listen(signal) ?? nothing(),
     rawEvents: (onRecord) => events?.tap(onRecord) ?? { [Symbol.dispose]: () => {} },
     decodeEvent,

@@ -17,6 +17,8 @@ import type { EntrySurroundings } from "./service-entries.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
+import { readTraffic } from "./lb-traffic.ts";
+import type { TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
@@ -26,11 +28,12 @@ export interface Services extends Disposable {
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
   install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
+  traffic(): Promise<TrafficReading>;
 }
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_ct4" | "hw_ct6") => KernelMap;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -158,7 +161,11 @@ export function createServices(around: ServicesSurroundings): Services {
     }
   };
 
-  return { install, [Symbol.dispose]: () => world.row[Symbol.dispose]() };
+  return {
+    install,
+    traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
+    [Symbol.dispose]: () => world.row[Symbol.dispose](),
+  };
 }
 
 interface Pool {

@@ -197,6 +197,33 @@ export interface GcReport {
   readonly finished: boolean;
 }
 
+/** What a backend was sent, over all CPUs, since the kernel has its counters. */
+export interface BackendSent {
+  /** Of containers here only by XDP. */
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Flows of TCP and SCTP that were seen to begin, with those whose first packet was sent again; of containers here of UDP too. */
+  readonly begun: bigint;
+  /** Ends that clients have sent; 0 where `tracked`. */
+  readonly ended: bigint;
+  /** Its flows from the world are conntrack's. */
+  readonly tracked: boolean;
+}
+
+export interface TrafficReading {
+  /** By the backend's number. */
+  readonly sent: ReadonlyMap<number, BackendSent>;
+  readonly tracked: readonly TrackedFlows[];
+}
+
+/** Flows of a service, by its number, that conntrack knows to go to one end, were answered and have not ended. */
+export interface TrackedFlows {
+  readonly service: number;
+  readonly address: Ip;
+  readonly port: number;
+  readonly flows: number;
+}
+
 export interface Datapath extends AsyncDisposable {
   readonly doers: Doers;
   /** As of the last `syncHost()`. */
@@ -219,6 +246,8 @@ export interface Datapath extends AsyncDisposable {
   gc(budget?: number): GcReport;
   /** Counters that are not zero. */
   counters(): readonly CounterRow[];
+  /** Of services in force. Takes a look at all of conntrack, with turns for others in between. */
+  traffic(): Promise<TrafficReading>;
   /** Packets as they are told, until the signal aborts. A slow reader loses the oldest beyond 4096; the counters do not. */
   events(signal?: AbortSignal): AsyncIterable<PacketEvent>;
   /** Every record of the ring as it comes, at once, as long as the handle is not disposed: valid during the call only. */

@@ -17,6 +17,7 @@ import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
+import { serviceTraffic } from "./service-traffic.ts";
 import { ownHealth, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceSharing } from "./service-sharing.ts";
@@ -24,7 +25,7 @@ import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic">;
   readonly pool: PoolConfig;
   readonly node: string;
   /** Left out: this node shares its services with nobody. */
@@ -158,6 +159,7 @@ export class ServiceDesk {
         if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
+      serviceTraffic: async () => serviceTraffic(this.#inForce?.plans ?? [], await this.#options.datapath.traffic()),
       probeTargets: () => this.#probes.targets,
       serviceAddresses: () => {
         if (this.#inForce === null) return null;

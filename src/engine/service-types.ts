@@ -46,6 +46,8 @@ export interface ServiceQueries {
   services(): readonly ServiceView[];
   /** @throws HawserError NOT_FOUND with the known names. */
   service(name: string): ServiceText;
+  /** As counted now. */
+  serviceTraffic(): Promise<ServiceTraffic>;
   /** Without services that have no probes. The same object until something about them changes. */
   probeTargets(): readonly ProbeTarget[];
   /**
@@ -77,7 +79,7 @@ export interface ServiceView {
   /** The configuration's where it says none. */
   readonly mode: ServiceMode;
   readonly algorithm: "maglev";
-  /** Established through this node; null: not counted. */
+  /** Established through this node; null: not asked (`serviceTraffic` tells). */
   readonly flows: number | null;
   /** `directory PATH`, `apply PATH`. */
   readonly source: string;
@@ -87,6 +89,25 @@ export interface ServiceView {
   /** `pending`: written down, and not in force yet. `rejected`: what is in force is not what its file says. */
   readonly state: "enforced" | "pending" | "rejected";
   readonly error: string | null;
+}
+
+/** On this node. */
+export interface ServiceTraffic {
+  /** Established flows, by service. */
+  readonly flows: ReadonlyMap<string, number>;
+  readonly backends: readonly BackendTraffic[];
+}
+
+/** In both families. `flows`: established; of all others as in the datapath's `BackendSent`. */
+export interface BackendTraffic {
+  /** In order; several where they reach it the same way. */
+  readonly services: readonly string[];
+  /** Its identity. */
+  readonly backend: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly begun: bigint;
+  readonly flows: number;
 }
 
 /** A service with its text. */

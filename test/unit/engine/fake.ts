@@ -17,7 +17,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
@@ -111,6 +111,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       counters: () => [],
+      traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],
       dumpMap: () => [],
       inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),
