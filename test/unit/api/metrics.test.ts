@@ -88,7 +88,7 @@ test("of more than a thousand backends each service is told of as a whole", asyn
   const backend = (i: number): BackendTraffic => ({ services: [i % 2 === 0 ? "even" : "odd"], backend: `10.0.${i >> 8}.${i & 255}:80`, packets: 2n, bytes: 100n, begun: 1n, flows: 3 });
   const of = async (count: number): Promise<readonly string[]> => {
     const text = await metricsText(queriesOf({ serviceTraffic: () => Promise.resolve({ flows: new Map(), backends: Array.from({ length: count }, (_, i) => backend(i)) }) }));
-    return text.split("\n").filter((line) => line.startsWith("hawser_service_"));
+    return text.split("\n").filter((line) => line.startsWith("hawser_service_") && line.includes("service="));
   };
   t.is((await of(1000)).length, 4000);
   t.deepEqual(await of(1001), ["packets_total", "bytes_total", "new_flows_total", "flows"].flatMap((name, i) => ["even", "odd"].map((service, odd) =>
