@@ -8,7 +8,6 @@ export function assertSupported(config: Config, file: string): void {
   const asked: readonly (readonly [boolean, string, string])[] = [
     [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
     [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it knows maglev alone"],
-    [!["auto", "off"].includes(loadBalancer.acceleration), `loadBalancer.acceleration: ${loadBalancer.acceleration}`, "it has no XDP program; leave it at auto"],
   ];
   const refused = asked.filter(([wanted]) => wanted);
   if (refused.length === 0) return;

@@ -46,9 +46,12 @@ function backendEntry(service: string, { identity, address, port, node, way }: B
   return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
 }
 
-/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. */
+/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError UNSUPPORTED */
 export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
   const known = flagsOf(plan).flags === 0 ? { table } : {};
+  if (plan.frontends.some(({ protocol }) => protocol === "sctp") && plan.backends.some(({ way, node }) => way === "snat" && node === null)) {
+    throw new HawserError("UNSUPPORTED", `service ${plan.name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; use mode dsr, with the service's address on the server's loopback`);
+  }
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
     const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false, ...known };
     const whole: FrontendEntry = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: isOwn(address) };

@@ -101,7 +101,6 @@ for (const [text, said] of mistakes) {
 const later: readonly (readonly [text: string, key: string])[] = [
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
   ["loadBalancer: { algorithm: random }", "loadBalancer.algorithm: random"],
-  ["loadBalancer: { acceleration: native }", "loadBalancer.acceleration: native"],
 ];
 
 for (const [text, key] of later) {
