@@ -221,8 +221,8 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const places = new Map([...inherited.values()].map((range) => [range.first, range]));
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
   const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
-  // Those of an agent that knew no origins are written again.
-  const frontends = table.all().filter((entry) => !isAnswering(entry) && (entry.port === 0 || origins.get(originKey(entry)) !== undefined));
+  // Those of an agent that knew no origins are not as anybody wants them.
+  const frontends = table.all().filter((entry) => !isAnswering(entry)).map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
     standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),

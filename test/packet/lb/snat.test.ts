@@ -199,6 +199,8 @@ test("flows outlive the agent, and go on where they were while others come and g
   await world.plans(plans(two));
   for (const [port, packet] of ports) t.is(await sent(port), packet);
   await world.plans(plans());
+  t.deepEqual(await world.dump("hw_lb_pools"), [], "and none is left of who is gone");
+  t.deepEqual(await world.dump("hw_lb_origins"), []);
   t.is((await world.send(to4(tcp(3000, 80, "A")))).verdict, "pass", "no service, no address");
   t.is((await world.send(ip("172.16.1.1", "192.0.2.1", tcp(8080, portOf(ports.get(3000) ?? ""), "A")))).verdict, "pass");
 });
