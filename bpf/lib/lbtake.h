@@ -98,14 +98,15 @@ static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow, struct hw_
 	struct lbpool_choice choice = { .pool = flow->pool, .now = now, .start = lbpool_choice(flow->hash, 0) };
 	struct lbpool_hand *hand = bpf_map_lookup_elem(&lbpool_hands, &key);
 
-	/* Beside its reference, where both come with one look at memory. */
-	lbpool_look(0, &choice);
-	if (choice.score >= LBPOOL_FREE)
-		return choice.port;
-	choice.score = 0;
-
 	if (!hand)
 		return LBPOOL_NONE;
+	/* Beside its reference, where both come with one look at memory; in a flood nothing is free there. */
+	if (hand->flooded != now) {
+		lbpool_look(0, &choice);
+		if (choice.score >= LBPOOL_FREE)
+			return choice.port;
+		choice.score = 0;
+	}
 	choice.patience = hand->flooded == now ? 1 : LBPOOL_PATIENCE;
 	choice.start = hand->block ? hand->block - 1 : lbhash_slot((__u64)(bpf_get_smp_processor_id() * 0x9e3779b1U) << 32, blocks);
 	/* At last the first block once more, of which the youngest may make room as well. */
