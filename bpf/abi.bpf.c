@@ -52,6 +52,7 @@ struct words {
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
 	struct hw_lb_home lb_home;
+	struct hw_lb_elsewhere lb_elsewhere;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;

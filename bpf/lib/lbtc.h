@@ -88,10 +88,11 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	return 0;
 }
 
-/* The headers before the packet, in `headers`; returns their bytes, 0 when it cannot be. */
-static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, const struct hw_lb_backend *backend, const struct lbpacket *b, int family, bool outer4,
-					  __u8 *headers)
+/* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
+static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, __u8 tos, int family,
+					  bool outer4)
 {
+	__u8 *headers = scratch->headers;
 	const __u32 outer = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u32 geneve = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
 	__u32 extra = backend->mode == HW_LB_GENEVE ? geneve + ETH_HLEN : 0;
@@ -101,15 +102,15 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, const struct hw
 	if (size + outer > 0xffff)
 		return 0;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend, b->tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
 	else
-		lbwrap_ipv6((void *)headers, backend, b->tos, size, proto);
+		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
 	if (!extra)
 		return outer;
 	/* Its sum would be one over segments that are not cut yet. */
 	if (!outer4)
 		return 0;
-	lbwrap_geneve_head((void *)(headers + outer), backend, b, family, size);
+	lbwrap_geneve_head((void *)(headers + outer), backend, scratch->flow_hash, family, size, scratch->passed);
 	return bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0 ? 0 : outer + geneve + ETH_HLEN;
 }
 
@@ -123,24 +124,23 @@ static __always_inline __u64 lbtc_flags(const struct hw_lb_backend *backend, boo
 }
 
 /* The frame's own headers: service class, and what it is. */
-static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family,
-				     bool outer4)
+static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, int family, bool outer4)
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
-	__u8 *headers = scratch->headers;
 	struct ethhdr *eth;
 	__u32 bytes;
+	__u8 tos;
 	int error;
 
 	if (!ip)
 		return -HW_DROP_MALFORMED;
-	b->tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
+	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
 	error = lbtc_route(skb, backend, scratch->packet.size + lbwrap_bytes(backend, family), &scratch->hop);
 	if (error)
 		return error;
-	bytes = lbtc_headers(skb, backend, b, family, outer4, headers);
+	bytes = lbtc_headers(skb, scratch, backend, tos, family, outer4);
 	if (!bytes || bytes > LBTC_HEADERS || bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, lbtc_flags(backend, outer4)) < 0 ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
+	    bpf_skb_store_bytes(skb, ETH_HLEN, scratch->headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	eth = packet_at(skb, 0, sizeof(*eth));
 	if (!eth)
@@ -149,14 +149,41 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 	return bpf_redirect_neigh(scratch->hop.ifindex, &scratch->hop.neighbour, sizeof(scratch->hop.neighbour), 0);
 }
 
-/* Not inline, for the stack. */
-static __noinline int lbtc_send(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family)
+/*
+ * To the backend that is scratch->chosen, by the source port of scratch->flow_hash: TC_ACT_REDIRECT, or a negated drop reason. Not static, so
+ * that the verifier walks it once.
+ */
+__noinline int lbtc_send(struct __sk_buff *skb)
 {
-	bool outer4 = ip_is4(&backend->outer);
+	struct scratch *scratch = scratch_same();
+	const struct hw_lb_backend *backend;
+	bool outer4;
 
-	if (family == 4)
-		return outer4 ? lbtc_wrap(skb, scratch, backend, b, 4, true) : lbtc_wrap(skb, scratch, backend, b, 4, false);
-	return outer4 ? lbtc_wrap(skb, scratch, backend, b, 6, true) : lbtc_wrap(skb, scratch, backend, b, 6, false);
+	if (!scratch || !skb)
+		return -HW_DROP_REWRITE_FAILED;
+	backend = lbbackends_find(scratch->chosen);
+	if (!backend)
+		return -HW_DROP_SERVICE_EMPTY;
+	outer4 = ip_is4(&backend->outer);
+	if (scratch->packet.family == 4)
+		return outer4 ? lbtc_wrap(skb, scratch, backend, 4, true) : lbtc_wrap(skb, scratch, backend, 4, false);
+	return outer4 ? lbtc_wrap(skb, scratch, backend, 6, true) : lbtc_wrap(skb, scratch, backend, 6, false);
+}
+
+/* The service that the packet is for, and what balancing wants to know of it; NULL: it is for none. */
+static __always_inline const struct hw_lb_service *lbtc_read(const struct packet *p, struct lbpacket *b)
+{
+	const struct hw_lb_frontend *frontend =
+		lbfrontends_find(p->flow.daddr.words, 6, lbhash_address(p->flow.daddr.words), lbfrontends_port(p->flow.dport, p->flow.proto));
+	__u32 ports = lbpacket_ports(p->flow.sport, p->flow.dport);
+
+	if (!frontend)
+		return NULL;
+	b->service = frontend->service;
+	b->frontend = frontend->number;
+	b->kind = lbtc_kind(p);
+	b->hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
+	return lbservices_find(frontend->service);
 }
 
 /*
@@ -166,32 +193,25 @@ static __noinline int lbtc_send(struct __sk_buff *skb, struct scratch *scratch, 
 __noinline int lbtc_find(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
-	const struct hw_lb_frontend *frontend;
 	const struct hw_lb_service *service;
 	const struct hw_lb_backend *backend;
 	struct lbpacket b = { 0 };
 	const struct packet *p;
-	__u32 ports, number;
 
 	if (!scratch || !skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
-	frontend = lbfrontends_find(p->flow.daddr.words, 6, lbhash_address(p->flow.daddr.words), lbfrontends_port(p->flow.dport, p->flow.proto));
-	service = frontend ? lbservices_find(frontend->service) : NULL;
+	service = lbtc_read(p, &b);
 	if (!service)
 		return LBTC_NOT;
-	ports = lbpacket_ports(p->flow.sport, p->flow.dport);
-	b.service = frontend->service;
-	b.frontend = frontend->number;
-	b.kind = lbtc_kind(p);
-	b.hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
 	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b.service, &p->flow.saddr))
 		return -HW_DROP_SERVICE_SOURCE;
-	backend = lbtc_choose(p, service, &b, &number);
+	backend = lbtc_choose(p, service, &b, &scratch->chosen);
 	if (!backend)
 		return LBTC_NOT;
 	if (backend->mode == HW_LB_LOCAL)
 		return lbtc_is_here(&backend->address, backend->port, &scratch->backend) ? LBTC_HERE : LBTC_NOT;
-	lbbackends_count(number, p->size);
-	return lbtc_send(skb, scratch, backend, &b, p->family);
+	lbbackends_count(scratch->chosen, p->size);
+	scratch->flow_hash = b.hash;
+	return lbtc_send(skb);
 }

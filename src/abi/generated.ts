@@ -194,6 +194,7 @@ export const LbLayout = {
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
   COUNTERS: 64,
+  LINE: 64,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
@@ -201,6 +202,7 @@ export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
   64: "COUNTERS",
+  64: "LINE",
 };
 
 export const LbMode = {
@@ -237,11 +239,13 @@ export const lbSourceVerdictNames: Readonly<Record<number, LbSourceVerdictName>>
 
 export const LbTimes = {
   UDP_SECONDS: 60,
+  EPOCH_BITS: 16,
   HOP_JIFFIES: 256,
 } as const;
 export type LbTimesName = keyof typeof LbTimes;
 export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
   60: "UDP_SECONDS",
+  16: "EPOCH_BITS",
   256: "HOP_JIFFIES",
 };
 
@@ -665,6 +669,13 @@ export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_coun
   backends: field("backends", 0, array(counterCodec, 64)),
 });
 
+export interface LbElsewhere {
+  readonly epochs: Uint8Array;
+}
+export const lbElsewhereCodec: Codec<LbElsewhere> = struct<LbElsewhere>("hw_lb_elsewhere", 64, {
+  epochs: field("epochs", 0, bytes(64)),
+});
+
 export interface LbFlow {
   readonly tag: number;
   readonly backend: number;
@@ -957,6 +968,7 @@ export const maps = {
   hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
   hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
   hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
+  hw_lb_elsewhere: { name: "hw_lb_elsewhere", kind: "array", key: u32, value: lbElsewhereCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbElsewhere>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
@@ -983,5 +995,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;
