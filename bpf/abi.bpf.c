@@ -70,6 +70,7 @@ struct words {
 	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
+	enum hw_lb_elsewhere_layout lb_elsewhere_layout;
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;
 	enum hw_lb_times lb_times;

@@ -15,7 +15,6 @@ enum hw_lb_layout {
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
 	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
 	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
-	HW_LB_LINE = 64,		/* slots in one line of hw_lb_elsewhere */
 };
 
 enum hw_lb_frontend_flags {
@@ -76,14 +75,19 @@ struct hw_lb_slot {
 	__u32 changed;		/* low 32 bits of jiffies when `current` was last changed, never 0; 0: settled */
 };
 
-/* Key: a slot's place in the row of all / HW_LB_LINE, modulo the number of lines; slots that share a place are as long unsettled as either. */
+enum hw_lb_elsewhere_layout {
+	HW_LB_ELSEWHERE = 64,		/* slots in one line of hw_lb_elsewhere */
+};
+
+/* Key: a slot's place in the row of all / HW_LB_ELSEWHERE, modulo the number of lines: slots may share a place. */
 struct hw_lb_elsewhere {
-	__u8 epochs[HW_LB_LINE];	/* jiffies / 2^HW_LB_EPOCH_BITS when a packet of a changed slot last went to another than its current backend */
+	__u8 epochs[HW_LB_ELSEWHERE];	/* jiffies / 2^HW_LB_EPOCH_BITS when a packet of a changed slot last went to another than its current backend */
 };
 
 enum hw_lb_times {
 	HW_LB_UDP_SECONDS = 60,
 	HW_LB_EPOCH_BITS = 16,
+	HW_LB_QUIET_SECONDS = 7800,	/* so long nothing may have gone elsewhere from a slot that is settled; no silent flow is remembered for longer */
 	HW_LB_HOP_JIFFIES = 256,	/* how long a backend's next hop is believed */
 };
 

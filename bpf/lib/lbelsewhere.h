@@ -20,10 +20,10 @@ struct {
 /* `index`: of the slot in the row of all. A plain store: whoever comes at the same time says the same. */
 static __always_inline void lbelsewhere_note(__u32 index)
 {
-	__u32 key = index / HW_LB_LINE & (LBELSEWHERE_LINES - 1);
+	__u32 key = index / HW_LB_ELSEWHERE & (LBELSEWHERE_LINES - 1);
 	struct hw_lb_elsewhere *line = bpf_map_lookup_elem(&hw_lb_elsewhere, &key);
 	__u8 epoch = (__u8)(bpf_jiffies64() >> HW_LB_EPOCH_BITS);
 
-	if (line && line->epochs[index % HW_LB_LINE] != epoch)
-		line->epochs[index % HW_LB_LINE] = epoch;
+	if (line && line->epochs[index % HW_LB_ELSEWHERE] != epoch)
+		line->epochs[index % HW_LB_ELSEWHERE] = epoch;
 }

@@ -15,6 +15,8 @@
 
 #define LBPASS_MOST 2
 
+_Static_assert(HW_LB_QUIET_SECONDS >= CT_SECONDS_TCP, "no slot settles while conntrack remembers a flow of before");
+
 static __always_inline bool lbpass_is(const struct hw_lb_backend *backend, const struct hw_backend *me)
 {
 	return backend->port == me->port && ip_equal(&backend->address, &me->addr);

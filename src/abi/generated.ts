@@ -179,6 +179,14 @@ export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> =
   1: "DOWN",
 };
 
+export const LbElsewhereLayout = {
+  ELSEWHERE: 64,
+} as const;
+export type LbElsewhereLayoutName = keyof typeof LbElsewhereLayout;
+export const lbElsewhereLayoutNames: Readonly<Record<number, LbElsewhereLayoutName>> = {
+  64: "ELSEWHERE",
+};
+
 export const LbFrontendFlags = {
   SPILLED: 1,
   SHARED: 2,
@@ -194,7 +202,6 @@ export const LbLayout = {
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
   COUNTERS: 64,
-  LINE: 64,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
@@ -202,7 +209,6 @@ export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
   64: "COUNTERS",
-  64: "LINE",
 };
 
 export const LbMode = {
@@ -240,12 +246,14 @@ export const lbSourceVerdictNames: Readonly<Record<number, LbSourceVerdictName>>
 export const LbTimes = {
   UDP_SECONDS: 60,
   EPOCH_BITS: 16,
+  QUIET_SECONDS: 7800,
   HOP_JIFFIES: 256,
 } as const;
 export type LbTimesName = keyof typeof LbTimes;
 export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
   60: "UDP_SECONDS",
   16: "EPOCH_BITS",
+  7800: "QUIET_SECONDS",
   256: "HOP_JIFFIES",
 };
 

@@ -12,13 +12,15 @@ import { listMapPins, mapPath } from "./pins.ts";
 import type { LoadedPrograms } from "./programs.ts";
 import { createServices } from "./services.ts";
 import type { Services } from "./services.ts";
-import type { HostFacts } from "./types.ts";
+import type { Elsewhere, HostFacts } from "./types.ts";
 
 export interface BalancingParts extends Disposable {
   /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
   install(plans: readonly ServicePlan[]): Promise<void>;
   /** The same plans anew, after other nodes have come or moved. */
   nodesChanged(): Promise<void>;
+  /** As `Datapath.elsewhere`. */
+  elsewhere(): Promise<Elsewhere | null>;
 }
 
 export interface BalancingSurroundings {
@@ -52,7 +54,12 @@ export function createBalancing({ kernel, loaded, config, node, nodeAddress, fac
     await attachAgain();
     on = true;
   };
-  return { install, nodesChanged: () => (last.length === 0 ? Promise.resolve() : install(last)), [Symbol.dispose]: () => services?.[Symbol.dispose]() };
+  return {
+    install,
+    nodesChanged: () => (last.length === 0 ? Promise.resolve() : install(last)),
+    elsewhere: () => services?.elsewhere() ?? Promise.resolve(null),
+    [Symbol.dispose]: () => services?.[Symbol.dispose](),
+  };
 }
 
 /** Whether an earlier agent left services: its flows must not meet programs that know of none. */

@@ -10,11 +10,13 @@ import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
+import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { protocolNumbers } from "./port.ts";
+import type { Elsewhere } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
@@ -22,11 +24,13 @@ export interface Services extends Disposable {
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
   install(plans: readonly ServicePlan[]): Promise<void>;
+  /** Of the services that are installed. */
+  elsewhere(): Promise<Elsewhere>;
 }
 
 export interface ServicesSurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_elsewhere") => KernelMap;
   /** This node's name. */
   readonly node: string;
   /** Where another node's end of tunnels is, in either family; undefined: it is not known. */
@@ -117,7 +121,11 @@ export function createServices(around: ServicesSurroundings): Services {
     }
   };
 
-  return { install, [Symbol.dispose]: () => row[Symbol.dispose]() };
+  return {
+    install,
+    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map([...standing].map(([number, { range }]) => [number, range])), around, turns()),
+    [Symbol.dispose]: () => row[Symbol.dispose](),
+  };
 }
 
 /** By number, by the key's bytes in hex, by `keyOf`. */

@@ -1,10 +1,12 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
+import type { Elsewhere } from "../datapath/types.ts";
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
 import type { Balancing } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
 import type { HeardHealth } from "./service-types.ts";
+import { createSettling } from "./settling.ts";
 
 export interface BalancerSettings {
   /** Of services that say none. */
@@ -28,6 +30,8 @@ export interface Turn {
   /** By `containerKey`. */
   readonly containers: Difference<ServingContainer>;
   readonly heard: readonly HeardHealth[];
+  /** null: nobody looked. */
+  readonly elsewhere: Elsewhere | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -39,6 +43,8 @@ export interface Outcome {
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
   readonly again: number | null;
+  /** There are slots that may settle: somebody should look at `elsewhere` again. */
+  readonly unsettled: boolean;
   /** To be kept before the plans are carried out: whoever starts anew then knows at least what the kernel knows. */
   readonly rows: readonly Change[];
 }
@@ -57,6 +63,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
   let balancing: Balancing = noBalancing;
+  const settling = createSettling();
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
@@ -74,7 +81,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, now }) => {
+    turn: ({ services: services_, containers: containers_, heard, elsewhere, now }) => {
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
       for (const key of containers_.gone) byKey.delete(key);
@@ -82,7 +89,8 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
-      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
+      const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
+      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), settled);
       const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
@@ -95,7 +103,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
       const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
       const gone = [...told.keys()].filter((key) => !after.has(key));
       [balancing, told, recalled] = [next, after, true];
-      return { plans: { set, gone }, backends, again, rows: writes };
+      return { plans: { set, gone }, backends, again, unsettled: settling.wanted(next), rows: writes };
     },
   };
 }

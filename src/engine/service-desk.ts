@@ -19,7 +19,7 @@ import type { ServicesKnown } from "./service-views.ts";
 import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "elsewhere">;
   readonly pool: PoolConfig;
   readonly node: string;
   readonly log: Log;

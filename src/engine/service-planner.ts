@@ -1,4 +1,5 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
+import type { Datapath } from "../datapath/types.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -22,12 +23,15 @@ export interface ServiceSettings {
 export interface ServicePlannerOptions {
   readonly services: ServiceSettings;
   readonly store: Pick<Store, "load" | "write">;
+  readonly datapath: Pick<Datapath, "elsewhere">;
   readonly clock: Clock;
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
+/** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
+const lookTime = 600_000;
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -40,6 +44,8 @@ export class ServicePlanner {
   readonly #unwritten = new Map<string, Change>();
   #timer: AbortController | undefined;
   #again: number | null = null;
+  /** When to look at which slots may settle; null: all have. */
+  #lookAt: number | null = null;
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
   #told: { readonly services: ReadonlyMap<string, Service>; readonly containers: ReadonlyMap<string, ServingContainer> } = { services: new Map(), containers: new Map() };
@@ -85,8 +91,9 @@ export class ServicePlanner {
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
     const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])) };
-    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), now };
-    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0;
+    const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
+    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), elsewhere, now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || elsewhere !== null;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
@@ -95,6 +102,8 @@ export class ServicePlanner {
     this.#failed = false;
     this.services = services;
     this.#take(outcome);
+    if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
+    if (outcome.unsettled) this.#lookAt ??= now + lookTime;
     this.#wakeAt(outcome.again);
     return outcome.plans.set.length + outcome.plans.gone.length > 0;
   }
@@ -142,10 +151,10 @@ export class ServicePlanner {
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
-    if (again === null) return;
+    if (again === null && this.#lookAt === null) return;
     const timer = (this.#timer = new AbortController());
     const { clock } = this.#options;
-    void clock.sleep(Math.max(0, again - clock.now()), timer.signal).then(this.#wake, () => undefined);
+    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
 }
 

@@ -1,6 +1,6 @@
 // A host that is a sorted list of words: what the doers made and did not take away again.
 import type { Cluster, ClusterPlan } from "../../../src/network/cluster.ts";
-import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
+import type { AdoptReport, Datapath, Elsewhere } from "../../../src/datapath/types.ts";
 import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
@@ -16,7 +16,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "elsewhere" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
@@ -25,6 +25,7 @@ export interface FakeHost {
   routes: ReadonlyMap<string, ContainerRoutesPlan>;
   /** What services it carries; null: nothing was said. */
   services: readonly ServicePlan[] | null;
+  elsewhere: Elsewhere | null;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -88,6 +89,7 @@ export function fakeHost(): FakeHost {
     cluster: null,
     routes: new Map(),
     services: null,
+    elsewhere: null,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -102,6 +104,7 @@ export function fakeHost(): FakeHost {
       rawEvents: () => ({ [Symbol.dispose]: () => {} }),
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
+      elsewhere: async () => host.elsewhere,
       counters: () => [],
       maps: async () => [],
       dumpMap: () => [],
