@@ -15,6 +15,7 @@ import {
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
 import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
+import type { SlotEntry } from "./lb/tables.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { addressOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
@@ -115,8 +116,10 @@ export interface Bench extends AsyncDisposable {
   otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
-  /** A service of one frontend and one backend; `number` is both's. */
-  service(number: number, frontend: FrontendAddress, backend: BackendEntry): Promise<void>;
+  /** A service of one frontend and one backend; `number` is both's. `slot`, its only one: left out, settled on that backend. */
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry, slot?: SlotEntry, flags?: number): Promise<void>;
+  /** Another backend. */
+  backend(number: number, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
@@ -203,8 +206,9 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
-    service: async (number, frontend, backend) => {
-      await ask({ op: "service", service: { number, slots: [{ current: number }], flags: 0, affinity: 0 }, frontend: { ...frontend, service: number, number, shared: false }, backend });
+    backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
+    service: async (number, frontend, backend, slot = { current: number }, flags = 0) => {
+      await ask({ op: "service", service: { number, slots: [slot], flags, affinity: 60 }, frontend: { ...frontend, service: number, number, shared: false }, backend });
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),
