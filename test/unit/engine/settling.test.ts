@@ -1,9 +1,10 @@
 // When a changed slot is quiet: by what the programs noted, by how long it has been seen where it is, and by the clock.
 import test from "ava";
+import { LbTimes } from "../../../src/abi/generated.ts";
 import { createSettling } from "../../../src/engine/settling.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
-import { changedAt } from "../../../src/lb/slots.ts";
+import { changedAt, quietSeconds } from "../../../src/lb/slots.ts";
 import { container, read, serviceWith } from "../lb/given.ts";
 
 const start = 1_750_000_000_000;
@@ -67,3 +68,5 @@ test("only what has changed slots wants to be looked at", (t) => {
   t.true(unsettled(stayed) > 0);
   t.false(createSettling().wanted(stayed));
 });
+
+test("model and programs mean the same time", (t) => { t.is(quietSeconds, LbTimes.QUIET_SECONDS); });
