@@ -161,7 +161,8 @@ export function afterSettling(before: Balancing, quiet: (service: number, size: 
   const services = new Map([...before.services].map(([name, one]) => {
     if (one.service.affinity !== null) return [name, one] as const;
     const parts = one.parts.map((part): Part => {
-      const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size));
+      const containers = new Set(part.plan.backends.filter(({ way }) => way === "container").map(({ number }) => number));
+      const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size), (number) => containers.has(number));
       return slots === part.table.slots ? part : { ...part, table: { ...part.table, slots }, plan: { ...part.plan, slots } };
     });
     return [name, parts.every((part, i) => part === one.parts[i]) ? one : { ...one, parts }] as const;

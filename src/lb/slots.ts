@@ -96,8 +96,9 @@ export const quietSeconds = 7800;
 /**
  * Settles slots on which for `quietSeconds` no packet went to another backend than the current one: `quiet` says so of a slot that changed at
  * `since` (seconds since the epoch). That is of the flows that come by this node; for those that come by others it stays known who was before.
+ * `asks`: whether a backend's node can be asked, which containers' can. A server's cannot ask back: a container before it would lose its flows.
  */
-export function settle(slots: Slots, quiet: (slot: number, since: number) => boolean): Slots {
+export function settle(slots: Slots, quiet: (slot: number, since: number) => boolean, asks: (number: number) => boolean): Slots {
   const words = slots.words.slice();
   const between = new Map(slots.between);
   let changed = false;
@@ -105,7 +106,8 @@ export function settle(slots: Slots, quiet: (slot: number, since: number) => boo
     const since = words[2 * slot + 1] as number;
     const current = currentOf(slots, slot);
     if (since === 0 || current === 0 || !quiet(slot, since)) continue;
-    const [before = 0] = [previousOf(slots, slot), ...(between.get(slot) ?? none)].filter((number) => number !== 0 && number !== current);
+    const before = [previousOf(slots, slot), ...(between.get(slot) ?? none)].find((number) => number !== 0 && number !== current) ?? 0;
+    if (asks(before) && !asks(current)) continue;
     words[2 * slot] = current | (before << 16);
     words[2 * slot + 1] = 0;
     between.delete(slot);

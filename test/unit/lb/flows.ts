@@ -143,8 +143,9 @@ export class Traffic {
     const place = (slots: Slots): number => Math.floor(((this.#hash[flow] as number) * slots.size) / 4_294_967_296);
     let to = this.#chosen(flow, place(node.slots), kind, node);
     let passed = 0;
-    // A container's node knows its own flows, and nobody's first packet is passed on. A plain server answers whatever it gets.
-    while (kind === "goesOn" && peers !== null && passed < mostPassed && this.#asks(to) && (this.lost || to !== this.#owner[flow])) {
+    if (kind !== "goesOn" || peers === null) return { to, passed };
+    // A container's node knows its own flows, and a plain server answers whatever it gets.
+    while (passed < mostPassed && this.#asks(to) && (this.lost || to !== this.#owner[flow])) {
       const next = passOn(to, at(peers, place(peers)));
       if (!this.#plans.has(next)) break;
       to = next;

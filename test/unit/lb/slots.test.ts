@@ -6,6 +6,8 @@ import { buildTable } from "../../../src/lb/maglev.ts";
 import { changedAt, currentOf, follow, grownSlots, newSlots, previousOf, settle } from "../../../src/lb/slots.ts";
 import type { Slots } from "../../../src/lb/types.ts";
 
+/** Containers all of them. */
+const all = (): boolean => true;
 /** A table of one slot that wants so. */
 const want = (number: number): Uint16Array => Uint16Array.of(number);
 const alive = (...numbers: readonly number[]): Uint8Array => {
@@ -52,7 +54,7 @@ test("slots to which nothing happened are the same object", (t) => {
   t.is(follow(slots, Uint16Array.of(1, 2, 1), alive(1, 2), 1), slots);
   const changed = follow(slots, Uint16Array.of(1, 2, 2), alive(1, 2), 1);
   t.is(follow(changed, Uint16Array.of(1, 2, 2), alive(1, 2), 9), changed);
-  t.is(settle(slots, () => true), slots);
+  t.is(settle(slots, () => true, all), slots);
 });
 
 test("a slot settles when it is quiet, and not before", (t) => {
@@ -60,21 +62,27 @@ test("a slot settles when it is quiet, and not before", (t) => {
   slots = follow(slots, want(2), alive(1, 2), 10);
   slots = follow(slots, want(3), alive(1, 2, 3), 20);
   const asked: string[] = [];
-  t.is(settle(slots, (slot, since) => { asked.push(`${slot} ${since}`); return false; }), slots);
+  t.is(settle(slots, (slot, since) => { asked.push(`${slot} ${since}`); return false; }, all), slots);
   t.deepEqual(asked, ["0 20"]);
-  t.is(printed(settle(slots, () => true)), "3 <1");
-  t.is(printed(settle(follow(slots, want(0), alive(1, 2, 3), 30), () => true)), "0 1 @30 +3+2", "nobody takes what begins");
+  t.is(printed(settle(slots, () => true, all)), "3 <1");
+  t.is(printed(settle(follow(slots, want(0), alive(1, 2, 3), 30), () => true, all)), "0 1 @30 +3+2", "nobody takes what begins");
+});
+
+test("a slot of a server does not settle while a container was before, who would not be asked; the other way round it does", (t) => {
+  const changed = follow(newSlots(want(1)), want(2), alive(1, 2), 10);
+  t.is(settle(changed, () => true, (number) => number === 1), changed);
+  for (const asks of [(number: number) => number === 2, () => false]) t.is(printed(settle(changed, () => true, asks)), "2 <1");
 });
 
 test("a settled slot knows who was before, as long as he lives and until it changes again", (t) => {
-  const settled = settle(follow(newSlots(want(1)), want(2), alive(1, 2), 10), () => true);
+  const settled = settle(follow(newSlots(want(1)), want(2), alive(1, 2), 10), () => true, all);
   t.is(printed(settled), "2 <1");
   t.is(follow(settled, want(2), alive(1, 2), 20), settled);
   t.is(printed(follow(settled, want(2), alive(2), 20)), "2");
   t.is(printed(follow(settled, want(3), alive(1, 2, 3), 20)), "3 2 @20");
   t.is(printed(follow(settled, want(3), alive(1, 3), 20)), "3 <1", "the current is killed");
   t.is(printed(follow(settled, want(1), alive(1), 20)), "1", "and he is current again");
-  t.is(printed(settle(follow(follow(newSlots(want(1)), want(2), alive(1, 2), 10), want(1), alive(1, 2), 20), () => true)), "1 <2", "there and back");
+  t.is(printed(settle(follow(follow(newSlots(want(1)), want(2), alive(1, 2), 10), want(1), alive(1, 2), 20), () => true, all)), "1 <2", "there and back");
 });
 
 test("in a larger table each slot has what the one had that its flows were in", (t) => {
@@ -111,7 +119,7 @@ test("through any history no flow moves whose backend lives, and who is current 
         const { to, record } = choose(at(slot), "begins", null, now);
         if (to !== 0) flows.push({ slot, owner: to, recorded: record });
       }
-      if (idles) slots = settle(slots, (slot) => !flows.some((flow) => flow.slot === slot && flow.owner !== currentOf(slots, slot)));
+      if (idles) slots = settle(slots, (slot) => !flows.some((flow) => flow.slot === slot && flow.owner !== currentOf(slots, slot)), all);
     });
   }), { numRuns: 150 });
 });

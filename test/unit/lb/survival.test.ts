@@ -28,7 +28,7 @@ function opened(containers: readonly ServingContainer[], service = overContainer
 /** Another node with the slots of this one and none of its records. */
 const standby = ({ plan: { slots } }: Traffic): Balancer => balancer(slots);
 /** The same, where no packet has come by for so long that it has settled everything. */
-const quiet = ({ plan: { slots } }: Traffic): Balancer => balancer(settle(slots, () => true));
+const quiet = ({ plan: { slots } }: Traffic): Balancer => balancer(settle(slots, () => true, () => true));
 /** A node that knows who is there and nothing of what was. */
 function newcomer({ plan: { backends, slots } }: Traffic): Balancer {
   const members = backends.filter(({ state, weight }) => state === "active" && weight > 0);
