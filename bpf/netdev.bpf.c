@@ -130,10 +130,8 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	const struct hw_backend *backend;
 	int found = LBTC_NOT, passed;
 
-	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR)) {
-		scratch->passed = 0;
+	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
 		found = lbtc_find(skb);
-	}
 	if (found == LBTC_HERE) {
 		passed = lbpass(skb);
 		if (passed != LBTC_NOT)

@@ -201,6 +201,7 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 	if (!scratch || !skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
+	scratch->passed = 0;
 	service = lbtc_read(p, &b);
 	if (!service)
 		return LBTC_NOT;
