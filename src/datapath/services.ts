@@ -8,6 +8,7 @@ import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
+import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openSlotRow } from "./lb-slots.ts";
@@ -18,7 +19,7 @@ import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
 import { readTraffic } from "./lb-traffic.ts";
-import type { TrafficReading } from "./types.ts";
+import type { Elsewhere, TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
@@ -29,11 +30,13 @@ export interface Services extends Disposable {
    */
   install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
   traffic(): Promise<TrafficReading>;
+  /** Of the services that are installed. */
+  elsewhere(): Promise<Elsewhere>;
 }
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_ct4" | "hw_ct6") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_ct4" | "hw_ct6") => KernelMap;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -164,6 +167,7 @@ export function createServices(around: ServicesSurroundings): Services {
   return {
     install,
     traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
+    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map(Array.from(world.standing.keys(), (number) => [number, world.tables.rangeOf(number)])), around, turns()),
     [Symbol.dispose]: () => world.row[Symbol.dispose](),
   };
 }

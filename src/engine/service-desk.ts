@@ -25,7 +25,7 @@ import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere">;
   readonly pool: PoolConfig;
   readonly node: string;
   /** Left out: this node shares its services with nobody. */
