@@ -2,6 +2,7 @@
 import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
 import { readServices } from "../lb/read.ts";
+import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
@@ -13,11 +14,17 @@ import { addressOf } from "../std/ip.ts";
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
 const noNames: ReadonlySet<string> = new Set();
+/** Texts of services that are no more, which may come back. */
+const spareTexts = 100;
+const textKey = ({ file, text }: StoredService): string => `${file}\n${text}`;
 
 export class ServiceBook {
   readonly #node: string;
   /** By text and file. */
-  #read: ReadonlyMap<string, readonly Service[]> = new Map();
+  #read = new Map<string, readonly Service[]>();
+  readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
+  /** Names of services. */
+  #order: readonly string[] = [];
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
@@ -30,16 +37,29 @@ export class ServiceBook {
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of === services) return this.#services.all;
-    const read = new Map<string, readonly Service[]>();
-    const all = [...services.values()].flatMap(({ name, file, text }) => {
-      const key = `${file}\n${text}`;
-      const known = read.get(key) ?? this.#read.get(key) ?? readAgain(file, text);
-      read.set(key, known);
-      return known.filter((service) => service.name === name);
-    }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
-    this.#read = read;
+    // Those that were there are in order already, which a sort sees at once.
+    const known = this.#order.filter((name) => services.has(name));
+    const had = new Set(known);
+    this.#order = [...known, ...[...services.keys()].filter((name) => !had.has(name))].toSorted((x, y) => (x < y ? -1 : 1));
+    const all = this.#order.flatMap((name) => this.#meant(services.get(name) as StoredService));
+    if (this.#read.size > 2 * services.size + spareTexts) this.#read = new Map([...services.values()].map((row) => [textKey(row), this.#readOnce(row)]));
     this.#services = { of: services, all };
     return all;
+  }
+
+  #meant(row: StoredService): readonly Service[] {
+    let meant = this.#byRow.get(row);
+    if (meant === undefined) {
+      meant = this.#readOnce(row).filter(({ name }) => name === row.name);
+      this.#byRow.set(row, meant);
+    }
+    return meant;
+  }
+
+  #readOnce(row: StoredService): readonly Service[] {
+    const read = this.#read.get(textKey(row)) ?? readAgain(row.file, row.text);
+    this.#read.set(textKey(row), read);
+    return read;
   }
 
   /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
