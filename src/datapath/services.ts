@@ -94,8 +94,9 @@ export function createServices(around: ServicesSurroundings): Services {
   const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
     const pause = turns();
     const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
-    const present = new Set(plans.map(({ number }) => number));
-    const gone = [...world.numbers].filter((number) => !present.has(number));
+    const kept = new Set(plans.map(({ number }) => number));
+    await pause();
+    const gone = [...world.numbers].filter((number) => !kept.has(number));
     const after = await want(changed, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);

@@ -196,11 +196,15 @@ export class ServiceDesk {
   }
 
   async #turn(): Promise<void> {
+    // With thousands of services each of these takes milliseconds: others have their turns between them.
+    await turn();
     const changed = await this.#planner.plan(this.#state());
     const { plans, services } = this.#planner;
+    await turn();
     if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
+    await turn();
     this.#done(plans, services);
   }
 
@@ -217,6 +221,8 @@ export class ServiceDesk {
     this.#trouble = why;
   }
 }
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 function sameForServices(a: State, b: State): boolean {
   return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks && a.cluster.endpoints === b.cluster.endpoints;
