@@ -72,20 +72,20 @@ async function measured({ name, services, containers }: Case) {
     untilIdentified: false, kernel: createKernel(), netlink, log, clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
   }));
   let state: State = { ...emptyState, cluster: { ...noCluster, kind: "etcd", endpoints: new Map(Array.from({ length: containers }, (_, i) => containerOf(i))) } };
-  const desk = new ServiceDesk({
-    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
-  }, () => state);
-  stack.defer(() => desk.close());
   const become = (next: State): void => {
     const before = state;
     state = next;
     desk.changed(before, next);
   };
-  const commands = desk.commands(async (decide) => {
+  const desk: ServiceDesk = new ServiceDesk({
+    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
+  }, () => state, async (decide) => {
     const { next, reply } = decide(state, Date.now());
     become(next);
     return reply;
-  });
+  }, () => undefined);
+  stack.defer(() => desk.close());
+  const commands = desk.commands();
   const present = (...which: readonly number[]): void => become({ ...state, cluster: { ...state.cluster, endpoints: new Map(which.map(containerOf)) } });
   const everyone = Array.from({ length: containers }, (_, i) => i);
 

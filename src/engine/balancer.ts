@@ -1,7 +1,7 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
 import type { Fill } from "../lb/maglev.ts";
-import type { Balancing } from "../lb/plan.ts";
+import type { Balancing, Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
@@ -29,6 +29,8 @@ export interface Turn {
   /** By `containerKey`. */
   readonly containers: Difference<ServingContainer>;
   readonly heard: readonly HeardHealth[];
+  /** What other nodes say of their containers, by the service's name; null: as before. */
+  readonly told: ReadonlyMap<string, Told> | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -61,12 +63,18 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
   let balancing: Balancing = noBalancing;
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
+  let elsewhere: ReadonlyMap<string, Told> = new Map();
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
     const changes: Change[] = [];
     for (const [name, one] of after.services) {
-      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: JSON.stringify(serviceRow(one, after)) });
+      const was = before.services.get(name);
+      if (was === one) continue;
+      const value = JSON.stringify(serviceRow(one, after));
+      // Answers that only count towards a change are not worth a write each.
+      if (recalled && was !== undefined && value === JSON.stringify(serviceRow(was, before))) continue;
+      changes.push({ table: balancingTable, key: rowKey(name), value });
     }
     for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
     const row = restingRow(after);
@@ -76,7 +84,8 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, now }) => {
+    turn: ({ services: services_, containers: containers_, heard, told: said, now }) => {
+      elsewhere = said ?? elsewhere;
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
       for (const key of containers_.gone) byKey.delete(key);
@@ -84,8 +93,8 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
-      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
+      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), balancing);
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: elsewhere, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);

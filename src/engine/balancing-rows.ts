@@ -74,7 +74,7 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
       const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots: table.slots };
       return { family, keys: numbers.map(([one]) => one), table, plan };
     });
-    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, again: 0 }] as const];
+    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, told: undefined, again: 0 }] as const];
   });
   // A clock that was set back must not keep numbers from being given out again.
   const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));

@@ -1,7 +1,7 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
-import { readServices } from "../lb/read.ts";
+import { frontendText, readServices } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
@@ -10,13 +10,13 @@ import type { Endpoint, Network, State } from "../network/types.ts";
 import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { addressOf } from "../std/ip.ts";
+import { calledIn } from "./document-changes.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
 const noNames: ReadonlySet<string> = new Set();
 /** Texts of services that are no more, which may come back. */
 const spareTexts = 100;
-const textKey = ({ file, text }: StoredService): string => `${file}\n${text}`;
 
 export class ServiceBook {
   readonly #node: string;
@@ -27,6 +27,7 @@ export class ServiceBook {
   #order: readonly string[] = [];
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
+  #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -42,7 +43,7 @@ export class ServiceBook {
     const had = new Set(known);
     this.#order = [...known, ...[...services.keys()].filter((name) => !had.has(name))].toSorted((x, y) => (x < y ? -1 : 1));
     const all = this.#order.flatMap((name) => this.#meant(services.get(name) as StoredService));
-    if (this.#read.size > 2 * services.size + spareTexts) this.#read = new Map([...services.values()].map((row) => [textKey(row), this.#readOnce(row)]));
+    if (this.#read.size > 2 * services.size + spareTexts) this.#read = new Map([...services.values()].map((row) => [this.#textKey(row), this.#readOnce(row)]));
     this.#services = { of: services, all };
     return all;
   }
@@ -57,9 +58,21 @@ export class ServiceBook {
   }
 
   #readOnce(row: StoredService): readonly Service[] {
-    const read = this.#read.get(textKey(row)) ?? readAgain(row.file, row.text);
-    this.#read.set(textKey(row), read);
+    const key = this.#textKey(row);
+    const read = this.#read.get(key) ?? readAgain(calledIn(row, this.#node), row.text);
+    this.#read.set(key, read);
     return read;
+  }
+
+  #textKey(row: StoredService): string {
+    return `${calledIn(row, this.#node)}\n${row.text}`;
+  }
+
+  /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */
+  balanced(state: Pick<State, "services">): readonly Service[] {
+    const all = this.services(state);
+    if (this.#balanced.of !== all) this.#balanced = { of: all, those: withoutRivals(all, state.services) };
+    return this.#balanced.those;
   }
 
   /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
@@ -98,6 +111,20 @@ export class ServiceBook {
     this.#remote.set(endpoint, serving);
     return serving;
   }
+}
+
+function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {
+  const frontends = all.flatMap((service) => service.frontends.map(frontendText));
+  if (new Set(frontends).size === frontends.length) return all;
+  const turn = ({ name }: Service): number => rows.get(name)?.turn ?? 0;
+  const taken = new Set<string>();
+  const first = new Set(all.toSorted((a, b) => turn(a) - turn(b) || (a.name < b.name ? -1 : 1)).filter((service) => {
+    const own = service.frontends.map(frontendText);
+    if (own.some((one) => taken.has(one))) return false;
+    for (const one of own) taken.add(one);
+    return true;
+  }));
+  return all.filter((service) => first.has(service));
 }
 
 /** It was right once; if a later version finds fault with it, the others are in force all the same. */
