@@ -24,8 +24,8 @@ enum hw_lb_frontend_flags {
 
 /*
  * Port and protocol 0: the address is a service's, whatever the port; there is such an entry for every address. A frontend lies in one of
- * two buckets: h is MurmurHash3 (32 bits, from 0) over the address's four words as they lie in memory and the word whose bytes are port
- * (network order), protocol and 0; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
+ * two buckets: h is the end of MurmurHash3 (32 bits) on the sum of the address's four words as they lie in memory and the word whose bytes are port
+ * (network order), protocol and 0, each times a constant; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
  * Written with service 0 first and last of all with its own, so that no packet sees half of one.
  * `table` and `slots` are a copy of the service's, which spares most packets a look at it: one cache line less of ten thousand services.
  */

@@ -100,12 +100,12 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  /** The backends that nobody wants any more. */
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<readonly BackendEntry[]> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
     const pause = turns();
     const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
-    const present = new Set(plans.map(({ number }) => number));
-    const gone = [...world.numbers].filter((number) => !present.has(number));
+    const kept = new Set(plans.map(({ number }) => number));
+    await pause();
+    const gone = [...world.numbers].filter((number) => !kept.has(number));
     const after = await want(changed, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);
@@ -144,18 +144,17 @@ export function createServices(around: ServicesSurroundings): Services {
       world.numbers.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    const left = [...world.backends.unwanted()];
-    for (const [number, entry] of left) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    for (const [number, entry] of world.backends.unwanted()) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
-    return left.map(([, entry]) => entry);
   };
 
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<readonly GoneBackend[]> => {
     const before = Array.from(world.standing.values(), ({ plan }) => plan);
+    const stood = before.length > 0 ? [] : [...world.backends.written.values()];
     try {
-      const left = await write(plans, anew);
-      return [...goneBackends(before, plans), ...(before.length > 0 ? [] : unclaimedBackends(left, plans))];
+      await write(plans, anew);
+      return [...goneBackends(before, plans), ...unclaimedBackends(stood, plans)];
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();

@@ -194,8 +194,8 @@ export class ServicePlanner {
       const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
       if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
     }
-    const keys = set.every((plan) => this.#plans.has(planKey(plan))) ? plans.keys() : [...plans.keys()].sort();
-    this.#plans = new Map(Array.from(keys, (key) => [key, plans.get(key) as ServicePlan] as const));
+    const ordered = set.every((plan) => this.#plans.has(planKey(plan)));
+    this.#plans = ordered ? plans : new Map([...plans.keys()].sort().map((key) => [key, plans.get(key) as ServicePlan] as const));
     this.plans = [...this.#plans.values()];
     const all = new Map(this.backends);
     for (const [name, those] of backends) {
@@ -261,5 +261,8 @@ function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
 /** Equal are those that are the same object. */
 function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
   if (before === after) return { set: [], gone: [] };
-  return { set: [...after].filter(([key, one]) => before.get(key) !== one).map(([, one]) => one), gone: [...before.keys()].filter((key) => !after.has(key)) };
+  const [set, gone]: [T[], string[]] = [[], []];
+  for (const [key, one] of after) if (before.get(key) !== one) set.push(one);
+  for (const key of before.keys()) if (!after.has(key)) gone.push(key);
+  return { set, gone };
 }

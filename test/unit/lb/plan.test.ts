@@ -205,3 +205,17 @@ test("slots settle by service, size and time, and not those of a service with af
     t.true(left.length > 0 && left.some((slot) => slot % 2 === 0) === (affinity !== ""), `${left.length}`);
   }
 });
+
+test("services whose flows have and had the same backends have the same slots, and one that changes alone has its own", (t) => {
+  const [one, two, three] = [serviceWith(), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]'), serviceWith("service: late", 'frontends: ["203.0.113.10:82"]')];
+  const slotsOf = ({ plans }: Advance): readonly unknown[] => plans.map(({ slots }) => slots);
+  const first = after(noBalancing, around(one, two));
+  t.is(slotsOf(first)[0], slotsOf(first)[1]);
+  const later = after(first.next, around(one, two, three));
+  t.is(new Set([...slotsOf(first), ...slotsOf(later)]).size, 1, "one that comes later finds a table that is settled");
+  const fewer = after(later.next, { ...around(one, two, three), containers: containers.slice(1), now: start + 1000 });
+  t.is(new Set(slotsOf(fewer)).size, 1);
+  t.not(slotsOf(fewer)[0], slotsOf(later)[0]);
+  const alone = after(fewer.next, { ...around(one, `${two}mode: snat\n`, three), containers: containers.slice(1), now: start + 2000 });
+  t.is(new Set(slotsOf(alone)).size, 2);
+});
