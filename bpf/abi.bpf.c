@@ -54,6 +54,7 @@ struct words {
 	struct hw_lb_home lb_home;
 	struct hw_lb_pool_block lb_pool_block;
 	struct hw_lb_origin lb_origin;
+	struct hw_lb_elsewhere lb_elsewhere;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
@@ -73,6 +74,7 @@ struct words {
 	enum hw_lb_layout lb_layout;
 	enum hw_lb_pool_layout lb_pool_layout;
 	enum hw_lb_translated_flags lb_translated_flags;
+	enum hw_lb_elsewhere_layout lb_elsewhere_layout;
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;
 	enum hw_lb_times lb_times;
