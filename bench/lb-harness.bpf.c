@@ -8,7 +8,7 @@
 
 /* HARNESS_UNCOUNTED: without the backend's counter and without the program's, to see what they cost. */
 #ifdef HARNESS_UNCOUNTED
-#define lbbackends_count(number, bytes) ((void)(number), (void)(bytes))
+#define lbbackends_count(number, bytes, kind) ((void)(number), (void)(bytes), (void)(kind))
 #define metrics_count(direction, reason, bytes) ((void)(direction), (void)(reason), (void)(bytes))
 #endif
 
