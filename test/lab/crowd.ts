@@ -82,8 +82,9 @@ function together(x: CrowdReport, y: CrowdReport): CrowdReport {
 
 /** Key by key. */
 function sum<T extends object>(x: T | undefined, y: T | undefined): T {
-  const entries = [x, y].flatMap((one) => Object.entries(one ?? {}) as [string, number][]);
-  return entries.reduce<Record<string, number>>((all, [key, value]) => ({ ...all, [key]: (all[key] ?? 0) + value }), {}) as T;
+  const all: Record<string, number> = {};
+  for (const [key, value] of [x, y].flatMap((one) => Object.entries(one ?? {}) as [string, number][])) all[key] = (all[key] ?? 0) + value;
+  return all as T;
 }
 
 /** Of the servers that lost any. */
