@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parse, stringify } from "yaml";
 import { allReady } from "../test/lab/cluster.ts";
 import type { Host } from "../test/lab/host.ts";
-import { inCgroup, names as namesOf } from "../test/lab/names.ts";
+import { inCgroup, names as namesOf, root } from "../test/lab/names.ts";
 import { place, type Place } from "../test/lab/place.ts";
 import { run, waitFor } from "../test/lab/run.ts";
 import { lab, type World } from "../test/lab/world.ts";
@@ -26,8 +26,9 @@ export type Acceleration = "off" | "native" | "generic";
 /** Of Hawser's services: for each kind of attachment a node, whose service leads to a container there and one that leads to one on another node. */
 export async function hawserWays(stack: AsyncDisposableStack, accelerations: readonly Acceleration[]): Promise<readonly Way[]> {
   const world = stack.use(await lab({ hosts: Math.max(2, accelerations.length), agent: false, cluster: { store: "etcd" } }));
-  await onlyWires(world);
+  const wire = await onlyWires(world);
   await Promise.all(world.hosts.map(async (host, i) => {
+    if (accelerations[i] === "native") await wire.run(["ip", "link", "set", "dev", host.name, "xdpdrv", "obj", await compilePass(world), "sec", "xdp"]);
     const settings = parse(readFileSync(host.configuration, "utf8")) as Record<string, unknown>;
     writeFileSync(host.configuration, stringify({ ...settings, loadBalancer: { acceleration: accelerations[i] ?? "off" } }));
     await host.agent.start();
@@ -115,10 +116,18 @@ const others: readonly Other[] = [
   },
 ];
 
-/** Between the machines is a wire, which would not show the frames on it to iptables. */
-async function onlyWires(world: World): Promise<void> {
+async function compilePass(world: World): Promise<string> {
+  const object = `${world.directory}/pass.bpf.o`;
+  await run(["sh", "-c", `clang-16 -O2 -g -target bpf -I/usr/include/$(gcc -print-multiarch) -c ${root}/bench/pass.bpf.c -o ${object}`]);
+  return object;
+}
+
+/** Returns the switch. Between the machines are wires: they do not show frames to iptables, and what the client sends has its checksum, which XDP cannot leave to a device. */
+async function onlyWires(world: World): Promise<Place> {
   const wire = place("sw", "", "", ["nsenter", `--net=${namesOf(world.id).netnsPath("sw")}`, "--"]);
   await wire.sh("for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done");
+  await world.outside.run(["ethtool", "-K", "eth0", "tx", "off"]);
+  return wire;
 }
 
 /** On the LAN, without Docker. */

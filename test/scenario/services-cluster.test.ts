@@ -13,7 +13,7 @@ import { waitFor } from "../lab/run.ts";
 
 const stage = clusterScene(test);
 const most = Number(process.env["HAWSER_CROWD"] ?? 500);
-const periodMs = Math.max(500, most / 10);
+const periodMs = Math.max(500, most / 4);
 const sources = Array.from({ length: Math.ceil(most / 15_000) }, (_, i) => `203.0.113.${20 + i}`);
 const address = "198.18.7.7";
 let program = "";
@@ -27,7 +27,7 @@ test.serial.before("the crowd's program is built, and outside has its addresses"
 async function serve(weights: Readonly<Record<string, number>>): Promise<void> {
   const backends = Object.entries(weights).map(([size, weight]) => ({ select: { network: "shop", label: `size=${size}` }, port: 7000, weight }));
   const file = `${stage.world.directory}/web.json`;
-  writeFileSync(file, JSON.stringify({ service: "web", frontends: [`${address}:80`], backends, health: { kind: "none" }, drain: "60s" }));
+  writeFileSync(file, JSON.stringify({ service: "web", frontends: [`${address}:80`], backends, health: { kind: "none" }, drain: "10m" }));
   for (const host of stage.world.hosts) await host.hawser(["service", "apply", file]);
 }
 
