@@ -12,7 +12,6 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -144,6 +143,8 @@ static _Noreturn void serve(int port, const char *name, int processes)
 			} else {
 				size = recv(fd, text, sizeof(text), 0);
 			}
+			if (size < 0 && errno == EAGAIN)
+				continue;
 			if (size <= 0 || send(fd, text, (size_t)size, MSG_NOSIGNAL) != size)
 				close(fd);
 		}
@@ -337,7 +338,6 @@ static int ask(int64_t period)
 	long next = 0;
 	bool told = true;
 
-	fcntl(0, F_SETFL, O_NONBLOCK);
 	watch(0, UINT64_MAX);
 	for (;;) {
 		int ready = epoll_wait(poll_fd, events, EVENTS, 5);

@@ -68,9 +68,9 @@ async function goesOn(from: Crowd, gone: Readonly<Record<string, number>>): Prom
 /** Nobody lost a connection but those whose backend is gone, all of them, and nobody was refused or answered wrongly. */
 async function onlyTheDeadLost(t: ExecutionContext, clients: Crowd, gone: Readonly<Record<string, number>>, what: string): Promise<void> {
   const report = await goesOn(clients, gone);
+  t.log(`${what}: ${JSON.stringify(report)}`);
   t.deepEqual(lostBy(report), gone, what);
   t.like(report, { refused: 0, wrong: 0 }, what);
-  t.log(`${what}: ${JSON.stringify(report)}`);
 }
 
 async function openMore(clients: Crowd, share: number): Promise<CrowdReport> {
