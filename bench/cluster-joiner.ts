@@ -37,6 +37,7 @@ const door = createPeersDoor({
   node: { name: "joiner", addresses: () => [parseIp("127.0.0.1")], mtu: () => 1500 },
   own: () => ({ endpoints: [], unnumbered: [], names: [], networks: [] }),
   commands: {
+    syncServices: async () => {},
     syncCluster: async (cluster) => {
       told = cluster;
       if (wanted === undefined || cluster.endpoints.get(wanted.key)?.name !== wanted.name) return;

@@ -50,8 +50,7 @@ export async function hawserWays(stack: AsyncDisposableStack, accelerations: rea
     const address = `198.18.0.${i + 1}`;
     const file = `${world.directory}/way${i}.json`;
     writeFileSync(file, JSON.stringify({ service: `way${i}`, frontends: [`${address}:80`], backends: [{ select: { network: "shop", label: `on=${on.name}` }, port: 80 }], health: { kind: "none" } }));
-    // A node that other nodes tell of services refuses one that it knows already.
-    for (const host of world.hosts) await host.hawser(["service", "apply", file]);
+    await at.hawser(["service", "apply", file]);
     await world.router.run(["ip", "route", "replace", address, "via", at.ipv4]);
     made.push({ name, client: world.outside, url: `http://${address}/`, log: logs.get(on) ?? "", keepsClient: true });
   }

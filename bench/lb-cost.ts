@@ -152,7 +152,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
-    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: service + 1, shared: false });
+    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(way.asks === 0 ? { table: range } : {}) });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
 }

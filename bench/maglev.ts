@@ -4,6 +4,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { fillTableNatively } from "../src/kernel/index.ts";
 import { buildTable } from "../src/lb/maglev.ts";
 import type { TableMember } from "../src/lb/maglev.ts";
 import { follow, newSlots } from "../src/lb/slots.ts";
@@ -17,17 +18,18 @@ const cases = [[1021, 10], [16_381, 100], [65_537, 10], [65_537, 100], [65_537, 
 const rows = cases.map(([size, backends]) => {
   const members = Array.from({ length: backends }, (_, i): TableMember => ({ identity: `10.44.${i >> 8}.${i & 255}:8080`, number: i + 1, weight: 1 }));
   const times = Array.from({ length: rounds }, () => timed(() => buildTable(members, size)));
+  const native = summary(Array.from({ length: rounds }, () => timed(() => buildTable(members, size, fillTableNatively))));
   const whole = buildTable(members, size);
   const { median, lowest } = summary(times);
   const left = (backends >> 1) + 1;
   const without = buildTable(members.filter(({ number }) => number !== left), size);
   const [slots, alive] = [newSlots(whole), new Uint8Array(65_536).fill(1)];
   const carried = summary(Array.from({ length: rounds }, () => timed(() => follow(slots, without, alive, 1))));
-  return { size, backends, median, best: lowest, follow: carried.median, unevenness: unevenness(whole, size / backends), moved: moved(whole, without, left) / size };
+  return { size, backends, median, best: lowest, native: native.median, nativeBest: native.lowest, follow: carried.median, unevenness: unevenness(whole, size / backends), moved: moved(whole, without, left) / size };
 });
 console.log(table([
-  ["slots", "backends", "build ms", "best", "into slots ms", "max/avg", "others moved by removing one"],
-  ...rows.map((row) => [String(row.size), String(row.backends), row.median.toFixed(2), row.best.toFixed(2), row.follow.toFixed(2), row.unevenness.toFixed(4), `${(100 * row.moved).toFixed(2)} %`]),
+  ["slots", "backends", "build ms", "best", "by the addon ms", "best", "into slots ms", "max/avg", "others moved by removing one"],
+  ...rows.map((row) => [String(row.size), String(row.backends), row.median.toFixed(2), row.best.toFixed(2), row.native.toFixed(2), row.nativeBest.toFixed(2), row.follow.toFixed(2), row.unevenness.toFixed(4), `${(100 * row.moved).toFixed(2)} %`]),
 ]));
 mkdirSync(join(root, "build/bench"), { recursive: true });
 writeFileSync(join(root, "build/bench/maglev.json"), `${JSON.stringify({ node: process.version, rounds, rows }, null, 2)}\n`);

@@ -52,11 +52,11 @@ static __always_inline int refuse(const struct lbpacket *p)
 	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
 }
 
-/* What a service asks of its clients: who may, and with whom each stays. NULL: nobody has it; with CHOSEN_NOT it may not. */
-static __noinline struct hw_lb_backend *choose_by_client(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
+/* As the service says, which may ask something of its clients: who may, and with whom each stays. NULL: nobody has it; with CHOSEN_NOT it may not. */
+static __noinline struct hw_lb_backend *choose_by_service(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
 {
 	const struct hw_lb_service *service = lbservices_find(p->service);
-	struct lbservices_table table;
+	struct lbfrontends_table table;
 	struct hw_ip client = { 0 };
 
 	*number = 0;
@@ -77,22 +77,17 @@ static __noinline struct hw_lb_backend *choose_by_client(struct xdp_md *ctx, con
 
 static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
 {
-	const struct hw_lb_service *service = lbservices_find(p->service);
-	struct lbservices_table table;
 	struct hw_lb_backend *backend;
 	__u32 number;
 
-	if (!service)
-		return -HW_DROP_SERVICE_EMPTY;
-	table = lbservices_table(service);
-	if (__builtin_expect(service->flags, 0)) {
+	if (__builtin_expect(p->table.slots == 0, 0)) {
 		struct lbpacket same = *p;
 
-		backend = choose_by_client(ctx, &same, family, &number);
+		backend = choose_by_service(ctx, &same, family, &number);
 		if (number == CHOSEN_NOT)
 			return -HW_DROP_SERVICE_SOURCE;
 	} else {
-		backend = table.slots ? lbchoose_by_slot(p, table, p->hash, &number) : NULL;
+		backend = lbchoose_by_slot(p, p->table, p->hash, &number);
 	}
 	return backend ? send(ctx, backend, number, p, family) : refuse(p);
 }

@@ -136,3 +136,4 @@ void export_btf(Napi::Env env, Napi::Object exports);
 void export_netns(Napi::Env env, Napi::Object exports);
 void export_netlink(Napi::Env env, Napi::Object exports);
 void export_host(Napi::Env env, Napi::Object exports);
+void export_table(Napi::Env env, Napi::Object exports);

@@ -15,6 +15,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	export_netns(env, exports);
 	export_netlink(env, exports);
 	export_host(env, exports);
+	export_table(env, exports);
 	return exports;
 }
 

@@ -27,15 +27,17 @@ enum hw_lb_frontend_flags {
  * two buckets: h is MurmurHash3 (32 bits, from 0) over the address's four words as they lie in memory and the word whose bytes are port
  * (network order), protocol and 0; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
  * Written with service 0 first and last of all with its own, so that no packet sees half of one.
+ * `table` and `slots` are a copy of the service's, which spares most packets a look at it: one cache line less of ten thousand services.
  */
 struct hw_lb_frontend {
 	struct hw_ip addr;
 	__be16 port;
 	__u8 proto;
 	__u8 flags;		/* enum hw_lb_frontend_flags */
-	__u32 service;		/* 0: the place is free; of an entry without a port: any number */
-	__u32 number;		/* tells a service's frontends apart where flows are remembered */
-	__u32 pad;
+	__u16 service;		/* 0: the place is free; of an entry without a port: any number */
+	__u16 number;		/* tells a service's frontends apart where flows are remembered */
+	__u32 table;		/* read together with `slots`, at once */
+	__u32 slots;		/* 0: only the service says, which has none, or asks something of its clients */
 };
 
 struct hw_lb_bucket {

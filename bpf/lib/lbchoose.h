@@ -47,7 +47,7 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 }
 
 /* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
-static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbservices_table table, __u64 hash, __u32 *number)
+static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbfrontends_table table, __u64 hash, __u32 *number)
 {
 	union lbservices_word at = lbservices_slot(table.first + lbhash_slot(hash, table.slots));
 	struct hw_lb_backend *backend;
@@ -63,7 +63,7 @@ static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpac
 }
 
 /* The client's address alone chooses, and what it has it keeps. */
-static __always_inline struct hw_lb_backend *lbchoose_stay(const struct lbpacket *p, struct lbservices_table table, __u32 seconds,
+static __always_inline struct hw_lb_backend *lbchoose_stay(const struct lbpacket *p, struct lbfrontends_table table, __u32 seconds,
 							   const struct hw_ip *client, __u32 *number)
 {
 	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);

@@ -26,6 +26,34 @@ struct {
 
 #define LBFRONTENDS_MAPPED bpf_htonl(0xffff)
 
+/* Where a service's slots lie, as it was at one moment. */
+struct lbfrontends_table {
+	__u32 first;
+	__u32 slots;
+};
+
+/* `words`: eight bytes, one number after the other. */
+static __always_inline struct lbfrontends_table lbfrontends_table_at(const void *words)
+{
+	union {
+		__u64 word;
+		struct lbfrontends_table table;
+	} at = { .word = *(const volatile __u64 *)words };
+
+	return at.table;
+}
+
+static __always_inline struct lbfrontends_table lbfrontends_table(const struct hw_lb_frontend *frontend)
+{
+	return lbfrontends_table_at(&frontend->table);
+}
+
+/* Another for every frontend there is. */
+static __always_inline __u32 lbfrontends_identity(const struct hw_lb_frontend *frontend)
+{
+	return (__u32)frontend->number << 16 | frontend->service;
+}
+
 /* Port and protocol as they lie in a frontend; 0: the address alone. */
 static __always_inline __u32 lbfrontends_port(__be16 port, __u8 proto)
 {

@@ -29,8 +29,9 @@ enum lbpacket_kind {
 
 struct lbpacket {
 	__u64 hash; /* of the flow */
+	struct lbfrontends_table table; /* as the frontend has it */
 	__u32 service;
-	__u32 frontend;
+	__u32 frontend; /* lbfrontends_identity */
 	__u16 size;   /* bytes of the IP packet */
 	__u16 client; /* offset of the client's address in the frame */
 	__u8 tos;     /* or traffic class */
@@ -96,8 +97,9 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	room = end - data - ETH_HLEN;
 	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
+	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
-	p->frontend = frontend->number;
+	p->frontend = lbfrontends_identity(frontend);
 	p->tos = ip->tos;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct iphdr, saddr);
@@ -141,8 +143,9 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	room = end - data - ETH_HLEN;
 	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
+	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
-	p->frontend = frontend->number;
+	p->frontend = lbfrontends_identity(frontend);
 	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr);

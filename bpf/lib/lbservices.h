@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/lb.h"
+#include "lib/lbfrontends.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -28,25 +29,14 @@ struct {
 	__array(values, struct lbservices_page);
 } hw_lb_slots SEC(".maps");
 
-/* Where a service's table lies, as it was at one moment. */
-struct lbservices_table {
-	__u32 first;
-	__u32 slots;
-};
-
 static __always_inline const struct hw_lb_service *lbservices_find(__u32 number)
 {
 	return bpf_map_lookup_elem(&hw_lb_services, &number);
 }
 
-static __always_inline struct lbservices_table lbservices_table(const struct hw_lb_service *service)
+static __always_inline struct lbfrontends_table lbservices_table(const struct hw_lb_service *service)
 {
-	union {
-		__u64 word;
-		struct lbservices_table table;
-	} at = { .word = *(const volatile __u64 *)service };
-
-	return at.table;
+	return lbfrontends_table_at(service);
 }
 
 union lbservices_word {

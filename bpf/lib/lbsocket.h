@@ -46,7 +46,7 @@ static __noinline int lbsocket_at(union lbservices_word at, __u32 had)
 	return lbbackends_find(at.slot.current) ? at.slot.current : 0;
 }
 
-static __always_inline int lbsocket_by_slot(struct lbservices_table table, __u64 hash, __u32 had)
+static __always_inline int lbsocket_by_slot(struct lbfrontends_table table, __u64 hash, __u32 had)
 {
 	int i, number;
 
@@ -60,7 +60,7 @@ static __always_inline int lbsocket_by_slot(struct lbservices_table table, __u64
 }
 
 /* As a packet of that client would, so that both have the same backend. */
-static __always_inline int lbsocket_stay(__u32 number, struct lbservices_table table, __u32 seconds, const struct hw_ip *client)
+static __always_inline int lbsocket_stay(__u32 number, struct lbfrontends_table table, __u32 seconds, const struct hw_ip *client)
 {
 	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
 	int backend = lbsources_stay(number, client, seconds);
@@ -76,7 +76,7 @@ static __always_inline int lbsocket_stay(__u32 number, struct lbservices_table t
 static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 number, const struct hw_ip *to, const struct hw_sock_origin *had)
 {
 	const struct hw_lb_service *service = lbservices_find(number);
-	struct lbservices_table table;
+	struct lbfrontends_table table;
 	struct hw_ip client = { 0 };
 	bool known = false;
 

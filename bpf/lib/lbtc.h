@@ -50,7 +50,7 @@ static __always_inline __u8 lbtc_kind(const struct packet *p)
 static __always_inline struct hw_lb_backend *lbtc_choose(const struct packet *p, const struct hw_lb_service *service, const struct lbpacket *b,
 							 __u32 *number)
 {
-	struct lbservices_table table = lbservices_table(service);
+	struct lbfrontends_table table = lbservices_table(service);
 
 	if (!table.slots)
 		return NULL;
@@ -182,7 +182,7 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 		return LBTC_NOT;
 	ports = lbpacket_ports(p->flow.sport, p->flow.dport);
 	b.service = frontend->service;
-	b.frontend = frontend->number;
+	b.frontend = lbfrontends_identity(frontend);
 	b.kind = lbtc_kind(p);
 	b.hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
 	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b.service, &p->flow.saddr))

@@ -632,14 +632,18 @@ export interface LbFrontend {
   readonly flags: number;
   readonly service: number;
   readonly number: number;
+  readonly table: number;
+  readonly slots: number;
 }
 export const lbFrontendCodec: Codec<LbFrontend> = struct<LbFrontend>("hw_lb_frontend", 32, {
   addr: field("addr", 0, ip),
   port: field("port", 16, be16),
   proto: field("proto", 18, u8),
   flags: field("flags", 19, u8),
-  service: field("service", 20, u32),
-  number: field("number", 24, u32),
+  service: field("service", 20, u16),
+  number: field("number", 22, u16),
+  table: field("table", 24, u32),
+  slots: field("slots", 28, u32),
 });
 
 export interface LbBucket {

@@ -4,8 +4,8 @@ import { oneOf } from "./codec.ts";
 import type * as wire from "./generated/hawser/v1/hawser.ts";
 import { needed } from "./policy-codec.ts";
 
-export function serviceToWire({ name, frontends, backends, mode, algorithm, flows, source, revision, state, error }: ServiceView): wire.Service {
-  return { name, frontends: [...frontends], backends: [...backends], mode, algorithm, flows: flows ?? undefined, source, revision, state, error: error ?? undefined };
+export function serviceToWire({ name, frontends, backends, mode, algorithm, flows, source, nodes, revision, state, error }: ServiceView): wire.Service {
+  return { name, frontends: [...frontends], backends: [...backends], mode, algorithm, flows: flows ?? undefined, source, nodes: [...nodes], revision, state, error: error ?? undefined };
 }
 
 export function serviceFromWire(message: wire.Service): ServiceView {

@@ -17,6 +17,7 @@ import { createDockerDoor } from "../docker/door.ts";
 import type { DockerDoor } from "../docker/door.ts";
 import { createEngine } from "../engine/engine.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { ShareServices } from "../engine/service-sharing.ts";
 import type { PartStatus } from "../engine/types.ts";
 import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts";
 import type { Kernel, Netlink } from "../kernel/types.ts";
@@ -30,6 +31,7 @@ import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
 import { otherNodes } from "./cluster.ts";
+import { openHealth } from "./health.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
 import { watchIpsec } from "./ipsec.ts";
@@ -55,6 +57,8 @@ export interface AgentOptions {
 const roundPause = 30_000;
 /** How long the start waits for Docker, which may itself be waiting for our plugin socket. */
 const firstReconcile = 1000;
+/** While other nodes change services, too. */
+const longestSharing = 20_000;
 /** How often it is looked whether somebody took programs or devices away (R25 asks for 5 s). */
 const guardPause = 3000;
 
@@ -107,14 +111,16 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
         await peers[0]?.claimSlice?.(family, signal ?? AbortSignal.timeout(firstReconcile));
         return peers[0]?.claimSlice !== undefined;
       },
+      ...(others.kind === "etcd" ? { shareServices: shareBy(peers) } : {}),
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
-      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable },
+      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable, thread: new URL("./balancer.ts", import.meta.url) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [...[docker, containerd, health, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.close());
+    const health = openHealth(engine, clock, log.with({ part: "health" }));
     sayRemoved(log, "swept at start", await engine.start(config.docker.enabled ? "keep" : "sweep"));
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
@@ -141,6 +147,8 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     doors.use(engine.onOwnChange(() => door.changed()));
     doors.use(datapath.onHostChange(() => door.changed()));
     ready.resolve();
+    // What stands in the directory can be told to the others from now on.
+    await services.read();
     await ipsec.run().catch((error: unknown) => log.warn("IPsec's policies could not be read", { error }));
 
     doors.use(await startApi({
@@ -160,6 +168,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       containerd?.run(signal),
       policies.follow(signal),
       services.follow(signal),
+      health.run(signal),
       makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, services, log }), ipsec], roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
@@ -169,6 +178,14 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     ready.reject(error);
     throw error;
   }
+}
+
+function shareBy(peers: readonly PeersDoor[]): ShareServices {
+  return async (decide, signal) => {
+    const share = peers[0]?.shareServices;
+    if (share === undefined) throw new HawserError("STORE", "the agent is starting");
+    await share(decide, AbortSignal.any([AbortSignal.timeout(longestSharing), ...(signal === undefined ? [] : [signal])]));
+  };
 }
 
 async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, netlink: Netlink, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {

@@ -39,20 +39,20 @@ export function createBalancing({ kernel, loaded, config, node, nodeAddress, fac
   let on = config.services !== 0;
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
-  const install = async (plans: readonly ServicePlan[]): Promise<void> => {
+  const install = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     if (plans.length === 0 && services === undefined && !on) return;
     services ??= createServices({
       kernel, node, nodeAddress, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
       mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
-    await services.install(plans);
+    await services.install(plans, anew);
     last = plans;
     if (on) return;
     await loaded.reload("netdev", { ...config, ...lbAddresses(facts().nodeAddresses), services: 1 });
     await attachAgain();
     on = true;
   };
-  return { install, nodesChanged: () => (last.length === 0 ? Promise.resolve() : install(last)), [Symbol.dispose]: () => services?.[Symbol.dispose]() };
+  return { install: (plans) => install(plans), nodesChanged: () => (last.length === 0 ? Promise.resolve() : install(last, true)), [Symbol.dispose]: () => services?.[Symbol.dispose]() };
 }
 
 /** Whether an earlier agent left services: its flows must not meet programs that know of none. */

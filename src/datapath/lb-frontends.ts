@@ -6,12 +6,15 @@ import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { bucketsOf } from "./lb-hash.ts";
 import type { FrontendAddress } from "./lb-hash.ts";
+import type { SlotRange } from "./lb-slots.ts";
 
 /** `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. */
 export interface FrontendEntry extends FrontendAddress {
   readonly service: number;
   readonly number: number;
   readonly shared: boolean;
+  /** Where the service's slots lie; left out: packets ask the service. */
+  readonly table?: SlotRange;
 }
 
 export interface FrontendTable {
@@ -22,6 +25,8 @@ export interface FrontendTable {
   /** False when it was not there. */
   delete(frontend: FrontendAddress): boolean;
 }
+
+const none: SlotRange = { first: 0, slots: 0 };
 
 type Bucket = (FrontendEntry | undefined)[];
 
@@ -86,6 +91,8 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
   };
 
   for (const [key, value] of map.entries()) {
+    // Nearly all are empty, and there are very many.
+    if (value.every((byte) => byte === 0)) continue;
     const index = u32.decode(key);
     lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
       const entry = decoded(frontend);
@@ -127,12 +134,12 @@ function keyOf({ address, port, protocol }: FrontendAddress): string {
 }
 
 function encoded(entry: FrontendEntry | undefined, hidden: boolean, flags: number): LbFrontend {
-  if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0 };
-  const { address, port, protocol, service, number, shared } = entry;
-  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number };
+  if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0, table: 0, slots: 0 };
+  const { address, port, protocol, service, number, shared, table: { first, slots } = none } = entry;
+  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number, table: first, slots };
 }
 
-function decoded({ addr, port, proto, flags, service, number }: LbFrontend): FrontendEntry | undefined {
+function decoded({ addr, port, proto, flags, service, number, table, slots }: LbFrontend): FrontendEntry | undefined {
   if (addr === null || service === 0) return undefined;
-  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0 };
+  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0, ...(slots === 0 ? {} : { table: { first: table, slots } }) };
 }

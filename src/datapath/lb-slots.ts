@@ -16,9 +16,9 @@ export interface SlotRow extends Disposable {
   free(range: SlotRange): void;
   /**
    * Writes slots of a table: `words` has two elements for each of its slots, the lower half first; each is one store of 8 bytes.
-   * `which`: ascending; left out: all of them.
+   * `which`: ascending; left out: all of them. `time`: what is written for an upper half that is not 0.
    */
-  write(range: SlotRange, words: Uint32Array, which?: Uint32Array): void;
+  write(range: SlotRange, words: Uint32Array, which?: Uint32Array, time?: (word: number) => number): void;
 }
 
 const { inner } = maps.hw_lb_slots;
@@ -28,6 +28,8 @@ const pageSlots = 2 ** LbLayout.PAGE_BITS;
 export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly SlotRange[] = []): SlotRow {
   const pages = new Map<number, KernelMap>();
   const used = [...taken].sort((a, b) => a.first - b.first);
+  /** So many of the first ones leave no room between them. */
+  let dense = 0;
 
   const page = (number: number): KernelMap => {
     const open = pages.get(number);
@@ -41,11 +43,11 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
   };
   return {
     allocate: (slots) => {
-      let first = 0;
-      let at = 0;
-      for (const range of used) {
-        if (range.first - first >= slots) break;
-        first = range.first + range.slots;
+      for (let range = used[dense]; range?.first === endOf(used[dense - 1]); range = used[dense]) dense++;
+      let at = dense;
+      let first = endOf(used[at - 1]);
+      for (let range = used[at]; range !== undefined && range.first - first < slots; range = used[at]) {
+        first = endOf(range);
         at++;
       }
       if (first + slots > pageSlots * outer.info.maxEntries) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
@@ -56,9 +58,11 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
     },
     free: (range) => {
       const at = used.findIndex(({ first }) => first === range.first);
-      if (at >= 0) used.splice(at, 1);
+      if (at < 0) return;
+      used.splice(at, 1);
+      dense = Math.min(dense, at);
     },
-    write: ({ first, slots }, words, which) => {
+    write: ({ first, slots }, words, which, time = (word) => word) => {
       const count = which?.length ?? slots;
       for (let from = 0; from < count;) {
         const number = Math.floor((first + (which?.[from] ?? from)) / pageSlots);
@@ -69,7 +73,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
           const slot = which?.[i] ?? i;
           keys[i - from] = first + slot - number * pageSlots;
           values[2 * (i - from)] = words[2 * slot] ?? 0;
-          values[2 * (i - from) + 1] = words[2 * slot + 1] ?? 0;
+          const changed = words[2 * slot + 1] ?? 0;
+          values[2 * (i - from) + 1] = changed === 0 ? 0 : time(changed);
         }
         page(number).setPacked(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
         from = to;
@@ -79,4 +84,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       for (const map of pages.values()) map.close();
     },
   };
+}
+
+function endOf(range: SlotRange | undefined): number {
+  return range === undefined ? 0 : range.first + range.slots;
 }

@@ -1,135 +1,181 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { LbServiceFlags, lbServiceCodec, LbSourceVerdict, lbSourceCodec } from "../abi/generated.ts";
-import type { LbModeName } from "../abi/generated.ts";
+import { lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
-import type { BackendPlan, ServicePlan, Sources } from "../lb/types.ts";
-import { HawserError } from "../std/errors.ts";
+import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
-import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
-import type { Cidr, Ip } from "../std/ip.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
-import { protocolNumbers } from "./port.ts";
+import { backendEntries, frontendEntries, keyOf, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
+import type { EntrySurroundings } from "./service-entries.ts";
+import { createServiceTables } from "./service-tables.ts";
+import type { ServiceTables } from "./service-tables.ts";
+import { Wanted } from "./wanted.ts";
 
 export interface Services extends Disposable {
   /**
-   * Makes the maps what the plans say. What an earlier agent wrote is taken over where it fits.
+   * Makes the maps what the plans say, of which those that are the same objects as the last time are not looked at; `anew`: all are, because what is
+   * around them may have changed. What an earlier agent wrote is taken over where it fits.
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
-  install(plans: readonly ServicePlan[]): Promise<void>;
+  install(plans: readonly ServicePlan[], anew?: boolean): Promise<void>;
 }
 
-export interface ServicesSurroundings {
+export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
   readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
-  /** This node's name. */
-  readonly node: string;
-  /** Where another node's end of tunnels is, in either family; undefined: it is not known. */
-  readonly nodeAddress: (node: string) => Ip | undefined;
-  /** Whether the host has the address itself. */
-  readonly isOwn: (address: Ip) => boolean;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
   readonly clock: Pick<Clock, "now">;
 }
 
-/** What stands of a plan. */
+/** What stands of a plan: what it took. */
 interface Standing {
   readonly plan: ServicePlan;
-  readonly range: SlotRange;
+  readonly frontends: Entries<string, FrontendEntry>;
+  readonly sources: Entries<string, number>;
 }
+
+type Entries<K, V> = readonly (readonly [K, V])[];
 
 /** Others have their turns after so much work. Milliseconds. */
 const turn = 5;
 const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
-  const { kernel, mapOf } = around;
+  const { mapOf } = around;
   const [services, backends, sources] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources")];
-  let { frontends, inherited, row, written } = readBack(kernel, mapOf);
-  let standing: ReadonlyMap<number, Standing> = new Map();
+  let world = readBack(around);
 
-  const writeSlots = (plan: ServicePlan, before: Standing | undefined): SlotRange => {
-    const fits = before?.range ?? inherited.get(plan.number);
-    const range = fits?.slots === plan.slots.size ? fits : row.allocate(plan.slots.size);
-    if (before?.plan.slots === plan.slots) return range;
-    const known = before !== undefined && range === before.range ? before.plan.slots.words : undefined;
-    row.write(range, inJiffies(plan.slots.words, around), known === undefined ? undefined : differing(known, plan.slots.words));
-    return range;
+  /** What is new of the plans becomes wanted. */
+  const want = async (changed: readonly ServicePlan[], anew: boolean, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
+    const pools = new Map<readonly BackendPlan[], Entries<number, BackendEntry>>();
+    for (const { name, backends: pool } of changed) {
+      if (pools.has(pool) || (!anew && world.pools.has(pool))) continue;
+      pools.set(pool, backendEntries(name, pool, around));
+      await pause();
+    }
+    const standing = new Map<number, Standing>();
+    for (const plan of changed) {
+      standing.set(plan.number, { plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+      await pause();
+    }
+    // From here on it is half done until all is.
+    for (const [pool, entries] of pools) {
+      const had = world.pools.get(pool);
+      world.backends.take(entries);
+      world.backends.drop(had?.entries ?? []);
+      world.pools.set(pool, { entries, users: had?.users ?? 0 });
+      await pause();
+    }
+    for (const { plan: { backends: pool }, frontends, sources: rules } of standing.values()) {
+      (world.pools.get(pool) as Pool).users++;
+      world.frontends.take(frontends);
+      world.sources.take(rules);
+    }
+    return standing;
+  };
+  const unwant = async ({ plan: { backends: pool }, frontends, sources: rules }: Standing, pause: () => Promise<void>): Promise<void> => {
+    const had = world.pools.get(pool) as Pool;
+    if (--had.users === 0) {
+      world.backends.drop(had.entries);
+      world.pools.delete(pool);
+    }
+    world.frontends.drop(frontends);
+    world.sources.drop(rules);
+    await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], wanted: Written): Promise<void> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
     const pause = turns();
+    const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
+    const present = new Set(plans.map(({ number }) => number));
+    const gone = [...world.numbers].filter((number) => !present.has(number));
+    const after = await want(changed, anew, pause);
+    for (const number of [...after.keys(), ...gone]) {
+      const before = world.standing.get(number);
+      if (before !== undefined) await unwant(before, pause);
+    }
     // Nobody is sent to what is about to change its meaning.
-    for (const [key, entry] of written.frontends) {
-      if (!wanted.frontends.has(key)) frontends.delete(entry);
+    for (const [, entry] of world.frontends.unwanted()) {
+      world.table.delete(entry);
       await pause();
     }
-    for (const [number, entry] of wanted.backends) {
-      if (!sameBackend(written.backends.get(number), entry)) backends.set(u32.encode(number), encodeBackend(entry));
+    for (const [number, entry] of world.backends.missing()) {
+      backends.set(u32.encode(number), encodeBackend(entry));
       await pause();
     }
-    const after = new Map<number, Standing>();
-    for (const plan of plans) {
-      const before = standing.get(plan.number);
-      const range = before?.plan === plan ? before.range : writeSlots(plan, before);
-      after.set(plan.number, { plan, range });
+    await world.tables.change(changed, gone, pause);
+    for (const [key, verdict] of world.sources.missing()) sources.set(sourceBytes(key), sourceValue(verdict));
+    for (const plan of changed) {
+      services.set(u32.encode(plan.number), serviceEntry(plan, world.tables.rangeOf(plan.number)));
       await pause();
     }
-    for (const [key, verdict] of wanted.sources) if (written.sources.get(key) !== verdict) sources.set(Buffer.from(key, "hex"), u32.encode(verdict));
-    for (const [number, { plan, range }] of after) {
-      const before = standing.get(number);
-      if (before?.plan !== plan) services.set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, ...flagsOf(plan) }));
+    for (const [key] of world.sources.unwanted()) sources.delete(sourceBytes(key));
+    for (const [number, { plan, frontends: unplaced, ...rest }] of after) {
+      const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
+      world.frontends.take(frontends);
+      world.frontends.drop(unplaced);
+      world.standing.set(number, { plan, frontends, ...rest });
+      world.numbers.add(number);
     }
-    for (const key of written.sources.keys()) if (!wanted.sources.has(key)) sources.delete(Buffer.from(key, "hex"));
-    for (const [key, entry] of wanted.frontends) {
-      if (!sameFrontend(written.frontends.get(key), entry)) frontends.set(entry);
+    for (const [, entry] of world.frontends.missing()) {
+      world.table.set(entry);
       await pause();
     }
-    for (const number of new Set([...standing.keys(), ...inherited.keys()])) {
-      if (!after.has(number)) services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, flags: 0, affinity: 0 }));
+    for (const number of gone) {
+      services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, flags: 0, affinity: 0 }));
+      world.standing.delete(number);
+      world.numbers.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    for (const [number, entry] of written.backends) if (!wanted.backends.has(number)) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
-    const kept = new Set([...after.values()].map(({ range }) => range.first));
-    for (const range of [...[...standing.values()].map((one) => one.range), ...inherited.values()]) if (range !== none && !kept.has(range.first)) row.free(range);
-    inherited = new Map();
-    standing = after;
-    written = wanted;
+    for (const [number, entry] of world.backends.unwanted()) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    world.tables.release();
+    for (const one of [world.frontends, world.backends, world.sources]) one.done();
   };
 
-  const install = async (plans: readonly ServicePlan[]): Promise<void> => {
-    const wanted = wantedOf(plans, around);
+  const install = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     try {
-      await write(plans, wanted);
+      await write(plans, anew);
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
-      row[Symbol.dispose]();
-      ({ frontends, inherited, row, written } = readBack(kernel, mapOf));
-      standing = new Map();
+      world.row[Symbol.dispose]();
+      world = readBack(around);
       throw error;
     }
   };
 
-  return { install, [Symbol.dispose]: () => row[Symbol.dispose]() };
+  return { install, [Symbol.dispose]: () => world.row[Symbol.dispose]() };
 }
 
-/** By number, by the key's bytes in hex, by `keyOf`. */
-interface Written {
-  readonly backends: Map<number, BackendEntry>;
-  readonly sources: Map<string, number>;
-  readonly frontends: Map<string, FrontendEntry>;
+interface Pool {
+  readonly entries: Entries<number, BackendEntry>;
+  users: number;
 }
 
-/** What the maps hold, whoever wrote it. `inherited`: places of services' tables, by the service's number. */
-function readBack(kernel: Kernel, mapOf: ServicesSurroundings["mapOf"]): { frontends: FrontendTable; inherited: ReadonlyMap<number, SlotRange>; row: SlotRow; written: Written } {
-  const frontends = openFrontendTable(mapOf("hw_lb_frontends"));
+interface World {
+  /** By number; empty at first, whatever the maps hold. */
+  readonly standing: Map<number, Standing>;
+  /** Of services that the maps hold. */
+  readonly numbers: Set<number>;
+  /** Services with the same backends share the list of them. */
+  readonly pools: Map<readonly BackendPlan[], Pool>;
+  readonly backends: Wanted<number, BackendEntry>;
+  readonly sources: Wanted<string, number>;
+  readonly frontends: Wanted<string, FrontendEntry>;
+  readonly table: FrontendTable;
+  readonly row: SlotRow;
+  readonly tables: ServiceTables;
+}
+
+/** What the maps hold, whoever wrote it. */
+function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): World {
+  const table = openFrontendTable(mapOf("hw_lb_frontends"));
   const inherited = new Map<number, SlotRange>();
   for (const [key, value] of mapOf("hw_lb_services").entries()) {
     const { table: first, slots } = lbServiceCodec.decode(value);
@@ -142,83 +188,15 @@ function readBack(kernel: Kernel, mapOf: ServicesSurroundings["mapOf"]): { front
     if (entry !== undefined) backends.set(u32.decode(key), entry);
   }
   const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
-  const written = { backends, sources, frontends: new Map(frontends.all().map((entry) => [keyOf(entry), entry])) };
-  return { frontends, inherited, row: openSlotRow(kernel, mapOf("hw_lb_slots"), [...inherited.values()]), written };
-}
-
-/** @throws HawserError UNSUPPORTED */
-function wantedOf(plans: readonly ServicePlan[], around: ServicesSurroundings): Written {
-  const wanted: Written = { backends: new Map(), sources: new Map(), frontends: new Map() };
-  for (const plan of plans) {
-    for (const backend of plan.backends) {
-      const entry = backendEntry(plan.name, backend, around);
-      if (entry !== undefined) wanted.backends.set(backend.number, entry);
-    }
-    for (const [prefix, verdict] of sourceRules(plan.sources)) wanted.sources.set(sourceKey(plan.number, prefix), verdict);
-    plan.frontends.forEach(({ address, port, protocol }, i) => {
-      const entry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false };
-      wanted.frontends.set(keyOf(entry), entry);
-      const whole = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: around.isOwn(address) };
-      if (!wanted.frontends.has(keyOf(whole))) wanted.frontends.set(keyOf(whole), whole);
-    });
-  }
-  return wanted;
-}
-
-/** undefined: its node is not known, so that nothing can be sent there. */
-function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress }: ServicesSurroundings): BackendEntry | undefined {
-  const entry = (mode: LbModeName): BackendEntry => ({ address, port, mode });
-  if (way === "dsr") return entry("IPIP");
-  if (way === "snat") {
-    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which this build cannot do; `
-      + "use mode dsr, with the service's address on the server's loopback, or containers as backends");
-  }
-  if (node === own || node === null) return entry("LOCAL");
-  const outer = nodeAddress(node);
-  return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
-}
-
-function flagsOf({ affinity, sources: { allow, deny } }: ServicePlan): { readonly flags: number; readonly affinity: number } {
-  const asks = allow !== null || deny.length > 0;
-  return { flags: (affinity === null ? 0 : LbServiceFlags.AFFINITY) | (asks ? LbServiceFlags.SOURCES : 0), affinity: affinity === null ? 0 : Math.ceil(affinity / 1000) };
-}
-
-/** The kernel takes the longest prefix; a denied one wins however short it is, so what lies within one is not allowed at all. */
-function sourceRules({ allow, deny }: Sources): readonly (readonly [Cidr, number])[] {
-  if (allow === null && deny.length === 0) return [];
-  const others = [["::/0" as Cidr, allow === null ? LbSourceVerdict.ALLOW : LbSourceVerdict.DENY] as const];
-  const allowed = (allow ?? []).filter((prefix) => !deny.some((one) => familyOf(one) === familyOf(prefix) && contains(one, prefix)));
-  return [...others, ...allowed.map((prefix) => [prefix, LbSourceVerdict.ALLOW] as const), ...deny.map((prefix) => [prefix, LbSourceVerdict.DENY] as const)];
-}
-
-function sourceKey(service: number, prefix: Cidr): string {
-  const address = addressOf(prefix);
-  return Buffer.from(lbSourceCodec.encode({ length: 32 + lengthOf(prefix) + (familyOf(address) === 4 ? 96 : 0), service, addr: address === "::" ? null : address })).toString("hex");
-}
-
-/** As the kernel counts time: seconds since the epoch become jiffies, of which 0 is kept for what is settled. */
-function inJiffies(words: Uint32Array, { jiffies, hz, clock }: Pick<ServicesSurroundings, "jiffies" | "hz" | "clock">): Uint32Array {
-  const [ticks, now] = [jiffies(), Math.floor(clock.now() / 1000)];
-  return words.map((word, i) => (i % 2 === 0 || word === 0 ? word : (ticks - Math.max(0, now - word) * hz) >>> 0 || 1));
-}
-
-/** Slots in ascending order. */
-function differing(before: Uint32Array, after: Uint32Array): Uint32Array {
-  const slots: number[] = [];
-  for (let slot = 0; 2 * slot < after.length; slot++) if (before[2 * slot] !== after[2 * slot] || before[2 * slot + 1] !== after[2 * slot + 1]) slots.push(slot);
-  return Uint32Array.from(slots);
-}
-
-function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "port" | "protocol">): string {
-  return `${address} ${port} ${protocol}`;
-}
-
-function sameFrontend(a: FrontendEntry | undefined, b: FrontendEntry): boolean {
-  return a !== undefined && a.service === b.service && a.number === b.number && a.shared === b.shared;
-}
-
-function sameBackend(a: BackendEntry | undefined, b: BackendEntry): boolean {
-  return a !== undefined && a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address);
+  const places = new Map([...inherited.values()].map((range) => [range.first, range]));
+  const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
+  const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
+  return {
+    standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, row,
+    backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
+    frontends: new Wanted(new Map(table.all().map((entry) => [keyOf(entry), entry])), sameFrontend),
+    tables: createServiceTables(row, inherited, inJiffies),
+  };
 }
 
 function turns(): () => Promise<void> {

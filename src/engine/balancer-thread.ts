@@ -3,8 +3,11 @@ import { Worker } from "node:worker_threads";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { ErrorCode } from "../std/errors.ts";
 import type { BalancerSettings, Outcome, Turn } from "./balancer.ts";
+import { outcomeOf } from "./outcome-parts.ts";
+import type { Head, Part } from "./outcome-parts.ts";
 
-export type Answer = { readonly outcome: Outcome } | { readonly code: ErrorCode; readonly message: string };
+export type Asked = Turn | "part";
+export type Answer = { readonly head: Head } | { readonly part: Part } | { readonly code: ErrorCode; readonly message: string };
 
 export interface BalancerThread {
   /** One at a time. @throws HawserError TABLE_FULL, and then all is as it was; INTERNAL when the thread has died, and with it what it remembered. */
@@ -14,13 +17,14 @@ export interface BalancerThread {
   end(): Promise<void>;
 }
 
-export function startBalancer(settings: BalancerSettings): BalancerThread {
-  const worker = new Worker(new URL("./balancer-worker.ts", import.meta.url), { workerData: settings });
+/** `file`: the thread's first, which calls `runBalancer`; left out: one with nothing but the model. */
+export function startBalancer(settings: BalancerSettings, file: URL = new URL("./balancer-model.ts", import.meta.url)): BalancerThread {
+  const worker = new Worker(file, { workerData: settings });
   // Whoever waits for an answer keeps the process alive, an idle thread does not.
   worker.unref();
   let alive = true;
-  let waiting: PromiseWithResolvers<Outcome> | undefined;
-  const settle = (): PromiseWithResolvers<Outcome> | undefined => {
+  let waiting: PromiseWithResolvers<Answer> | undefined;
+  const settle = (): PromiseWithResolvers<Answer> | undefined => {
     const asked = waiting;
     waiting = undefined;
     worker.unref();
@@ -30,10 +34,18 @@ export function startBalancer(settings: BalancerSettings): BalancerThread {
     alive = false;
     settle()?.reject(new HawserError("INTERNAL", `the thread that plans services has ended: ${why}`));
   };
+  const ask = (what: Asked): Promise<Answer> => {
+    if (!alive) return Promise.reject(new HawserError("INTERNAL", "the thread that plans services has ended"));
+    waiting = Promise.withResolvers();
+    worker.ref();
+    // A thread has no origin.
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin
+    worker.postMessage(what);
+    return waiting.promise;
+  };
   worker.on("message", (answer: Answer) => {
-    const asked = settle();
-    if ("outcome" in answer) asked?.resolve(answer.outcome);
-    else asked?.reject(new HawserError(answer.code, answer.message));
+    if ("code" in answer) settle()?.reject(new HawserError(answer.code, answer.message));
+    else settle()?.resolve(answer);
   });
   worker.on("error", (error) => died(messageOf(error)));
   worker.on("exit", (code) => died(`exit code ${code}`));
@@ -41,14 +53,15 @@ export function startBalancer(settings: BalancerSettings): BalancerThread {
     get alive() {
       return alive;
     },
-    turn: (turn) => {
-      if (!alive) return Promise.reject(new HawserError("INTERNAL", "the thread that plans services has ended"));
-      waiting = Promise.withResolvers();
-      worker.ref();
-      // A thread has no origin.
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin
-      worker.postMessage(turn);
-      return waiting.promise;
+    turn: async (turn) => {
+      const answer = await ask(turn);
+      const parts: Part[] = [];
+      if (!("head" in answer)) throw new HawserError("INTERNAL", "the thread that plans services has answered out of turn");
+      while (parts.length < answer.head.parts) {
+        const next = await ask("part");
+        if ("part" in next) parts.push(next.part);
+      }
+      return outcomeOf(answer.head, parts);
     },
     end: async () => void (await worker.terminate()),
   };

@@ -1,33 +1,38 @@
-// The balancer's thread: one turn for each message.
+// What the balancer's thread does: one turn for each message, whose outcome is fetched part by part.
 import { parentPort, workerData } from "node:worker_threads";
+import type { Fill } from "../lb/maglev.ts";
 import { asHawserError } from "../std/errors.ts";
 import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
-import type { Answer } from "./balancer-thread.ts";
+import type { Answer, Asked } from "./balancer-thread.ts";
+import { inParts } from "./outcome-parts.ts";
+import type { Part } from "./outcome-parts.ts";
 
-if (parentPort === null) throw new TypeError("it is started as a thread");
-const port = parentPort;
-const balancer = createBalancer(workerData as BalancerSettings);
-
-port.on("message", (turn: Turn) => {
-  const answer = answerTo(turn);
-  if (!("outcome" in answer)) return port.postMessage(answer);
-  // Tables are copied here and handed over: megabytes that the other side need not copy while others wait.
-  const copies: ArrayBuffer[] = [];
-  const set = answer.outcome.plans.set.map((plan) => {
-    if (plan.slots === null) return plan;
-    const words = new Uint32Array(plan.slots.words);
-    copies.push(words.buffer);
-    return { ...plan, slots: { ...plan.slots, words } };
+/** Of the thread's first file, which hands over what this room may not reach. */
+export function runBalancer(fill?: Fill): void {
+  const port = parentPort;
+  if (port === null) throw new TypeError("it is started as a thread");
+  const balancer = createBalancer(workerData as BalancerSettings, fill);
+  let waiting: readonly Part[] = [];
+  const answerTo = (turn: Turn): Answer => {
+    try {
+      const { head, parts } = inParts(balancer.turn(turn));
+      waiting = parts;
+      return { head };
+    } catch (error) {
+      const { code, message } = asHawserError(error);
+      return { code, message };
+    }
+  };
+  port.on("message", (asked: Asked) => {
+    if (asked === "part") {
+      const [part, ...others] = waiting;
+      waiting = others;
+      if (part !== undefined) port.postMessage({ part } satisfies Answer);
+      return;
+    }
+    const answer = answerTo(asked);
+    // Tables are handed over: megabytes that the other side need not copy while others wait.
+    port.postMessage(answer, "head" in answer ? answer.head.tables.map(({ words }) => words.buffer as ArrayBuffer) : []);
   });
-  port.postMessage({ outcome: { ...answer.outcome, plans: { ...answer.outcome.plans, set } } } satisfies Answer, copies);
-});
-
-function answerTo(turn: Turn): Answer {
-  try {
-    return { outcome: balancer.turn(turn) };
-  } catch (error) {
-    const { code, message } = asHawserError(error);
-    return { code, message };
-  }
 }

@@ -1,6 +1,7 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
-import type { Balancing } from "../lb/plan.ts";
+import type { Fill } from "../lb/maglev.ts";
+import type { Balancing, Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
 import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
@@ -28,13 +29,15 @@ export interface Turn {
   /** By `containerKey`. */
   readonly containers: Difference<ServingContainer>;
   readonly heard: readonly HeardHealth[];
+  /** What other nodes say of their containers, by the service's name; null: as before. */
+  readonly told: ReadonlyMap<string, Told> | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
 
 export interface Outcome {
-  /** Plans that are new or not what they were, by `planKey`; `slots` null: the same as before. */
-  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | null }>;
+  /** Plans that are new or not what they were, by `planKey`; `slots` may be those that the plan of a key had before, its own or another's. */
+  readonly plans: Difference<Omit<ServicePlan, "slots"> & { readonly slots: Slots | { readonly of: string } }>;
   /** Backends of services of which something changed, by the service's name. */
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
@@ -52,19 +55,26 @@ export const balancingTable = "balancing";
 export const planKey = ({ name, family }: Pick<ServicePlan, "name" | "family">): string => `${name} ${family}`;
 export const containerKey = ({ node, id }: Pick<ServingContainer, "node" | "id">): string => `${node}/${id}`;
 
-export function createBalancer({ mode, largestTable, rows }: BalancerSettings): Balancer {
+/** `fill`: how tables are filled; left out: by the model itself. */
+export function createBalancer({ mode, largestTable, rows }: BalancerSettings, fill?: Fill): Balancer {
   const services = new Map<string, Service>();
   const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
   let balancing: Balancing = noBalancing;
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
+  let elsewhere: ReadonlyMap<string, Told> = new Map();
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
     const changes: Change[] = [];
     for (const [name, one] of after.services) {
-      if (before.services.get(name) !== one) changes.push({ table: balancingTable, key: rowKey(name), value: serviceRow(one, after) });
+      const was = before.services.get(name);
+      if (was === one) continue;
+      const value = JSON.stringify(serviceRow(one, after));
+      // Answers that only count towards a change are not worth a write each.
+      if (recalled && was !== undefined && value === JSON.stringify(serviceRow(was, before))) continue;
+      changes.push({ table: balancingTable, key: rowKey(name), value });
     }
     for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
     const row = restingRow(after);
@@ -74,22 +84,22 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings): 
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, now }) => {
+    turn: ({ services: services_, containers: containers_, heard, told: said, now }) => {
+      elsewhere = said ?? elsewhere;
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
       for (const key of containers_.gone) byKey.delete(key);
       for (const container of containers_.set) byKey.set(containerKey(container), container);
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
-      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now);
-      const before = heard.reduce((known, { service, backend, passed }) => afterProbe(known, service, backend, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, mode, now, ...(largestTable === undefined ? {} : { largestTable }) });
+      if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
+      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), balancing);
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: elsewhere, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
-      const set = plans.flatMap((plan) => {
-        const was = told.get(planKey(plan));
-        return was === plan ? [] : [{ ...plan, slots: was?.slots === plan.slots ? null : plan.slots }];
-      });
+      const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);
+      const known = new Map(fresh.length === 0 ? [] : Array.from(told, ([key, { slots }]) => [slots, { of: key }] as const));
+      const set = fresh.map((plan) => ({ ...plan, slots: known.get(plan.slots) ?? plan.slots }));
       const backends = new Map([...next.services].filter(([name, one]) => balancing.services.get(name)?.backends !== one.backends || !recalled).map(([name, one]) => [name, one.backends]));
       for (const name of balancing.services.keys()) if (!next.services.has(name)) backends.set(name, []);
       const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];

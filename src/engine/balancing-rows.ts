@@ -1,7 +1,8 @@
 // What must outlive the agent for no flow to move when it starts again: backends and their numbers, and slots that are not settled.
 import { buildTable } from "../lb/maglev.ts";
-import type { TableMember } from "../lb/maglev.ts";
+import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
+import { createSharing } from "../lb/sharing.ts";
 import type { Backend, Service, Slots } from "../lb/types.ts";
 import type { Family } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
@@ -45,7 +46,12 @@ export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Ba
 /** By the service's name. */
 export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[]> {
   const prefix = rowKey("");
-  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), (row as unknown as ServiceRow).backends]));
+  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), readRow(row)?.backends ?? []]));
+}
+
+/** It is text within the text that the store makes of it: whoever only carries it there need not look into it. */
+function readRow(row: Json | undefined): ServiceRow | undefined {
+  return typeof row === "string" ? (JSON.parse(row) as ServiceRow) : undefined;
 }
 
 export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json {
@@ -53,21 +59,22 @@ export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json 
 }
 
 /** Of services that are there now; what a build cannot read is as if it had not been written. */
-export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number): Balancing {
+export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number, fill?: Fill): Balancing {
   const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
   const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
   const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
+  const made = createSharing();
   const known = services.flatMap((service) => {
-    const row = rows.get(rowKey(service.name)) as ServiceRow | undefined;
+    const row = readRow(rows.get(rowKey(service.name)));
     if (row === undefined) return [];
-    const parts = row.parts.map(({ family, number, numbers, made, size, unsettled }) => {
+    const parts = row.parts.map(({ family, number, numbers, made: key, size, unsettled }) => {
       use(given.services, `${service.name} ${family}`, number);
-      for (const [key, one] of numbers) use(given.backends, key, one);
-      const slots = slotsOf(buildTable(membersIn(made), size), unsettled);
-      const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots };
-      return { family, keys: numbers.map(([key]) => key), table: { key: made, slots }, plan };
+      for (const [one, its] of numbers) use(given.backends, one, its);
+      const table = made([key, size, unsettled], () => ({ key, slots: slotsOf(buildTable(membersIn(key), size, fill), unsettled) }));
+      const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots: table.slots };
+      return { family, keys: numbers.map(([one]) => one), table, plan };
     });
-    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, again: 0 }] as const];
+    return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, told: undefined, again: 0 }] as const];
   });
   // A clock that was set back must not keep numbers from being given out again.
   const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));

@@ -84,7 +84,10 @@ export class ClusterDesk {
 
   /** Tells those who want to know what this node has to tell. */
   changed(before: State, after: State): void {
-    if (sameToTell(before, after)) return;
+    if (!sameToTell(before, after)) this.tell();
+  }
+
+  tell(): void {
     for (const listener of this.#listeners) {
       try {
         listener();

@@ -17,6 +17,8 @@ export interface Written {
   readonly table: "policies" | "services";
   readonly one: "policy" | "service";
   readonly code: ErrorCode;
+  /** This node, where documents are shared with others; left out: they are not. */
+  readonly self?: string;
   /** @throws Problems */
   read(documents: readonly WrittenDocument[]): readonly { readonly name: string; readonly place: Place }[];
   /** Returns the warnings about those `names`. @throws HawserError */
@@ -31,7 +33,7 @@ export interface Applied {
 
 /** @throws HawserError of the kind's code */
 export function applyDocuments(state: State, { documents, strict }: ApplyDocuments, now: number, kind: Written): Applied {
-  const { one, code, table } = kind;
+  const { one, code, table, self } = kind;
   if (documents.length === 0) throw new HawserError(code, `no ${one} was given: name at least one file`);
   const twice = documents.find(({ file }, i) => documents.findIndex((other) => other.file === file) < i);
   // Each is remembered by its document, and that by its name.
@@ -40,7 +42,7 @@ export function applyDocuments(state: State, { documents, strict }: ApplyDocumen
   for (const { name, place } of read) {
     const standing = state[table].get(name);
     if (standing?.source === "directory") {
-      throw new HawserError(code, `${placeText(place)}: ${one} "${name}" stands in the watched directory, in ${standing.file}; change it there, or give this one another name`);
+      throw new HawserError(code, `${placeText(place)}: ${one} "${name}" stands in the watched directory, in ${calledIn(standing, self)}; change it there, or give this one another name`);
     }
   }
   const next = withRows(state, table, rowsOf(read, documents, "apply", state[table], now));
@@ -60,7 +62,7 @@ export function deleteDocument(state: State, name: string, filesThere: ReadonlyS
   return { ...state, [table]: rows };
 }
 
-export function unknownName(state: State, name: string, { one, table }: Pick<Written, "one" | "table">): HawserError {
+export function unknownName(state: Pick<State, Written["table"]>, name: string, { one, table }: Pick<Written, "one" | "table">): HawserError {
   const names = [...state[table].keys()];
   const like = nearest(name, names);
   const hint = like !== undefined ? `; did you mean "${like}"?` : names.length === 0 ? "; there are none" : `; there are ${names.toSorted().join(", ")}`;
@@ -80,7 +82,8 @@ export interface DirectoryChange {
 export function readDirectory(state: State, reading: DirectoryReading, now: number, kind: Written): DirectoryChange {
   const { one, table } = kind;
   const problems = new Map<string, string>(Object.entries(reading.unreadable));
-  const before = [...state[table].values()].filter(({ source }) => source === "directory");
+  const isOwn = (row: Stored): boolean => row.source === "directory" && !isForeign(row, kind.self);
+  const before = [...state[table].values()].filter(isOwn);
   if (reading.documents === null) {
     if (before.length > 0) problems.set(reading.directory, `${reading.unreadable[reading.directory] ?? "it cannot be read"}; the ${table} that it held stay in force: ${namesOf(before)}`);
     return { next: state, problems };
@@ -90,7 +93,7 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
     return { next: state, problems };
   }
   const there = new Set([...reading.documents.map(({ file }) => file), ...Object.keys(reading.unreadable)]);
-  const kept = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || there.has(row.file)));
+  const kept = new Map([...state[table]].filter(([, row]) => !isOwn(row) || there.has(row.file)));
   const base: State = kept.size === state[table].size ? state : { ...state, [table]: kept };
   const changed = reading.documents.filter(({ file, text }) => !before.some((row) => row.file === file && row.text === text));
   if (changed.length === 0) return { next: base, problems };
@@ -107,17 +110,17 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
 }
 
 function take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): { readonly next: State; readonly error: string | null } {
-  const { one, code, table } = kind;
+  const { one, code, table, self } = kind;
   try {
     const read = kind.read(documents);
     const files = new Set(documents.map(({ file }) => file));
     for (const { name, place } of read) {
       const standing = state[table].get(name);
-      if (standing !== undefined && !files.has(standing.file)) {
-        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, of ${standing.file}; give one of them another name`);
+      if (standing !== undefined && (isForeign(standing, self) || !files.has(standing.file))) {
+        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, of ${calledIn(standing, self)}; give one of them another name`);
       }
     }
-    const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || !files.has(row.file)));
+    const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
     const next = withRows({ ...state, [table]: others }, table, rowsOf(read, documents, "directory", state[table], now));
     kind.verify(next, new Set(read.map(({ name }) => name)), false);
     return { next, error: null };
@@ -135,6 +138,17 @@ function rowsOf(
     if (standing !== undefined && standing.text === text && standing.file === place.file && standing.source === source) return standing;
     return { name, file: place.file, text, source, revision: (standing?.revision ?? 0) + 1, changedAt: now };
   });
+}
+
+type Placed = { readonly file: string; readonly node?: string };
+
+function isForeign({ node }: Placed, self: string | undefined): boolean {
+  return self !== undefined && node !== undefined && node !== self;
+}
+
+/** A document's file, with its node's name before it when that is another: `b:/etc/hawser/service.d/web.yaml`. */
+export function calledIn(row: Placed, self: string | undefined): string {
+  return isForeign(row, self) ? `${row.node}:${row.file}` : row.file;
 }
 
 function withRows(state: State, table: Written["table"], rows: readonly Stored[]): State {

@@ -76,7 +76,7 @@ class Desk implements Engine {
     this.#startedAt = options.clock.now();
     this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
     this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
-    this.#services = new ServiceDesk(options, () => this.#state);
+    this.#services = new ServiceDesk(options, () => this.#state, (decide, signal) => this.#make((state, { now }) => decide(state, now), signal), () => this.#cluster.tell());
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -117,7 +117,7 @@ class Desk implements Engine {
   }
 
   ownRecords(): OwnRecords {
-    return this.#cluster.ownRecords();
+    return { ...this.#cluster.ownRecords(), ...this.#services.ownRecords() };
   }
 
   onOwnChange(listener: () => void): Disposable {
@@ -175,7 +175,7 @@ class Desk implements Engine {
       deletePolicy: (name, signal) => this.#make((state) => this.#policy.remove(state, name), signal),
       syncPolicyDirectory: (reading, signal) => this.#policy.syncDirectory(reading, (decide) => this.#make((state, { now }) => decide(state, now), signal)),
       syncCluster: (cluster, signal) => this.#make((state) => ({ next: state.cluster === cluster ? state : { ...state, cluster }, steps: [], reply: undefined }), signal),
-      ...this.#services.commands((decide, signal) => this.#make((state, { now }) => decide(state, now), signal)),
+      ...this.#services.commands(),
       syncGuests: (truth, signal) => takeGuests(truth.guests, (decide) => this.#make(decide, signal)),
     };
   }

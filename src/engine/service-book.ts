@@ -1,7 +1,7 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
-import { readServices } from "../lb/read.ts";
+import { frontendText, readServices } from "../lb/read.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
@@ -9,6 +9,7 @@ import type { Endpoint, Network, State } from "../network/types.ts";
 import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { addressOf } from "../std/ip.ts";
+import { calledIn } from "./document-changes.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
@@ -19,6 +20,8 @@ export class ServiceBook {
   /** By text and file. */
   #read: ReadonlyMap<string, readonly Service[]> = new Map();
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
+  #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
+  #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -30,7 +33,9 @@ export class ServiceBook {
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of === services) return this.#services.all;
     const read = new Map<string, readonly Service[]>();
-    const all = [...services.values()].flatMap(({ name, file, text }) => {
+    const all = [...services.values()].flatMap((row) => {
+      const { name, text } = row;
+      const file = calledIn(row, this.#node);
       const key = `${file}\n${text}`;
       const known = read.get(key) ?? this.#read.get(key) ?? readAgain(file, text);
       read.set(key, known);
@@ -41,9 +46,17 @@ export class ServiceBook {
     return all;
   }
 
+  /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */
+  balanced(state: Pick<State, "services">): readonly Service[] {
+    const all = this.services(state);
+    if (this.#balanced.of !== all) this.#balanced = { of: all, those: withoutRivals(all, state.services) };
+    return this.#balanced.those;
+  }
+
   /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
-  containers(state: State, services: readonly Service[], serving: ReadonlySet<string>): readonly ServingContainer[] {
-    const selections = selectionsOf(services);
+  containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
+    if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
+    const selections = this.#selections.all;
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
@@ -76,6 +89,20 @@ export class ServiceBook {
     this.#remote.set(endpoint, serving);
     return serving;
   }
+}
+
+function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {
+  const frontends = all.flatMap((service) => service.frontends.map(frontendText));
+  if (new Set(frontends).size === frontends.length) return all;
+  const turn = ({ name }: Service): number => rows.get(name)?.turn ?? 0;
+  const taken = new Set<string>();
+  const first = new Set(all.toSorted((a, b) => turn(a) - turn(b) || (a.name < b.name ? -1 : 1)).filter((service) => {
+    const own = service.frontends.map(frontendText);
+    if (own.some((one) => taken.has(one))) return false;
+    for (const one of own) taken.add(one);
+    return true;
+  }));
+  return all.filter((service) => first.has(service));
 }
 
 /** It was right once; if a later version finds fault with it, the others are in force all the same. */

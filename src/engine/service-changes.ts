@@ -26,8 +26,10 @@ export function writtenServices(judge: ServiceJudge): Written {
       const services = judge.services(candidate);
       const changed = services.filter(({ name }) => names.has(name));
       const problems: Problem[] = [];
+      const addresses = new Set(changed.flatMap(({ frontends }) => frontends.map(({ address }) => address)));
+      const beside = services.filter(({ name, frontends }) => !names.has(name) && frontends.some(({ address }) => addresses.has(address)));
       // What is new is told of what stands, not the other way round.
-      findTwice([...services.filter(({ name }) => !names.has(name)), ...changed], problems);
+      findTwice([...beside, ...changed], problems);
       for (const { frontends } of changed) {
         for (const frontend of frontends) {
           const why = takenBy(frontend, candidate, judge);

@@ -2,28 +2,35 @@
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
+import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
-import type { Log } from "../std/log.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
+import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
-import { probeTargets, servicePart, serviceViews } from "./service-views.ts";
+import { ownHealth, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
-import type { DirectoryReading, PartStatus, ProbeTarget, ServiceCommands, ServiceQueries } from "./types.ts";
+import { ServiceSharing } from "./service-sharing.ts";
+import type { ShareServices } from "./service-sharing.ts";
+import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts">;
   readonly pool: PoolConfig;
   readonly node: string;
-  readonly log: Log;
+  /** Left out: this node shares its services with nobody. */
+  readonly shareServices?: ShareServices;
 }
+
+/** Milliseconds. */
+const healthPause = 200;
 
 /** Takes a decision in the engine's queue. */
 type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
@@ -33,24 +40,37 @@ export class ServiceDesk {
   readonly #state: () => State;
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
+  readonly #sharing: ServiceSharing | undefined;
+  readonly #make: Make;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
+  readonly #tell: () => void;
+  readonly #ended = new AbortController();
+  #health: NodeHealth = new Map();
+  #telling = false;
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
-  #targets: readonly ProbeTarget[] = [];
+  readonly #probes: ProbeList;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
 
-  /** `state`: the one in force. */
-  constructor(options: ServiceDeskOptions, state: () => State) {
+  /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
+  constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
+    this.#make = make;
+    this.#tell = tell;
     this.#options = options;
     this.#state = state;
     this.#book = new ServiceBook(options.node);
+    this.#probes = new ProbeList(options.node);
     this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
+    const { shareServices: share, node: self, clock, log } = options;
+    this.#sharing = share === undefined ? undefined : new ServiceSharing({
+      self, share, state, written: (book) => this.#written(book), now: () => clock.now(), inForce: () => this.#soon(), retake: () => this.#retake(), log,
+    });
   }
 
   /** What an earlier agent remembered; before anything else. */
@@ -84,6 +104,7 @@ export class ServiceDesk {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#ended.abort();
     await this.#lane.idle();
     await this.#planner.close();
   }
@@ -94,20 +115,27 @@ export class ServiceDesk {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  commands(make: Make): ServiceCommands {
+  /** What this node's probes found of its own containers. */
+  ownRecords(): Pick<OwnRecords, "health"> {
+    return this.#health.size === 0 ? {} : { health: this.#health };
+  }
+
+  commands(): ServiceCommands {
+    const [make, sharing] = [this.#make, this.#sharing];
     return {
-      applyService: ({ documents }, signal) => this.#whole(make, (state, now) => {
+      applyService: ({ documents }, signal) => sharing !== undefined ? sharing.apply(documents, signal).then((applied) => ({ applied })) : this.#whole((state, now) => {
         const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
         return { next, steps: [], reply: { applied } };
       }, signal),
       deleteService: async (name, signal) => {
+        if (sharing !== undefined) return sharing.delete(name, this.#files, signal);
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
         await this.#soon();
       },
-      syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, make, signal),
+      syncServiceDirectory: (reading, signal) => this.#syncDirectory(reading, signal),
+      syncServices: (known) => this.#retake(known),
       healthHeard: async (heard) => {
-        this.#planner.hear(heard);
-        await this.#soon().catch(() => undefined);
+        if (this.#planner.hear(heard)) await this.#soon().catch(() => undefined);
       },
       containerEnds: (end) => make((state) => containerEnds(state, end)),
     };
@@ -122,7 +150,7 @@ export class ServiceDesk {
         if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
-      probeTargets: () => this.#targets,
+      probeTargets: () => this.#probes.targets,
     };
   }
 
@@ -132,15 +160,34 @@ export class ServiceDesk {
 
   #known(): ServicesKnown {
     return {
-      written: this.#book.services(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#problems, trouble: this.#trouble,
+      written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
+      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode,
     };
   }
 
-  async #syncDirectory(reading: DirectoryReading, make: Make, signal?: AbortSignal): Promise<void> {
+  /** `known`: what all nodes have; left out: what was told last. */
+  async #retake(known = this.#sharing?.known): Promise<void> {
+    const sharing = this.#sharing;
+    if (sharing === undefined || known === undefined) return;
+    await this.#make((state) => {
+      const services = sharing.rowsAfter(known, state);
+      return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
+    });
+    sharing.told(known);
+  }
+
+  async #syncDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void> {
     let problems: ReadonlyMap<string, string> = new Map();
+    const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
-      await this.#whole(make, (state, now) => {
+      if (this.#sharing !== undefined) {
+        this.#files = filesOf();
+        await this.#sharing.syncDirectory(reading);
+        problems = this.#sharing.problems;
+        return;
+      }
+      await this.#whole((state, now) => {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
@@ -153,14 +200,14 @@ export class ServiceDesk {
         if (this.#problems.get(file) !== problem) this.#options.log.warn("a service file is not in force", { file, problem });
       }
       this.#problems = problems;
-      this.#files = new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
+      this.#files = filesOf();
     }
   }
 
   /** What the tables have no room for, or the kernel refuses, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(make: Make, decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
-    const reply = await make((state, now) => {
+    const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
       [before, after] = [state.services, decision.next.services];
       return decision;
@@ -169,15 +216,15 @@ export class ServiceDesk {
     try {
       await this.#soon();
     } catch (error) {
-      await make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
       throw error;
     }
     return reply;
   }
 
-  #written(): Written {
+  #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => this.#book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** One turn for all that ask before it begins. */
@@ -205,10 +252,27 @@ export class ServiceDesk {
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
-    const targets = probeTargets(services, this.#planner.backends, this.#options.node);
-    if (JSON.stringify(targets) === JSON.stringify(this.#targets)) return;
-    this.#targets = targets;
+    this.#noteHealth(ownHealth(services, this.#planner.backends, this.#options.node));
+    if (!this.#probes.follow(services, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Told at once, and then at most so often: many backends that fail together are one telling. */
+  #noteHealth(health: NodeHealth): void {
+    if (sameHealth(health, this.#health)) return;
+    this.#health = health;
+    if (!this.#telling) void this.#tellHealth();
+  }
+
+  async #tellHealth(): Promise<void> {
+    const { clock } = this.#options;
+    this.#telling = true;
+    for (let told: NodeHealth | undefined; told !== this.#health && !this.#ended.signal.aborted;) {
+      told = this.#health;
+      this.#tell();
+      await clock.sleep(healthPause, this.#ended.signal).catch(() => undefined);
+    }
+    this.#telling = false;
   }
 
   #say(error: unknown): void {
@@ -218,6 +282,11 @@ export class ServiceDesk {
   }
 }
 
+function sameHealth(a: NodeHealth, b: NodeHealth): boolean {
+  return a.size === b.size && [...a].every(([key, up]) => b.get(key) === up);
+}
+
 function sameForServices(a: State, b: State): boolean {
-  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks && a.cluster.endpoints === b.cluster.endpoints;
+  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
 }

@@ -1,7 +1,11 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
+import { probed } from "../lb/backends.ts";
+import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
+import type { Cluster } from "../network/cluster.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
+import type { Log } from "../std/log.ts";
 import type { Change, Json, Store, Tables } from "../store/types.ts";
 import { backendsIn } from "./balancing-rows.ts";
 import { balancingTable, containerKey, planKey } from "./balancer.ts";
@@ -17,23 +21,38 @@ export interface ServiceSettings {
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: as the model has it. */
   readonly largestTable?: number;
+  /** The first file of the balancer's thread, as `startBalancer` has it. */
+  readonly thread?: URL;
 }
 
 export interface ServicePlannerOptions {
   readonly services: ServiceSettings;
   readonly store: Pick<Store, "load" | "write">;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
+/** Characters in one write, after which others have their turns: a few milliseconds' worth. */
+const writeSize = 200_000;
+
+interface Known {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly containers: ReadonlyMap<string, ServingContainer>;
+  /** As the cluster has it. */
+  readonly health: Cluster["health"];
+}
+
+const nothingKnown: Known = { services: new Map(), containers: new Map(), health: undefined };
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
   readonly #book: ServiceBook;
   readonly #wake: () => void;
   readonly #heard: HeardHealth[] = [];
+  #planning = false;
   /** As an earlier agent left them, until a thread has them. */
   #rows = noRows;
   #thread: BalancerThread | undefined;
@@ -42,7 +61,10 @@ export class ServicePlanner {
   #again: number | null = null;
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
-  #told: { readonly services: ReadonlyMap<string, Service>; readonly containers: ReadonlyMap<string, ServingContainer> } = { services: new Map(), containers: new Map() };
+  #told: Known = nothingKnown;
+  #byName: { readonly of: readonly Service[] | undefined; readonly all: ReadonlyMap<string, Service> } = { of: undefined, all: new Map() };
+  /** How many services have a backend of that `id`. */
+  readonly #serving = new Map<string, number>();
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
@@ -63,11 +85,22 @@ export class ServicePlanner {
   recall(tables: Tables): void {
     this.#rows = tables.get(balancingTable) ?? noRows;
     this.backends = backendsIn(this.#rows);
+    for (const those of this.backends.values()) this.#serves(those, 1);
   }
 
-  /** Taken into the next plan. */
-  hear(heard: readonly HeardHealth[]): void {
-    this.#heard.push(...heard);
+  /** Taken into the next plan. False: there is nothing to plan for it, as with nearly every answer of backends that are well. */
+  hear(heard: readonly HeardHealth[]): boolean {
+    // What is not planned yet may make a difference of an answer that makes none to what is.
+    const settled = this.#heard.length === 0 && !this.#planning;
+    const news = settled ? heard.filter((one) => this.#tellsNews(one)) : heard;
+    this.#heard.push(...news);
+    return news.length > 0;
+  }
+
+  #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
+    const service = this.#told.services.get(name);
+    const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
+    return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
   }
 
   /**
@@ -76,27 +109,45 @@ export class ServicePlanner {
    */
   async plan(state: State): Promise<boolean> {
     const { clock } = this.#options;
-    const services = this.#book.services(state);
+    const services = this.#book.balanced(state);
     if (services.length === 0 && this.#thread === undefined && this.#rows.size === 0) {
       this.services = services;
       return false;
     }
-    const containers = this.#book.containers(state, services, new Set([...this.backends.values()].flatMap((all) => all.map(({ id }) => id))));
+    const containers = this.#book.containers(state, services, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const after = { services: new Map(services.map((one) => [one.name, one])), containers: new Map(containers.map((one) => [containerKey(one), one])) };
-    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), now };
-    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0;
+    const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
+    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
-    const outcome = await (this.#thread as BalancerThread).turn(turn);
-    await this.#keep(outcome.rows);
-    this.#failed = false;
-    this.services = services;
-    this.#take(outcome);
-    this.#wakeAt(outcome.again);
-    return outcome.plans.set.length + outcome.plans.gone.length > 0;
+    this.#planning = true;
+    try {
+      const outcome = await (this.#thread as BalancerThread).turn(turn);
+      await this.#keep(outcome.rows);
+      this.#failed = false;
+      this.services = services;
+      this.#sayHealth(outcome, turn.heard);
+      this.#take(outcome);
+      this.#wakeAt(outcome.again);
+      return outcome.plans.set.length + outcome.plans.gone.length > 0;
+    } finally {
+      this.#planning = false;
+    }
+  }
+
+  #sayHealth({ backends }: Outcome, heard: readonly HeardHealth[]): void {
+    const said = new Set<Backend>();
+    for (const { service, backend, port, why } of heard.toReversed()) {
+      const find = (all: readonly Backend[] | undefined): Backend | undefined => all?.find((one) => one.id === backend && one.port === port);
+      const [was, is] = [find(this.backends.get(service)), find(backends.get(service))];
+      if (is === undefined || was?.health.state === is.health.state || said.has(is)) continue;
+      said.add(is);
+      if (is.health.state === "up") this.#options.log.info("a backend answers its probes", { service, backend: is.identity });
+      else this.#options.log.warn("a backend fails its probes", { service, backend: is.identity, why });
+    }
   }
 
   async close(): Promise<void> {
@@ -106,12 +157,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services, store } = this.#options;
+    const { services: { thread, ...settings }, store } = this.#options;
     const rows = this.#thread === undefined ? this.#rows : (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = noRows;
     this.#plans = new Map();
-    this.#told = { services: new Map(), containers: new Map() };
-    this.#thread = startBalancer({ ...services, rows });
+    this.#told = nothingKnown;
+    this.#thread = startBalancer({ ...settings, rows }, thread);
   }
 
   /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */
@@ -119,24 +170,46 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    await within(storeTime, "the store's write", this.#options.store.write(writing)).then(() => this.#unwritten.clear(), () => undefined);
+    for (const some of portions(writing)) {
+      const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
+      if (!done) return;
+      for (const { key } of some) this.#unwritten.delete(key);
+      await new Promise(setImmediate);
+    }
   }
 
   #take({ plans: { set, gone }, backends }: Outcome): void {
     const plans = new Map(this.#plans);
     for (const key of gone) plans.delete(key);
     for (const plan of set) {
-      const slots = plan.slots ?? plans.get(planKey(plan))?.slots;
+      const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
       if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
     }
-    this.#plans = plans;
-    this.plans = [...plans].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, plan]) => plan);
+    const keys = set.every((plan) => this.#plans.has(planKey(plan))) ? plans.keys() : [...plans.keys()].sort();
+    this.#plans = new Map(Array.from(keys, (key) => [key, plans.get(key) as ServicePlan] as const));
+    this.plans = [...this.#plans.values()];
     const all = new Map(this.backends);
     for (const [name, those] of backends) {
+      this.#serves(those, 1);
+      this.#serves(all.get(name) ?? [], -1);
       if (those.length === 0) all.delete(name);
       else all.set(name, those);
     }
     this.backends = all;
+  }
+
+  #serves(backends: readonly Backend[], by: 1 | -1): void {
+    for (const { id } of backends) {
+      const users = (this.#serving.get(id) ?? 0) + by;
+      if (users === 0) this.#serving.delete(id);
+      else this.#serving.set(id, users);
+    }
+  }
+
+  /** The same object for the same services, of which there may be thousands. */
+  #named(services: readonly Service[]): ReadonlyMap<string, Service> {
+    if (this.#byName.of !== services) this.#byName = { of: services, all: new Map(services.map((one) => [one.name, one])) };
+    return this.#byName.all;
   }
 
   #wakeAt(again: number | null): void {
@@ -149,7 +222,35 @@ export class ServicePlanner {
   }
 }
 
+function portions(rows: readonly Change[]): readonly (readonly Change[])[] {
+  const cut: Change[][] = [];
+  let room = 0;
+  for (const row of rows) {
+    if (room <= 0) {
+      cut.push([]);
+      room = writeSize;
+    }
+    cut.at(-1)?.push(row);
+    room -= 500 + (typeof row.value === "string" ? row.value.length : 0);
+  }
+  return cut;
+}
+
+/** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
+function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
+  const told = new Map<string, Map<string, boolean>>();
+  for (const [node, one] of health ?? []) {
+    for (const [key, up] of one) {
+      const [service = "", backend = ""] = key.split(" ");
+      const those = told.get(service) ?? new Map<string, boolean>();
+      told.set(service, those.set(`${node} ${backend}`, up));
+    }
+  }
+  return told;
+}
+
 /** Equal are those that are the same object. */
 function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
+  if (before === after) return { set: [], gone: [] };
   return { set: [...after].filter(([key, one]) => before.get(key) !== one).map(([, one]) => one), gone: [...before.keys()].filter((key) => !after.has(key)) };
 }

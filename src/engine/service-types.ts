@@ -1,6 +1,9 @@
 // What the doors may ask of the engine about services.
 import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
+import type { SharedService, SharedServices } from "../lb/stored.ts";
 import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
+
+export type { SharedService, SharedServices };
 
 export interface ServiceCommands {
   /** All documents or none. Resolves when they are in force. @throws HawserError BAD_SERVICE as `applyPolicy` BAD_POLICY; TABLE_FULL. */
@@ -9,6 +12,8 @@ export interface ServiceCommands {
   deleteService(name: string, signal?: AbortSignal): Promise<void>;
   /** As `syncPolicyDirectory`. */
   syncServiceDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void>;
+  /** What nodes that share a store have of services now, whole. Rows that did not change should be the same objects. */
+  syncServices(known: SharedServices): Promise<void>;
   /** What probes of this node's have heard; of what is no backend any more nothing is taken. Never rejects. */
   healthHeard(heard: readonly HeardHealth[]): Promise<void>;
   /** A container was told to stop, or has ended though Docker has not said so yet: it takes no new flows of a service (R76). `at`: milliseconds since the epoch; endpoints made later are others. */
@@ -22,9 +27,12 @@ export interface ServiceReport {
 /** An answer to one probe. */
 export interface HeardHealth {
   readonly service: string;
-  /** As `ProbeTarget.backend`. */
+  /** As in `ProbeTarget`. */
   readonly backend: string;
+  readonly port: number;
   readonly passed: boolean;
+  /** For people: "HTTP 503", "connection refused". */
+  readonly why: string;
 }
 
 export interface ContainerEnd {
@@ -64,6 +72,8 @@ export interface ServiceView {
   readonly flows: number | null;
   /** `directory PATH`, `apply PATH`. */
   readonly source: string;
+  /** In whose watched directory it stands, or where it was applied. */
+  readonly nodes: readonly string[];
   readonly revision: number;
   /** `pending`: written down, and not in force yet. `rejected`: what is in force is not what its file says. */
   readonly state: "enforced" | "pending" | "rejected";
@@ -78,7 +88,7 @@ export interface ServiceText extends ServiceView {
 /** Whom this node shall probe: its own containers, and servers. */
 export interface ProbeTarget {
   readonly service: string;
-  /** Names it in `healthHeard`; another after its container was started anew. */
+  /** Names it in `healthHeard`, together with its port; another after its container was started anew. */
   readonly backend: string;
   readonly address: string;
   readonly port: number;

@@ -1,7 +1,9 @@
 // Services as users read them, and whom this node is to probe.
 import { frontendText } from "../lb/read.ts";
 import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
-import type { StoredService } from "../lb/stored.ts";
+import type { NodeHealth } from "../network/cluster.ts";
+import type { SharedServices, StoredService } from "../lb/stored.ts";
+import { holdersOf } from "./shared-services.ts";
 import type { PartStatus, ProbeTarget, ServiceView } from "./types.ts";
 
 export interface ServicesKnown {
@@ -11,36 +13,53 @@ export interface ServicesKnown {
   readonly inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] };
   /** What is not in force as its file says, by file. */
   readonly problems: ReadonlyMap<string, string>;
+  /** Why others do not know yet what a file says, by file. */
+  readonly waiting: ReadonlyMap<string, string>;
+  /** As `SharedServices.files`. */
+  readonly files: SharedServices["files"];
+  /** This node. */
+  readonly node: string;
   /** Why the last change did not reach the datapath. */
   readonly trouble: string | undefined;
   /** Of services that say none. */
   readonly mode: ServiceMode;
 }
 
-export function serviceViews(rows: ReadonlyMap<string, StoredService>, { written, inForce, problems, trouble, mode }: ServicesKnown): readonly ServiceView[] {
+export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: ServicesKnown): readonly ServiceView[] {
+  const { written, inForce, problems, waiting, files, node, trouble, mode } = known;
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
   const standing = [...rows.values()].map((row): ServiceView => {
     const service = written.find(({ name }) => name === row.name);
-    const wrong = row.source === "directory" ? problems.get(row.file) : undefined;
-    const pending = service === undefined || !carried.has(service);
-    const why = wrong ?? (service === undefined ? "its text is not understood any more; apply it anew" : pending ? trouble : undefined);
+    const holders = row.source === "directory" ? holdersOf({ files }, row.name) : [];
+    const own = ownFile(row, holders, known);
+    const file = own ?? files.get(holders[0] ?? "")?.get(row.name) ?? row.file;
+    const [wrong, untold] = [problems, waiting].map((those) => (own === undefined ? undefined : those.get(own)));
+    const pending = untold !== undefined || service === undefined || !carried.has(service);
+    const why = wrong ?? untold ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : undefined);
     return {
       name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),
-      mode: service?.mode ?? mode, algorithm: "maglev", flows: null, source: `${row.source} ${row.file}`, revision: row.revision,
+      mode: service?.mode ?? mode, algorithm: "maglev", flows: null, source: `${row.source} ${file}`, nodes: holders.length > 0 ? holders : [row.node ?? node], revision: row.revision,
       state: wrong !== undefined ? "rejected" : pending ? "pending" : "enforced", error: why ?? null,
     };
   });
-  const files = new Set([...rows.values()].map(({ file }) => file));
-  const never = [...problems].filter(([file]) => /\.ya?ml$/.test(file) && !files.has(file)).map(([file, error]): ServiceView => ({
-    name: file.slice(file.lastIndexOf("/") + 1), frontends: [], backends: [], mode, algorithm: "maglev", flows: null, source: `directory ${file}`, revision: 0, state: "rejected", error,
+  const shown = new Set([...rows.values()].map((row) => ownFile(row, holdersOf({ files }, row.name), known)));
+  const never = [...problems, ...waiting].filter(([file]) => /\.ya?ml$/.test(file) && !shown.has(file)).map(([file, error]): ServiceView => ({
+    name: file.slice(file.lastIndexOf("/") + 1), frontends: [], backends: [], mode, algorithm: "maglev", flows: null, source: `directory ${file}`, nodes: [node], revision: 0,
+    state: problems.has(file) ? "rejected" : "pending", error,
   }));
   return [...standing.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...never];
 }
 
-export function servicePart({ inForce: { plans, services }, problems, trouble, written }: ServicesKnown): PartStatus {
-  const wrong = [...[...problems].map(([file, problem]) => (problem.startsWith(file) ? problem : `${file}: ${problem}`)), ...(trouble === undefined ? [] : [trouble])];
+/** The file in this node's watched directory; undefined: it stands in none there. */
+function ownFile({ name, source, file, node: on }: StoredService, holders: readonly string[], { files, node }: Pick<ServicesKnown, "files" | "node">): string | undefined {
+  if (source === "apply") return undefined;
+  return files.get(node)?.get(name) ?? (holders.length === 0 && (on === undefined || on === node) ? file : undefined);
+}
+
+export function servicePart({ inForce: { plans, services }, problems, waiting, trouble, written }: ServicesKnown): PartStatus {
+  const wrong = [...[...problems, ...waiting].map(([file, problem]) => (problem.startsWith(file) ? problem : `${file}: ${problem}`)), ...(trouble === undefined ? [] : [trouble])];
   if (wrong.length > 0) return { part: "services", state: "degraded", detail: wrong.join("; ") };
   if (written.length === 0) return { part: "services", state: "ok", detail: "none" };
   const closed = plans.filter(({ open }) => !open).map(({ frontends }) => frontends.map(frontendText).join(", "));
@@ -51,6 +70,12 @@ export function servicePart({ inForce: { plans, services }, problems, trouble, w
     detail: `${services.length} ${services.length === 1 ? "service" : "services"}${counts.length === 0 ? "" : `; backends: ${counts.map(([state, count]) => `${count} ${state}`).join(", ")}`}`
       + (closed.length === 0 ? "" : `; nobody serves ${closed.join(", ")}`),
   };
+}
+
+/** What this node's probes found of its own containers; of those that leave nobody asks any more. */
+export function ownHealth(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>, node: string): NodeHealth {
+  return new Map(services.flatMap(({ name, health: { kind } }) => (kind === "none" ? [] : (backends.get(name) ?? []).flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
+    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])))));
 }
 
 /** A container is probed by its own node, a server by every node that balances to it. */

@@ -91,6 +91,7 @@ export interface Addon {
   netnsCookie(path?: string): bigint | undefined;
   mount(source: string, target: string, type: string, flags: number, data: string): void;
   unixDatagram(address: string, text: string): void;
+  fillTable(table: Uint16Array, numbers: Uint16Array, weights: Float64Array, next: Int32Array, skip: Int32Array, heaviest: number): void;
 }
 
 let loaded: Addon | undefined;

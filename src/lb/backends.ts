@@ -51,6 +51,12 @@ export function probed(backend: Backend, passed: boolean, { rise, fall }: Pick<H
   return { ...backend, health };
 }
 
+/** What another node says of its own container, which has counted answers in a row itself. */
+export function believed(backend: Backend, up: boolean | undefined, now: number): Backend {
+  const said = up === true ? "up" : "down";
+  return up === undefined || backend.health.state === said ? backend : { ...backend, health: { state: said, against: 0, since: now } };
+}
+
 /** What lists show. A backend that nobody has probed yet is down where the service has probes. */
 export function stateOf({ drainsUntil, health }: Backend, { kind }: Pick<Health, "kind">): BackendState {
   if (drainsUntil !== null) return "draining";

@@ -35,23 +35,40 @@ export function grownSize(size: number, backends: number, largest: number = defa
   return grown;
 }
 
+/** The members by columns. `next` and `skip`: where each one's walk through all slots begins, and its stride, which has no divisor in common with the size. */
+export interface Columns {
+  /** Not 0. */
+  readonly numbers: Uint16Array;
+  readonly weights: Float64Array;
+  /** Below the size. */
+  readonly next: Int32Array;
+  readonly skip: Int32Array;
+}
+
+/** Gives every slot of an empty table to a member, round by round; `columns` are used up. `heaviest`: of the weights; 0: all are equal. */
+export type Fill = (table: Uint16Array, columns: Columns, heaviest: number) => void;
+
 /**
  * Numbers of the members by slot; all 0 when there are none. The order of `members` does not matter: the same members make the same
  * table. With equal weights two members' shares differ by one slot at most; otherwise each is within one slot of its weight's part, in every round of turns.
  */
-export function buildTable(members: readonly TableMember[], size: number): Uint16Array {
+export function buildTable(members: readonly TableMember[], size: number, fill: Fill = fillTable): Uint16Array {
   const table = new Uint16Array(size);
   if (members.length === 0) return table;
   const sorted = members.toSorted((a, b) => (a.identity < b.identity ? -1 : 1));
   const heaviest = sorted.reduce((most, { weight }) => Math.max(most, weight), 0);
-  const equal = sorted.every(({ weight }) => weight === heaviest);
-  const { numbers, weights, next, skip } = inColumns(sorted, size);
+  fill(table, inColumns(sorted, size), sorted.every(({ weight }) => weight === heaviest) ? 0 : heaviest);
+  return table;
+}
+
+export const fillTable: Fill = (table, { numbers, weights, next, skip }, heaviest) => {
+  const size = table.length;
   /** A member's turn comes when its weight, round by round, has caught up with the heaviest's. */
-  const due = new Float64Array(sorted.length);
+  const due = new Float64Array(numbers.length);
   let free = size;
   for (let round = 1; ; round++) {
     for (let i = 0; i < numbers.length; i++) {
-      if (!equal) {
+      if (heaviest !== 0) {
         if (round * (weights[i] as number) < (due[i] as number)) continue;
         due[i] = (due[i] as number) + heaviest;
       }
@@ -65,13 +82,12 @@ export function buildTable(members: readonly TableMember[], size: number): Uint1
       table[slot] = numbers[i] as number;
       slot += step;
       next[i] = slot - (size & ((size - 1 - slot) >> 31));
-      if (--free === 0) return table;
+      if (--free === 0) return;
     }
   }
-}
+};
 
-/** The members by columns. `next` and `skip`: where each one's walk through all slots begins, and its stride, which must have no divisor in common with the size. */
-function inColumns(members: readonly TableMember[], size: number) {
+function inColumns(members: readonly TableMember[], size: number): Columns {
   const [numbers, weights] = [new Uint16Array(members.length), new Float64Array(members.length)];
   const [next, skip] = [new Int32Array(members.length), new Int32Array(members.length)];
   const prime = isPrime(size);

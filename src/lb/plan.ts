@@ -1,13 +1,15 @@
 // Services, and who is there, to what the datapath is to carry out: one advance for every change and for the passing of time.
 import type { Family } from "../std/ip.ts";
 import { HawserError } from "../std/errors.ts";
-import { nextChange, probed, reconcile } from "./backends.ts";
+import { believed, nextChange, probed, reconcile } from "./backends.ts";
 import { createContainers, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
+import type { Fill } from "./maglev.ts";
 import { noNumbers, recount } from "./numbers.ts";
 import type { Numbers } from "./numbers.ts";
-import { families, highestBackend, planOf, reachedBy, tableOf } from "./reach.ts";
-import type { Reached, Table } from "./reach.ts";
+import { families, highestBackend, isSettled, planOf, reachedBy, tableOf } from "./reach.ts";
+import type { Reached, Table, TableSurroundings } from "./reach.ts";
+import { createSharing } from "./sharing.ts";
 import { settle } from "./slots.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "./types.ts";
 
@@ -26,6 +28,8 @@ interface Balanced {
   readonly mode: ServiceMode;
   readonly backends: readonly Backend[];
   readonly parts: readonly Part[];
+  /** What other nodes said of its backends when they were looked at. */
+  readonly told: Told | undefined;
   /** When to look at it again though nothing happens; null: not; 0: at the next advance. */
   readonly again: number | null;
 }
@@ -39,6 +43,9 @@ interface Part {
   readonly plan: ServicePlan;
 }
 
+/** What nodes say of their own containers as backends of a service, by `NODE ID:PORT`. True: it is well. */
+export type Told = ReadonlyMap<string, boolean>;
+
 export const noBalancing: Balancing = { services: new Map(), containers: [], serviceNumbers: noNumbers, backendNumbers: noNumbers };
 
 /** What there is, beside what is remembered. Services and containers that did not change are the same objects as before: only what changed is looked at. */
@@ -46,10 +53,14 @@ export interface Circumstances {
   readonly services: readonly Service[];
   /** Of every node. */
   readonly containers: readonly ServingContainer[];
+  /** By the service's name; left out: nobody tells. */
+  readonly told?: ReadonlyMap<string, Told>;
   /** Of services that say none. */
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: 65537. Of services that have a table it changes nothing but how far that grows. */
   readonly largestTable?: number;
+  /** How tables are filled; left out: by the model itself. */
+  readonly fill?: Fill | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -71,19 +82,23 @@ export function advance(before: Balancing, around: Circumstances): Advance {
   const looked = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
     const was = before.services.get(service.name);
     const mode = service.mode ?? around.mode;
-    if (was !== undefined && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
-    const backends = reconcile(was?.backends ?? [], service, containers, around.now);
+    const told = around.told?.get(service.name);
+    if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
+    const backends = reconcile(was?.backends ?? [], service, containers, around.now).map((one) => believed(one, told?.get(`${one.node} ${one.id}:${one.port}`), around.now));
     const reached = families.flatMap((family) => {
       const found = reachedBy(service, backends, family, mode);
       return found === null ? [] : [{ family, reached: found }];
     });
-    return { name: service.name, was, now: { service, mode, backends, reached } };
+    return { name: service.name, was, now: { service, mode, backends, told, reached } };
   });
   const present = new Set(looked.map(({ name }) => name));
   const gone = [...before.services.values()].filter(({ service }) => !present.has(service.name));
   const numbers = renumbered(before, looked, gone, around.now);
-  const numberOf = (key: string): number => numbers.backendNumbers.given.get(key)?.number ?? 0;
-  const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, numberOf, around)] as const));
+  const tables: TableSurroundings = {
+    numberOf: (key) => numbers.backendNumbers.given.get(key)?.number ?? 0, largest: around.largestTable ?? defaultTableSize, now: around.now,
+    share: createSharing(), standing: settledTables(before), fill: around.fill,
+  };
+  const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, tables)] as const));
   const times = [...services.values()].flatMap(({ again }) => again ?? []);
   return {
     next: { services, containers: around.containers, ...numbers }, plans: [...services.values()].flatMap(({ parts }) => parts.map(({ plan }) => plan)),
@@ -102,7 +117,12 @@ interface Now {
   readonly service: Service;
   readonly mode: ServiceMode;
   readonly backends: readonly Backend[];
+  readonly told: Told | undefined;
   readonly reached: readonly { readonly family: Family; readonly reached: readonly Reached[] }[];
+}
+
+function sameTold(a: Told | undefined, b: Told | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.size === b.size && [...a].every(([key, up]) => b.get(key) === up));
 }
 
 /** Containers that came or went, and those that are not as they were as both. */
@@ -134,20 +154,30 @@ function renumbered(before: Balancing, looked: readonly Looked[], gone: readonly
   return { serviceNumbers, backendNumbers };
 }
 
-function balanced({ service, mode, backends, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, numberOf: (key: string) => number, around: Circumstances): Balanced {
+function balanced({ service, mode, backends, told, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, tables: TableSurroundings): Balanced {
   const parts = all.map(({ family, reached }): Part => {
-    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, numberOf, around.largestTable ?? defaultTableSize, around.now);
+    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, tables);
     const number = serviceNumbers.given.get(`${service.name} ${family}`)?.number ?? 0;
-    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, numberOf, table.slots) };
+    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, tables.numberOf, table.slots, tables.share) };
   });
-  return { service, mode, backends, parts, again: nextChange(backends, service, around.now) };
+  return { service, mode, backends, parts, told, again: nextChange(backends, service, tables.now) };
 }
 
-/** After a probe of the backend with that `id`; what follows from it the next advance says. The same object when nothing changed. */
-export function afterProbe(before: Balancing, name: string, id: string, passed: boolean, now: number): Balancing {
+/** By the key; looked for when one is asked for. */
+function settledTables({ services }: Balancing): TableSurroundings["standing"] {
+  let all: ReadonlyMap<string, Table> | undefined;
+  return (key) => {
+    all ??= new Map([...services.values()].flatMap(({ parts }) => parts.map(({ table }) => [table.key, table] as const)));
+    const found = all.get(key);
+    return found !== undefined && isSettled(found) ? found : undefined;
+  };
+}
+
+/** After a probe of the backend with that `id` and port; what follows from it the next advance says. The same object when nothing changed. */
+export function afterProbe(before: Balancing, name: string, { id, port }: Pick<Backend, "id" | "port">, passed: boolean, now: number): Balancing {
   const found = before.services.get(name);
   if (found === undefined) return before;
-  const backends = found.backends.map((backend) => (backend.id === id ? probed(backend, passed, found.service.health, now) : backend));
+  const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
   if (backends.every((backend, i) => backend === found.backends[i])) return before;
   return { ...before, services: new Map(before.services).set(name, { ...found, backends, again: 0 }) };
 }

@@ -3,7 +3,8 @@ import { familyOf } from "../std/ip.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { keepsFlows, stateOf, takers } from "./backends.ts";
 import { buildTable, grownSize, tableSize } from "./maglev.ts";
-import type { TableMember } from "./maglev.ts";
+import type { Fill, TableMember } from "./maglev.ts";
+import type { Sharing } from "./sharing.ts";
 import { currents, follow, grownSlots, newSlots } from "./slots.ts";
 import type { Backend, BackendPlan, Service, ServiceMode, ServicePlan, Slots, Sources, Way } from "./types.ts";
 
@@ -36,27 +37,51 @@ export interface Table {
   readonly slots: Slots;
 }
 
-/** `now` in milliseconds since the epoch. The same object when nothing changed. */
-export function tableOf(service: Service, reached: readonly Reached[], before: Table | undefined, numberOf: (key: string) => number, largest: number, now: number): Table {
+export interface TableSurroundings {
+  readonly numberOf: (key: string) => number;
+  /** Slots of a table at most. */
+  readonly largest: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** For one `now`. */
+  readonly share: Sharing;
+  readonly fill?: Fill | undefined;
+  /** A table with that key that is settled, if there was one. */
+  readonly standing: (key: string) => Table | undefined;
+}
+
+/** The same object when nothing changed, and for all services whose flows have and had the same backends. */
+export function tableOf(service: Service, reached: readonly Reached[], before: Table | undefined, { numberOf, largest, now, share, standing, fill }: TableSurroundings): Table {
   const taking = new Set(takers(reached.map(({ backend }) => backend), service.health));
   const members = reached.filter(({ backend }) => taking.has(backend)).map(({ key, backend: { identity, weight } }): TableMember => ({ identity, weight, number: numberOf(key) }));
   const size = before === undefined ? tableSize(members.length, largest) : grownSize(before.slots.size, members.length, largest);
   const key = JSON.stringify([size, ...members.map(({ identity, number, weight }) => [identity, number, weight])]);
-  if (before === undefined) return { key, slots: newSlots(buildTable(members, size)) };
-  const alive = new Uint8Array(highestBackend + 1);
-  for (const { key: one, backend } of reached) if (keepsFlows(backend, service, now)) alive[numberOf(one)] = 1;
+  const wanted = (): Uint16Array => share(["wanted", key], () => buildTable(members, size, fill));
+  if (before === undefined) return share([key], () => standing(key) ?? { key, slots: newSlots(wanted()) });
   // Who takes new flows is asked nothing: all may be tried because all are down.
-  for (const { number } of members) alive[number] = 1;
-  const slots = size === before.slots.size ? before.slots : grownSlots(before.slots, size / before.slots.size);
-  const followed = follow(slots, key === before.key ? currents(slots) : buildTable(members, size), alive, Math.floor(now / 1000));
-  return key === before.key && followed === before.slots ? before : { key, slots: followed };
+  const living = [...reached.filter(({ backend }) => keepsFlows(backend, service, now)).map((one) => numberOf(one.key)), ...members.map(({ number }) => number)].toSorted((a, b) => a - b);
+  return share([before, key, living.join()], () => {
+    const alive = new Uint8Array(highestBackend + 1);
+    for (const number of living) alive[number] = 1;
+    const slots = size === before.slots.size ? before.slots : grownSlots(before.slots, size / before.slots.size);
+    const followed = follow(slots, key === before.key ? currents(slots) : wanted(), alive, Math.floor(now / 1000));
+    return key === before.key && followed === before.slots ? before : { key, slots: followed };
+  });
 }
 
-export function planOf(service: Service, family: Family, number: number, reached: readonly Reached[], numberOf: (key: string) => number, slots: Slots): ServicePlan {
-  const backends = reached.map(({ key, backend, address, way }): BackendPlan => ({
+/** Whether no slot of it remembers anything, so that it is as one that was just made. */
+export function isSettled({ slots: { words } }: Table): boolean {
+  for (let slot = 0; 2 * slot < words.length; slot++) if (words[2 * slot + 1] !== 0 || (words[2 * slot] as number) > highestBackend) return false;
+  return true;
+}
+
+export function planOf(service: Service, family: Family, number: number, reached: readonly Reached[], numberOf: (key: string) => number, slots: Slots, share: Sharing): ServicePlan {
+  const states = reached.map(({ backend }) => stateOf(backend, service.health));
+  const what = reached.map(({ key, backend: { identity, weight } }, i) => `${key} ${identity} ${weight} ${states[i]}`).join("\n");
+  const backends = share(["backends", what], () => reached.map(({ key, backend, address, way }, i): BackendPlan => ({
     number: numberOf(key), identity: backend.identity, address, port: backend.port, node: backend.node, way, weight: backend.weight,
-    state: stateOf(backend, service.health),
-  }));
+    state: states[i] ?? "active",
+  })));
   const frontends = service.frontends.filter(({ address }) => familyOf(address) === family);
   const ofFamily = (prefixes: readonly Cidr[]): readonly Cidr[] => prefixes.filter((prefix) => familyOf(prefix) === family);
   const sources: Sources = { allow: service.sources.allow === null ? null : ofFamily(service.sources.allow), deny: ofFamily(service.sources.deny) };

@@ -54,6 +54,9 @@ export interface RemoteEndpoint {
   readonly stopping?: true;
 }
 
+/** What a node's probes say of its own containers as backends, by `SERVICE ID:PORT`; who is not there has not been asked. True: it is well. */
+export type NodeHealth = ReadonlyMap<string, boolean>;
+
 /** What this node knows of the others. */
 export interface Cluster {
   readonly kind: ClusterKind;
@@ -68,6 +71,8 @@ export interface Cluster {
   readonly networks: ReadonlyMap<string, readonly NodeNetwork[]>;
   /** By `NODE/ID`. */
   readonly endpoints: ReadonlyMap<string, RemoteEndpoint>;
+  /** By node. Left out: nobody tells. */
+  readonly health?: ReadonlyMap<string, NodeHealth>;
   /** Agreed numbers by identity key. */
   readonly numbers: ReadonlyMap<string, number>;
 }
@@ -87,6 +92,8 @@ export interface OwnRecords {
   readonly names: readonly string[];
   /** Those whose names are known, sorted by name. */
   readonly networks: readonly NodeNetwork[];
+  /** Left out: nobody was asked. */
+  readonly health?: NodeHealth;
 }
 
 // ---- For the datapath.

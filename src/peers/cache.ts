@@ -6,7 +6,7 @@ import { crc32 } from "node:zlib";
 import type { Log } from "../std/log.ts";
 import { endpointKey, identityHashKey, identityNumberKey, nodeKey, sliceKey } from "./keys.ts";
 import { encodeEndpoint, encodeIdentity, encodeIdentityKey, encodeNode, encodeSlice } from "./records.ts";
-import type { SharedRecord } from "./records.ts";
+import type { LastingRecord } from "./records.ts";
 
 export interface Cached {
   /** As `NodeRecord.machine`. */
@@ -33,7 +33,7 @@ export async function loadCache(file: string, log: Log): Promise<Cached> {
 }
 
 /** Whole or not at all, also across a power cut. @returns how many bytes it is. */
-export async function saveCache(file: string, machine: string, records: Iterable<SharedRecord>): Promise<number> {
+export async function saveCache(file: string, machine: string, records: Iterable<LastingRecord>): Promise<number> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.new`;
   let size = 0;
@@ -83,7 +83,7 @@ function read(text: string): Cached {
   return { machine, entries };
 }
 
-function lineOf(record: SharedRecord): string {
+function lineOf(record: LastingRecord): string {
   switch (record.kind) {
     case "node":
       return `${nodeKey(record.node.name)} ${encodeNode(record.node)}`;

@@ -51,6 +51,7 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
     changed: () => behind.changed(),
     announced: (signal) => behind.announced(signal),
     ...(behind.claimSlice === undefined ? {} : { claimSlice: behind.claimSlice }),
+    ...(behind.shareServices === undefined ? {} : { shareServices: behind.shareServices }),
     nodes: () => behind.nodes(),
     status: () => behind.status(),
     [Symbol.asyncDispose]: close,

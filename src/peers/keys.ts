@@ -1,4 +1,4 @@
-// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, identities/NUMBER, identity-keys/HASH.
+// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, health/NODE, identities/NUMBER, identity-keys/HASH.
 import { createHash } from "node:crypto";
 import { addressOf, familyOf, parseIp } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
@@ -7,6 +7,7 @@ export type Place =
   | { readonly kind: "node"; readonly name: string }
   | { readonly kind: "slice"; readonly address: Ip }
   | { readonly kind: "endpoint"; readonly node: string; readonly id: string }
+  | { readonly kind: "health"; readonly node: string }
   | { readonly kind: "identity"; readonly number: number }
   | { readonly kind: "identity key"; readonly hash: string };
 
@@ -17,6 +18,7 @@ export const nodeKey = (name: string): string => `nodes/${name}`;
 export const sliceKey = (slice: Cidr): string => `slices/${familyOf(slice)}/${addressOf(slice)}`;
 export const endpointsOf = (node: string): string => `endpoints/${node}/`;
 export const endpointKey = (node: string, id: string): string => `${endpointsOf(node)}${encodeURIComponent(id)}`;
+export const healthKey = (node: string): string => `health/${node}`;
 export const identityNumberKey = (number: number): string => `identities/${number}`;
 export const identityHashKey = (identityKey: string): string => `identity-keys/${hashOf(identityKey)}`;
 
@@ -45,6 +47,8 @@ export function placeOf(key: string): Place | undefined {
       const id = parts === 3 ? decodeURIComponent(second ?? "") : wrong();
       return nodeName.test(first) && id !== "" && encodeURIComponent(id) === second ? { kind: "endpoint", node: first, id } : wrong();
     }
+    case "health":
+      return parts === 2 && nodeName.test(first) ? { kind: "health", node: first } : wrong();
     case "identities":
       return parts === 2 && /^[1-9]\d{0,7}$/.test(first) ? { kind: "identity", number: Number(first) } : wrong();
     case "identity-keys":

@@ -8,8 +8,8 @@ import type { Log } from "../std/log.ts";
 import type { SharedChange, SharedStore } from "../store/shared.ts";
 import type { Claims } from "./claims.ts";
 import type { Complaints } from "./complaints.ts";
-import { endpointKey, endpointsOf, nodeKey, placeOf } from "./keys.ts";
-import { decode, encodeEndpoint, encodeNode } from "./records.ts";
+import { endpointKey, endpointsOf, healthKey, nodeKey, placeOf } from "./keys.ts";
+import { decode, encodeEndpoint, encodeHealth, encodeNode } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import type { Values, View } from "./view.ts";
 
@@ -139,12 +139,14 @@ export function createPublisher({ self, families, store, view, claims, own, node
 
   const wanted = (): Map<string, string> => {
     const records = new Map<string, string>();
-    for (const endpoint of own().endpoints) {
+    const { endpoints, health } = own();
+    for (const endpoint of endpoints) {
       const { identity, labels, id } = endpoint;
       if (identity >= firstProvisional || view.registry.agreed(identityKey(labels)) !== identity) continue;
       const [key, text] = [endpointKey(self, id), encodeEndpoint(endpoint)];
       if (written.get(key) === text || isTaken(key, text)) records.set(key, text);
     }
+    if (health !== undefined) records.set(healthKey(self), encodeHealth(self, health));
     // Others take what they still know of a node that comes back for gone when its own record is there again.
     if (named) records.set(nodeKey(self), encodeNode(node()));
     return records;
@@ -165,7 +167,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
 
   const write = async (signal: AbortSignal): Promise<void> => {
     const records = wanted();
-    const gone = new Set([...view.own.keys(), ...written.keys()].filter((key) => key.startsWith(endpointsOf(self)) && !records.has(key)));
+    const gone = new Set([...view.own.keys(), ...written.keys()].filter((key) => (key.startsWith(endpointsOf(self)) || key === healthKey(self)) && !records.has(key)));
     const changes: SharedChange[] = [
       ...[...gone].map((key) => ({ key, value: undefined })),
       ...[...records].filter(([key, text]) => written.get(key) !== text).map(([key, value]) => ({ key, value, leased: true })),

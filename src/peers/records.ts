@@ -1,5 +1,5 @@
 // The records that nodes share, as JSON: written plainly, and read as what strangers may have written.
-import type { NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
+import type { NodeHealth, NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
 import { firstProvisional } from "../engine/shared.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -28,17 +28,23 @@ export type SharedRecord =
   | { readonly kind: "node"; readonly node: NodeRecord }
   | { readonly kind: "slice"; readonly slice: Cidr; readonly node: string }
   | { readonly kind: "endpoint"; readonly endpoint: RemoteEndpoint }
+  | { readonly kind: "health"; readonly node: string; readonly backends: NodeHealth }
   | { readonly kind: "identity"; readonly number: number; readonly key: string }
   | { readonly kind: "identity key"; readonly number: number; readonly key: string };
 
+/** What is worth remembering for a start without the store; what is known of backends the engine remembers itself. */
+export type LastingRecord = Exclude<SharedRecord, { readonly kind: "health" }>;
+
 /** The form of all records; a build refuses those of a later one. */
-const form = 1;
+export const form = 1;
 export const firstIdentity = 256;
 /** Characters of a value. More is no record, and others refuse it. */
-const longestValue = 1024 * 1024;
-const longestName = 255;
+export const longestValue = 1024 * 1024;
+export const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
+/** As many backends as the datapath numbers. */
+const mostProbed = 65_535;
 /** As many as the datapath's maps hold (hw_networks). */
 export const mostNetworks = 1024;
 
@@ -50,15 +56,16 @@ export function isName(text: string): boolean {
 export const encodeNode = (node: NodeRecord): string => JSON.stringify({ v: form, ...node });
 export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify({ v: form, slice, node });
 export const encodeEndpoint = (endpoint: RemoteEndpoint): string => JSON.stringify({ v: form, ...endpoint });
+export const encodeHealth = (node: string, backends: NodeHealth): string => {
+  const those = (up: boolean): readonly string[] => [...backends].filter(([, one]) => one === up).map(([key]) => key).toSorted();
+  return JSON.stringify({ v: form, node, up: those(true), down: those(false) });
+};
 export const encodeIdentity = (key: string): string => JSON.stringify({ v: form, key });
 export const encodeIdentityKey = (key: string, number: number): string => JSON.stringify({ v: form, number, key });
 
 /** @throws an error whose message says what is wrong with the value at that place. */
 export function decode(place: Place, text: string): SharedRecord {
-  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
-  const fields = record(JSON.parse(text) as unknown, "the value");
-  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
-  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  const fields = versioned(text);
   switch (place.kind) {
     case "node": {
       const node = nodeFrom(fields);
@@ -74,6 +81,11 @@ export function decode(place: Place, text: string): SharedRecord {
       if (endpoint.node !== place.node || endpoint.id !== place.id) fail("it is the record of another endpoint, or another node's");
       return { kind: "endpoint", endpoint };
     }
+    case "health": {
+      if (string(fields["node"], "node", longestName) !== place.node) fail("it is the record of another node");
+      const those = (name: "up" | "down"): (readonly [string, boolean])[] => list(fields[name], name, mostProbed).map((one) => [string(one, name, longestValue), name === "up"] as const);
+      return { kind: "health", node: place.node, backends: new Map([...those("up"), ...those("down")]) };
+    }
     case "identity": {
       const number = whole(place.number, "number", firstIdentity, firstProvisional - 1);
       return { kind: "identity", number, key: string(fields["key"], "key", longestValue) };
@@ -84,6 +96,15 @@ export function decode(place: Place, text: string): SharedRecord {
       return { kind: "identity key", number: whole(fields["number"], "number", firstIdentity, firstProvisional - 1), key };
     }
   }
+}
+
+/** The fields of a value of a form that this build reads. */
+export function versioned(text: string): Fields {
+  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
+  const fields = record(JSON.parse(text) as unknown, "the value");
+  const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
+  if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
+  return fields;
 }
 
 function nodeFrom(fields: Fields): NodeRecord {
@@ -140,26 +161,26 @@ function labelsFrom(value: unknown, outer: boolean): IdentityLabels {
   };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
-function fail(why: string): never {
+export function fail(why: string): never {
   throw new HawserError("BAD_REQUEST", why);
 }
 
-function record(value: unknown, what: string): Fields {
+export function record(value: unknown, what: string): Fields {
   if (typeof value !== "object" || value === null || Array.isArray(value)) fail(`${what}: it is no object`);
   return value as Fields;
 }
 
-function list(value: unknown, what: string, most: number): readonly unknown[] {
+export function list(value: unknown, what: string, most: number): readonly unknown[] {
   return Array.isArray(value) && value.length <= most ? value : fail(`${what}: it is no list of at most ${most}`);
 }
 
-function string(value: unknown, what: string, longest: number): string {
+export function string(value: unknown, what: string, longest: number): string {
   return typeof value === "string" && value.length <= longest ? value : fail(`${what}: it is no text of at most ${longest} characters`);
 }
 
-function whole(value: unknown, what: string, least: number, most: number): number {
+export function whole(value: unknown, what: string, least: number, most: number): number {
   return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
     ? value as number : fail(`${what}: it is no whole number from ${least} to ${most}`);
 }

@@ -7,12 +7,13 @@ import { aborted } from "./aborted.ts";
 import { loadCache, saveCache } from "./cache.ts";
 import { createClaims } from "./claims.ts";
 import { createComplaints } from "./complaints.ts";
-import { endpointsOf, nodeKey, nodeName } from "./keys.ts";
+import { endpointsOf, healthKey, nodeKey, nodeName } from "./keys.ts";
 import type { Probes } from "./probes.ts";
 import { createPublisher } from "./publisher.ts";
 import { isName, mostNames, mostNetworks } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import { statusOf, viewsOf } from "./shown.ts";
+import { createServiceShare } from "./service-share.ts";
 import type { ShownNode } from "./shown.ts";
 import { createTeller } from "./teller.ts";
 import type { Behind, PeersDoorOptions } from "./types.ts";
@@ -73,6 +74,8 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     teller.nudge();
   };
 
+  const serviceTeller = createTeller(() => services.known(), (now) => commands.syncServices(now), clock, log);
+  const services = createServiceShare({ self: node.name, store, tell: (signal) => serviceTeller.tell(signal), clock, random, complain: createComplaints(log) });
   const claims = createClaims({ self: node.name, pool, store, view, learned: viewChanged });
   const publisher = createPublisher({
     self: node.name, families, store, view, claims, own, node: record, heard: () => open && lost === undefined, clock, random, log,
@@ -93,6 +96,8 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     }
     if (event.kind === "snapshot") {
       if (lost !== undefined) log.info("the store is heard", { records: event.entries.size });
+      // What waited for the store is tried again.
+      if (services.takeAll(event.entries) || lost !== undefined) serviceTeller.nudge();
       lost = undefined;
       const changed = view.takeAll(event.entries);
       if (changed) viewChanged();
@@ -101,10 +106,11 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       return;
     }
     const values = new Map(event.changes.map(({ key, value }) => [key, value]));
+    if (services.take(values)) serviceTeller.nudge();
     if (view.take(values)) viewChanged();
     // Claims that others took away are made again.
     if (event.changes.some(({ key, value }) => value === undefined && /^(?:slices|identit)/.test(key))) publisher.nudge();
-    publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key.startsWith(endpointsOf(node.name)))));
+    publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key === healthKey(node.name) || key.startsWith(endpointsOf(node.name)))));
   };
 
   const listen = async (signal: AbortSignal): Promise<void> => {
@@ -179,12 +185,17 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       }
       follow();
       await teller.tell(life);
+      if (lost === undefined) await serviceTeller.tell(life);
       open = true;
       publisher.nudge();
     },
     work: (signal) => {
-      const lease = store.onLeaseLost(() => publisher.forget());
-      const working = remembered.then(() => Promise.allSettled([publisher.run(signal), teller.run(signal), remember(signal)]));
+      const lease = store.onLeaseLost(() => {
+        publisher.forget();
+        services.forget();
+        serviceTeller.nudge();
+      });
+      const working = remembered.then(() => Promise.allSettled([publisher.run(signal), teller.run(signal), serviceTeller.run(signal), remember(signal)]));
       return [working.then(save).finally(() => lease[Symbol.dispose]())];
     },
     changed: () => {
@@ -204,6 +215,10 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       log.info("this node claimed one more slice of the pool, because those that it had are full; a routing daemon that announces them must know it", { slice });
       await teller.tell(signal);
     },
+    shareServices: async (decide, signal) => {
+      if (lost !== undefined) throw new HawserError("STORE", `the store is not heard: ${lost.why}`);
+      await services.change(decide, signal);
+    },
     answersChanged: (name) => {
       if (probes.seen(name).state === "unreachable" && view.fellSilent(name)) {
         log.info("a node is gone: its lease has ended, and it does not answer", { name });
@@ -216,7 +231,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
       const wrong = [
         ...(lost === undefined ? [] : [`the store is not heard since ${new Date(lost.since).toISOString()}: ${lost.why}; what is known stays, changes wait`]),
         ...(lost === undefined && health.state === "degraded" ? [health.detail] : []),
-        ...[publisher.trouble(), probes.trouble(), teller.trouble()].filter((one) => one !== undefined),
+        ...[publisher.trouble(), probes.trouble(), teller.trouble(), serviceTeller.trouble()].filter((one) => one !== undefined),
       ];
       return statusOf(nodes(), wrong, kept.length === 0 ? [] : [`kept although their leases have ended, because they answer: ${kept.toSorted().join(", ")}`]);
     },

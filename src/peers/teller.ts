@@ -1,5 +1,4 @@
 // Tells the engine what is known of the others: one telling at a time, and what changes meanwhile makes one more.
-import type { Cluster } from "../network/cluster.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
 
@@ -16,12 +15,12 @@ export interface Teller {
 const pause = 50;
 const afterFailure = 1000;
 
-export function createTeller(cluster: () => Cluster, sync: (cluster: Cluster, signal?: AbortSignal) => Promise<void>, clock: Clock, log: Log): Teller {
+export function createTeller<T>(current: () => T, sync: (now: T, signal?: AbortSignal) => Promise<void>, clock: Clock, log: Log): Teller {
   let wake = Promise.withResolvers<void>();
   let trouble: string | undefined;
 
   const tell = async (signal: AbortSignal): Promise<void> => {
-    await sync(cluster(), signal);
+    await sync(current(), signal);
     trouble = undefined;
   };
 

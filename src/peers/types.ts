@@ -1,5 +1,5 @@
 // What the door to the other nodes is given, and what it offers.
-import type { NodeView, PartStatus } from "../engine/types.ts";
+import type { NodeView, PartStatus, SharedServices } from "../engine/types.ts";
 import type { Cluster, ClusterKind, OwnRecords } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -31,7 +31,11 @@ export interface PeersDoorOptions {
     readonly version?: string;
   };
   readonly pool: PoolConfig;
-  readonly commands: { syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void> };
+  readonly commands: {
+    syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void>;
+    /** Of kind `etcd`. */
+    syncServices(known: SharedServices): Promise<void>;
+  };
   readonly own: () => OwnRecords;
   /** Where the last view is kept, below `paths.state`. */
   readonly cacheFile: string;
@@ -69,6 +73,11 @@ export interface PeersDoor extends AsyncDisposable {
    * @throws HawserError NO_FREE_POOL when all are taken, STORE
    */
   readonly claimSlice?: (family: Family, signal: AbortSignal) => Promise<void>;
+  /**
+   * Changes the services that all nodes have: `decide` takes them, perhaps several times, because others change them as well. Resolves when the engine
+   * was told of it. Left out: services are not shared. @throws what `decide` throws, HawserError STORE
+   */
+  readonly shareServices?: (decide: (known: SharedServices) => SharedServices, signal: AbortSignal) => Promise<void>;
   /** This node first, the others by name. */
   nodes(): readonly NodeView[];
   status(): PartStatus;
@@ -87,6 +96,7 @@ export interface Behind {
   changed(): void;
   announced(signal: AbortSignal): Promise<void>;
   readonly claimSlice?: PeersDoor["claimSlice"];
+  readonly shareServices?: PeersDoor["shareServices"];
   nodes(): readonly NodeView[];
   status(): PartStatus;
   /** A node began or ceased to answer. */

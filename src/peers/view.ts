@@ -1,5 +1,5 @@
 // What this node knows of the others: taken from the store's events, kept where the store has lost it, handed out as one Cluster.
-import type { Cluster, ClusterNode, RemoteEndpoint } from "../network/cluster.ts";
+import type { Cluster, ClusterNode, NodeHealth, RemoteEndpoint } from "../network/cluster.ts";
 import type { PoolConfig } from "../network/types.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
 import { messageOf } from "../std/errors.ts";
@@ -7,10 +7,10 @@ import type { Log } from "../std/log.ts";
 import { identityKey } from "../engine/shared.ts";
 import { openAdmission } from "./admission.ts";
 import { createComplaints } from "./complaints.ts";
-import { endpointKey, endpointsOf, nodeKey, placeOf } from "./keys.ts";
+import { endpointKey, endpointsOf, healthKey, nodeKey, placeOf } from "./keys.ts";
 import type { Place } from "./keys.ts";
 import { decode, encodeEndpoint, encodeNode } from "./records.ts";
-import type { NodeRecord, SharedRecord } from "./records.ts";
+import type { LastingRecord, NodeRecord, SharedRecord } from "./records.ts";
 import { openRegistry } from "./registry.ts";
 import type { Registry } from "./registry.ts";
 
@@ -44,6 +44,8 @@ export interface Member {
   registered: boolean;
   /** By id. */
   readonly entries: Map<string, Entry>;
+  /** What it says of its containers as backends; undefined: nothing. */
+  health: NodeHealth | undefined;
 }
 
 /** undefined: the key is gone. */
@@ -65,7 +67,7 @@ export interface View {
   /** This node's own leased records as the store has them. */
   readonly own: ReadonlyMap<string, string>;
   /** Every record that others may need again, as it is written. */
-  records(): Iterable<SharedRecord>;
+  records(): Iterable<LastingRecord>;
 }
 
 /** More nodes than the datapath can number, and more endpoints than any node has, are somebody's mistake. */
@@ -80,11 +82,14 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const admission = openAdmission({ pool, addresses, registry, members, complain });
   const share = shareLabels();
 
+  let health: ReadonlyMap<string, NodeHealth> = new Map();
+  let healthChanged = false;
+
   const memberOf = (name: string): Member => {
     const known = members.get(name);
     if (known !== undefined) return known;
     if (members.size >= mostNodes) throw new RangeError(`there are ${mostNodes} nodes already`);
-    const member: Member = { node: undefined, registered: false, entries: new Map() };
+    const member: Member = { node: undefined, registered: false, entries: new Map(), health: undefined };
     members.set(name, member);
     return member;
   };
@@ -92,6 +97,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const remove = (name: string): void => {
     for (const id of members.get(name)?.entries.keys() ?? []) admission.withdraw(name, id);
     members.delete(name);
+    healthChanged = true;
     admission.nodeChanged(name);
   };
 
@@ -130,6 +136,10 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         admission.endpointChanged(node, id);
         return;
       }
+      case "health":
+        memberOf(record.node).health = record.backends;
+        healthChanged = true;
+        return;
       default:
         for (const name of registry.put(record)) admission.nodeChanged(name);
     }
@@ -140,6 +150,11 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     admission.withdraw(node, id);
   };
 
+  const forgetEmpty = (name: string): void => {
+    const member = members.get(name);
+    if (member?.node === undefined && member?.entries.size === 0 && member.health === undefined) members.delete(name);
+  };
+
   const gone = (place: Place): void => {
     if (place.kind === "node") {
       const member = members.get(place.name);
@@ -148,13 +163,19 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       // Of a node whose lease ended everything goes at once, and means nothing while it answers.
       const member = members.get(place.node);
       if (member !== undefined && (member.registered || member.node === undefined)) drop(place.node, place.id);
-      if (member?.node === undefined && member?.entries.size === 0) members.delete(place.node);
+      forgetEmpty(place.node);
+    } else if (place.kind === "health") {
+      const member = members.get(place.node);
+      if (member === undefined || (!member.registered && member.node !== undefined)) return;
+      member.health = undefined;
+      healthChanged = true;
+      forgetEmpty(place.node);
     } else {
       for (const name of registry.gone(place)) admission.nodeChanged(name);
     }
   };
 
-  const isOwn = (key: string): boolean => key === nodeKey(self) || key.startsWith(endpointsOf(self));
+  const isOwn = (key: string): boolean => key === nodeKey(self) || key === healthKey(self) || key.startsWith(endpointsOf(self));
 
   const apply = (...values: readonly Values[]): void => {
     // Nodes that go come first, because their endpoints went with them; then what others are judged by.
@@ -180,7 +201,10 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const settle = (): boolean => {
     const numbers = registry.settle();
     const { nodes, endpoints } = admission.settle();
-    return numbers || nodes || endpoints;
+    const healths = healthChanged;
+    if (healths) health = new Map([...members].flatMap(([name, member]) => (member.health === undefined ? [] : [[name, member.health] as const])));
+    healthChanged = false;
+    return numbers || nodes || endpoints || healths;
   };
 
   const takeAll = (entries: Map<string, string>): boolean => {
@@ -189,6 +213,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     const gone: Value[] = [];
     for (const [name, member] of members) {
       if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
+      if (member.health !== undefined && !entries.has(healthKey(name))) gone.push([healthKey(name), undefined]);
       for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
     apply(gone, drained(entries));
@@ -212,7 +237,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     cluster: () => {
       const slice = (family: Family): Cidr | null => registry.sliceOf(self, family);
       const more = registry.moreOf(self);
-      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), ...(more.length === 0 ? {} : { more }), nodes: admission.nodes(), networks: admission.networks(), endpoints: admission.endpoints(), numbers: registry.numbers() };
+      return { kind: "etcd", ipv4: slice(4), ipv6: slice(6), ...(more.length === 0 ? {} : { more }), nodes: admission.nodes(), networks: admission.networks(), endpoints: admission.endpoints(), health, numbers: registry.numbers() };
     },
     *records() {
       yield* registry.records();
@@ -236,7 +261,7 @@ function refused(key: string, text: string | undefined, gone: (place: Place) => 
 }
 
 /** The last is written last by its owner: a node's record, when everything else of the node is there. */
-const rooms: readonly string[] = ["slices", "identities", "identity-keys", "endpoints", "nodes"];
+const rooms: readonly string[] = ["slices", "identities", "identity-keys", "endpoints", "health", "nodes"];
 
 function* inOrder(values: readonly Values[]): Iterable<Value> {
   const ranked: Value[][] = Array.from({ length: rooms.length + 2 }, () => []);

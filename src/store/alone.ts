@@ -42,6 +42,14 @@ class AloneStore implements SharedStore {
     });
   }
 
+  async exchange(expected: { readonly key: string; readonly value: string | undefined }, changes: readonly SharedChange[], signal?: AbortSignal): Promise<boolean> {
+    return await this.#inTurn(signal, async (entries) => {
+      if (entries.get(expected.key) !== expected.value) return false;
+      await this.#apply(entries, changes);
+      return true;
+    });
+  }
+
   async *watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent> {
     const until = AbortSignal.any([signal, this.#ended.signal]);
     const pending = new Pending();

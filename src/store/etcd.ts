@@ -92,12 +92,24 @@ class EtcdStore implements SharedStore {
   async write(changes: readonly SharedChange[], signal?: AbortSignal): Promise<void> {
     for (const batch of batchesOf(changes)) {
       await this.#withLease(batch.some(({ leased }) => leased), async (lease) => {
-        const success = batch.map(({ key, value, leased = false }): RequestOp => value === undefined
-          ? { requestDeleteRange: { key: this.#key(key) } }
-          : { requestPut: { key: this.#key(key), value, lease: leased ? lease : 0n } });
-        await this.#transact("written", signal, { compare: [], success, failure: [] });
+        await this.#transact("written", signal, { compare: [], success: this.#operations(batch, lease), failure: [] });
       });
     }
+  }
+
+  async exchange(expected: { readonly key: string; readonly value: string | undefined }, changes: readonly SharedChange[], signal?: AbortSignal): Promise<boolean> {
+    const key = this.#key(expected.key);
+    const compare: Compare = expected.value === undefined
+      ? { result: Compare_CompareResult.EQUAL, target: Compare_CompareTarget.CREATE, key, createRevision: 0n }
+      : { result: Compare_CompareResult.EQUAL, target: Compare_CompareTarget.VALUE, key, value: Buffer.from(expected.value) };
+    return await this.#withLease(changes.some(({ leased }) => leased), async (lease) =>
+      (await this.#transact("written", signal, { compare: [compare], success: this.#operations(changes, lease), failure: [] })).succeeded);
+  }
+
+  #operations(changes: readonly SharedChange[], ours: bigint): RequestOp[] {
+    return changes.map(({ key, value, leased = false }): RequestOp => (value === undefined
+      ? { requestDeleteRange: { key: this.#key(key) } }
+      : { requestPut: { key: this.#key(key), value, lease: leased ? ours : 0n } }));
   }
 
   async *watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent> {

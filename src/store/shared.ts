@@ -27,6 +27,11 @@ export interface SharedStore extends AsyncDisposable {
   claim(key: string, value: string, options?: { readonly leased?: boolean; readonly signal?: AbortSignal }): Promise<string>;
   /** In order; each batch, of a hundred changes or a mebibyte, is all or nothing. */
   write(changes: readonly SharedChange[], signal?: AbortSignal): Promise<void>;
+  /**
+   * All of the changes, at most a hundred, if that key has that value (undefined: it is not there), else none.
+   * @returns whether they were made. One whose answer was lost may have been made, and is then told not to be.
+   */
+  exchange(expected: { readonly key: string; readonly value: string | undefined }, changes: readonly SharedChange[], signal?: AbortSignal): Promise<boolean>;
   /** Goes on until the signal aborts; a server that is away is waited for. A reader that falls behind gets the newest of each key. */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent>;
   /**

@@ -90,7 +90,8 @@ export function policyScene(test: TestFn, keys: Keys = {}): PolicyScene {
   };
 }
 
-function configure(host: Host, keys: Keys): void {
+/** Its agent takes it up at its next start. */
+export function configure(host: Host, keys: Keys): void {
   const standing = parse(readFileSync(host.configuration, "utf8")) as Record<string, Record<string, unknown>>;
   for (const [part, values] of Object.entries(keys)) standing[part] = { ...standing[part], ...values };
   writeFileSync(host.configuration, stringify(standing));

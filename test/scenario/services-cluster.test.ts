@@ -27,8 +27,8 @@ test.serial.before("the crowd's program is built, and outside has its addresses"
 async function serve(weights: Readonly<Record<string, number>>): Promise<void> {
   const backends = Object.entries(weights).map(([size, weight]) => ({ select: { network: "shop", label: `size=${size}` }, port: 7000, weight }));
   const file = `${stage.world.directory}/web.json`;
-  writeFileSync(file, JSON.stringify({ service: "web", frontends: [`${address}:80`], backends, health: { kind: "none" }, drain: "10m" }));
-  for (const host of stage.world.hosts) await host.hawser(["service", "apply", file]);
+  writeFileSync(file, JSON.stringify({ service: "web", frontends: [`${address}:80`], backends, drain: "10m" }));
+  await stage.a.hawser(["service", "apply", file]);
 }
 
 async function web(host: Host, name: string, size = "small"): Promise<void> {
@@ -89,7 +89,7 @@ async function start(): Promise<Crowd> {
 }
 
 test.serial.afterEach.always("no service is left", async () => {
-  for (const host of stage.world.hosts) await host.hawser(["service", "delete", "web"], { mayFail: true });
+  await stage.a.hawser(["service", "delete", "web"], { mayFail: true });
 });
 
 test.serial("a node dies: connections to its containers end, and those that only came by it go on by another, whose table is the same", async (t) => {

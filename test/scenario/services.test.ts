@@ -2,6 +2,7 @@
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
 import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import test from "ava";
 import { waitFor } from "../lab/run.ts";
 import { scene } from "../lab/scenario.ts";
@@ -83,5 +84,94 @@ test.serial("R76: a container that dies while Docker is stopped is gone within a
   await waitFor("web2 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
   t.log(`gone ${Date.now() - died} ms after it was killed`);
   await host.dockerd.start();
+  await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("a container that answers 500 goes out and comes back, its connections keep going, and neither a restart nor a pause of the agent changes who serves", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { outside, router, directory } } = stage;
+  const script = fileURLToPath(new URL("../lab/web.py", import.meta.url));
+  const say = (name: string, status: number): void => writeFileSync(`${directory}/${name}.status`, String(status));
+  const is = (name: string, state: string) => waitFor(`${name} to be ${state}`, async () => (await backends()).includes(`${name} ${state}`), { everyMs: 20, explain: () => host.agent.tail(20) });
+  await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
+  await host.network("shop");
+  for (const name of ["web1", "web2"]) {
+    say(name, 200);
+    await host.container(name, ["--network", "shop", "--label", "app=web"]);
+  }
+  const serving = await Promise.all(["web1", "web2"].map(async (name) => (await host.inside(name)).start(["/usr/bin/python3", script, name, "7000", `${directory}/${name}.status`])));
+  await Promise.all(serving.map((one) => one.says("ready")));
+  const answering = async (): Promise<ReadonlySet<string>> =>
+    new Set(await Promise.all(Array.from({ length: 16 }, async () => (await outside.ask("tcp", address, 80)).split(" ")[0] as string)));
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, text.replace("{ kind: none }", "{ kind: http, path: /healthz, interval: 200ms, timeout: 150ms, rise: 2, fall: 3 }"));
+  await host.hawser(["service", "apply", file]);
+  await Promise.all([is("web1", "active"), is("web2", "active")]);
+  t.deepEqual([...(await answering())].toSorted(), ["web1", "web2"]);
+  const streams = await Promise.all(Array.from({ length: 8 }, () => outside.stream(address, 80)));
+
+  const ill = Date.now();
+  say("web1", 500);
+  await is("web1", "down");
+  t.log(`out ${Date.now() - ill} ms after it began to answer 500, of which 400 to 600 are three probes`);
+  t.deepEqual([...(await answering())], ["web2"]);
+  const status = (await host.json("status")) as { readonly parts: readonly { readonly part: string; readonly state: string; readonly detail: string }[] };
+  t.regex(status.parts.find(({ part }) => part === "health")?.detail ?? "", /^2 asked; not well: web [0-9.]+:7000 \(HTTP 500\)$/);
+
+  const seen = new Set<string>();
+  const watching = new AbortController();
+  const look = async (): Promise<void> => {
+    while (!watching.signal.aborted) {
+      seen.add(await backends().then((all) => all.join(), () => "no agent"));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const looking = look();
+  await host.agent.stop();
+  t.deepEqual([...(await answering())], ["web2"], "without an agent");
+  await host.agent.start();
+  t.deepEqual([...(await answering())], ["web2"]);
+  await host.run(["kill", "-STOP", String(host.agent.pid())]);
+  t.deepEqual([...(await answering())], ["web2"], "while the agent stands still");
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  await host.run(["kill", "-CONT", String(host.agent.pid())]);
+  t.deepEqual([...(await answering())], ["web2"]);
+  watching.abort();
+  await looking;
+  t.deepEqual([...seen].filter((one) => one !== "no agent"), ["web1 down,web2 active"]);
+
+  say("web2", 503);
+  await is("web2", "down");
+  t.deepEqual([...(await answering())].toSorted(), ["web1", "web2"], "all have failed, and all are tried");
+  say("web1", 200);
+  await is("web1", "active");
+  t.deepEqual([...(await answering())], ["web1"]);
+  say("web2", 204);
+  await is("web2", "active");
+  t.deepEqual([...(await answering())].toSorted(), ["web1", "web2"]);
+  for (const stream of streams) t.like(await stream.report(), { error: null });
+  await host.hawser(["service", "delete", "web"]);
+  for (const one of serving) await one.stop();
+});
+
+test.serial("R66: probes are the host's, and policy holds for them: what keeps the host out takes a container out", async (t) => {
+  t.timeout(120_000);
+  const { host, world: { directory } } = stage;
+  const is = (state: string) => waitFor(`web1 to be ${state}`, async () => (await backends()).join() === `web1 ${state}`, { explain: () => host.agent.tail(20) });
+  await host.network("shop");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _serving = await (await host.inside("web1")).serve({ tcp: [7000] });
+  const apply = async (kind: "service" | "policy", written: string): Promise<void> => {
+    writeFileSync(`${directory}/${kind}.yaml`, written);
+    await host.hawser([kind, "apply", `${directory}/${kind}.yaml`]);
+  };
+  await apply("service", text.replace("{ kind: none }", "{ kind: tcp, interval: 200ms, timeout: 150ms }"));
+  await is("active");
+  await apply("policy", "policy: lock\nfor: { network: shop }\ndefault: { in: deny }\nallow: [\"world -> label(app=web):7000\"]\n");
+  await is("down");
+  await apply("policy", "policy: lock\nfor: { network: shop }\ndefault: { in: deny }\nallow: [\"world -> label(app=web):7000\", \"host -> label(app=web):7000\"]\n");
+  await is("active");
+  t.deepEqual(await backends(), ["web1 active"]);
+  await host.hawser(["policy", "delete", "lock"]);
   await host.hawser(["service", "delete", "web"]);
 });

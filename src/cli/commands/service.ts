@@ -90,6 +90,7 @@ export function addService(program: Command, deps: CliDependencies): void {
         ["algorithm", view.algorithm],
         ["flows", view.flows ?? "not counted"],
         ["source", view.source],
+        ["nodes", view.nodes.join(", ")],
         ["revision", view.revision],
         ["state", (statePaint(view, style) ?? ((word) => word))(view.state)],
         ...(view.error === null ? [] : [["error", view.error] as const]),
@@ -117,6 +118,7 @@ function serviceTable(services: readonly ServiceView[], style: Style): string {
     { title: "MODE", value: (row) => row.mode },
     { title: "FLOWS", value: (row) => row.flows ?? "", right: true },
     { title: "SOURCE", value: (row) => row.source },
+    { title: "NODES", value: (row) => row.nodes.join(", ") },
   ], services, style.dim);
 }
 

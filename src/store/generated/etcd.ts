@@ -83,6 +83,7 @@ export interface Compare {
   key: Buffer;
   createRevision?: bigint | undefined;
   modRevision?: bigint | undefined;
+  value?: Buffer | undefined;
 }
 
 export const Compare_CompareResult = { EQUAL: 0, UNRECOGNIZED: -1 } as const;
@@ -94,7 +95,7 @@ export namespace Compare_CompareResult {
   export type UNRECOGNIZED = typeof Compare_CompareResult.UNRECOGNIZED;
 }
 
-export const Compare_CompareTarget = { VERSION: 0, CREATE: 1, MOD: 2, UNRECOGNIZED: -1 } as const;
+export const Compare_CompareTarget = { VERSION: 0, CREATE: 1, MOD: 2, VALUE: 3, UNRECOGNIZED: -1 } as const;
 
 export type Compare_CompareTarget = typeof Compare_CompareTarget[keyof typeof Compare_CompareTarget];
 
@@ -102,6 +103,7 @@ export namespace Compare_CompareTarget {
   export type VERSION = typeof Compare_CompareTarget.VERSION;
   export type CREATE = typeof Compare_CompareTarget.CREATE;
   export type MOD = typeof Compare_CompareTarget.MOD;
+  export type VALUE = typeof Compare_CompareTarget.VALUE;
   export type UNRECOGNIZED = typeof Compare_CompareTarget.UNRECOGNIZED;
 }
 
@@ -723,7 +725,14 @@ export const ResponseOp: MessageFns<ResponseOp> = {
 };
 
 function createBaseCompare(): Compare {
-  return { result: 0, target: 0, key: Buffer.alloc(0), createRevision: undefined, modRevision: undefined };
+  return {
+    result: 0,
+    target: 0,
+    key: Buffer.alloc(0),
+    createRevision: undefined,
+    modRevision: undefined,
+    value: undefined,
+  };
 }
 
 export const Compare: MessageFns<Compare> = {
@@ -748,6 +757,9 @@ export const Compare: MessageFns<Compare> = {
         throw new globalThis.Error("value provided for field message.modRevision of type int64 too large");
       }
       writer.uint32(48).int64(message.modRevision);
+    }
+    if (message.value !== undefined) {
+      writer.uint32(58).bytes(message.value);
     }
     return writer;
   },
@@ -803,6 +815,14 @@ export const Compare: MessageFns<Compare> = {
             }
 
             message.modRevision = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
             continue;
           }
         }

@@ -150,4 +150,11 @@ test.serial("ports of another protocol, and other services' frontends, have flow
   t.is(await server(world, to4(tcp(6700, 443, "S"))), 2);
   t.is(await server(world, to4(tcp(6700, 80, "A"))), 1);
   t.is(await server(world, to4(udp(6700, 53))), 1);
+
+  // The first frontend of another service, whose client uses one port for both.
+  await world.service(3, [{ current: 3, previous: 1, changed: 10 }]);
+  await world.address("203.0.113.77");
+  await world.frontend("203.0.113.77", 80, 6, 3);
+  t.is(await server(world, to4(tcp(6800, 80, "S"))), 2);
+  t.is(await server(world, ip(client4, "203.0.113.77", tcp(6800, 80, "A"))), 1);
 });

@@ -75,7 +75,8 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
   const ask = asker<Request>(host);
   await ask({ op: "load", config });
   const sendBytes = async (data: Uint8Array): Promise<RunReply> => (await ask({ op: "run", data, device: "wan0" })) as RunReply;
-  let numbers = 0;
+  /** Frontends of each service. */
+  const numbers = new Map<number, number>();
   return {
     sendBytes,
     send: async (packet) => {
@@ -88,7 +89,9 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
       await ask({ op: "service", service: { number, slots: slots.map((slot) => (typeof slot === "number" ? { current: slot } : slot)), flags, affinity } });
     },
     frontend: async (address, port, protocol, service) => {
-      await ask({ op: "frontends", frontends: [{ address: parseIp(address), port, protocol, service, number: ++numbers, shared: false }] });
+      const number = (numbers.get(service) ?? 0) + 1;
+      numbers.set(service, number);
+      await ask({ op: "frontends", frontends: [{ address: parseIp(address), port, protocol, service, number, shared: false }] });
     },
     frontends: async (frontends) => { await ask({ op: "frontends", frontends }); },
     forgetFrontends: async (frontends) => { await ask({ op: "forget-frontends", frontends }); },

@@ -175,7 +175,7 @@ async function* nothing(): AsyncGenerator<FlowView> {}
 
 export const services: readonly ServiceView[] = [
   {
-    name: "web", source: "apply /srv/web.yaml", revision: 2, state: "enforced", error: null, mode: "auto", algorithm: "maglev", flows: null,
+    name: "web", source: "apply /srv/web.yaml", nodes: ["edge-1"], revision: 2, state: "enforced", error: null, mode: "auto", algorithm: "maglev", flows: null,
     frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }],
     backends: [
       { address: "10.44.0.2", port: 8080, weight: 1, node: "edge-1", state: "active", identity: "edge-1/shop/web:8080" },
@@ -185,7 +185,7 @@ export const services: readonly ServiceView[] = [
     ],
   },
   {
-    name: "dns.yaml", source: "directory /etc/hawser/service.d/dns.yaml", revision: 0, state: "rejected", mode: "auto", algorithm: "maglev", flows: null, frontends: [], backends: [],
+    name: "dns.yaml", source: "directory /etc/hawser/service.d/dns.yaml", nodes: ["edge-1"], revision: 0, state: "rejected", mode: "auto", algorithm: "maglev", flows: null, frontends: [], backends: [],
     error: '/etc/hawser/service.d/dns.yaml:2:14: "udq" is no protocol of a frontend; there are tcp, udp, sctp',
   },
 ];

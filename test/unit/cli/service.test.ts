@@ -35,9 +35,9 @@ test("list: one line each, and what is not in force on stderr", async (t) => {
   const socket = await serve(t);
   const ran = await hawser(socket, ["service", "list"]);
   t.is(ran.out, [
-    "NAME       STATE      FRONTENDS                                    BACKENDS                       MODE   FLOWS   SOURCE",
-    "web        enforced   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp   1 active, 1 draining, 1 down   auto       -   apply /srv/web.yaml",
-    "dns.yaml   rejected   -                                            none                           auto       -   directory /etc/hawser/service.d/dns.yaml", "",
+    "NAME       STATE      FRONTENDS                                    BACKENDS                       MODE   FLOWS   SOURCE                                     NODES",
+    "web        enforced   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp   1 active, 1 draining, 1 down   auto       -   apply /srv/web.yaml                        edge-1",
+    "dns.yaml   rejected   -                                            none                           auto       -   directory /etc/hawser/service.d/dns.yaml   edge-1", "",
   ].join("\n"));
   t.is(ran.err, `hawser: service "dns.yaml": ${services[1]?.error}\n`);
 });
@@ -55,7 +55,7 @@ test("get shows backends, then the text; an unknown name tells the known ones", 
   const socket = await serve(t);
   t.is((await hawser(socket, ["service", "get", "web"])).out, [
     "name        web", "frontends   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp", "mode        auto", "algorithm   maglev", "flows       not counted",
-    "source      apply /srv/web.yaml", "revision    2", "state       enforced", "",
+    "source      apply /srv/web.yaml", "nodes       edge-1", "revision    2", "state       enforced", "",
     "BACKEND                ADDRESS          NODE     WEIGHT   STATE",
     "edge-1/shop/web:8080   10.44.0.2:8080   edge-1        1   active",
     "edge-2/shop/web:8080   10.44.1.7:8080   edge-2        1   draining",

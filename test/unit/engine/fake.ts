@@ -8,6 +8,7 @@ import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, Netw
 import type { ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
+import type { ShareServices } from "../../../src/engine/service-sharing.ts";
 import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
 import type { Clock } from "../../../src/std/clock.ts";
 import type { HawserError } from "../../../src/std/errors.ts";
@@ -145,16 +146,17 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
 export function desk(host: FakeHost, store: Store, options: {
   readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
   readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number; readonly claimSlice?: ClaimSlice;
-  readonly clock?: Clock; readonly services?: ServiceSettings;
+  readonly clock?: Clock; readonly services?: ServiceSettings; readonly node?: string; readonly shareServices?: ShareServices;
 } = {}) {
   const lines: string[] = [];
   const engine = createEngine({
-    store, datapath: host.datapath, node: "n1", version: "0.0.0", mtu: null, masquerade: options.masquerade ?? true,
+    store, datapath: host.datapath, node: options.node ?? "n1", version: "0.0.0", mtu: null, masquerade: options.masquerade ?? true,
     pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
     policy: { betweenNetworks: "deny", published: "allow", untilIdentified: "deny", unenforced: options.unenforced ?? "allow", hostServices: [2375] },
     ...(options.whose === undefined ? {} : { whose: options.whose }),
     ...(options.announced === undefined ? {} : { announced: options.announced }),
     ...(options.claimSlice === undefined ? {} : { claimSlice: options.claimSlice }),
+    ...(options.shareServices === undefined ? {} : { shareServices: options.shareServices }),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
     services: options.services ?? { mode: "auto" },

@@ -70,7 +70,8 @@ export class Traffic {
 
   /** A probe of a container or server, by its id, and what follows. */
   probe(id: string, passed: boolean, containers: readonly ServingContainer[]): void {
-    this.#balancing = afterProbe(this.#balancing, this.service.name, id, passed, this.now);
+    const ports = new Set(this.#balancing.services.get(this.service.name)?.backends.filter((one) => one.id === id).map(({ port }) => port));
+    for (const port of ports) this.#balancing = afterProbe(this.#balancing, this.service.name, { id, port }, passed, this.now);
     this.change(containers, 1, this.#balancing.services.get(this.service.name)?.service);
   }
 

@@ -105,10 +105,10 @@ test("what is not known yet is waited for: an endpoint is believed when its node
 
 test("keys that this build does not know are left alone", async (t) => {
   const [server, port] = [new Server(), freshPort()];
-  server.put({ ...right, "services/web/b": "whatever" });
+  server.put({ ...right, "routes/web/b": "whatever" });
   await using a = node({ name: "a", address: "127.0.3.1", port, store: server.connect("a") });
   await a.start();
   t.deepEqual(a.seen(), ["x"]);
   t.deepEqual(a.lines.filter((line) => line.includes("refused")), []);
-  t.is(server.get("services/web/b"), "whatever");
+  t.is(server.get("routes/web/b"), "whatever");
 });

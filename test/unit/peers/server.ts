@@ -87,6 +87,13 @@ export class Server {
         this.#change(changes, lease);
         if (holding === "answers") await held?.promise;
       },
+      exchange: async ({ key, value }, changes) => {
+        await request(`exchange ${changes.map((one) => one.key).join(" ")}`);
+        if (this.get(key) !== value) return false;
+        this.#change(changes, lease);
+        if (holding === "answers") await held?.promise;
+        return true;
+      },
       watch: (prefix, signal) => this.#watch(name, prefix, signal),
       onLeaseLost: (listener) => {
         listeners.add(listener);

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { firstProvisional, identityKey } from "../../../src/engine/shared.ts";
-import type { Cluster, NodeNetwork, RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { Cluster, NodeHealth, NodeNetwork, RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { SharedServices } from "../../../src/lb/stored.ts";
 import type { PoolConfig } from "../../../src/network/types.ts";
 import { createPeersDoor } from "../../../src/peers/door.ts";
 import type { ConfiguredPeer, PeersDoor, PeersDoorOptions } from "../../../src/peers/door.ts";
@@ -28,10 +29,12 @@ export interface TestNode extends AsyncDisposable {
   /** As the engine knows it. */
   readonly containers: Map<string, Container>;
   readonly told: Cluster[];
+  readonly services: SharedServices[];
   readonly lines: string[];
   addresses: readonly Ip[];
   names: readonly string[];
   networks: readonly NodeNetwork[];
+  health: NodeHealth;
   last(): Cluster;
   /** Ids of the containers on others, sorted. */
   seen(): readonly string[];
@@ -70,7 +73,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
     };
   };
   const self: TestNode = {
-    containers, told, lines, last, addresses: [parseIp(address)], names: [], networks: [],
+    containers, told, services: [], lines, last, addresses: [parseIp(address)], names: [], networks: [], health: new Map(),
     seen: () => [...last().endpoints.values()].map(({ id }) => id).toSorted(),
     run: (id, labels = { app: id }) => {
       containers.set(id, { id, labels, host: hosts++ });
@@ -87,9 +90,10 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
       own: () => {
         const endpoints = [...containers.values()].flatMap((one) => endpoint(one) ?? []);
         const unnumbered = endpoints.filter(({ identity }) => identity >= firstProvisional).map(({ labels }) => identityKey(labels));
-        return { endpoints, unnumbered: [...new Set(unnumbered)], names: self.names, networks: self.networks };
+        return { endpoints, unnumbered: [...new Set(unnumbered)], names: self.names, networks: self.networks, ...(self.health.size === 0 ? {} : { health: self.health }) };
       },
       commands: {
+        syncServices: async (known) => void self.services.push(known),
         syncCluster: async (cluster) => {
           const before = last();
           told.push(cluster);

@@ -91,6 +91,15 @@ export function sharedComplies(test: TestFn, name: string, create: () => Promise
     t.is(await store.claim("n/256", "b"), "b");
   });
 
+  claim("of many exchanges of one value one is made, whole, and the others do nothing", async (store, t) => {
+    const first = await Promise.all(Array.from({ length: 10 }, (_, i) => store.exchange({ key: "turn", value: undefined }, [{ key: `a/${i}`, value: "1" }, { key: "turn", value: "1" }])));
+    t.is(first.filter(Boolean).length, 1);
+    t.deepEqual([...(await store.list("")).keys()].toSorted(), [`a/${first.indexOf(true)}`, "turn"]);
+    t.false(await store.exchange({ key: "turn", value: "0" }, [{ key: "turn", value: "2" }]));
+    t.true(await store.exchange({ key: "turn", value: "1" }, [{ key: `a/${first.indexOf(true)}`, value: undefined }, { key: "live", value: "x", leased: true }, { key: "turn", value: "2" }]));
+    t.deepEqual([...(await store.list(""))].filter(([key]) => key !== "live"), [["turn", "2"]]);
+  });
+
   claim("what is claimed and written stays when the node starts anew; what is leased goes", async (store, t, subject) => {
     await store.claim("slices/a", "me");
     await store.claim("live/claimed", "me", { leased: true });

@@ -313,7 +313,11 @@ export interface Service {
   /** enforced, pending or rejected. */
   state: string;
   /** Absent: there is none. */
-  error?: string | undefined;
+  error?:
+    | string
+    | undefined;
+  /** In whose watched directory it stands, or where it was applied. */
+  nodes: string[];
 }
 
 export interface Frontend {
@@ -3314,6 +3318,7 @@ function createBaseService(): Service {
     revision: 0,
     state: "",
     error: undefined,
+    nodes: [],
   };
 }
 
@@ -3348,6 +3353,9 @@ export const Service: MessageFns<Service> = {
     }
     if (message.error !== undefined) {
       writer.uint32(82).string(message.error);
+    }
+    for (const v of message.nodes) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -3443,6 +3451,14 @@ export const Service: MessageFns<Service> = {
             }
 
             message.error = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
             continue;
           }
         }

@@ -1,0 +1,94 @@
+// What a service's plan means to the balancer's maps: its frontends, its backends, what it asks of its clients.
+import { u32 } from "../abi/codec.ts";
+import { LbServiceFlags, LbSourceVerdict, lbServiceCodec, lbSourceCodec } from "../abi/generated.ts";
+import type { LbModeName } from "../abi/generated.ts";
+import type { BackendPlan, ServicePlan, Sources } from "../lb/types.ts";
+import { HawserError } from "../std/errors.ts";
+import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
+import type { BackendEntry } from "./lb-backends.ts";
+import type { FrontendEntry } from "./lb-frontends.ts";
+import type { SlotRange } from "./lb-slots.ts";
+import { protocolNumbers } from "./port.ts";
+
+export interface EntrySurroundings {
+  /** This node's name. */
+  readonly node: string;
+  /** Where another node's end of tunnels is, in either family; undefined: it is not known. */
+  readonly nodeAddress: (node: string) => Ip | undefined;
+  /** Whether the host has the address itself. */
+  readonly isOwn: (address: Ip) => boolean;
+}
+
+/** By number; without those whose node is not known, to whom nothing can be sent. `service` is named by what is thrown. @throws HawserError UNSUPPORTED */
+export function backendEntries(service: string, backends: readonly BackendPlan[], around: EntrySurroundings): readonly (readonly [number, BackendEntry])[] {
+  return backends.flatMap((backend) => {
+    const entry = backendEntry(service, backend, around);
+    return entry === undefined ? [] : [[backend.number, entry] as const];
+  });
+}
+
+function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress }: EntrySurroundings): BackendEntry | undefined {
+  const entry = (mode: LbModeName): BackendEntry => ({ address, port, mode });
+  if (way === "dsr") return entry("IPIP");
+  if (way === "snat") {
+    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which this build cannot do; `
+      + "use mode dsr, with the service's address on the server's loopback, or containers as backends");
+  }
+  if (node === own || node === null) return entry("LOCAL");
+  const outer = nodeAddress(node);
+  return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
+}
+
+/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. */
+export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
+  const known = flagsOf(plan).flags === 0 ? { table } : {};
+  return plan.frontends.flatMap(({ address, port, protocol }, i) => {
+    const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false, ...known };
+    const whole: FrontendEntry = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: isOwn(address) };
+    return [entry, whole].map((one) => [keyOf(one), one] as const);
+  });
+}
+
+export function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "port" | "protocol">): string {
+  return `${address} ${port} ${protocol}`;
+}
+
+/** Of an address without port any service does. */
+export function sameFrontend(a: FrontendEntry, b: FrontendEntry): boolean {
+  return a.number === b.number && a.shared === b.shared && (a.port === 0 || (a.service === b.service && a.table?.first === b.table?.first && a.table?.slots === b.table?.slots));
+}
+
+export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
+  return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address);
+}
+
+export function serviceEntry(plan: ServicePlan, { first, slots }: SlotRange): Uint8Array {
+  return lbServiceCodec.encode({ table: first, slots, ...flagsOf(plan) });
+}
+
+function flagsOf({ affinity, sources: { allow, deny } }: ServicePlan): { readonly flags: number; readonly affinity: number } {
+  const asks = allow !== null || deny.length > 0;
+  return { flags: (affinity === null ? 0 : LbServiceFlags.AFFINITY) | (asks ? LbServiceFlags.SOURCES : 0), affinity: affinity === null ? 0 : Math.ceil(affinity / 1000) };
+}
+
+/** By the key's bytes in hex. */
+export function sourceEntries({ number, sources }: ServicePlan): readonly (readonly [string, number])[] {
+  return sourceRules(sources).map(([prefix, verdict]) => [sourceKey(number, prefix), verdict] as const);
+}
+
+/** The kernel takes the longest prefix; a denied one wins however short it is, so what lies within one is not allowed at all. */
+function sourceRules({ allow, deny }: Sources): readonly (readonly [Cidr, number])[] {
+  if (allow === null && deny.length === 0) return [];
+  const others = [["::/0" as Cidr, allow === null ? LbSourceVerdict.ALLOW : LbSourceVerdict.DENY] as const];
+  const allowed = (allow ?? []).filter((prefix) => !deny.some((one) => familyOf(one) === familyOf(prefix) && contains(one, prefix)));
+  return [...others, ...allowed.map((prefix) => [prefix, LbSourceVerdict.ALLOW] as const), ...deny.map((prefix) => [prefix, LbSourceVerdict.DENY] as const)];
+}
+
+function sourceKey(service: number, prefix: Cidr): string {
+  const address = addressOf(prefix);
+  return Buffer.from(lbSourceCodec.encode({ length: 32 + lengthOf(prefix) + (familyOf(address) === 4 ? 96 : 0), service, addr: address === "::" ? null : address })).toString("hex");
+}
+
+export const sourceBytes = (key: string): Uint8Array => Buffer.from(key, "hex");
+export const sourceValue = (verdict: number): Uint8Array => u32.encode(verdict);

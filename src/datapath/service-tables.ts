@@ -1,0 +1,116 @@
+// Where services' tables lie in the row of slots. Services of the same slots share a place: ten thousand with the same backends have one table.
+import type { ServicePlan, Slots } from "../lb/types.ts";
+import type { SlotRange, SlotRow } from "./lb-slots.ts";
+
+export interface ServiceTables {
+  /** Writes the slots of plans, at places that nobody is sent to yet or with what differs in place. Of a service that is gone the place stays until `release`. */
+  change(plans: readonly ServicePlan[], gone: readonly number[], pause: () => Promise<void>): Promise<void>;
+  /** Of a service that has a table. */
+  rangeOf(service: number): SlotRange;
+  /** Gives back places that no service has any more; nobody is sent there now. */
+  release(): void;
+}
+
+interface Table {
+  readonly range: SlotRange;
+  /** undefined: an earlier agent's, which may be any. */
+  slots: Slots | undefined;
+  users: number;
+}
+
+/** Slots that are written in one go. */
+const chunk = 8192;
+
+/** `inherited`: places in the row, by service. `jiffies`: of a time in seconds since the epoch, never 0. */
+export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number, SlotRange>, jiffies: (seconds: number) => number): ServiceTables {
+  const tables = new Map<number, Table>();
+  const bySlots = new Map<Slots, Table>();
+  const left = new Set<Table>();
+  const places = new Map<number, Table>();
+  for (const [service, range] of inherited) {
+    const table = places.get(range.first) ?? { range, slots: undefined, users: 0 };
+    places.set(range.first, table);
+    table.users++;
+    tables.set(service, table);
+  }
+
+  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array, pause: () => Promise<void>): Promise<void> => {
+    for (let from = 0; from < which.length; from += chunk) {
+      row.write(range, words, which.subarray(from, from + chunk), jiffies);
+      await pause();
+    }
+  };
+  const leave = (service: number): void => {
+    const table = tables.get(service);
+    if (table === undefined) return;
+    table.users--;
+    left.add(table);
+    tables.delete(service);
+  };
+  /** By table: how many of its services want which slots. */
+  const movesOf = (plans: readonly ServicePlan[]): ReadonlyMap<Table, ReadonlyMap<Slots, number>> => {
+    const moves = new Map<Table, Map<Slots, number>>();
+    for (const { number, slots } of plans) {
+      const table = tables.get(number);
+      if (table === undefined || table.slots === slots) continue;
+      const to = moves.get(table) ?? new Map<Slots, number>();
+      moves.set(table, to.set(slots, (to.get(slots) ?? 0) + 1));
+    }
+    return moves;
+  };
+
+  return {
+    change: async (plans, gone, pause) => {
+      for (const service of gone) leave(service);
+      const moves = movesOf(plans);
+      for (const { number, slots } of plans) {
+        const before = tables.get(number);
+        if (before?.slots === slots) continue;
+        let table = bySlots.get(slots);
+        if (table === undefined && before !== undefined && before.range.slots === slots.size && moves.get(before)?.get(slots) === before.users) {
+          // All that are sent there want the same.
+          await write(before, slots.words, before.slots === undefined ? all(slots.size) : differing(before.slots.words, slots.words), pause);
+          if (before.slots !== undefined) bySlots.delete(before.slots);
+          before.slots = slots;
+          bySlots.set(slots, before);
+          continue;
+        }
+        if (table === undefined) {
+          table = { range: row.allocate(slots.size), slots, users: 0 };
+          await write(table, slots.words, all(slots.size), pause);
+          bySlots.set(slots, table);
+        }
+        leave(number);
+        table.users++;
+        tables.set(number, table);
+        await pause();
+      }
+    },
+    rangeOf: (service) => {
+      const table = tables.get(service);
+      if (table === undefined) throw new RangeError(`service ${service} has no table`);
+      return table.range;
+    },
+    release: () => {
+      for (const table of left) {
+        if (table.users > 0) continue;
+        if (table.slots !== undefined) bySlots.delete(table.slots);
+        row.free(table.range);
+      }
+      left.clear();
+    },
+  };
+}
+
+function all(slots: number): Uint32Array {
+  const which = new Uint32Array(slots);
+  for (let slot = 0; slot < slots; slot++) which[slot] = slot;
+  return which;
+}
+
+/** Slots in ascending order. */
+function differing(before: Uint32Array, after: Uint32Array): Uint32Array {
+  const slots: number[] = [];
+  for (let slot = 0; 2 * slot < after.length; slot++) if (before[2 * slot] !== after[2 * slot] || before[2 * slot + 1] !== after[2 * slot + 1]) slots.push(slot);
+  return Uint32Array.from(slots);
+}

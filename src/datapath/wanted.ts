@@ -1,0 +1,63 @@
+// What a map shall hold when several want the same of it: each key with how many want it, and what the map holds meanwhile.
+
+export class Wanted<K, V> {
+  readonly #same: (a: V, b: V) => boolean;
+  readonly #written: Map<K, V>;
+  readonly #wanted = new Map<K, { value: V; users: number }>();
+  /** Keys of which it is to be looked whether the map holds what is wanted. */
+  readonly #looked: Set<K>;
+
+  /** `written`: what the map holds, as `V`s. */
+  constructor(written: ReadonlyMap<K, V>, same: (a: V, b: V) => boolean) {
+    this.#written = new Map(written);
+    this.#looked = new Set(written.keys());
+    this.#same = same;
+  }
+
+  /** One more wants it so; the last one's value counts. */
+  take(entries: Iterable<readonly [K, V]>): void {
+    for (const [key, value] of entries) {
+      const had = this.#wanted.get(key);
+      if (had === undefined) this.#wanted.set(key, { value, users: 1 });
+      else [had.value, had.users] = [value, had.users + 1];
+      this.#looked.add(key);
+    }
+  }
+
+  /** One that took it wants it no longer. */
+  drop(entries: Iterable<readonly [K, V]>): void {
+    for (const [key] of entries) {
+      const had = this.#wanted.get(key);
+      if (had === undefined) continue;
+      if (had.users === 1) this.#wanted.delete(key);
+      else had.users--;
+      this.#looked.add(key);
+    }
+  }
+
+  /** What is in the map and nobody wants; taken for deleted as it is gone through. */
+  *unwanted(): Iterable<readonly [K, V]> {
+    for (const key of this.#looked) {
+      const value = this.#written.get(key);
+      if (value === undefined || this.#wanted.has(key)) continue;
+      yield [key, value];
+      this.#written.delete(key);
+    }
+  }
+
+  /** What the map does not hold as it is wanted; taken for written as it is gone through. */
+  *missing(): Iterable<readonly [K, V]> {
+    for (const key of this.#looked) {
+      const wanted = this.#wanted.get(key);
+      const written = this.#written.get(key);
+      if (wanted === undefined || (written !== undefined && this.#same(written, wanted.value))) continue;
+      yield [key, wanted.value];
+      this.#written.set(key, wanted.value);
+    }
+  }
+
+  /** After both were gone through. */
+  done(): void {
+    this.#looked.clear();
+  }
+}

@@ -1,0 +1,4 @@
+// The balancer's thread with nothing but the model.
+import { runBalancer } from "./balancer-worker.ts";
+
+runBalancer();

@@ -1,0 +1,157 @@
+// What nodes that share a store agree on of services. Each decision takes what all have, and says what they should have; it is taken anew when another node was faster.
+import { meaningOf, ownText } from "../lb/own-text.ts";
+import type { SharedService, SharedServices, StoredService } from "../lb/stored.ts";
+import type { Service } from "../lb/types.ts";
+import type { State } from "../network/types.ts";
+import { HawserError } from "../std/errors.ts";
+import { applyDocuments, calledIn, readDirectory, unknownName } from "./document-changes.ts";
+import type { Written } from "./document-changes.ts";
+import { serviceDocuments } from "./service-changes.ts";
+import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
+
+export interface Around {
+  /** This node. */
+  readonly self: string;
+  readonly state: State;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** With `self`. */
+  readonly written: Written;
+  /** What rows say, by name. */
+  read(rows: ReadonlyMap<string, StoredService>): ReadonlyMap<string, Service>;
+  /** null: something in it is wrong. */
+  readOne(document: WrittenDocument): readonly Service[] | null;
+}
+
+type Rows = ReadonlyMap<string, StoredService>;
+
+/** @throws HawserError BAD_SERVICE */
+export function applyShared(known: SharedServices, documents: ApplyDocuments["documents"], around: Around): { readonly wanted: SharedServices; readonly applied: readonly string[] } {
+  const base: Rows = new Map([...known.services].map(([name, row]) => [name, standing(known, row)]));
+  const { next, applied } = applyDocuments({ ...around.state, services: base }, { documents, strict: false }, around.now, around.written);
+  return { wanted: { ...known, services: agreed(known, base, next.services, around) }, applied };
+}
+
+/** `filesThere`: those in this node's watched directory. @throws HawserError NOT_FOUND, IN_USE */
+export function deleteShared(known: SharedServices, name: string, filesThere: ReadonlySet<string>, self: string): SharedServices {
+  const row = known.services.get(name);
+  if (row === undefined) throw unknownName({ services: known.services, policies: new Map() }, name, serviceDocuments);
+  const held = standing(known, row);
+  if (held.source === "directory" && (held.node !== self || filesThere.has(held.file))) {
+    throw new HawserError("IN_USE", `service "${name}" stands in ${calledIn(held, self)}, which is watched; remove it there`);
+  }
+  const services = new Map(known.services);
+  services.delete(name);
+  return { ...known, services, files: new Map([...known.files].map(([node, files]) => [node, without(files, name)])) };
+}
+
+/** As it was before a change that turned out not to be possible, unless somebody changed it since. */
+export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices): SharedServices {
+  const services = new Map(known.services);
+  for (const [name, row] of after.services) {
+    const was = before.services.get(name);
+    const now = services.get(name);
+    if (row === was || now === undefined || now.text !== row.text || now.changedAt !== row.changedAt) continue;
+    if (was === undefined) services.delete(name);
+    else services.set(name, was);
+  }
+  return { ...known, services };
+}
+
+/** Rows that the store does not have, or has no more because it lost them, as far as they can stand beside what it has. */
+export function restoreShared(known: SharedServices, rows: Iterable<StoredService>, around: Around): SharedServices {
+  let services: Rows = known.services;
+  for (const row of rows) {
+    if (services.has(row.name)) continue;
+    const candidate = new Map(services).set(row.name, { ...row, node: row.node ?? around.self, turn: known.turn + 1 });
+    try {
+      around.written.verify({ ...around.state, services: candidate }, new Set([row.name]), false);
+      services = candidate;
+    } catch (error) {
+      if (!(error instanceof HawserError)) throw error;
+    }
+  }
+  return { ...known, services: services as SharedServices["services"] };
+}
+
+/** What this node's watched directory makes of it. `problems`: what is not in force as its file says, by file. */
+export function shareDirectory(known: SharedServices, reading: DirectoryReading, around: Around): { readonly wanted: SharedServices; readonly problems: ReadonlyMap<string, string> } {
+  const { self, state, now, written } = around;
+  const base = ownedBy(known, reading, around);
+  const { next, problems } = readDirectory({ ...state, services: base }, reading, now, written);
+  const own = [...next.services.values()].filter((row) => row.source === "directory" && (row.node === undefined || row.node === self));
+  const services = agreed(known, base, next.services, around);
+  const files = new Map(known.files);
+  if (own.length === 0) files.delete(self);
+  else files.set(self, new Map(own.map(({ name, file }) => [name, file] as const)));
+  return { wanted: { ...known, services, files }, problems };
+}
+
+/**
+ * The rows as this node's directory sees them: its own are those that it holds, or alone has a word in, under their file here; of what other nodes hold
+ * and this one says otherwise, or not at all, the others are.
+ */
+function ownedBy(known: SharedServices, reading: DirectoryReading, { self, read, readOne }: Around): Rows {
+  const mine = known.files.get(self) ?? new Map<string, string>();
+  const documents = reading.documents ?? [];
+  const lost = reading.documents === null || (documents.length === 0 && Object.keys(reading.unreadable).length === 0);
+  const broken = new Set(Object.keys(reading.unreadable));
+  const here = new Map<string, { readonly service: Service; readonly document: WrittenDocument }>();
+  for (const document of documents) {
+    const services = readOne(document);
+    if (services === null) broken.add(document.file);
+    for (const service of services ?? []) if (!here.has(service.name) || mine.get(service.name) === document.file) here.set(service.name, { service, document });
+  }
+  const services = read(known.services);
+  const says = (name: string): { readonly service: Service; readonly document: WrittenDocument } | undefined => {
+    const [found, meant] = [here.get(name), services.get(name)];
+    return found !== undefined && meant !== undefined && known.services.get(name)?.source === "directory" && meaningOf(found.service) === meaningOf(meant) ? found : undefined;
+  };
+  /** Those of which everything is known, and nothing else: they need not be looked at. */
+  const settled = new Set(documents.filter((document) => {
+    const names = new Set((readOne(document) ?? []).map(({ name }) => name));
+    return names.size > 0 && [...names].every((name) => says(name)?.document === document) && [...mine].every(([name, file]) => file !== document.file || names.has(name));
+  }));
+  return new Map([...known.services].map(([name, row]): readonly [string, StoredService] => {
+    if (row.source === "apply") return [name, row];
+    const [found, same, held] = [here.get(name), says(name), mine.get(name)];
+    if (same !== undefined) return [name, { ...row, node: self, file: same.document.file, text: settled.has(same.document) ? same.document.text : "" }];
+    if (held !== undefined && (lost || broken.has(held))) return [name, { ...row, node: self, file: held }];
+    const [other] = othersOf(known, name, self);
+    if (other !== undefined) return [name, { ...row, node: other, file: known.files.get(other)?.get(name) ?? row.file }];
+    const owned = found !== undefined || held !== undefined || row.node === self;
+    return [name, owned ? { ...row, node: self, file: found?.document.file ?? held ?? row.file } : row];
+  }));
+}
+
+/** Rows as they are to be shared: those that say what is known already stay as they are. */
+function agreed(known: SharedServices, base: Rows, next: Rows, { self, read }: Around): ReadonlyMap<string, SharedService> {
+  const [were, are] = [read(known.services), read(next)];
+  return new Map([...next].map(([name, row]): readonly [string, SharedService] => {
+    const [before, was, is] = [known.services.get(name), were.get(name), are.get(name)];
+    if (before !== undefined && row === base.get(name)) return [name, before];
+    if (before !== undefined && was !== undefined && is !== undefined && before.source === row.source && meaningOf(was) === meaningOf(is)) return [name, before];
+    return [name, { ...row, text: is === undefined ? row.text : ownText(row.text, is), revision: (before?.revision ?? 0) + 1, node: self, turn: known.turn + 1 }];
+  }));
+}
+
+/** Where it stands now. One whose file no living node has is anybody's to replace or to delete. */
+function standing(known: SharedServices, row: SharedService): SharedService {
+  if (row.source === "apply") return row;
+  const holders = holdersOf(known, row.name);
+  const node = holders.includes(row.node) ? row.node : holders[0];
+  return node === undefined ? { ...row, source: "apply" } : { ...row, node, file: known.files.get(node)?.get(row.name) ?? row.file };
+}
+
+/** In whose watched directories it stands, in order of their names. */
+export function holdersOf({ files }: Pick<SharedServices, "files">, name: string): readonly string[] {
+  return [...files].filter(([, those]) => those.has(name)).map(([node]) => node).toSorted();
+}
+
+function othersOf(known: SharedServices, name: string, self: string): readonly string[] {
+  return holdersOf(known, name).filter((node) => node !== self);
+}
+
+function without(files: ReadonlyMap<string, string>, name: string): ReadonlyMap<string, string> {
+  return files.has(name) ? new Map([...files].filter(([one]) => one !== name)) : files;
+}
