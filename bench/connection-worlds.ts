@@ -52,7 +52,9 @@ export async function hawserWays(stack: AsyncDisposableStack, accelerations: rea
     writeFileSync(file, JSON.stringify({ service: `way${i}`, frontends: [`${address}:80`], backends: [{ select: { network: "shop", label: `on=${on.name}` }, port: 80 }], health: { kind: "none" } }));
     await at.hawser(["service", "apply", file]);
     await world.router.run(["ip", "route", "replace", address, "via", at.ipv4]);
-    made.push({ name, client: world.outside, url: `http://${address}/`, log: logs.get(on) ?? "", keepsClient: true });
+    const url = `http://${address}/`;
+    await waitFor(`${name} to answer`, async () => (await world.outside.run(["curl", "-sf", "-m1", "-o/dev/null", url], { mayFail: true })).code === 0);
+    made.push({ name, client: world.outside, url, log: logs.get(on) ?? "", keepsClient: true });
   }
   await Promise.all(accelerations.map((acceleration, i) => attachedAs(world.hosts[i], acceleration)));
   return made;

@@ -2,7 +2,7 @@
 // (bench/connection-worlds.ts). All ways stand at once and rounds go around them, each beginning with another; ratios are taken within a round. Client,
 // balancer and server share the machine's CPUs, so a way that costs less leaves more for the others. wrk tells a request's time from when it is connected.
 // Options: --rounds N (7), --seconds S of each measurement (1), --connections N at a time (32), --only TEXT, --acceleration off,native,generic.
-// It prints a table and writes build/bench/lb-connections.json. It needs what `make` built, and nginx, wrk, haproxy, nft, iptables and ethtool.
+// It prints a table and writes build/bench/lb-connections.json. It needs what `make` built, and nginx, wrk, haproxy, nft, iptables, ethtool and curl.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ const { values } = parseArgs({ options: {
 } });
 const base = "nftables DNAT";
 
-needs({ nginx: "nginx-light", wrk: "wrk", haproxy: "haproxy", nft: "nftables", iptables: "iptables", ethtool: "ethtool" });
+needs({ nginx: "nginx-light", wrk: "wrk", haproxy: "haproxy", nft: "nftables", iptables: "iptables", ethtool: "ethtool", curl: "curl" });
 await using stack = new AsyncDisposableStack();
 const all = [...await hawserWays(stack, values.acceleration.split(",") as Acceleration[]), ...await otherWays(stack)];
 const ways = all.filter(({ name }) => name === base || name.includes(values.only));
