@@ -155,8 +155,8 @@ test.serial("backends come, drain, flap and die, weights change and an agent is 
   await openMore(clients, 0.05);
   await onlyTheDeadLost(t, clients, gone, "web2 was killed");
 
-  const patience = Math.ceil((4 * periodMs) / 1000) + 4;
-  const stopping = a.dockerOutput(["stop", "-t", String(patience), "web1"], { timeoutMs: patience * 2000 });
+  const seconds = Math.ceil((4 * periodMs) / 1000) + 4;
+  const stopping = a.dockerOutput(["stop", "-t", String(seconds), "web1"], { timeoutMs: seconds * 2000 });
   await haveBackends(["web1 draining", "web3 active", "web4 active", "web5 active"]);
   const had = (await clients.report()).servers["web1"]?.open ?? 0;
   const draining = await openMore(clients, 0.05);

@@ -49,3 +49,8 @@ test("eight frames fit, and nine do not", (t) => {
   t.deepEqual(findings("x", compiled(calls(8))), []);
   t.regex(findings("x", compiled(calls(9))).join(), /^x: 9 frames, and 8 are granted: f8 32 ▸ f7 32 /);
 });
+
+test("a function that is called back is no silent nothing", (t) => {
+  const source = "static long again(int i, void *x) { return i; } int f(int x) { return ((long (*)(int, void *, void *, long))181)(3, again, 0, 0); }";
+  t.throws(() => compiled(source), { message: "f hands on a function (.text), and who calls it back is not counted here" });
+});
