@@ -126,7 +126,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     return found;
   };
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
-  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
     const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
     return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];

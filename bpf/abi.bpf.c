@@ -72,6 +72,7 @@ struct words {
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;
 	enum hw_lb_times lb_times;
+	enum hw_lb_flow_seen lb_flow_seen;
 	enum hw_lb_mode lb_mode;
 	enum hw_lb_backend_flags lb_backend_flags;
 	enum hw_lb_source_verdict lb_source_verdict;

@@ -5,7 +5,7 @@
  *   frame ▸ endpoint by device ▸ MAC ▸ ARP answered
  *         ▸ parse ▸ source address ▸ ND answered ▸ names of other nodes answered ▸ fragments
  *         ▸ conntrack ─ known, and judged by the policy in force ─┐
- *              └ first packet: published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ node │ world
+ *              └ first packet: service │ published │ walls │ policy │ route ▸ rewrite ▸ container │ host │ node │ world
  *         ▸ to a group ▸ policy ▸ copies to the containers of its network
  */
 #include "lib/arp.h"
@@ -18,11 +18,13 @@
 #include "lib/group.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
+#include "lib/lbclient.h"
 #include "lib/names.h"
 #include "lib/nd.h"
 #include "lib/nodes.h"
 #include "lib/open.h"
 #include "lib/parse.h"
+#include "lib/refuse.h"
 #include "lib/scratch.h"
 
 #define PROTO_IPIP 4
@@ -48,6 +50,18 @@ static __always_inline int check_kind(const struct packet *p)
 									       : -HW_DROP_UNKNOWN_PROTOCOL;
 }
 
+/* A first packet, as open_from_container says. */
+static __always_inline int open_flow(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
+{
+	int found = LBCLIENT_NOT;
+
+	if (hw_config.services && scratch->packet.kind == PACKET_FLOW)
+		found = lbclient_find(skb, ep->network);
+	if (found < 0)
+		return found;
+	return open_from_container(skb, scratch, ep, found == LBCLIENT_FOUND ? &scratch->backend : NULL);
+}
+
 static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
 {
 	struct packet *p = &scratch->packet;
@@ -64,7 +78,9 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	if (!ct_find(skb, p, 0, route)) {
 		if (networks_is_broadcast(ep->network, &p->flow.daddr))
 			return group_send(skb);
-		error = open_from_container(skb, scratch, ep);
+		error = open_flow(skb, scratch, ep);
+		if (error == -HW_DROP_SERVICE_PORT || error == -HW_DROP_SERVICE_EMPTY)
+			return refuse(skb, p, ep, -error);
 		if (!error)
 			error = ctopen(skb);
 	} else {
@@ -120,15 +136,19 @@ int from_container(struct __sk_buff *skb)
 {
 	const struct hw_endpoint *ep = endpoints_by_ifindex(skb->ifindex);
 	struct scratch *scratch = scratch_take();
+	bool answered;
 	int verdict;
 
 	if (!scratch)
 		return TC_ACT_SHOT;
 	verdict = ep ? judge(skb, scratch, ep) : -HW_DROP_UNKNOWN_ENDPOINT;
+	answered = verdict > 0 && verdict & REFUSE_ANSWERED;
+	if (answered)
+		verdict = -(verdict & 0xff);
 	if (verdict < 0 && ep && !scratch->judgement.revision)
 		scratch->judgement.source_identity = ep->identity;
-	return exit_with(skb, &scratch->packet, &scratch->judgement, ep ? ep->network : 0, HW_DIRECTION_FROM_CONTAINER, false,
-			 verdict);
+	verdict = exit_with(skb, &scratch->packet, &scratch->judgement, ep ? ep->network : 0, HW_DIRECTION_FROM_CONTAINER, false, verdict);
+	return answered ? TC_ACT_REDIRECT : verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -26,19 +26,29 @@ static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
 	return LBANSWER_TOO_LONG(mtu);
 }
 
+/* Longer than the wire allows: segments that somebody has put together before us, which netdev can tell from one packet. */
+static __always_inline bool is_several(struct xdp_md *ctx, const struct lbpacket *p)
+{
+	const struct hw_uplink *uplink = uplinks_find(ctx->ingress_ifindex);
+
+	return uplink && p->size > uplink->mtu;
+}
+
 static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
 {
 	__u32 bytes;
 
-	if (backend->mode == HW_LB_LOCAL)
+	if (backend->mode == HW_LB_LOCAL) {
+		lbbackends_count(number, p->size, LBPACKET_GOES_ON);
 		return LBOTHER_PASS;
+	}
 	/* netdev finds neighbours, and says why there is no way. */
 	if (!lbhop_is_known(ctx, backend))
 		return LBOTHER_PASS;
 	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
-		return refuse_length(p, backend->mtu - bytes);
-	lbbackends_count(number, p->size);
+		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
+	lbbackends_count(number, p->size, p->kind);
 	if (!lbwrap(ctx, backend, p, family))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);

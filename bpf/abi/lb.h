@@ -62,7 +62,7 @@ struct hw_lb_service {
  * then nothing is remembered of any flow. From its first change until it settles again, `previous` is the backend of the time when it was
  * settled, however often `current` changes in between, because:
  *
- *   a flow that begins (SYN)     ▸ current, and is recorded in hw_lb_flows unless that is `previous`
+ *   a flow that begins (SYN, INIT) ▸ current, and is recorded in hw_lb_flows unless that is `previous`
  *   a recorded flow              ▸ its backend; a SYN too if it is the same within seconds, sent again
  *   any other flow               ▸ previous: it began before the first change. 0: current
  *   UDP, which has no beginning  ▸ previous, recorded as such, until HW_LB_UDP_SECONDS after the change, then current
@@ -81,11 +81,17 @@ enum hw_lb_times {
 	HW_LB_HOP_JIFFIES = 256,	/* how long a backend's next hop is believed */
 };
 
+enum hw_lb_flow_seen {
+	HW_LB_FLOW_AGES = 0x3fff,	/* jiffies / 1024 of its last packet, counted on from 0 after so many */
+	HW_LB_FLOW_ENDED = 0x4000,	/* the client has sent FIN or RST, ABORT or SHUTDOWN COMPLETE */
+	HW_LB_FLOW_WENT_ON = 0x8000,	/* something came after its first packet. Those make no room for ones without, while they live */
+};
+
 /* One flow on a changed slot, in one word of 8 bytes. Its bucket is bits of the flow's hash that are not in the tag. */
 struct hw_lb_flow {
 	__u32 tag;		/* of the flow's hash; 0: free */
 	__u16 backend;
-	__u16 seen;		/* jiffies / 1024, 15 bits; highest bit: something came after its first packet. Those make no room for ones without */
+	__u16 seen;		/* enum hw_lb_flow_seen */
 };
 
 struct hw_lb_flows {
@@ -117,9 +123,17 @@ struct hw_lb_backend {
 	__u32 mtu;		/* of the way, for the outer packet */
 };
 
-/* Key: backend / HW_LB_COUNTERS. What was sent to each, on one CPU. */
+/* What was sent to a backend. Packets and bytes: of containers here only those by XDP, the others' are conntrack's. */
+struct hw_lb_counter {
+	__u64 packets;
+	__u64 bytes;
+	__u64 begun;		/* flows: SYN, INIT; of containers here whatever opened one */
+	__u64 ended;		/* FIN or RST, ABORT or SHUTDOWN COMPLETE, of the client's; never of containers here */
+};
+
+/* Key: backend / HW_LB_COUNTERS. On one CPU. */
 struct hw_lb_counters {
-	struct hw_counter backends[HW_LB_COUNTERS];
+	struct hw_lb_counter backends[HW_LB_COUNTERS];
 };
 
 /* Key of the longest-prefix table of clients. Value: enum hw_lb_source. A service of whose sources none matches has its rule for ::/0. */

@@ -79,7 +79,7 @@ struct hw_uplink {
 	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none */
 	struct hw_ip ipv6;
 	__u32 mtu;
-	__u32 pad;
+	__u32 accelerated;	/* XDP is there too, and may send by it: not 0 */
 };
 
 enum hw_node_flags {
@@ -189,6 +189,7 @@ enum hw_ct_flags {
 	HW_CT_TO_NODE = 256,	/* this direction leaves by the tunnel for another node */
 	HW_CT_FROM_NODE = 512,	/* this direction arrives by the tunnel, and from nowhere else */
 	HW_CT_SAME_NETWORK = 1024,	/* a static peer's container said to be on the network of ours */
+	HW_CT_SERVICE = 2048,	/* a container asked a service: judged as if it had asked the backend itself */
 };
 
 /* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Tells a container in place, in its gateway's name, why a packet of its goes no further.
+ * Tells a container in place, in its gateway's name, why a packet of its goes no further; of a service's port, in the service's.
  *
  *   hop limit used up          ▸ time exceeded        (RFC 792 type 11, RFC 4443 type 3)
  *   longer than the way allows ▸ fragmentation needed (3/4), packet too big (2), with the size that fits
+ *   nobody has the port        ▸ port unreachable     (3/3, 1/4)
  *
  *   Ethernet 14 │ IPv4 20 or IPv6 40 │ ICMP 8 │ the packet's first 128 bytes, or only its headers
  *
@@ -21,6 +22,10 @@
 #define COMPLAIN_LONG	128
 #define COMPLAIN_SHORT4 (20 + 8)
 #define COMPLAIN_SHORT6 (40 + 8)
+
+/* What is wrong: the size that fits, or */
+#define COMPLAIN_HOPS 0
+#define COMPLAIN_PORT 0x10000
 
 struct complain_icmp {
 	__u8 type;
@@ -50,7 +55,7 @@ static __always_inline int complain_send(struct __sk_buff *skb, const struct hw_
 }
 
 static __noinline int complain_ipv4(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
-				    const struct hw_ip *gateway, __u32 mtu)
+				    const struct hw_ip *from, __u32 wrong)
 {
 	struct complain4 complaint = { 0 };
 	__u32 quote = p->size >= COMPLAIN_LONG ? COMPLAIN_LONG : COMPLAIN_SHORT4;
@@ -62,18 +67,18 @@ static __noinline int complain_ipv4(struct __sk_buff *skb, const struct packet *
 	complaint.ip.tot_len = bpf_htons(sizeof(struct iphdr) + 8 + quote);
 	complaint.ip.ttl = 64;
 	complaint.ip.protocol = IPPROTO_ICMP;
-	complaint.ip.saddr = gateway->words[3];
+	complaint.ip.saddr = from->words[3];
 	complaint.ip.daddr = p->source.words[3];
 	complaint.ip.check = ~checksum_fold16((__u32)bpf_csum_diff(0, 0, (__be32 *)&complaint.ip, sizeof(struct iphdr), 0));
-	complaint.icmp.type = mtu ? WIRE_ICMP_UNREACHABLE : WIRE_ICMP_TIME_EXCEEDED;
-	complaint.icmp.code = mtu ? 4 : 0;
-	complaint.icmp.mtu = bpf_htonl(mtu);
+	complaint.icmp.type = wrong == COMPLAIN_HOPS ? WIRE_ICMP_TIME_EXCEEDED : WIRE_ICMP_UNREACHABLE;
+	complaint.icmp.code = wrong == COMPLAIN_HOPS ? 0 : wrong == COMPLAIN_PORT ? 3 : 4;
+	complaint.icmp.mtu = bpf_htonl(wrong & 0xffff);
 	complaint.icmp.checksum = ~checksum_fold16((__u32)bpf_csum_diff(0, 0, (__be32 *)&complaint.icmp, 8 + quote, 0));
 	return complain_send(skb, ep, &complaint, sizeof(struct iphdr) + 8 + quote);
 }
 
 static __noinline int complain_ipv6(struct __sk_buff *skb, const struct packet *p, const struct hw_endpoint *ep,
-				    const struct hw_ip *gateway, __u32 mtu)
+				    const struct hw_ip *from, __u32 wrong)
 {
 	struct complain6 complaint = { 0 };
 	__u32 quote = p->size >= COMPLAIN_LONG ? COMPLAIN_LONG : COMPLAIN_SHORT6;
@@ -85,10 +90,11 @@ static __noinline int complain_ipv6(struct __sk_buff *skb, const struct packet *
 	complaint.ip.payload_len = bpf_htons(8 + quote);
 	complaint.ip.nexthdr = IPPROTO_ICMPV6;
 	complaint.ip.hop_limit = 64;
-	__builtin_memcpy(&complaint.ip.saddr, gateway, 16);
+	__builtin_memcpy(&complaint.ip.saddr, from, 16);
 	__builtin_memcpy(&complaint.ip.daddr, &p->source, 16);
-	complaint.icmp.type = mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_TIME_EXCEEDED;
-	complaint.icmp.mtu = bpf_htonl(mtu);
+	complaint.icmp.type = wrong == COMPLAIN_HOPS ? WIRE_ICMP6_TIME_EXCEEDED : wrong == COMPLAIN_PORT ? WIRE_ICMP6_UNREACHABLE : WIRE_ICMP6_TOO_BIG;
+	complaint.icmp.code = wrong == COMPLAIN_PORT ? 4 : 0;
+	complaint.icmp.mtu = bpf_htonl(wrong & 0xffff);
 	/* Both addresses and the message lie side by side; the rest of the pseudo header is added. */
 	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&complaint.ip.saddr, 32 + 8 + quote, 0);
 	sum += (__u64)bpf_htonl(8 + quote) + bpf_htonl(IPPROTO_ICMPV6);

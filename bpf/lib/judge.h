@@ -282,6 +282,7 @@ static __always_inline int judge_scratch(struct __sk_buff *skb, struct scratch *
 	error = judge_by_rule(facts, &from, &to);
 	if (error)
 		return error;
+	published = published && !(route->flags & HW_CT_SERVICE);
 	facts->verdict =
 		from.said.verdict == HW_POLICY_AUDIT || to.said.verdict == HW_POLICY_AUDIT ? HW_EVENT_AUDIT : HW_EVENT_FORWARDED;
 	route->policy = revision;

@@ -20,6 +20,7 @@
 #include "lib/ip.h"
 #include "lib/lbpacket.h"
 #include "lib/pure/checksum.h"
+#include "lib/reset.h"
 #include "lib/wire.h"
 #include "lib/xdp.h"
 
@@ -35,8 +36,6 @@
 #define LBANSWER_SHORT4 (20 + 8)
 #define LBANSWER_SHORT6 (40 + 8)
 #define LBANSWER_TTL	64
-#define LBANSWER_RST	0x04
-#define LBANSWER_ACK	0x10
 
 struct lbanswer_budget {
 	__u32 second;
@@ -141,23 +140,6 @@ static __always_inline int lbanswer_echo6(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* What a closed port says to the segment, as far as it does not depend on the family. */
-static __always_inline void lbanswer_turn_tcp(struct tcphdr *tcp, __u32 length)
-{
-	__u8 flags = ((__u8 *)tcp)[13];
-	__be16 port = tcp->source;
-	__be32 next = bpf_htonl(bpf_ntohl(tcp->seq) + length - tcp->doff * 4 + tcp->syn + tcp->fin);
-
-	tcp->source = tcp->dest;
-	tcp->dest = port;
-	tcp->seq = flags & LBANSWER_ACK ? tcp->ack_seq : 0;
-	tcp->ack_seq = flags & LBANSWER_ACK ? 0 : next;
-	((checksum_u16 *)tcp)[6] = bpf_htons(5 << 12 | LBANSWER_RST | (flags & LBANSWER_ACK ? 0 : LBANSWER_ACK));
-	tcp->window = 0;
-	tcp->check = 0;
-	tcp->urg_ptr = 0;
-}
-
 static __always_inline int lbanswer_reset4(struct xdp_md *ctx, int reason)
 {
 	const int length = ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr);
@@ -172,7 +154,7 @@ static __always_inline int lbanswer_reset4(struct xdp_md *ctx, int reason)
 	if (tcp->rst)
 		return -reason;
 	xdp_turn_ethernet(eth);
-	lbanswer_turn_tcp(tcp, bpf_ntohs(ip->tot_len) - sizeof(*ip));
+	reset_turn(tcp, bpf_ntohs(ip->tot_len) - sizeof(*ip));
 	lbanswer_turn4(ip, sizeof(*ip) + sizeof(*tcp), IPPROTO_TCP);
 	tcp->check = ~checksum_fold16(checksum_words(&ip->saddr, 2) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + checksum_words(tcp, 5));
 	return bpf_xdp_adjust_tail(ctx, length - (int)xdp_length(ctx)) ? -HW_DROP_REWRITE_FAILED : XDP_TX;
@@ -192,7 +174,7 @@ static __always_inline int lbanswer_reset6(struct xdp_md *ctx, int reason)
 	if (tcp->rst)
 		return -reason;
 	xdp_turn_ethernet(eth);
-	lbanswer_turn_tcp(tcp, bpf_ntohs(ip->payload_len));
+	reset_turn(tcp, bpf_ntohs(ip->payload_len));
 	lbanswer_turn6(ip);
 	ip->payload_len = bpf_htons(sizeof(*tcp));
 	tcp->check = ~checksum_fold16(checksum_words(&ip->saddr, 8) + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp)) + checksum_words(tcp, 5));

@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/lb.h"
+#include "lib/lbpacket.h"
 
 #define LBBACKENDS 65536
 
@@ -31,15 +32,32 @@ static __always_inline struct hw_lb_backend *lbbackends_find(__u32 number)
 	return number && backend && !(backend->flags & HW_LB_BACKEND_DOWN) ? backend : NULL;
 }
 
-static __always_inline void lbbackends_count(__u32 number, __u32 bytes)
+static __always_inline struct hw_lb_counter *lbbackends_counter(__u32 number)
 {
 	__u32 block = number / HW_LB_COUNTERS;
 	struct hw_lb_counters *counters = bpf_map_lookup_elem(&hw_lb_counters, &block);
-	struct hw_counter *counter;
 
-	if (!counters)
+	return counters ? &counters->backends[number % HW_LB_COUNTERS] : NULL;
+}
+
+/* `kind`: enum lbpacket_kind; LBPACKET_GOES_ON where conntrack counts flows. */
+static __always_inline void lbbackends_count(__u32 number, __u32 bytes, __u32 kind)
+{
+	struct hw_lb_counter *counter = lbbackends_counter(number);
+
+	if (!counter)
 		return;
-	counter = &counters->backends[number % HW_LB_COUNTERS];
 	counter->packets++;
 	counter->bytes += bytes;
+	counter->begun += kind == LBPACKET_BEGINS;
+	counter->ended += kind == LBPACKET_ENDS;
+}
+
+/* A flow that conntrack is about to open. */
+static __always_inline void lbbackends_begin(__u32 number)
+{
+	struct hw_lb_counter *counter = lbbackends_counter(number);
+
+	if (counter)
+		counter->begun++;
 }

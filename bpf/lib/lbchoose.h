@@ -23,7 +23,7 @@
 static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, __u32 frontend, __u32 kind)
 {
 	__u32 before = at.slot.previous ? at.slot.previous : at.slot.current, wanted = before;
-	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind == LBPACKET_GOES_ON || kind == LBPACKET_DATAGRAM);
+	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind);
 
 	if (!lbbackends_find(flow.backend))
 		flow.backend = 0;
@@ -31,7 +31,7 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 		if (!at.slot.current)
 			return 0;
 		/* The same beginning once more, and not the next flow of a client that has gone through its ports. */
-		if (flow.backend && lbflows_age(flow.seen & LBFLOWS_AGES, lbflows_now()) < LBFLOWS_YOUNG)
+		if (flow.backend && lbflows_is_young(flow))
 			return flow.backend;
 		wanted = at.slot.current;
 		if (wanted == before && !flow.backend)

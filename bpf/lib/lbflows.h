@@ -5,7 +5,8 @@
  *   bucket, one cache line: 8 × { tag 32 │ backend 16 │ seen 16 }       one flow is one word, read and written at once
  *
  * A flow of which only the first packet was seen makes room for others, but never takes it from one that went on: a flood of first packets
- * displaces its like. What finds no room is not recorded and told so; the caller then chooses what needs no record.
+ * displaces its like. One that has ended is kept until a minute has passed without a packet, because the closing needs the same backend, and
+ * then makes room before any other. What finds no room is not recorded and told so; the caller then chooses what needs no record.
  */
 #pragma once
 
@@ -14,12 +15,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/lb.h"
+#include "lib/config.h"
+#include "lib/lbpacket.h"
 
 #define LBFLOWS_BUCKETS 65536
-#define LBFLOWS_WENT_ON 0x8000
-#define LBFLOWS_AGES	0x7fff /* how old a flow may become before its age begins anew */
-#define LBFLOWS_YOUNG	16     /* in 1024 jiffies: a beginning is taken for a repeated one */
-#define LBFLOWS_DEAD	1024   /* of a flow that went on, and then was silent: 70 min at 250 Hz */
+#define LBFLOWS_YOUNG	16   /* in 1024 jiffies: a beginning is taken for a repeated one */
+#define LBFLOWS_DEAD	1024 /* of a flow that went on, and then was silent: 70 min at 250 Hz */
+#define LBFLOWS_CLOSED	(60 * hw_config.hz / 1024 + 1) /* of one that has ended, and then was silent */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -35,12 +37,18 @@ union lbflows_word {
 
 static __always_inline __u16 lbflows_now(void)
 {
-	return (__u16)(bpf_jiffies64() >> 10) & LBFLOWS_AGES;
+	return (__u16)(bpf_jiffies64() >> 10) & HW_LB_FLOW_AGES;
 }
 
 static __always_inline __u16 lbflows_age(__u16 seen, __u16 now)
 {
-	return (now - seen) & LBFLOWS_AGES;
+	return (now - seen) & HW_LB_FLOW_AGES;
+}
+
+/* Began or went on a moment ago, and has not ended. */
+static __always_inline bool lbflows_is_young(struct hw_lb_flow flow)
+{
+	return !(flow.seen & HW_LB_FLOW_ENDED) && lbflows_age(flow.seen & HW_LB_FLOW_AGES, lbflows_now()) < LBFLOWS_YOUNG;
 }
 
 static __always_inline struct hw_lb_flows *lbflows_bucket(__u64 hash, __u32 frontend)
@@ -57,10 +65,19 @@ static __always_inline __u32 lbflows_tag(__u64 hash, __u32 frontend)
 	return tag ? tag : 1;
 }
 
-/* The flow as it is recorded, which is kept as one that goes on if `going`; backend 0: it is not. */
-static __always_inline struct hw_lb_flow lbflows_find(__u64 hash, __u32 frontend, bool going)
+/* What a packet of that kind (enum lbpacket_kind) leaves of what was `seen`. */
+static __always_inline __u16 lbflows_after(__u16 seen, __u32 kind)
+{
+	__u16 ended = kind == LBPACKET_ENDS ? HW_LB_FLOW_ENDED : seen & HW_LB_FLOW_ENDED;
+
+	return lbflows_now() | HW_LB_FLOW_WENT_ON | ended;
+}
+
+/* The flow as it was recorded before a packet of that kind, which is noted if it goes on or ends; backend 0: it is not. */
+static __always_inline struct hw_lb_flow lbflows_find(__u64 hash, __u32 frontend, __u32 kind)
 {
 	struct hw_lb_flows *bucket = lbflows_bucket(hash, frontend);
+	bool going = kind != LBPACKET_BEGINS && kind != LBPACKET_ERROR;
 	__u32 tag = lbflows_tag(hash, frontend);
 	union lbflows_word none = { 0 }, seen, now;
 	int i;
@@ -75,7 +92,7 @@ static __always_inline struct hw_lb_flow lbflows_find(__u64 hash, __u32 frontend
 		if (seen.flow.tag != tag)
 			continue;
 		now.word = seen.word;
-		now.flow.seen = lbflows_now() | LBFLOWS_WENT_ON;
+		now.flow.seen = lbflows_after(seen.flow.seen, kind);
 		/* Whoever wrote it in between has said something newer. */
 		if (going && now.word != seen.word)
 			__sync_val_compare_and_swap(place, seen.word, now.word);
@@ -99,13 +116,17 @@ static __always_inline __u64 lbflows_larger(__u64 a, __u64 b)
 	return a + ((b - a) & less);
 }
 
-/* How readily a place takes the flow: its own, a free one, the oldest of those that did not go on, one that is dead; 0: not at all. */
+/* How readily a place takes the flow: its own, a free one, one that is dead, the oldest of those that did not go on; 0: not at all. */
 static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, __u32 tag, __u16 now)
 {
 	__u64 age = lbflows_age(flow.seen, now), same = lbflows_is_zero(flow.tag ^ tag), free = lbflows_is_zero(flow.tag);
-	__u64 began = lbflows_is_zero(flow.seen & LBFLOWS_WENT_ON), dead = 1 - ((age - LBFLOWS_DEAD) >> 63);
+	__u64 began = lbflows_is_zero(flow.seen & HW_LB_FLOW_WENT_ON), ended = 1 - lbflows_is_zero(flow.seen & HW_LB_FLOW_ENDED);
+	__u64 dead;
 
-	return same << 19 | free << 18 | began << 17 | dead << 16 | ((age + 1) & (0 - (began | dead)));
+	/* As what it is, and not as a sign that is spread, over which verifiers walk twice. */
+	asm volatile("" : "+r"(ended));
+	dead = 1 - ((age - LBFLOWS_DEAD + ended * (LBFLOWS_DEAD - LBFLOWS_CLOSED)) >> 63);
+	return same << 19 | free << 18 | dead << 17 | began << 16 | ((age + 1) & (0 - (began | dead)));
 }
 
 /* Records a flow's first packet. False: there is no room. */

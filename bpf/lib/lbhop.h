@@ -23,6 +23,7 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex };
 	__u32 now = (__u32)bpf_jiffies64();
+	const struct hw_uplink *uplink;
 	long result;
 
 	if (!lbhop_has_source(ip_is4(&backend->outer)))
@@ -41,7 +42,11 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 		backend->found = now;
 		return true;
 	}
-	if (result != BPF_FIB_LKUP_RET_SUCCESS || !uplinks_find(fib.ifindex))
+	if (result != BPF_FIB_LKUP_RET_SUCCESS)
+		return false;
+	/* A driver without the program may take no frames of XDP's, and would lose them without a word. */
+	uplink = uplinks_find(fib.ifindex);
+	if (!uplink || !uplink->accelerated)
 		return false;
 	__builtin_memcpy(backend->destination_mac, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);

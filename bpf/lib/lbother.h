@@ -2,6 +2,7 @@
 /*
  * What comes to a service's address and is not TCP or UDP to one of its ports, right behind a plain header.
  *
+ *   SCTP       ▸ its flow
  *   ICMP error ▸ the flow that it speaks of          later fragment ▸ the flow of its first
  *   echo       ▸ answered                            IP options     ▸ dropped
  *   a port that no service has ▸ refused             lies           ▸ dropped
@@ -95,12 +96,23 @@ static __always_inline int lbother_flow(struct lbpacket *p, const struct hw_lb_f
 	return 0;
 }
 
-/* TCP or UDP. */
+static __always_inline bool lbother_has_ports(__u8 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == WIRE_PROTO_SCTP;
+}
+
+/* Bytes that are read of a transport header. */
+static __always_inline __u32 lbother_bytes(__u8 proto)
+{
+	return proto == IPPROTO_TCP ? sizeof(struct tcphdr) : proto == IPPROTO_UDP ? sizeof(struct udphdr) : LBPACKET_SCTP + 1;
+}
+
+/* TCP, UDP or SCTP. */
 static __always_inline int lbother_ports(struct xdp_md *ctx, int family, struct packet *q, struct lbpacket *p, bool shared)
 {
 	const struct hw_lb_frontend *frontend;
 	struct tcphdr l4 = { 0 };
-	__u32 size = q->flow.proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+	__u32 size = lbother_bytes(q->flow.proto);
 	__u16 length = p->size - (q->l4 - ETH_HLEN);
 
 	p->proto = q->flow.proto;
@@ -155,7 +167,7 @@ static __always_inline int lbother_error(struct xdp_md *ctx, int family, struct 
 		p->client = at + __builtin_offsetof(struct ipv6hdr, daddr);
 		at += sizeof(ip);
 	}
-	if ((p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP) || !ip_equal(&from, &q->flow.daddr) ||
+	if (!lbother_has_ports(p->proto) || !ip_equal(&from, &q->flow.daddr) ||
 	    at + sizeof(ports) > (__u32)p->size + ETH_HLEN || bpf_xdp_load_bytes(ctx, at, ports, sizeof(ports)))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	frontend = lbother_frontend(&from, lbfrontends_port(ports[0], p->proto));
@@ -192,7 +204,7 @@ static __noinline int lbother_read(struct xdp_md *ctx, int family, struct lbpack
 	bool shared = address && address->flags & HW_LB_FRONTEND_SHARED;
 
 	if (!verdict) {
-		if (q.flow.proto == IPPROTO_TCP || q.flow.proto == IPPROTO_UDP)
+		if (lbother_has_ports(q.flow.proto))
 			verdict = lbother_ports(ctx, family, &q, p, shared);
 		else if (q.flow.proto == (family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 			verdict = lbother_icmp(ctx, family, &q, p, shared);

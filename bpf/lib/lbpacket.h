@@ -16,15 +16,24 @@
 #include "lib/lbfrontends.h"
 #include "lib/packet.h"
 #include "lib/pure/lbhash.h"
+#include "lib/wire.h"
 
 #define LBPACKET_SYN_MASK 0x17 /* FIN, SYN, RST, ACK */
 #define LBPACKET_SYN	  0x02
+#define LBPACKET_OVER	  0x05 /* FIN, RST */
+
+/* The common header of SCTP, behind which the first chunk's type lies, and the types that matter (RFC 9260, 3.2). */
+#define LBPACKET_SCTP	       12
+#define LBPACKET_SCTP_INIT     1
+#define LBPACKET_SCTP_ABORT    6
+#define LBPACKET_SCTP_COMPLETE 14
 
 enum lbpacket_kind {
-	LBPACKET_GOES_ON = 0,  /* TCP that does not begin */
-	LBPACKET_BEGINS = 1,   /* SYN */
+	LBPACKET_GOES_ON = 0,  /* TCP and SCTP that neither begin nor end */
+	LBPACKET_BEGINS = 1,   /* SYN, INIT */
 	LBPACKET_DATAGRAM = 2, /* UDP: who knows */
 	LBPACKET_ERROR = 3,    /* ICMP, about a flow */
+	LBPACKET_ENDS = 4,     /* FIN or RST, ABORT or SHUTDOWN COMPLETE: a few more may come */
 };
 
 struct lbpacket {
@@ -57,16 +66,34 @@ static __always_inline bool lbpacket_is_sound(const void *l4, __u8 proto, __u32 
 	const struct tcphdr *tcp = l4;
 	const struct udphdr *udp = l4;
 
+	if (proto == WIRE_PROTO_SCTP)
+		return length > LBPACKET_SCTP;
 	if (proto == IPPROTO_TCP)
 		return length >= sizeof(*tcp) && tcp->doff >= 5 && (__u32)tcp->doff * 4 <= length;
 	return bpf_ntohs(udp->len) >= sizeof(*udp) && bpf_ntohs(udp->len) <= length;
 }
 
+static __always_inline __u8 lbpacket_tcp_kind(__u8 flags)
+{
+	if ((flags & LBPACKET_SYN_MASK) == LBPACKET_SYN)
+		return LBPACKET_BEGINS;
+	return flags & LBPACKET_OVER ? LBPACKET_ENDS : LBPACKET_GOES_ON;
+}
+
+static __always_inline __u8 lbpacket_sctp_kind(__u8 chunk)
+{
+	if (chunk == LBPACKET_SCTP_INIT)
+		return LBPACKET_BEGINS;
+	return chunk == LBPACKET_SCTP_ABORT || chunk == LBPACKET_SCTP_COMPLETE ? LBPACKET_ENDS : LBPACKET_GOES_ON;
+}
+
 static __always_inline __u8 lbpacket_kind(const void *l4, __u8 proto)
 {
+	const __u8 *bytes = l4;
+
 	if (proto == IPPROTO_UDP)
 		return LBPACKET_DATAGRAM;
-	return (((const __u8 *)l4)[13] & LBPACKET_SYN_MASK) == LBPACKET_SYN ? LBPACKET_BEGINS : LBPACKET_GOES_ON;
+	return proto == IPPROTO_TCP ? lbpacket_tcp_kind(bytes[13]) : lbpacket_sctp_kind(bytes[LBPACKET_SCTP]);
 }
 
 static __always_inline int lbpacket_read4(const void *data, const void *end, struct lbpacket *p)

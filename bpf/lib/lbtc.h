@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Services' packets behind XDP, or without it: by the same choice (lib/lbchoose.h), with the same headers (lib/lbwrap.h).
+ * Services' packets behind XDP, or without it: by the same choice (lib/lbpick.h), with the same headers (lib/lbwrap.h).
  *
  *   backend here      ▸ the flow is opened like one to a published port, and is conntrack's from then on
  *   backend elsewhere ▸ wrapped, and out by redirect_neigh: where no neighbour is known yet, where XDP is off
@@ -10,8 +10,8 @@
 #pragma once
 
 #include "lib/endpoints.h"
-#include "lib/lbchoose.h"
 #include "lib/lbhop.h"
+#include "lib/lbpick.h"
 #include "lib/lbwrap.h"
 #include "lib/packet.h"
 #include "lib/scratch.h"
@@ -36,27 +36,6 @@ static __always_inline bool lbtc_is_here(const struct hw_ip *address, __be16 por
 	backend->port = port;
 	backend->network = ep->network;
 	return true;
-}
-
-static __always_inline __u8 lbtc_kind(const struct packet *p)
-{
-	if (p->kind == PACKET_ICMP_ERROR)
-		return LBPACKET_ERROR;
-	if (p->flow.proto == IPPROTO_UDP)
-		return LBPACKET_DATAGRAM;
-	return (p->tcp_flags & LBPACKET_SYN_MASK) == LBPACKET_SYN ? LBPACKET_BEGINS : LBPACKET_GOES_ON;
-}
-
-static __always_inline struct hw_lb_backend *lbtc_choose(const struct packet *p, const struct hw_lb_service *service, const struct lbpacket *b,
-							 __u32 *number)
-{
-	struct lbfrontends_table table = lbservices_table(service);
-
-	if (!table.slots)
-		return NULL;
-	if (service->flags & HW_LB_SERVICE_AFFINITY)
-		return lbchoose_stay(b, table, service->affinity, &p->flow.saddr, number);
-	return lbchoose_by_slot(b, table, b->hash, number);
 }
 
 /* The way of the outer packet, by an uplink. 0, or a negated drop reason. Not inline, for the stack. */
@@ -167,31 +146,29 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
 	const struct hw_lb_frontend *frontend;
-	const struct hw_lb_service *service;
 	const struct hw_lb_backend *backend;
 	struct lbpacket b = { 0 };
 	const struct packet *p;
-	__u32 ports, number;
+	__u32 number;
 
 	if (!scratch || !skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
-	frontend = lbfrontends_find(p->flow.daddr.words, 6, lbhash_address(p->flow.daddr.words), lbfrontends_port(p->flow.dport, p->flow.proto));
-	service = frontend ? lbservices_find(frontend->service) : NULL;
-	if (!service)
+	frontend = lbpick_frontend(p, lbfrontends_port(p->flow.dport, p->flow.proto));
+	if (!frontend)
 		return LBTC_NOT;
-	ports = lbpacket_ports(p->flow.sport, p->flow.dport);
-	b.service = frontend->service;
-	b.frontend = lbfrontends_identity(frontend);
-	b.kind = lbtc_kind(p);
-	b.hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
-	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b.service, &p->flow.saddr))
+	backend = lbpick(skb, p, frontend, &b, &number);
+	if (number == LBPICK_DENIED)
 		return -HW_DROP_SERVICE_SOURCE;
-	backend = lbtc_choose(p, service, &b, &number);
 	if (!backend)
 		return LBTC_NOT;
-	if (backend->mode == HW_LB_LOCAL)
-		return lbtc_is_here(&backend->address, backend->port, &scratch->backend) ? LBTC_HERE : LBTC_NOT;
-	lbbackends_count(number, p->size);
+	if (backend->mode == HW_LB_LOCAL) {
+		if (!lbtc_is_here(&backend->address, backend->port, &scratch->backend))
+			return LBTC_NOT;
+		if (b.kind != LBPACKET_ERROR)
+			lbbackends_begin(number);
+		return LBTC_HERE;
+	}
+	lbbackends_count(number, p->size, b.kind);
 	return lbtc_send(skb, scratch, backend, &b, p->family);
 }

@@ -7,7 +7,7 @@
  *
  * The node that has the container translates: it knows the flow, and the service's address is in the packet. No checksum is a sum over
  * more than the headers: that of UDP in IPv6 takes what lies behind them from the inner packet's own checksum, and what has none of its own
- * (fragments, errors, UDP over IPv4 without) does not go to nodes of IPv6.
+ * (fragments, errors, SCTP, UDP over IPv4 without) does not go to nodes of IPv6.
  */
 #pragma once
 
@@ -112,7 +112,7 @@ static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inn
 	__u64 pseudo;
 	int i;
 
-	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE)
+	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE || p->proto == WIRE_PROTO_SCTP)
 		return false;
 	udp = family == 4 ? (const void *)(ip4 + 1) : (const void *)(ip6 + 1);
 	if ((const void *)(udp + 1) > end || (p->proto == IPPROTO_UDP && !udp->check))

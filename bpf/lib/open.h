@@ -3,7 +3,8 @@
  * First packets of flows: where they may go at all, what policy says (lib/judge.h), and by which way. Each function only
  * decides; one ctopen follows.
  *
- *   from a container   ▸ host address: published port, or the host itself
+ *   from a container   ▸ service: the backend that it has, from there on as if that had been asked
+ *                      ▸ host address: published port, or the host itself
  *                      ▸ container here: walls of internal networks
  *                      ▸ world: route, masquerade
  *   from an uplink     ▸ published port
@@ -110,7 +111,7 @@ static __always_inline int open_leave(const struct packet *p, const struct hw_en
 {
 	route->flags = HW_CT_TO_UPLINK;
 	route->answer_flags = HW_CT_FROM_UPLINK;
-	if (p->family == 6 && ip_is_link_local6(&p->flow.daddr))
+	if (p->family == 6 && ip_is_link_local6(&route->to.daddr))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	if (ep->flags & HW_NETWORK_INTERNAL)
 		return -HW_DROP_INTERNAL_NETWORK;
@@ -122,7 +123,7 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 {
 	const struct hw_network *network;
 	const struct hw_uplink *uplink;
-	int error = route_find(skb, p, &p->flow.saddr, &p->flow.daddr, hop, &uplink);
+	int error = route_find(skb, p, &p->flow.saddr, &route->to.daddr, hop, &uplink);
 
 	if (error)
 		return error;
@@ -139,8 +140,12 @@ static __always_inline int open_to_world(struct __sk_buff *skb, const struct pac
 	return 0;
 }
 
-/* 0: may be opened, by `route`. ROUTE_REFUSED: the container shall be told. < 0: a negated drop reason. */
-static __always_inline int open_from_container(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
+/*
+ * `backend`: of the service that is asked; NULL: none is. 0: may be opened, by `route`. ROUTE_REFUSED: the container shall be told.
+ * < 0: a negated drop reason.
+ */
+static __always_inline int open_from_container(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep,
+					       const struct hw_backend *backend)
 {
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
@@ -155,11 +160,16 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 	if (ip_is_this_host(&p->flow.daddr))
 		return -HW_DROP_MARTIAN;
 	ct_prepare(p, route, ep->network);
-	peer = endpoints_by_address(&p->flow.daddr);
+	if (backend) {
+		error = open_published(p, backend, route);
+		if (error)
+			return error;
+	}
+	peer = endpoints_by_address(&route->to.daddr);
 	if (!peer)
-		host = hostaddrs_find(&p->flow.daddr);
+		host = hostaddrs_find(&route->to.daddr);
 	if (!peer && !host && hw_config.tunnel_port) {
-		far->address = p->flow.daddr;
+		far->address = route->to.daddr;
 		judge_find_afar(skb, 1);
 		afar = far->kind;
 		if (afar == FAR_MISSING)
@@ -169,6 +179,10 @@ static __always_inline int open_from_container(struct __sk_buff *skb, struct scr
 		: host ? open_to_host(p, ep, host, route)
 		: afar ? open_to_node(p, ep, far, route)
 		       : open_leave(p, ep, route);
+	if (backend) {
+		route->flags |= HW_CT_SERVICE;
+		route->answer_flags |= HW_CT_SERVICE;
+	}
 	if (!error)
 		error = judge_flow(skb, JUDGE_SENDER);
 	if (error || peer || host)

@@ -15,6 +15,7 @@ export const CtFlags = {
   TO_NODE: 256,
   FROM_NODE: 512,
   SAME_NETWORK: 1024,
+  SERVICE: 2048,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -29,6 +30,7 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   256: "TO_NODE",
   512: "FROM_NODE",
   1024: "SAME_NETWORK",
+  2048: "SERVICE",
 };
 
 export const Direction = {
@@ -177,6 +179,18 @@ export const LbBackendFlags = {
 export type LbBackendFlagsName = keyof typeof LbBackendFlags;
 export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> = {
   1: "DOWN",
+};
+
+export const LbFlowSeen = {
+  AGES: 16383,
+  ENDED: 16384,
+  WENT_ON: 32768,
+} as const;
+export type LbFlowSeenName = keyof typeof LbFlowSeen;
+export const lbFlowSeenNames: Readonly<Record<number, LbFlowSeenName>> = {
+  16383: "AGES",
+  16384: "ENDED",
+  32768: "WENT_ON",
 };
 
 export const LbFrontendFlags = {
@@ -662,11 +676,24 @@ export const lbClientCodec: Codec<LbClient> = struct<LbClient>("hw_lb_client", 2
   service: field("service", 16, u32),
 });
 
-export interface LbCounters {
-  readonly backends: readonly (Counter)[];
+export interface LbCounter {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly begun: bigint;
+  readonly ended: bigint;
 }
-export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 1024, {
-  backends: field("backends", 0, array(counterCodec, 64)),
+export const lbCounterCodec: Codec<LbCounter> = struct<LbCounter>("hw_lb_counter", 32, {
+  packets: field("packets", 0, u64),
+  bytes: field("bytes", 8, u64),
+  begun: field("begun", 16, u64),
+  ended: field("ended", 24, u64),
+});
+
+export interface LbCounters {
+  readonly backends: readonly (LbCounter)[];
+}
+export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 2048, {
+  backends: field("backends", 0, array(lbCounterCodec, 64)),
 });
 
 export interface LbFlow {
@@ -941,11 +968,13 @@ export interface Uplink {
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
   readonly mtu: number;
+  readonly accelerated: number;
 }
 export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
   ipv4: field("ipv4", 0, ip),
   ipv6: field("ipv6", 16, ip),
   mtu: field("mtu", 32, u32),
+  accelerated: field("accelerated", 36, u32),
 });
 
 /** Every map that an object declares, by its name in the kernel. */

@@ -45,7 +45,7 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   SERVICE_PORT: "No service has that port of its address; who asked was told so at once.",
   SERVICE_EMPTY: "The service has no backend that could take it; who asked was told so at once.",
   SERVICE_SOURCE: "The client is not among those that may use the service (its sources).",
-  SERVICE_PROTOCOL: "A service's address was sent something that is neither TCP nor UDP, no echo request and no error about a flow of its.",
+  SERVICE_PROTOCOL: "A service's address was sent something that is not TCP, UDP or SCTP, no echo request and no error about a flow of its.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

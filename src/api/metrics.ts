@@ -1,20 +1,22 @@
 // What the agent tells Prometheus: every metric by name, made from the engine's queries when somebody asks.
 import type { EndpointState } from "../network/types.ts";
-import type { FlowView } from "../engine/types.ts";
+import type { BackendTraffic, FlowView, ServiceTraffic } from "../engine/types.ts";
 import { family, type Sample } from "./metrics-text.ts";
 import type { ApiQueries } from "./types.ts";
 
-export type MetricQueries = Pick<ApiQueries, "status" | "maps" | "dumpMap" | "endpoints" | "identities" | "policies" | "flowCounts">;
+export type MetricQueries = Pick<ApiQueries, "status" | "maps" | "dumpMap" | "endpoints" | "identities" | "policies" | "services" | "flowCounts" | "serviceTraffic">;
 
 const endpointStates: readonly EndpointState[] = ["init", "ready", "quarantined", "leaving"];
 const verdicts: readonly FlowView["verdict"][] = ["FORWARDED", "DROPPED", "AUDIT"];
 
 /** Prometheus text format 0.0.4. docs/metrics.md says what each is good for. */
 export async function metricsText(queries: MetricQueries): Promise<string> {
-  const [status, maps, revision] = await Promise.all([queries.status(), queries.maps(), policyRevision(queries)]);
+  const [status, maps, revision, traffic] = await Promise.all([queries.status(), queries.maps(), policyRevision(queries), queries.serviceTraffic()]);
   const endpoints = queries.endpoints();
   const policies = queries.policies();
   const told = queries.flowCounts();
+  const holders = new Map(queries.services().flatMap(({ frontends }) => frontends.map(({ address, holder }) => [address, holder])));
+  const answered = (by: (holder: string) => boolean): number => [...holders.values()].filter(by).length;
   const counters = status.counters.map((counter) => ({ ...counter, reason: counter.reason.toUpperCase().replaceAll("-", "_") }));
   const forwarded = counters.filter(({ reason }) => reason === "FORWARDED");
   const lost = counters.filter(({ reason }) => reason === "EVENT_LOST");
@@ -45,9 +47,39 @@ export async function metricsText(queries: MetricQueries): Promise<string> {
     family("hawser_policy_rules", "gauge", "Rules in force.",
       [[{}, policies.filter(({ state }) => state === "enforced").reduce((sum, { rules }) => sum + rules, 0)]]),
     family("hawser_policy_revision", "gauge", "Revision of the policy that the kernel enforces; 0: none yet.", [[{}, revision]]),
+    family("hawser_service_addresses", "gauge", "Addresses of services, by who answers for them on its link: this node, another, or nobody that is known.", [
+      [{ holder: "self" }, answered((holder) => holder === status.node)],
+      [{ holder: "other" }, answered((holder) => holder !== status.node && holder !== "")],
+      [{ holder: "nobody" }, answered((holder) => holder === "")],
+    ]),
+    ...serviceFamilies(traffic),
     family("hawser_map_entries", "gauge", "Entries in a BPF map.", maps.map(({ name, entries }): Sample => [{ map: name }, entries])),
     family("hawser_map_capacity", "gauge", "Entries that a BPF map has room for.", maps.map(({ name, capacity }): Sample => [{ map: name }, capacity])),
   ].join("");
+}
+
+/** Beyond this many backends each service is told of as a whole: what scrapes us keeps every row for ever. */
+const backendsTold = 1000;
+
+function serviceFamilies({ backends }: ServiceTraffic): readonly string[] {
+  const rows = backends.length > backendsTold ? wholeServices(backends) : backends;
+  const samples = (value: (row: BackendTraffic) => number | bigint): readonly Sample[] => rows.map((row) => [{ service: row.services.join(","), backend: row.backend }, value(row)]);
+  return [
+    family("hawser_service_packets_total", "counter", "Packets sent to a service's backend.", samples(({ packets }) => packets)),
+    family("hawser_service_bytes_total", "counter", "Bytes of the packets sent to a service's backend.", samples(({ bytes }) => bytes)),
+    family("hawser_service_new_flows_total", "counter", "Flows that were given to a service's backend.", samples(({ begun }) => begun)),
+    family("hawser_service_flows", "gauge", "Established flows of a service's backend.", samples(({ flows }) => flows)),
+  ];
+}
+
+function wholeServices(backends: readonly BackendTraffic[]): readonly BackendTraffic[] {
+  const sums = new Map<string, BackendTraffic>();
+  for (const one of backends) {
+    const key = one.services.join(",");
+    const sum = sums.get(key) ?? { ...one, backend: "", packets: 0n, bytes: 0n, begun: 0n, flows: 0 };
+    sums.set(key, { ...sum, packets: sum.packets + one.packets, bytes: sum.bytes + one.bytes, begun: sum.begun + one.begun, flows: sum.flows + one.flows });
+  }
+  return [...sums.values()];
 }
 
 /** As the programs read it, not as the agent meant it. */

@@ -114,8 +114,14 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
       await commands.deleteService(name, signal);
       return {};
     }),
-    listServices: answer(() => ({ services: queries.services().map(serviceToWire) })),
-    getService: answer(({ name }) => serviceTextToWire(queries.service(name))),
+    listServices: answer(async () => {
+      const { flows } = await queries.serviceTraffic();
+      return { services: queries.services().map((service) => serviceToWire({ ...service, flows: flows.get(service.name) ?? null })) };
+    }),
+    getService: answer(async ({ name }) => {
+      const { flows } = await queries.serviceTraffic();
+      return serviceTextToWire({ ...queries.service(name), flows: flows.get(name) ?? null });
+    }),
     listIdentities: answer(() => ({ identities: queries.identities().map(identityToWire) })),
     getMetrics: answer(async () => ({ text: await metricsText(queries) })),
     listMaps: answer(async () => ({ maps: [...await queries.maps()] })),

@@ -20,7 +20,7 @@ export interface Swept {
 }
 
 /** The queries that the API serves. */
-export type ApiQueries = Omit<Queries, "network" | "probeTargets">;
+export type ApiQueries = Omit<Queries, "network" | "probeTargets" | "serviceAddresses" | "onServiceAddresses">;
 
 /** The changes that the API may ask for; each takes its turn in the engine's queue. */
 export interface ApiCommands extends Pick<Commands, "applyPolicy" | "deletePolicy" | "applyService" | "deleteService"> {

@@ -23,10 +23,10 @@ import { createKernel, inspectNamespaces, openNetlink } from "../kernel/index.ts
 import type { Kernel, Netlink } from "../kernel/types.ts";
 import { serveLibnetwork } from "../libnetwork/server.ts";
 import type { PoolConfig } from "../network/types.ts";
-import type { PeersDoor } from "../peers/door.ts";
+import type { Election, PeersDoor, Seat } from "../peers/door.ts";
 import { systemClock } from "../std/clock.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
-import { networkOf, parseCidr } from "../std/ip.ts";
+import { addressOf, networkOf, parseCidr } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
@@ -100,6 +100,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
     const peers: PeersDoor[] = [];
+    const elections: Election[] = [];
     const standing = configuredParts(config);
     const metrics: PartStatus[] = [];
     const ipsec = watchIpsec(others.routing, () => peers.flatMap((one) => one.nodes()), log);
@@ -107,6 +108,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       store, datapath, node: nameOf(config), version: version(), pool: poolOf(config), masquerade: config.routing.masquerade,
       mtu: config.routing.mtu === "auto" ? null : config.routing.mtu, overhead: others.overhead(datapath.facts),
       cluster: await known, nodes: () => peers.flatMap((one) => one.nodes()),
+      holders: () => elections[0]?.holders() ?? new Map(),
       claimSlice: async (family, signal) => {
         await peers[0]?.claimSlice?.(family, signal ?? AbortSignal.timeout(firstReconcile));
         return peers[0]?.claimSlice !== undefined;
@@ -116,7 +118,10 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       policy: { ...config.policy, hostServices: hostServices(config) },
       services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable, thread: new URL("./balancer.ts", import.meta.url) },
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
-      parts: (): readonly PartStatus[] => [...[docker, containerd, health, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...others.parts(), ...ipsec.parts(), ...standing, ...metrics],
+      parts: (): readonly PartStatus[] => [
+        ...[docker, containerd, health, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...elections.map((one) => one.status()),
+        ...others.parts(), ...ipsec.parts(), ...standing, ...metrics,
+      ],
       clock, random: Math.random, log: log.with({ part: "engine" }),
     });
     ground.defer(() => engine.close());
@@ -145,7 +150,13 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     await door.start(signal);
     peers.push(door);
     doors.use(engine.onOwnChange(() => door.changed()));
-    doors.use(datapath.onHostChange(() => door.changed()));
+    const election = door.elect(seatOf(engine, datapath));
+    elections.push(election);
+    doors.use(engine.queries.onServiceAddresses(() => election.changed()));
+    doors.use(datapath.onHostChange(() => {
+      door.changed();
+      election.changed();
+    }));
     ready.resolve();
     // What stands in the directory can be told to the others from now on.
     await services.read();
@@ -169,6 +180,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       policies.follow(signal),
       services.follow(signal),
       health.run(signal),
+      election.run(signal),
       makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, services, log }), ipsec], roundPause, clock, log, signal),
       makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
       stopped(signal),
@@ -192,10 +204,26 @@ async function buildDatapath(config: Config, routing: Routing | null, store: Sto
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
-    node: nameOf(config), bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, routing, ipv6: config.pool.ipv6 !== null,
+    node: nameOf(config), bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, acceleration: config.loadBalancer.acceleration, routing, ipv6: config.pool.ipv6 !== null,
     betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
     untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
+}
+
+function seatOf({ queries }: Engine, datapath: Datapath): Seat {
+  return {
+    wanted: () => queries.serviceAddresses(),
+    isOwn: (address) => datapath.facts.hostPrefixes.some((prefix) => addressOf(prefix) === address),
+    answered: () => datapath.holding.answered(),
+    hold: (addresses) => datapath.holding.hold(addresses),
+    announce: () => datapath.holding.announce(),
+    get linked() {
+      return datapath.holding.linked;
+    },
+    get linkedSince() {
+      return datapath.holding.linkedSince;
+    },
+  };
 }
 
 function openContainerdDoor({ containerd, docker }: Config, engine: Engine, log: Log): ContainerdDoor & Disposable {

@@ -33,18 +33,20 @@ export async function sweepAlone(config: Config, { all, force }: { readonly all:
   if (!all && cables.length > 0 && !existsSync(stateFile(config.paths.state))) {
     throw new HawserError("STORE", `there is no state in ${config.paths.state}, so nothing says which of ${cables.length} devices live; start the agent, which asks Docker, or sweep with --all`);
   }
-  const claimed = all ? [] : await rememberedSteps(config, log);
+  const { claimed, services } = all ? { claimed: [], services: false } : await remembered(config, log);
   const alone = kindOf(config) === "alone";
-  const report = await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all, alone });
+  // Services of a node among others may be theirs as well.
+  const report = await sweep({ kernel: createKernel(), netlink, bpffs: config.paths.bpffs, claimed, all, alone, services: services || !alone });
   return { swept: sweptOf(report), ...(!alone && !all ? { kept: "what is known of other nodes stays, because only an agent hears who is gone; --all removes it as well" } : {}) };
 }
 
-async function rememberedSteps(config: Config, log: Log): Promise<readonly Step[]> {
+async function remembered(config: Config, log: Log): Promise<{ readonly claimed: readonly Step[]; readonly services: boolean }> {
   const file = stateFile(config.paths.state);
-  if (!existsSync(file)) return [];
+  if (!existsSync(file)) return { claimed: [], services: true };
   const store = openEmbedded({ file, log, clock: systemClock });
   try {
-    return desired(stateOf(await store.load()));
+    const state = stateOf(await store.load());
+    return { claimed: desired(state), services: state.services.size > 0 };
   } finally {
     await store.close();
   }

@@ -93,7 +93,7 @@ export const schema = group("", {
     dispatch: key(oneOf("geneve", "ipip"), "geneve", "Encapsulation of `dsr`."),
     algorithm: key(oneOf("maglev", "random"), "maglev", "How a backend is chosen."),
     maglevTable: key(prime, 16381, "Slots of a service's table."),
-    acceleration: key(oneOf("auto", "native", "generic", "off"), "auto", "XDP on uplinks."),
+    acceleration: key(oneOf("auto", "native", "generic", "off"), "auto", "XDP on uplinks while there are services; auto: where the driver has it. See services.md."),
   }),
   docker: group("The Docker daemon.", {
     enabled: key(flag, true, "Whether to ask Docker what exists and to serve its network plugin."),

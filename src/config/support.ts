@@ -9,7 +9,6 @@ export function assertSupported(config: Config, file: string): void {
     [loadBalancer.mode === "snat", "loadBalancer.mode: snat", "no backend answers by way of the balancing node yet; use auto or dsr"],
     [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
     [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it knows maglev alone"],
-    [!["auto", "off"].includes(loadBalancer.acceleration), `loadBalancer.acceleration: ${loadBalancer.acceleration}`, "it has no XDP program; leave it at auto"],
   ];
   const refused = asked.filter(([wanted]) => wanted);
   if (refused.length === 0) return;

@@ -2,6 +2,7 @@
 import type { Kernel, LinkInfo } from "../kernel/types.ts";
 import type { Doers, Step } from "../network/types.ts";
 import { asHawserError } from "../std/errors.ts";
+import { accelerator } from "./acceleration.ts";
 import { detachFilter } from "./attachments.ts";
 import { claimsOf } from "./claims.ts";
 import type { Claims } from "./claims.ts";
@@ -88,6 +89,7 @@ function withoutMissing(steps: readonly Step[], missing: ReadonlySet<string>): S
 function keepsPin(pin: LinkPin, claims: Claims, existing: ReadonlySet<string>, context: AdoptContext): boolean {
   if (pin.device.startsWith("/")) return pin.device === context.cgroup;
   if (pin.device === hostDevice || pin.device === tunnelDevice) return existing.has(pin.device);
+  if (pin.program === accelerator) return context.host.acceleration.holds(pin);
   if (pin.program === "netdev") return context.uplinks.includes(pin.device);
   return isGuestPin(pin) ? claims.guests.has(pin.device) : claims.interfaces.has(pin.device);
 }

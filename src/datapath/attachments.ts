@@ -1,5 +1,5 @@
 // Which program sits where: pinned TCX links where the kernel has them, clsact filters where not, pinned links on cgroups.
-import type { CgroupHook, Kernel, KernelLink, KernelProgram, TcHook } from "../kernel/types.ts";
+import type { CgroupHook, Kernel, KernelLink, KernelProgram, TcHook, XdpMode } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { linkPath, listLinkPins, pinName, renamePin, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
@@ -15,18 +15,25 @@ const EINVAL = 22;
 const ENODEV = 19;
 const ENOLINK = 67;
 
+/** Where on a device. */
+export type DeviceHook = TcHook | XdpMode;
+
 export interface Attachments {
   readonly mode: "tcx" | "clsact";
   /**
    * Puts the program there, or swaps it in for the one that is there without a gap (R14). `renamed`: the pin of that name
    * may hold another device that had the name before.
    */
-  attach(program: string, device: string, ifindex: number, hook: TcHook, renamed?: boolean): void;
+  attach(program: string, device: string, ifindex: number, hook: DeviceHook, renamed?: boolean): void;
+  /** Puts the program as it was loaded last in its own place, wherever that is. A device that went meanwhile is passed over. */
+  renew(program: string): void;
   /** `ifindex` undefined: the device is gone, only its pin may be left. */
-  detach(program: string, device: string, ifindex: number | undefined, hook: TcHook): void;
+  detach(program: string, device: string, ifindex: number | undefined, hook: DeviceHook): void;
   /** The device has another name now. */
   rename(program: string, from: string, to: string): void;
   attachCgroup(program: string, cgroup: string, hook: CgroupHook): void;
+  /** Id of the program that the pinned link holds, on whatever device it is; undefined: there is no such pin. */
+  pinned(pin: LinkPin): number | undefined;
   rows(): readonly ProgramRow[];
   /** Links that should be pinned and are not: somebody removed the pin, and with it the program. */
   lost(): readonly LinkPin[];
@@ -40,8 +47,8 @@ export function createAttachments(
   tcx: boolean,
   programs: ReadonlyMap<string, KernelProgram>,
 ): Attachments {
-  const filters = new Map<string, ProgramRow>();
-  const hooks = new Map<string, string>();
+  const filters = new Map<string, { readonly row: ProgramRow; readonly ifindex: number; readonly hook: TcHook }>();
+  const hooks = new Map<string, DeviceHook | CgroupHook>();
   const placed = new Map<string, LinkPin>();
   const put = (pin: LinkPin, program: KernelProgram, renamed: boolean, create: () => KernelLink): void => {
     place(kernel, bpffs, pin, program, renamed, create);
@@ -51,22 +58,31 @@ export function createAttachments(
   const attach: Attachments["attach"] = (name, device, ifindex, hook, renamed = false) => {
     const program = programNamed(programs, name);
     hooks.set(name, hook);
+    if (isXdp(hook)) return put({ program: name, device }, program, renamed, () => kernel.attachXdp(program, ifindex, hook));
     if (tcx) return put({ program: name, device }, program, renamed, () => kernel.attachTcx(program, ifindex, hook));
     kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority);
-    filters.set(`${name}@${device}`, { name, device, hook, mode: "clsact" });
+    filters.set(`${name}@${device}`, { row: { name, device, hook, mode: "clsact" }, ifindex, hook });
+  };
+
+  const renew: Attachments["renew"] = (name) => {
+    const program = programNamed(programs, name);
+    for (const pin of placed.values()) if (pin.program === name) swapIn(kernel, linkPath(bpffs, pin), program);
+    for (const { row, ifindex, hook } of filters.values()) {
+      if (row.name === name) tolerate([ENOENT, EINVAL, ENODEV], () => kernel.attachClsact(program, ifindex, hook, clsactHandle, clsactPriority));
+    }
   };
 
   const detach: Attachments["detach"] = (name, device, ifindex, hook) => {
     placed.delete(pinName({ program: name, device }));
-    if (tcx) return removePin(kernel, bpffs, { program: name, device });
+    if (tcx || isXdp(hook)) return removePin(kernel, bpffs, { program: name, device });
     if (ifindex !== undefined) detachFilter(kernel, ifindex, hook);
     filters.delete(`${name}@${device}`);
   };
 
   const rename: Attachments["rename"] = (name, from, to) => {
     placed.delete(pinName({ program: name, device: from }));
-    if (tcx) renamePin(linkPath(bpffs, { program: name, device: from }), linkPath(bpffs, { program: name, device: to }));
-    else filters.delete(`${name}@${from}`);
+    renamePin(linkPath(bpffs, { program: name, device: from }), linkPath(bpffs, { program: name, device: to }));
+    filters.delete(`${name}@${from}`);
   };
 
   const attachCgroup: Attachments["attachCgroup"] = (name, cgroup, hook) => {
@@ -80,9 +96,14 @@ export function createAttachments(
       name: pin.program,
       device: pin.device,
       hook: hooks.get(pin.program) ?? "",
-      mode: pin.device.startsWith("/") ? "cgroup" : "tcx",
+      mode: pin.device.startsWith("/") ? "cgroup" : isXdp(hooks.get(pin.program)) ? "xdp" : "tcx",
     }));
-    return [...pinned, ...filters.values()];
+    return [...pinned, ...[...filters.values()].map(({ row }) => row)];
+  };
+
+  const pinned: Attachments["pinned"] = (pin) => {
+    using link = openPin(kernel, linkPath(bpffs, pin));
+    return link?.program;
   };
 
   const lost = (): LinkPin[] => {
@@ -93,7 +114,7 @@ export function createAttachments(
   /** A pin that a sweep took is none of ours any more. */
   const forget = (pin: LinkPin): void => void placed.delete(pinName(pin));
 
-  return { mode: tcx ? "tcx" : "clsact", attach, detach, rename, attachCgroup, rows, lost, forget };
+  return { mode: tcx ? "tcx" : "clsact", attach, renew, detach, rename, attachCgroup, pinned, rows, lost, forget };
 }
 
 /** Takes the program off its hook and the pin away. Succeeds when there is none. */
@@ -125,6 +146,10 @@ function place(kernel: Kernel, bpffs: string, pin: LinkPin, program: KernelProgr
     // The pin keeps the link; without a pin closing it detaches the program again.
     link.close();
   }
+}
+
+function isXdp(hook: DeviceHook | CgroupHook | undefined): hook is XdpMode {
+  return hook === "native" || hook === "generic";
 }
 
 /** False when there is no link, or one (ENOLINK) whose device or cgroup is gone: what has the name now is another. */

@@ -3,22 +3,29 @@ import { lbServiceCodec } from "../abi/generated.ts";
 import type { Config } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { ServicePlan } from "../lb/types.ts";
-import { HawserError } from "../std/errors.ts";
+import { HawserError, messageOf } from "../std/errors.ts";
 import type { Clock } from "../std/clock.ts";
 import { addressOf, familyOf, ip4ToNumber } from "../std/ip.ts";
 import type { Family, Ip } from "../std/ip.ts";
+import type { Log } from "../std/log.ts";
+import type { Acceleration } from "./acceleration.ts";
+import type { GoneBackend } from "./end-sockets.ts";
 import { jiffiesClock } from "./kernel-facts.ts";
+import { noTraffic } from "./lb-traffic.ts";
 import { listMapPins, mapPath } from "./pins.ts";
 import type { LoadedPrograms } from "./programs.ts";
 import { createServices } from "./services.ts";
 import type { Services } from "./services.ts";
-import type { HostFacts } from "./types.ts";
+import type { AccelerationSetting, HostFacts, TrafficReading } from "./types.ts";
 
-export interface BalancingParts extends Disposable {
+export interface BalancingParts extends AsyncDisposable {
   /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
   install(plans: readonly ServicePlan[]): Promise<void>;
   /** The same plans anew, after other nodes have come or moved. */
   nodesChanged(): Promise<void>;
+  /** The host's addresses may be others: outer packets, and what is the host's own as well, follow soon. */
+  hostChanged(): void;
+  traffic(): Promise<TrafficReading>;
 }
 
 export interface BalancingSurroundings {
@@ -26,33 +33,107 @@ export interface BalancingSurroundings {
   readonly loaded: Pick<LoadedPrograms, "maps" | "reload">;
   /** As the programs were loaded with. */
   readonly config: Config;
+  readonly setting: AccelerationSetting;
+  readonly acceleration: Pick<Acceleration, "turn" | "fail">;
   /** This node's name. */
   readonly node: string;
   readonly nodeAddress: (node: string) => Ip | undefined;
   readonly facts: () => HostFacts;
   /** Puts the programs that were loaded again in the place of the old ones. */
   readonly attachAgain: () => Promise<unknown>;
+  /** Told of backends to which nobody is led any more, once nobody is. */
+  readonly onGone: (gone: readonly GoneBackend[]) => void;
   readonly clock: Pick<Clock, "now">;
+  readonly log: Log;
 }
 
-export function createBalancing({ kernel, loaded, config, node, nodeAddress, facts, attachAgain, clock }: BalancingSurroundings): BalancingParts {
+type OuterSources = Pick<Config, "lbIpv4" | "lbIpv6">;
+
+export function createBalancing(around: BalancingSurroundings): BalancingParts {
+  const { kernel, loaded, config, setting, acceleration, node, nodeAddress, facts, attachAgain, clock, log } = around;
   let on = config.services !== 0;
+  let accelerated = on;
+  let sources: OuterSources = config;
+  let own = "";
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
-  const install = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
-    if (plans.length === 0 && services === undefined && !on) return;
+  let working: Promise<unknown> = Promise.resolve();
+  /** One after the other: services come, nodes move and addresses change independently. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = working.then(work);
+    working = done.catch(() => undefined);
+    return done;
+  };
+
+  /** Programs with the addresses that the host has now, in the place of those that are there. */
+  const load = async (xdp: boolean): Promise<void> => {
+    const now = lbAddresses(facts().nodeAddresses);
+    const next = { ...config, ...now, services: 1 };
+    for (const object of ["from-container", "netdev"] as const) await loaded.reload(object, next);
+    if (xdp) {
+      await loadAccelerator(loaded, acceleration, setting, next);
+      acceleration.turn(true);
+    }
+    await attachAgain();
+    sources = now;
+    on = true;
+  };
+
+  const write = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     services ??= createServices({
       kernel, node, nodeAddress, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
       mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
-    await services.install(plans, anew);
+    const gone = await services.install(plans, anew);
+    own = ownAddresses(facts());
     last = plans;
-    if (on) return;
-    await loaded.reload("netdev", { ...config, ...lbAddresses(facts().nodeAddresses), services: 1 });
-    await attachAgain();
-    on = true;
+    if (gone.length > 0) around.onGone(gone);
   };
-  return { install: (plans) => install(plans), nodesChanged: () => (last.length === 0 ? Promise.resolve() : install(last, true)), [Symbol.dispose]: () => services?.[Symbol.dispose]() };
+
+  const install = async (plans: readonly ServicePlan[]): Promise<void> => {
+    if (plans.length === 0 && services === undefined && !on) return;
+    await write(plans);
+    const wanted = plans.length > 0;
+    if (wanted === accelerated) return;
+    try {
+      if (wanted) {
+        await load(true);
+      } else {
+        acceleration.turn(false);
+        await attachAgain();
+      }
+      accelerated = wanted;
+    } finally {
+      acceleration.turn(accelerated);
+    }
+  };
+
+  const follow = async (): Promise<void> => {
+    if (last.length > 0 && ownAddresses(facts()) !== own) await write(last, true);
+    if (!on || sameSources(sources, lbAddresses(facts().nodeAddresses))) return;
+    await load(accelerated);
+    log.info("packets to backends have another source now", { addresses: facts().nodeAddresses });
+  };
+
+  return {
+    install: (plans) => inTurn(() => install(plans)),
+    nodesChanged: () => (last.length === 0 ? Promise.resolve() : inTurn(() => write(last, true))),
+    hostChanged: () => {
+      if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
+      void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));
+    },
+    traffic: async () => services?.traffic() ?? noTraffic,
+    [Symbol.asyncDispose]: async () => {
+      await working;
+      services?.[Symbol.dispose]();
+    },
+  };
+}
+
+/** Services are balanced without it where it cannot be loaded. */
+export async function loadAccelerator(loaded: Pick<LoadedPrograms, "reload">, acceleration: Pick<Acceleration, "fail">, setting: AccelerationSetting, config: Config): Promise<void> {
+  if (setting === "off") return;
+  acceleration.fail(await loaded.reload("xdp-lb", config).then(() => null, messageOf));
 }
 
 /** Whether an earlier agent left services: its flows must not meet programs that know of none. */
@@ -63,10 +144,18 @@ export function balancesAlready(kernel: Kernel, bpffs: string): boolean {
 }
 
 /** From where outer packets to backends come. */
-export function lbAddresses(own: readonly Ip[]): Pick<Config, "lbIpv4" | "lbIpv6"> {
+export function lbAddresses(own: readonly Ip[]): OuterSources {
   const first = (family: Family): Ip | undefined => own.find((address) => familyOf(address) === family);
   const four = first(4);
   return { lbIpv4: four === undefined ? 0 : ip4ToNumber(four), lbIpv6: first(6) ?? null };
+}
+
+function sameSources(a: OuterSources, b: OuterSources): boolean {
+  return a.lbIpv4 === b.lbIpv4 && a.lbIpv6 === b.lbIpv6;
+}
+
+function ownAddresses({ hostPrefixes }: HostFacts): string {
+  return hostPrefixes.toSorted().join(" ");
 }
 
 function mapNamed(maps: ReadonlyMap<string, KernelMap>, name: string): KernelMap {

@@ -2,9 +2,11 @@
 import { randomInt } from "node:crypto";
 import type { Config } from "../abi/generated.ts";
 import type { LinkInfo } from "../kernel/types.ts";
+import { accelerator, createAcceleration } from "./acceleration.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
-import { balancesAlready, createBalancing, lbAddresses } from "./balancing.ts";
+import { balancesAlready, createBalancing, lbAddresses, loadAccelerator } from "./balancing.ts";
+import { createClients } from "./clients.ts";
 import { createCluster } from "./cluster.ts";
 import { createContainerRoutes } from "./container-routes.ts";
 import { createConntrack } from "./conntrack.ts";
@@ -13,13 +15,15 @@ import { createDoers } from "./doers.ts";
 import { createEventSource, decodeEvent } from "./events.ts";
 import { probeFeatures } from "./features.ts";
 import type { Features } from "./features.ts";
+import { createHeld } from "./held.ts";
+import { createHolding } from "./holding.ts";
 import { createHostSync, readHostFacts } from "./host-sync.ts";
 import { ensureHostDevice, hostDevice } from "./host-device.ts";
 import { isCableDevice, requireLink } from "./host.ts";
 import type { Host } from "./host.ts";
 import { dumpMap, inspectKernel, mapRows } from "./inspect.ts";
 import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kernel-facts.ts";
-import { mountPointOf } from "./pins.ts";
+import { listLinkPins, mountPointOf } from "./pins.ts";
 import { createPolicy } from "./policy.ts";
 import { loadPrograms } from "./programs.ts";
 import { standingOf } from "./standing.ts";
@@ -52,10 +56,24 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const conntrack = createConntrack(tables, config.hz, jiffiesClock(config.hz));
   const policy = stack.use(createPolicy(kernel, loaded.maps));
   const cluster = createCluster({ tables, netlink, conntrack, policy, routing: options.routing, log });
+  const acceleration = createAcceleration({
+    setting: options.acceleration, attachments, uplinks: tables.uplinks, log,
+    pinnedDevices: () => listLinkPins(bpffs).filter(({ program }) => program === accelerator).map(({ device }) => device),
+  });
+  const clients = stack.use(createClients({ kernel, maps: loaded.maps, facts: () => sync.facts, log }));
   const host: Host = {
-    netlink, tables, attachments, conntrack, policy, cluster,
+    netlink, tables, attachments, conntrack, policy, cluster, acceleration, clients,
     balancing: stack.use(createBalancing({
-      kernel, loaded, config, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts, attachAgain: () => sync.runAfresh(), clock: options.clock,
+      kernel, loaded, config, setting: options.acceleration, acceleration, node: options.node, nodeAddress: cluster.addressOf, facts: () => sync.facts,
+      attachAgain: async () => {
+        attachments.renew("from_container");
+        await sync.runAfresh();
+      },
+      onGone: clients.end, clock: options.clock, log,
+    })),
+    holding: stack.use(createHolding({
+      held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
+      table: tables.held, netlink, clock: options.clock, log,
     })),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),
     mac: options.nodeMac,
@@ -72,6 +90,10 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   };
   attachFixed();
 
+  if (services !== undefined) {
+    await loadAccelerator(loaded, acceleration, options.acceleration, config);
+    acceleration.turn(true);
+  }
   const sync = createHostSync(host, options.devices, log);
   await sync.run();
   const watch = stack.use(watchHost(netlink, sync.run, log));
@@ -107,14 +129,16 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     intact: () => sync.hasHostDevice && (tunnel === undefined || sync.deviceNames.get(tunnel.index) === tunnelDevice) && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
+    traffic: () => host.balancing.traffic(),
     events: (signal) => events?.listen(signal) ?? nothing(),
     rawEvents: (onRecord) => events?.tap(onRecord) ?? { [Symbol.dispose]: () => {} },
     decodeEvent,
     deviceName: (ifindex) => sync.deviceNames.get(ifindex) ?? "",
     policy: () => policy.standing(),
+    holding: host.holding,
     maps: () => mapRows(kernel, loaded.maps, policy.standing().tables),
     dumpMap: (name, limit) => dumpMap(kernel, loaded.maps, name, limit),
-    inspect: () => inspectKernel(features, attachments, sync, host.cluster),
+    inspect: () => inspectKernel(features, attachments, sync, host.cluster, acceleration, clients),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

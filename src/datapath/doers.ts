@@ -37,6 +37,10 @@ export function createDoers(host: Host): Doers {
       do: ({ plans }) => host.balancing.install(plans),
       undo: async ({ before }) => (before === null ? undefined : host.balancing.install(before)),
     },
+    clients: {
+      do: async (step) => host.clients.install(step.clients),
+      undo: async ({ before }) => (before === null ? undefined : host.clients.install(before)),
+    },
     guest: {
       do: (step) => publishGuest(host, step.guest),
       undo: (step) => (step.before === undefined ? removeGuest(host, step.guest) : publishGuest(host, step.before)),

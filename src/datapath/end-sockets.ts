@@ -20,14 +20,16 @@ export interface GoneBackend {
  *
  * @param maps sock-lb's, open, by name
  * @returns how many were ended
+ * @param signal ends it between two namespaces
  * @throws HawserError UNSUPPORTED when the kernel ends no sockets for others; AggregateError of what failed in single namespaces, when the others are done
  */
-export async function endSockets(maps: ReadonlyMap<string, KernelMap>, namespaces: readonly (string | undefined)[], gone: readonly GoneBackend[]): Promise<number> {
+export async function endSockets(maps: ReadonlyMap<string, KernelMap>, namespaces: readonly (string | undefined)[], gone: readonly GoneBackend[], signal?: AbortSignal): Promise<number> {
   const [connected, udp] = ["hw_sock_connected", "hw_sock_udp"].map((name) => maps.get(name));
   if (connected === undefined || udp === undefined) throw new HawserError("INTERNAL", "sock-lb is not loaded");
   let ended = 0;
   const failures: unknown[] = [];
   for (const namespace of new Set(namespaces)) {
+    signal?.throwIfAborted();
     try {
       using sockets = openIn(namespace);
       if (sockets !== undefined) ended += await endIn(sockets, connected, udp, gone);

@@ -28,6 +28,8 @@ export interface Held extends AsyncDisposable {
    * another node has ceased to answer when this one begins.
    */
   sync(addresses: ReadonlyMap<Ip, number | null>, uplinks: readonly { readonly index: number; readonly mac: Mac }[]): void;
+  /** Says once more what is certainly this node's, to those who did not hear it and are back. */
+  announce(): void;
 }
 
 const forGood = 0xffff_ffff;
@@ -50,7 +52,7 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
       if (life.signal.aborted) return;
       for (const name of names) {
         const held = known.get(name);
-        if (held === undefined) continue;
+        if (held === undefined || (pause > 0 && table.get(held.key)?.yielded !== 0)) continue;
         if (program !== undefined) send(program, held.key, held.entry.mac);
         if (pause === 0) table.set(held.key, held.entry);
       }
@@ -74,6 +76,14 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
       const result = program.testRun({ data, context }).verdict | 0;
       if (result !== 0) log.warn("an address that this node has taken over could not be announced", { address: addr, device: ifindex, result });
     }
+  };
+
+  const begin = (names: readonly string[]): void => {
+    if (names.length === 0) return;
+    const told = announce(names)
+      .catch((error: unknown) => log.error("addresses of services are not answered for", { error }))
+      .finally(() => announcing.delete(told));
+    announcing.add(told);
   };
 
   return {
@@ -102,12 +112,9 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
         if (before?.entry.mac !== one.entry.mac || table.get(one.key)?.yielded !== 0) fresh.push(name);
         else table.set(one.key, one.entry);
       }
-      if (fresh.length === 0) return;
-      const told = announce(fresh)
-        .catch((error: unknown) => log.error("addresses of services are not answered for", { error }))
-        .finally(() => announcing.delete(told));
-      announcing.add(told);
+      begin(fresh);
     },
+    announce: () => begin([...known].filter(([, { key, entry }]) => entry.until > uptime() && table.get(key)?.yielded === 0).map(([name]) => name)),
     [Symbol.asyncDispose]: async () => {
       life.abort();
       await Promise.all(announcing);

@@ -49,12 +49,16 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     const again = afresh;
     afresh = false;
     attached = bringUp(host, uplinks, attached, again, log, found);
+    host.acceleration.sync(attached.values(), reading.links, again);
     writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
     writeNameScopes(host.tables, reading.links);
     if (hasHostDevice) await restoreNetworks(host, reading, log);
     problems = [...found, ...missingParts(reading, uplinks, devices)];
     facts = factsOf(reading, uplinks);
+    host.holding.hostChanged(uplinks.filter(({ index }) => attached.has(index)));
     await host.cluster.hostChanged(reading, facts);
+    host.balancing.hostChanged();
+    host.clients.hostChanged();
     host.containerRoutes.hostChanged();
     return facts;
   };
@@ -129,7 +133,7 @@ function bringUp(
       if (before !== undefined && before.name !== uplink.name) host.attachments.rename("netdev", before.name, uplink.name);
       const known = table.get(uplink.index);
       if (again || before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
-      const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu };
+      const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu, accelerated: known?.accelerated ?? 0 };
       if (!sameUplink(known, entry)) table.set(uplink.index, entry);
       now.set(uplink.index, uplink);
       if (before === undefined) log.info("uplink", { device: uplink.name, ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu });

@@ -3,11 +3,14 @@ import type { LinkInfo, Netlink } from "../kernel/types.ts";
 import type { NetworkPlan } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Mac } from "../std/ip.ts";
+import type { Acceleration } from "./acceleration.ts";
 import type { Attachments } from "./attachments.ts";
 import type { BalancingParts } from "./balancing.ts";
+import type { Clients } from "./clients.ts";
 import type { ClusterParts } from "./cluster.ts";
 import type { ContainerRoutes } from "./container-routes.ts";
 import type { Conntrack } from "./conntrack.ts";
+import type { Holding } from "./holding.ts";
 import type { Policy } from "./policy.ts";
 import type { Tables } from "./tables.ts";
 
@@ -19,6 +22,9 @@ export interface Host {
   readonly policy: Policy;
   readonly cluster: ClusterParts;
   readonly balancing: BalancingParts;
+  readonly holding: Holding;
+  readonly acceleration: Acceleration;
+  readonly clients: Clients;
   readonly containerRoutes: ContainerRoutes;
   /** MAC of every host-side device of ours. */
   readonly mac: Mac;

@@ -6,7 +6,9 @@ import { maps as shapes } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { PolicyTables } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
+import type { Acceleration } from "./acceleration.ts";
 import type { Attachments } from "./attachments.ts";
+import type { Clients } from "./clients.ts";
 import type { ClusterParts } from "./cluster.ts";
 import { countEntries } from "./count-entries.ts";
 import type { Features } from "./features.ts";
@@ -15,10 +17,15 @@ import { nameInWords } from "./names.ts";
 import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
-/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force. */
+/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force, a row of slots all of its pages. */
 export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): Promise<MapRow[]> {
   const rows: MapRow[] = [];
   for (const [name, map] of [...maps].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    if (name === "hw_lb_slots") {
+      const { key, value, maxEntries } = shapes.hw_lb_slots.inner;
+      rows.push({ name, type: map.info.kind, keySize: key.size, valueSize: value.size, capacity: map.info.maxEntries * maxEntries, entries: pageNumbers(map).length * maxEntries });
+      continue;
+    }
     using inner = innerInForce(kernel, maps, map);
     const { keySize, valueSize, maxEntries } = (inner ?? map).info;
     const entries = map.info.kind === "array_of_maps" ? (sizeOf(policy, name) ?? (inner === undefined ? 0 : await countEntries(inner))) : await countEntries(map);
@@ -35,6 +42,7 @@ export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, na
     throw new HawserError("NOT_FOUND", `no map "${name}"; there are ${[...maps.keys()].toSorted().join(", ")}`);
   }
   if (shape.kind === "ringbuf" || shape.kind === "sk_storage") return [];
+  if (name === "hw_lb_slots") return slotsOf(kernel, map, limit);
   if (shape.kind === "array_of_maps") {
     using inner = innerInForce(kernel, maps, map);
     return inner === undefined ? [] : entriesOf(shape.inner, inner, limit);
@@ -52,9 +60,27 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
   return found;
 }
 
-export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts): KernelView {
+/** One row in pages: those slots that are used, by their places in the row. */
+function slotsOf(kernel: Kernel, row: KernelMap, limit: number): MapEntry[] {
+  const { inner: shape } = shapes.hw_lb_slots;
+  const found: MapEntry[] = [];
+  for (const number of pageNumbers(row)) {
+    using page = kernel.openMapById(u32.decode(row.get(u32.encode(number)) ?? u32.encode(0)));
+    for (const [key, value] of page.entries()) {
+      if (found.length >= limit) return found;
+      if (value.some((byte) => byte !== 0)) found.push({ key: number * shape.maxEntries + shape.key.decode(key), value: plain(shape.value.decode(value)) });
+    }
+  }
+  return found;
+}
+
+function pageNumbers(row: KernelMap): readonly number[] {
+  return Array.from({ length: row.info.maxEntries }, (_, number) => number).filter((number) => row.get(u32.encode(number)) !== undefined);
+}
+
+export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts, acceleration: Acceleration, clients: Clients): KernelView {
   const { release, ...can } = features;
-  return { release, features: can, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems] };
+  return { release, features: { ...can, endsSockets: clients.endsSockets }, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems, ...acceleration.problems] };
 }
 
 /** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */

@@ -3,9 +3,12 @@ import type { MapOfMapsShape, MapShape, RingShape } from "../abi/codec.ts";
 import { u32 } from "../abi/codec.ts";
 import { configCodec, maps } from "../abi/generated.ts";
 import type { Config } from "../abi/generated.ts";
-import type { CgroupHook, Kernel, KernelMap, KernelProgram, MapInfo } from "../kernel/types.ts";
+import type { CgroupHook, Kernel, KernelMap, KernelObject, KernelProgram, MapInfo } from "../kernel/types.ts";
 import type { Log } from "../std/log.ts";
 import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
+
+/** Loaded when they are wanted. */
+export type LaterObject = "xdp-lb";
 
 /** Those first that have maps of their own. */
 export const objectNames = ["from-container", "netdev", "sock-lb", "to-container", "from-guest", "to-guest", "from-host", "from-overlay"] as const;
@@ -16,8 +19,8 @@ export interface LoadedPrograms extends Disposable {
   readonly cgroupPrograms: readonly { readonly name: string; readonly hook: CgroupHook }[];
   /** Our maps, open through their pins. */
   readonly maps: ReadonlyMap<string, KernelMap>;
-  /** Loads an object anew with another configuration: from now on its programs are those. Attached ones stay until they are swapped. */
-  reload(name: (typeof objectNames)[number], config: Config): Promise<void>;
+  /** Loads an object, or loads it anew with another configuration: from now on its programs are those. Attached ones stay until they are swapped. */
+  reload(name: (typeof objectNames)[number] | LaterObject, config: Config): Promise<void>;
   /** Pins again what somebody unpinned; the maps themselves live as long as we hold them. */
   pinAgain(): void;
   isPinned(): boolean;
@@ -37,9 +40,10 @@ export async function loadPrograms(
   makeFolders(where.bpffs);
   const open = openPinnedMaps(kernel, where.bpffs, stack, log);
   const programs = new Map<string, KernelProgram>();
-  const load = async (name: string, keeper = stack, with_ = config): Promise<void> => {
-    const path = `${where.objectDirectory}/${name}.bpf.o`;
-    const object = keeper.use(await kernel.loadObject(path, { rodata: { hw_config: configCodec.encode(with_) }, reuse: open }));
+  const read = (name: string, with_: Config): Promise<KernelObject> =>
+    kernel.loadObject(`${where.objectDirectory}/${name}.bpf.o`, { rodata: { hw_config: configCodec.encode(with_) }, reuse: open });
+  const load = async (name: string): Promise<void> => {
+    const object = stack.use(await read(name, config));
     for (const [mapName, map] of object.maps) {
       if (open.has(mapName) || !(mapName in maps)) continue;
       map.pin(mapPath(where.bpffs, mapName));
@@ -57,6 +61,15 @@ export async function loadPrograms(
   const loaded = await Promise.allSettled(waiting.map((name) => load(name)));
   const failed = loaded.find((one) => one.status === "rejected");
   if (failed !== undefined) throw failed.reason;
+  const reloaded = new Map<string, KernelObject>();
+  stack.defer(() => reloaded.forEach((object) => object.close()));
+  const reload: LoadedPrograms["reload"] = async (name, next) => {
+    const object = await read(name, next);
+    for (const [programName, program] of object.programs) programs.set(programName, program);
+    // What was loaded first keeps the maps open.
+    reloaded.get(name)?.close();
+    reloaded.set(name, object);
+  };
   const kept = stack.move();
   const unpinned = (): string[] => {
     const pinned = new Set(listMapPins(where.bpffs));
@@ -66,7 +79,7 @@ export async function loadPrograms(
     makeFolders(where.bpffs);
     for (const name of unpinned()) open.get(name)?.pin(mapPath(where.bpffs, name));
   };
-  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, reload: (name, next) => load(name, kept, next), pinAgain, isPinned: () => unpinned().length === 0, [Symbol.dispose]: () => kept.dispose() };
+  return { programs, cgroupPrograms: cgroupPrograms(programs), maps: open, reload, pinAgain, isPinned: () => unpinned().length === 0, [Symbol.dispose]: () => kept.dispose() };
 }
 
 /** What differs between an open map and the one that the objects declare; undefined when nothing does. */

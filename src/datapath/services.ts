@@ -4,6 +4,8 @@ import { lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
+import type { GoneBackend } from "./end-sockets.ts";
+import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
@@ -15,19 +17,23 @@ import type { EntrySurroundings } from "./service-entries.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
+import { readTraffic } from "./lb-traffic.ts";
+import type { TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
    * Makes the maps what the plans say, of which those that are the same objects as the last time are not looked at; `anew`: all are, because what is
    * around them may have changed. What an earlier agent wrote is taken over where it fits.
+   * @returns to whom nobody is led any more
    * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
    */
-  install(plans: readonly ServicePlan[], anew?: boolean): Promise<void>;
+  install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
+  traffic(): Promise<TrafficReading>;
 }
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_ct4" | "hw_ct6") => KernelMap;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -91,7 +97,8 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
+  /** The backends that nobody wants any more. */
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<readonly BackendEntry[]> => {
     const pause = turns();
     const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
     const present = new Set(plans.map(({ number }) => number));
@@ -134,14 +141,18 @@ export function createServices(around: ServicesSurroundings): Services {
       world.numbers.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    for (const [number, entry] of world.backends.unwanted()) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    const left = [...world.backends.unwanted()];
+    for (const [number, entry] of left) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
+    return left.map(([, entry]) => entry);
   };
 
-  const install = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
+  const install = async (plans: readonly ServicePlan[], anew = false): Promise<readonly GoneBackend[]> => {
+    const before = Array.from(world.standing.values(), ({ plan }) => plan);
     try {
-      await write(plans, anew);
+      const left = await write(plans, anew);
+      return [...goneBackends(before, plans), ...(before.length > 0 ? [] : unclaimedBackends(left, plans))];
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();
@@ -150,7 +161,11 @@ export function createServices(around: ServicesSurroundings): Services {
     }
   };
 
-  return { install, [Symbol.dispose]: () => world.row[Symbol.dispose]() };
+  return {
+    install,
+    traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
+    [Symbol.dispose]: () => world.row[Symbol.dispose](),
+  };
 }
 
 interface Pool {

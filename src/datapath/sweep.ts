@@ -3,7 +3,8 @@ import { u32 } from "../abi/codec.ts";
 import { HostAddressFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap, LinkInfo, Netlink } from "../kernel/types.ts";
 import type { Step } from "../network/types.ts";
-import { parseCidr } from "../std/ip.ts";
+import { familyOf, parseCidr } from "../std/ip.ts";
+import { accelerator } from "./acceleration.ts";
 import { detachFilter, removePin } from "./attachments.ts";
 import { claimsEntry, claimsOf, frontendText } from "./claims.ts";
 import type { Claims } from "./claims.ts";
@@ -12,6 +13,8 @@ import type { Conntrack } from "./conntrack.ts";
 import { guestPrograms, isGuest } from "./guest.ts";
 import { hostDevice } from "./host-device.ts";
 import { isCableDevice, isOurDevice } from "./host.ts";
+import { solicitedNode } from "./holding.ts";
+import { sweepServices } from "./lb-sweep.ts";
 import { lookedThrough } from "./names.ts";
 import { linksFolder, listLinkPins, listMapPins, mapPath, mapsFolder, pinName, removeFolder, unpin } from "./pins.ts";
 import type { LinkPin } from "./pins.ts";
@@ -38,22 +41,26 @@ interface Leftovers extends SweepContext {
 /**
  * For `hawser sweep`: with `all`, everything of Hawser's goes, claimed or not. Otherwise what the steps do not claim goes, and
  * the programs on uplinks, hwhost and cgroups stay, so that what is claimed keeps talking without an agent. What is
- * known of other nodes, of which the steps do not tell, stays unless there can be none (`alone`).
+ * known of other nodes, of which the steps do not tell, stays unless there can be none (`alone`), and so do services unless there are none (`services` false).
  */
-export async function sweep(context: SweepContext & { readonly claimed: readonly Step[]; readonly all: boolean; readonly alone?: boolean }): Promise<SweepReport> {
+export async function sweep(
+  context: SweepContext & { readonly claimed: readonly Step[]; readonly all: boolean; readonly alone?: boolean; readonly services?: boolean },
+): Promise<SweepReport> {
   using maps = openPinnedTables(context);
   const leftovers = { ...context, tables: maps.tables, conntrack: maps.tables && createConntrack(maps.tables, 0, () => 0) };
   if (context.all) return await sweepEverything(leftovers);
   const others = context.alone === true ? await sweepOtherNodes(leftovers) : nothingSwept;
+  const services = context.services === false ? await sweepServices(context.kernel, context.bpffs) : {};
   const existing = new Set((await context.netlink.links()).map((link) => link.name));
   const claims = claimsOf(context.claimed);
   const keeps = (pin: LinkPin): boolean => {
     if (pin.device.startsWith("/")) return true;
+    if (pin.program === accelerator && context.services === false) return false;
     if (isGuestPin(pin)) return claims.guests.has(pin.device);
     return isCableDevice(pin.device) ? claims.interfaces.has(pin.device) : existing.has(pin.device);
   };
   const { links, pins, routes, entries } = await sweepUnclaimed(leftovers, claims, keeps);
-  return { links: [...others.links, ...links], pins, routes: [...others.routes, ...routes], entries: { ...entries, ...others.entries } };
+  return { links: [...others.links, ...links], pins, routes: [...others.routes, ...routes], entries: { ...entries, ...others.entries, ...services } };
 }
 
 const nothingSwept: SweepReport = { links: [], pins: [], routes: [], entries: {} };
@@ -109,6 +116,7 @@ async function sweepEverything(context: Leftovers): Promise<SweepReport> {
   const ours = links.filter((link) => (link.kind === "veth" && (isCableDevice(link.name) || link.name === hostDevice)) || isTunnel(link));
   for (const route of await context.netlink.routes()) if (route.protocol === routeProtocol && route.table === mainTable) await context.netlink.deleteRoute(route);
   const removed = await removeDevices(context.netlink, ours.map((link) => link.name));
+  await leaveGroups(context);
   const entries: Record<string, number> = {};
   for (const name of listMapPins(context.bpffs)) {
     entries[name] = 0;
@@ -210,6 +218,13 @@ function openPinnedTables(context: SweepContext): Disposable & { readonly tables
   const tables = open.size === tableNames.length ? openTables(open) : undefined;
   const kept = stack.move();
   return { tables, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** In which neighbours were asked for addresses of services. */
+async function leaveGroups({ netlink, tables }: Leftovers): Promise<void> {
+  for (const [{ addr, ifindex }] of tables?.held.entries() ?? []) {
+    if (addr !== null && familyOf(addr) === 6) await netlink.deleteAddress(ifindex, `${solicitedNode(addr)}/128`);
+  }
 }
 
 function counted(all: Readonly<Record<string, number>>): Record<string, number> {

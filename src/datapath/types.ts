@@ -18,6 +18,9 @@ export interface Routing {
   readonly probePort: number;
 }
 
+/** XDP on uplinks. `auto`: where a driver has it, but for veth; else, and with `off`, none. */
+export type AccelerationSetting = "auto" | "native" | "generic" | "off";
+
 export interface DatapathOptions {
   /** Our folder below a bpffs, `/sys/fs/bpf/hawser`; a bpffs is mounted there when there is none. */
   readonly bpffs: string;
@@ -31,6 +34,7 @@ export interface DatapathOptions {
   readonly routing: Routing | null;
   /** Uplinks; "auto": every Ethernet device with a default route. */
   readonly devices: "auto" | readonly string[];
+  readonly acceleration: AccelerationSetting;
   readonly ipv6: boolean;
   readonly betweenNetworks: boolean;
   /** Whether the published ports of a container that no policy covers are open. */
@@ -154,9 +158,9 @@ export interface ProgramRow {
   readonly name: string;
   /** Device, or the cgroup folder. */
   readonly device: string;
-  /** "ingress", "egress", "connect4", … */
+  /** "ingress", "egress", "native", "connect4", … */
   readonly hook: string;
-  readonly mode: "tcx" | "clsact" | "cgroup";
+  readonly mode: "tcx" | "clsact" | "cgroup" | "xdp";
 }
 
 export interface KernelView {
@@ -169,11 +173,55 @@ export interface KernelView {
   readonly problems: readonly string[];
 }
 
+/** Addresses of services that this node answers for. Times in milliseconds since the epoch. */
+export interface HoldingParts {
+  /** What it answers for now, by its own or an earlier agent's word, and until when that is certain; null: for good. */
+  answered(): ReadonlyMap<Ip, number | null>;
+  /**
+   * Answers for these on every uplink, as those come and go, and for no others. Until its time an address is certainly this node's; afterwards whoever
+   * announces it has it. What is not certain any more goes on where it is answered for, and does not begin.
+   */
+  hold(addresses: ReadonlyMap<Ip, number | null>): void;
+  /** Says once more what is certainly its own, to those who are back and did not hear it. */
+  announce(): void;
+  /** Whether any uplink has its cable in. */
+  readonly linked: boolean;
+  /** When a cable was put in last; 0: none since the agent's start. What others have said before then may have been missed. */
+  readonly linkedSince: number;
+}
+
 export interface GcReport {
   readonly scanned: number;
   readonly deleted: number;
   /** True when the end of both tables was reached; the next call starts over. */
   readonly finished: boolean;
+}
+
+/** What a backend was sent, over all CPUs, since the kernel has its counters. */
+export interface BackendSent {
+  /** Of containers here only by XDP. */
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Flows of TCP and SCTP that were seen to begin, with those whose first packet was sent again; of containers here of UDP too. */
+  readonly begun: bigint;
+  /** Ends that clients have sent; 0 where `tracked`. */
+  readonly ended: bigint;
+  /** Its flows from the world are conntrack's. */
+  readonly tracked: boolean;
+}
+
+export interface TrafficReading {
+  /** By the backend's number. */
+  readonly sent: ReadonlyMap<number, BackendSent>;
+  readonly tracked: readonly TrackedFlows[];
+}
+
+/** Flows of a service, by its number, that conntrack knows to go to one end, were answered and have not ended. */
+export interface TrackedFlows {
+  readonly service: number;
+  readonly address: Ip;
+  readonly port: number;
+  readonly flows: number;
 }
 
 export interface Datapath extends AsyncDisposable {
@@ -198,6 +246,8 @@ export interface Datapath extends AsyncDisposable {
   gc(budget?: number): GcReport;
   /** Counters that are not zero. */
   counters(): readonly CounterRow[];
+  /** Of services in force. Takes a look at all of conntrack, with turns for others in between. */
+  traffic(): Promise<TrafficReading>;
   /** Packets as they are told, until the signal aborts. A slow reader loses the oldest beyond 4096; the counters do not. */
   events(signal?: AbortSignal): AsyncIterable<PacketEvent>;
   /** Every record of the ring as it comes, at once, as long as the handle is not disposed: valid during the call only. */
@@ -206,6 +256,7 @@ export interface Datapath extends AsyncDisposable {
   /** A device's name by its number; empty when it is not known. Cheap. */
   deviceName(ifindex: number): string;
   policy(): PolicyStanding;
+  readonly holding: HoldingParts;
   maps(): Promise<readonly MapRow[]>;
   /** @throws HawserError NOT_FOUND with the known names. */
   dumpMap(name: string, limit: number): readonly MapEntry[];

@@ -1,7 +1,7 @@
 // The host as the kernel shows it: which devices lead to the world and which addresses are the host's own. Pure.
 import type { AddressInfo, LinkInfo, RouteInfo } from "../kernel/types.ts";
-import { addressOf, contains, familyOf, networkOf, parseCidr } from "../std/ip.ts";
-import type { Cidr, Family, Ip } from "../std/ip.ts";
+import { addressOf, contains, familyOf, networkOf, parseCidr, parseMac } from "../std/ip.ts";
+import type { Cidr, Family, Ip, Mac } from "../std/ip.ts";
 import { hostDevice } from "./host-device.ts";
 import { isOurDevice } from "./host.ts";
 import type { HostFacts } from "./types.ts";
@@ -15,6 +15,9 @@ export interface HostReading {
 export interface UplinkReading {
   readonly name: string;
   readonly index: number;
+  readonly mac: Mac;
+  /** Its cable is in. */
+  readonly carrier: boolean;
   readonly mtu: number;
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
@@ -40,6 +43,8 @@ export function uplinksOf(reading: HostReading, devices: "auto" | readonly strin
     .map((link) => ({
       name: link.name,
       index: link.index,
+      mac: parseMac(link.mac),
+      carrier: link.carrier,
       mtu: link.mtu,
       ipv4: primaryAddress(reading, link.index, 4),
       ipv6: primaryAddress(reading, link.index, 6),

@@ -14,6 +14,11 @@ export class Wanted<K, V> {
     this.#same = same;
   }
 
+  /** What the map holds. */
+  get written(): ReadonlyMap<K, V> {
+    return this.#written;
+  }
+
   /** One more wants it so; the last one's value counts. */
   take(entries: Iterable<readonly [K, V]>): void {
     for (const [key, value] of entries) {

@@ -4,7 +4,7 @@ import { policiesFor } from "../std/ipsec.ts";
 import { type Check, type Finding, type Host, ok, warn } from "./types.ts";
 
 /** As `tc` and `bpftool` name them. */
-const ourPrograms = new Set(["netdev", "from_container", "to_container", "from_host"]);
+const ourPrograms = new Set(["netdev", "from_container", "to_container", "from_host", "xdp_lb"]);
 
 export const ufw: Check = async ({ host }) => {
   if (!/^ENABLED=yes$/m.test(await host.read("/etc/ufw/ufw.conf") ?? "")) return [ok("ufw", "not active")];
@@ -73,11 +73,11 @@ export const networkd: Check = async ({ host }) => {
   )];
 };
 
-export const otherPrograms: Check = async ({ host, uplinks }) => {
-  const findings: Finding[] = uplinks.filter((device) => device.xdp !== undefined).map((device) => warn(
+export const otherPrograms: Check = async ({ host, uplinks, settings: { loadBalancer: { acceleration } } }) => {
+  const findings: Finding[] = uplinks.filter(({ xdp }) => xdp !== undefined && !ourPrograms.has(xdp)).map((device) => warn(
     "other programs",
-    `XDP program ${device.xdp} runs on ${device.name} before Hawser's`,
-    "nothing to do if it passes the packets on",
+    `XDP program ${device.xdp} runs on ${device.name} before Hawser's${acceleration === "off" ? "" : ", which stays out of XDP there and balances services after it"}`,
+    `nothing to do if it passes the packets on${acceleration === "off" ? "" : `; for services in XDP take it off: ip link set dev ${device.name} xdp off`}`,
   ));
   const attached = await host.run("bpftool", "-j", "net", "show");
   for (const device of uplinks) {

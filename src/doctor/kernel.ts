@@ -12,6 +12,11 @@ const needed: Readonly<Record<string, string>> = {
   CONFIG_VETH: "container cables",
 };
 
+/** Without these something works less well. */
+const wanted: Readonly<Record<string, string>> = {
+  CONFIG_INET_DIAG_DESTROY: "sockets whose backend of a service is gone are not ended, and their programs notice by themselves",
+};
+
 export const kernelVersion: Check = async ({ host }) => {
   if (atLeast(host.kernel, oldestKernel)) return [ok("kernel", `${host.kernel} on ${host.arch}`)];
   return [fail("kernel", `${host.kernel} is older than ${oldestKernel.join(".")}`, "install a newer kernel; Debian 11 and later bring one")];
@@ -22,7 +27,9 @@ export const kernelBuild: Check = async ({ kernelConfig }) => {
     return [warn("kernel build", "neither /proc/config.gz nor /boot/config-… can be read", "nothing to do if the agent starts; otherwise look there for what it misses")];
   }
   const missing = Object.entries(needed).filter(([option]) => !kernelConfig.has(option));
-  if (missing.length === 0) return [ok("kernel build", "has BPF, TC programs, cgroup programs and veth")];
+  const lacking = Object.entries(wanted).filter(([option]) => !kernelConfig.has(option))
+    .map(([option, what]) => warn("kernel build", `${option} is off: ${what}`, "nothing to do; or use a kernel that has it"));
+  if (missing.length === 0) return [ok("kernel build", "has BPF, TC programs, cgroup programs and veth"), ...lacking];
   return missing.map(([option, what]) => fail("kernel build", `${option} is off: no ${what}`, "use a distribution's kernel, or build one with this option"));
 };
 

@@ -13,6 +13,7 @@ export interface Settings {
   readonly paths: { readonly bpffs: string; readonly cgroup: string };
   readonly routing: { readonly mode: "overlay" | "native"; readonly direct: boolean; readonly port: number };
   readonly store: { readonly kind: "embedded" | "etcd" };
+  readonly loadBalancer: { readonly acceleration: "auto" | "native" | "generic" | "off" };
   readonly peers: readonly { readonly address: string | readonly string[] }[];
 }
 

@@ -111,6 +111,8 @@ export function describe(step: Step): string {
       return `cluster of ${step.cluster.nodes.length} other nodes`;
     case "services":
       return `services: ${step.plans.length}`;
+    case "clients":
+      return `clients of services: ${step.clients.namespaces.length}`;
     case "containerRoutes":
       return `routes of ${step.routes.size} containers`;
     case "guest":

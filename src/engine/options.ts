@@ -14,7 +14,7 @@ import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./typ
 export interface EngineOptions {
   readonly store: Store;
   readonly datapath: Pick<
-    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName"
+    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "rawEvents" | "decodeEvent" | "deviceName"
   >;
   readonly policy: PolicySettings;
   readonly services: ServiceSettings;
@@ -36,6 +36,8 @@ export interface EngineOptions {
   readonly cluster?: Cluster;
   /** All nodes as they are now, this one first; left out, or empty: there is no other. */
   readonly nodes?: () => readonly NodeView[];
+  /** Address of a service → the node that answers for it; left out, or without the address: none is known to. */
+  readonly holders?: () => ReadonlyMap<string, string>;
   readonly node: string;
   readonly version: string;
   readonly pool: PoolConfig;

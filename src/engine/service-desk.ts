@@ -3,8 +3,10 @@ import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
-import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import { sameClients, serviceClients } from "../network/service-clients.ts";
+import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
+import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
@@ -15,6 +17,7 @@ import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
+import { serviceTraffic } from "./service-traffic.ts";
 import { ownHealth, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceSharing } from "./service-sharing.ts";
@@ -22,11 +25,13 @@ import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic">;
   readonly pool: PoolConfig;
   readonly node: string;
   /** Left out: this node shares its services with nobody. */
   readonly shareServices?: ShareServices;
+  /** As `EngineOptions`. */
+  readonly holders?: () => ReadonlyMap<string, string>;
 }
 
 /** Milliseconds. */
@@ -44,6 +49,7 @@ export class ServiceDesk {
   readonly #make: Make;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
+  readonly #addressListeners = new Set<() => void>();
   readonly #tell: () => void;
   readonly #ended = new AbortController();
   #health: NodeHealth = new Map();
@@ -54,6 +60,8 @@ export class ServiceDesk {
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
   readonly #probes: ProbeList;
+  /** As the datapath was told last. */
+  #clients: ClientsPlan | null = null;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
@@ -89,6 +97,7 @@ export class ServiceDesk {
     return this.#lane.run(async () => {
       const trouble = await this.#planner.plan(this.#state()).then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
+      await this.#tellClients(services);
       const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed === undefined) this.#done(plans, services);
@@ -150,7 +159,17 @@ export class ServiceDesk {
         if (view === undefined) throw unknownName(this.#state(), name, serviceDocuments);
         return { ...view, text: this.#state().services.get(name)?.text ?? "" };
       },
+      serviceTraffic: async () => serviceTraffic(this.#inForce?.plans ?? [], await this.#options.datapath.traffic()),
       probeTargets: () => this.#probes.targets,
+      serviceAddresses: () => {
+        if (this.#inForce === null) return null;
+        const others = this.#nodesByAddress();
+        return new Set(this.#inForce.plans.flatMap(({ frontends }) => frontends.map(({ address }) => address)).filter((address) => !others.has(address) && (familyOf(address) === 4 || this.#options.pool.ipv6 !== null)));
+      },
+      onServiceAddresses: (listener) => {
+        this.#addressListeners.add(listener);
+        return { [Symbol.dispose]: () => void this.#addressListeners.delete(listener) };
+      },
     };
   }
 
@@ -162,8 +181,12 @@ export class ServiceDesk {
     return {
       written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
       waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
-      mode: this.#options.services.mode,
+      mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
+  }
+
+  #nodesByAddress(): ReadonlyMap<string, string> {
+    return new Map([...this.#state().cluster.nodes.values()].flatMap(({ name, addresses }) => addresses.map((address) => [address, name] as const)));
   }
 
   /** `known`: what all nodes have; left out: what was told last. */
@@ -243,15 +266,29 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     const changed = await this.#planner.plan(this.#state());
     const { plans, services } = this.#planner;
+    if (services.length > 0) await this.#tellClients(services);
     if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
+    if (services.length === 0) await this.#tellClients(services);
     this.#done(plans, services);
+  }
+
+  /** Before services that ask for them, because who is not known is refused, and after the last has gone, whose sockets are looked for there. */
+  async #tellClients(services: readonly Service[]): Promise<void> {
+    const before = this.#clients;
+    if (services.length === 0 && before === null) return;
+    const asks = services.some(({ sources: { allow, deny }, affinity }) => allow !== null || deny.length > 0 || affinity !== null);
+    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), asks);
+    if (sameClients(before, clients)) return;
+    await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
+    this.#clients = services.length === 0 ? null : clients;
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
     this.#inForce = { plans, services };
     this.#trouble = undefined;
+    for (const listener of this.#addressListeners) listener();
     this.#noteHealth(ownHealth(services, this.#planner.backends, this.#options.node));
     if (!this.#probes.follow(services, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();

@@ -1,6 +1,7 @@
 // What the doors may ask of the engine about services.
 import type { BackendState, Health, ServiceMode, ServiceProtocol } from "../lb/types.ts";
 import type { SharedService, SharedServices } from "../lb/stored.ts";
+import type { Ip } from "../std/ip.ts";
 import type { ApplyDocuments, DirectoryReading } from "./documents.ts";
 
 export type { SharedService, SharedServices };
@@ -45,8 +46,17 @@ export interface ServiceQueries {
   services(): readonly ServiceView[];
   /** @throws HawserError NOT_FOUND with the known names. */
   service(name: string): ServiceText;
+  /** As counted now. */
+  serviceTraffic(): Promise<ServiceTraffic>;
   /** Without services that have no probes. The same object until something about them changes. */
   probeTargets(): readonly ProbeTarget[];
+  /**
+   * Those of services in force on this node, but for other nodes' own, at which they are reached, and for IPv6 where it is turned off. null: this agent put
+   * none in force yet, and what an earlier one did stands.
+   */
+  serviceAddresses(): ReadonlySet<Ip> | null;
+  /** Calls back when `serviceAddresses` may return others. */
+  onServiceAddresses(listener: () => void): Disposable;
 }
 
 export interface BackendView {
@@ -62,13 +72,14 @@ export interface BackendView {
 
 export interface ServiceView {
   readonly name: string;
-  readonly frontends: readonly { readonly address: string; readonly port: number; readonly protocol: ServiceProtocol }[];
+  /** `holder`: the node that answers for the address on its link; empty: none is known to. */
+  readonly frontends: readonly { readonly address: string; readonly port: number; readonly protocol: ServiceProtocol; readonly holder: string }[];
   /** One with addresses of both families is here twice. */
   readonly backends: readonly BackendView[];
   /** The configuration's where it says none. */
   readonly mode: ServiceMode;
   readonly algorithm: "maglev";
-  /** Established through this node; null: not counted. */
+  /** Established through this node; null: not asked (`serviceTraffic` tells). */
   readonly flows: number | null;
   /** `directory PATH`, `apply PATH`. */
   readonly source: string;
@@ -78,6 +89,25 @@ export interface ServiceView {
   /** `pending`: written down, and not in force yet. `rejected`: what is in force is not what its file says. */
   readonly state: "enforced" | "pending" | "rejected";
   readonly error: string | null;
+}
+
+/** On this node. */
+export interface ServiceTraffic {
+  /** Established flows, by service. */
+  readonly flows: ReadonlyMap<string, number>;
+  readonly backends: readonly BackendTraffic[];
+}
+
+/** In both families. `flows`: established; of all others as in the datapath's `BackendSent`. */
+export interface BackendTraffic {
+  /** In order; several where they reach it the same way. */
+  readonly services: readonly string[];
+  /** Its identity. */
+  readonly backend: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly begun: bigint;
+  readonly flows: number;
 }
 
 /** A service with its text. */

@@ -23,10 +23,12 @@ export interface ServicesKnown {
   readonly trouble: string | undefined;
   /** Of services that say none. */
   readonly mode: ServiceMode;
+  /** Address → the node that answers for it. */
+  readonly holders: ReadonlyMap<string, string>;
 }
 
 export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: ServicesKnown): readonly ServiceView[] {
-  const { written, inForce, problems, waiting, files, node, trouble, mode } = known;
+  const { written, inForce, problems, waiting, files, node, trouble, mode, holders: answering } = known;
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
   const standing = [...rows.values()].map((row): ServiceView => {
@@ -38,7 +40,7 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
     const pending = untold !== undefined || service === undefined || !carried.has(service);
     const why = wrong ?? untold ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : undefined);
     return {
-      name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol })),
+      name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol, holder: answering.get(address) ?? "" })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),
       mode: service?.mode ?? mode, algorithm: "maglev", flows: null, source: `${row.source} ${file}`, nodes: holders.length > 0 ? holders : [row.node ?? node], revision: row.revision,
       state: wrong !== undefined ? "rejected" : pending ? "pending" : "enforced", error: why ?? null,

@@ -5,7 +5,7 @@ import type { KernelErrorShape } from "./types.ts";
 
 /** Numbers that callers decide by. The same on every architecture that Node runs on. */
 export const errno = {
-  ENOENT: 2, ESRCH: 3, E2BIG: 7, EBADF: 9, EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, ENOSPC: 28,
+  ENOENT: 2, ESRCH: 3, E2BIG: 7, EBADF: 9, EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, ENOSPC: 28, ERANGE: 34,
   EPROTONOSUPPORT: 93, EOPNOTSUPP: 95, EAFNOSUPPORT: 97, EADDRNOTAVAIL: 99, ENOBUFS: 105,
 } as const;
 

@@ -7,10 +7,11 @@ import type { KernelLink, KernelProgram } from "./types.ts";
 export class LinkHandle implements KernelLink {
   readonly native: NativeLink;
   readonly id: number;
+  readonly program: number;
 
   constructor(native: NativeLink) {
     this.native = native;
-    this.id = native.info().id;
+    ({ id: this.id, programId: this.program } = native.info());
   }
 
   update(program: KernelProgram): void {

@@ -82,10 +82,14 @@ export interface LoadOptions {
 }
 
 export type TcHook = "ingress" | "egress";
+/** `native`: in the driver, before there is an skb. */
+export type XdpMode = "native" | "generic";
 
 /** An attachment that lasts as long as its handle or its pin. */
 export interface KernelLink extends Disposable {
   readonly id: number;
+  /** Id of the program that it held when it was opened. */
+  readonly program: number;
   /** Swaps the program with no gap (BPF_LINK_UPDATE). */
   update(program: KernelProgram): void;
   pin(path: string): void;
@@ -114,7 +118,7 @@ export interface Kernel {
   /** clsact, direct action, fixed handle and priority; replaces what is there under that handle. Lives until detached. */
   attachClsact(program: KernelProgram, ifindex: number, hook: TcHook, handle: number, priority: number): void;
   detachClsact(ifindex: number, hook: TcHook, handle: number, priority: number): void;
-  attachXdp(program: KernelProgram, ifindex: number, mode: "native" | "generic"): KernelLink;
+  attachXdp(program: KernelProgram, ifindex: number, mode: XdpMode): KernelLink;
   attachCgroup(program: KernelProgram, cgroupPath: string, hook: CgroupHook): KernelLink;
   /** Calls back on the event loop with each record, until closed: at once when it is woken, and a moment after it found any, unwoken. */
   openRing(map: KernelMap, onRecord: (record: Uint8Array) => void): Disposable;
@@ -138,6 +142,8 @@ export interface LinkInfo {
   readonly mac: string;
   readonly mtu: number;
   readonly up: boolean;
+  /** Its cable is in: packets can pass. */
+  readonly carrier: boolean;
   readonly noArp: boolean;
   /** IFLA_LINKINFO kind, "veth", "" for hardware. */
   readonly kind: string;
@@ -147,6 +153,8 @@ export interface LinkInfo {
   readonly tunnelPort: number | null;
   /** Of a veth whose other end is in another namespace: that one's number, as ours knows it. */
   readonly peerNamespace: number | null;
+  /** What takes its frames before all else; `program`: its id, 0 where there are several. null: nothing does. */
+  readonly xdp: { readonly mode: XdpMode | "other"; readonly program: number } | null;
 }
 
 export interface AddressInfo {
@@ -191,6 +199,11 @@ export interface Netlink extends Disposable {
   /** Succeeds when it is there already. IPv6 gets IFA_F_NODAD. */
   addAddress(index: number, prefix: string): Promise<void>;
   deleteAddress(index: number, prefix: string): Promise<boolean>;
+  /**
+   * Makes the device, and switches beside it, let an IPv6 multicast group through, for good: it becomes an address of the device, which `deleteAddress` removes.
+   * Succeeds when it is there already.
+   */
+  joinGroup(index: number, group: string): Promise<void>;
   routes(): Promise<readonly RouteInfo[]>;
   /**
    * Adds or replaces the one of that destination and metric. `source` is the preferred source address; scope link when there is no gateway; `protocol`

@@ -147,6 +147,7 @@ function readHealth(page: Page, node: Node, problems: Problem[]): Health {
 
 /** What no key is wrong by itself. */
 function checkWhole({ frontends, backends, mode, health }: Service, problems: Problem[]): void {
+  checkSctp(frontends, backends, problems);
   const families = new Set(frontends.map(({ address }) => address.includes(":")));
   for (const one of backends) {
     if (one.kind !== "address") continue;
@@ -165,5 +166,15 @@ function checkWhole({ frontends, backends, mode, health }: Service, problems: Pr
   const deaf = frontends.find(({ protocol }) => protocol !== "tcp");
   if (health.kind !== "none" && deaf !== undefined && frontends.every(({ protocol }) => protocol !== "tcp")) {
     problems.push({ place: deaf.place, message: `probes of the kind ${health.kind} need a port of TCP, and the service has none; write health: { kind: none }` });
+  }
+}
+
+/** Its checksum is one over the ports and the whole packet, which the programs cannot compute anew. */
+function checkSctp(frontends: readonly WrittenFrontend[], backends: readonly BackendRule[], problems: Problem[]): void {
+  for (const { address, port, protocol } of frontends) {
+    if (protocol !== "sctp") continue;
+    const other = backends.find((one) => one.port !== port && (one.kind === "select" || one.address.includes(":") === address.includes(":")));
+    if (other === undefined) continue;
+    problems.push({ place: other.place, message: `an SCTP port cannot be translated, so that backends of ${port}/sctp must listen on ${port} and not on ${other.port}; give it a service of its own, with that port` });
   }
 }

@@ -274,6 +274,20 @@ export interface ContainerRoutesPlan {
   readonly given: readonly Cidr[];
 }
 
+/** Network namespaces whose programs are clients of services. */
+export interface ClientsPlan {
+  /** Whether services ask for their clients' addresses. */
+  readonly known: boolean;
+  /** Containers'; the host's own is beside them. */
+  readonly namespaces: readonly {
+    /** Docker's file of it, which may come later than the plan. */
+    readonly sandbox: string;
+    /** By which it is known; null: it has none of that family. */
+    readonly ipv4: Ip | null;
+    readonly ipv6: Ip | null;
+  }[];
+}
+
 /** A veth that somebody else made, which we judge at its host end but do not carry for. */
 export interface GuestPlan {
   readonly device: string;
@@ -317,6 +331,8 @@ export type Step =
   | { readonly kind: "containerRoutes"; readonly routes: ReadonlyMap<EndpointId, ContainerRoutesPlan>; readonly before: ReadonlyMap<EndpointId, ContainerRoutesPlan> | null }
   /** All of them; `before`: what stood; null: nothing by this agent. */
   | { readonly kind: "services"; readonly plans: readonly ServicePlan[]; readonly before: readonly ServicePlan[] | null }
+  /** All of them; `before`: what stood; null: nothing by this agent. Never fails. */
+  | { readonly kind: "clients"; readonly clients: ClientsPlan; readonly before: ClientsPlan | null }
   | { readonly kind: "claimPort"; readonly port: PortPlan }
   | { readonly kind: "port"; readonly port: PortPlan }
   | { readonly kind: "removePort"; readonly port: PortPlan };

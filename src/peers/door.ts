@@ -3,19 +3,28 @@ import { HawserError } from "../std/errors.ts";
 import type { SharedStore } from "../store/shared.ts";
 import { aborted } from "./aborted.ts";
 import { alone } from "./alone.ts";
+import { electAlone } from "./election.ts";
+import type { Election } from "./election.ts";
+import { electByLease } from "./election-by-lease.ts";
+import { electByName } from "./election-by-name.ts";
 import { createProbes } from "./probes.ts";
 import { openSharedDoor } from "./shared-door.ts";
 import { openStaticDoor } from "./static-door.ts";
 import type { Behind, PeersDoor, PeersDoorOptions } from "./types.ts";
 
+export type { Election, Seat } from "./election.ts";
 export type { Behind, ConfiguredPeer, PeersDoor, PeersDoorOptions } from "./types.ts";
 
 /** @throws HawserError BAD_CONFIG */
 export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
   const { kind, node, probePort: port, clock, random, monotonic = () => performance.now(), log } = options;
   if (kind === "alone") return aloneDoor(options);
-  const probes = createProbes({ self: node.name, port, clock, random, monotonic, log, changed: (name) => behind.answersChanged(name) });
+  const probes = createProbes({ self: node.name, port, clock, random, monotonic, log, changed: (name) => {
+    behind.answersChanged(name);
+    election?.answersChanged?.(name);
+  } });
   const behind: Behind = kind === "static" ? openStaticDoor(options, probes) : openSharedDoor(options, probes, sharedStore(options));
+  let election: Election | undefined;
   const life = new AbortController();
   let listening: Promise<void> | undefined;
   let work: Promise<unknown> = Promise.resolve();
@@ -54,11 +63,14 @@ export function createPeersDoor(options: PeersDoorOptions): PeersDoor {
     ...(behind.shareServices === undefined ? {} : { shareServices: behind.shareServices }),
     nodes: () => behind.nodes(),
     status: () => behind.status(),
+    elect: (seat) => (election = kind === "static"
+      ? electByName({ self: node.name, others: options.peers.map(({ name }) => name).filter((name) => name !== node.name), probes, seat, clock })
+      : electByLease({ self: node.name, store: sharedStore(options), nodes: () => behind.nodes(), seat, clock, log })),
     [Symbol.asyncDispose]: close,
   };
 }
 
-function aloneDoor({ node, own, commands }: PeersDoorOptions): PeersDoor {
+function aloneDoor({ node, own, commands, clock }: PeersDoorOptions): PeersDoor {
   return {
     known: () => Promise.resolve(alone),
     start: (signal) => commands.syncCluster(alone, signal),
@@ -69,6 +81,7 @@ function aloneDoor({ node, own, commands }: PeersDoorOptions): PeersDoor {
       name: node.name, address: node.addresses()[0] ?? "", ipv4: "", ipv6: "", state: "self", lastSeen: 0, rttMs: null, mtu: node.mtu(), endpoints: own().endpoints.length,
     }],
     status: () => ({ part: "peers", state: "off", detail: "none: store.kind is embedded, and peers is empty" }),
+    elect: (seat) => electAlone(node.name, seat, clock),
     [Symbol.asyncDispose]: async () => {},
   };
 }

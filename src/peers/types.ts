@@ -6,6 +6,7 @@ import type { Clock } from "../std/clock.ts";
 import type { Family, Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedStore } from "../store/shared.ts";
+import type { Election, Seat } from "./election.ts";
 
 export interface ConfiguredPeer {
   readonly name: string;
@@ -81,6 +82,8 @@ export interface PeersDoor extends AsyncDisposable {
   /** This node first, the others by name. */
   nodes(): readonly NodeView[];
   status(): PartStatus;
+  /** Who answers for addresses of services is settled from then on that the election runs, after `start`; once. */
+  elect(seat: Seat): Election;
 }
 
 /** What kinds of doors have in common behind `PeersDoor`. */

@@ -22,6 +22,8 @@ export interface Place {
   ask(protocol: "tcp" | "udp", address: string, port: number, options?: AskOptions): Promise<string>;
   /** A TCP exchange every 20 ms until it is stopped; `report` stops it and tells how it went. */
   stream(address: string, port: number): Promise<Stream>;
+  /** Asks the whole link for an address every 100 ms, until it is stopped. */
+  whoHas(address: string): Promise<WhoHas>;
   /** Sends crafted frames (see probe.py) and returns what it printed. */
   frames(kind: string, values: Readonly<Record<string, string | number>>): Promise<string>;
   /** Sends tunnel packets with a crafted packet inside (see probe.py) and returns what it printed. */
@@ -50,6 +52,11 @@ export interface Stream extends AsyncDisposable {
   readonly broken: Promise<unknown>;
   /** Resolves after `count` more exchanges. */
   progress(count: number): Promise<void>;
+}
+
+export interface WhoHas extends AsyncDisposable {
+  /** Of each time that it was asked so far: when, in milliseconds since the epoch, and the MACs of all who answered. */
+  answers(): readonly { readonly at: number; readonly macs: readonly string[] }[];
 }
 
 /** `enter` is the command prefix that leads into the place. */
@@ -100,6 +107,17 @@ export function place(name: string, ipv4: string, ipv6: string, enter: readonly 
           if (line === undefined) throw new Error(`the stream printed no report: ${stderr}`);
           return decodeReport(JSON.parse(line));
         },
+        [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+      };
+    },
+    whoHas: async (address) => {
+      const running = start(python("whohas", address.includes(":") ? ipv6 : ipv4, address), { timeoutMs: 0 });
+      await running.says("ready\n");
+      return {
+        answers: () => running.printed().split("\n").slice(1, -1).map((line) => {
+          const [at = "", macs = ""] = line.split(" ");
+          return { at: Number(at), macs: macs === "" ? [] : macs.split(",") };
+        }),
         [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
       };
     },

@@ -261,4 +261,36 @@ def tunnel(args):
     print("sent", values.get("count", 1))
 
 
-{"serve": serve, "ask": ask, "stream": stream, "frames": frames, "tunnel": tunnel}[sys.argv[1]](sys.argv[2:])
+def whohas(args):
+    """Asks the whole link for an address every 100 ms; a line each: when, in milliseconds since the epoch, and the MACs that answered, once each."""
+    own, target = args
+    six = ":" in target
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD if six else 0x0806))
+    sock.bind(("eth0", 0x86DD if six else 0x0806))
+    own_mac = sock.getsockname()[4]
+    if six:
+        wanted = socket.inet_pton(socket.AF_INET6, target)
+        group = socket.inet_ntop(socket.AF_INET6, bytes.fromhex("ff0200000000000000000001ff") + wanted[13:])
+        question = b"\x33\x33\xff" + wanted[13:] + own_mac + b"\x86\xdd" + icmp6(own, group, 135, b"\0" * 4 + wanted + b"\x01\x01" + own_mac)
+    else:
+        wanted = socket.inet_aton(target)
+        question = b"\xff" * 6 + own_mac + b"\x08\x06" + arp(1, own_mac, own, b"\0" * 6, target)
+    print("ready", flush=True)
+    while True:
+        asked, macs = time.time(), []
+        sock.send(question)
+        while (left := asked + 0.1 - time.time()) > 0:
+            sock.settimeout(left)
+            try:
+                data = sock.recv(2048)
+            except TimeoutError:
+                break
+            # Asked for by us: announcements go to everybody.
+            answer = data[62:78] == wanted and data[54] == 136 if six else data[20:22] == b"\0\x02" and data[28:32] == wanted
+            sender = data[6:12].hex(":")
+            if answer and data[:6] == own_mac and sender not in macs:
+                macs.append(sender)
+        print(round(asked * 1000), ",".join(macs), flush=True)
+
+
+{"serve": serve, "ask": ask, "stream": stream, "frames": frames, "tunnel": tunnel, "whohas": whohas}[sys.argv[1]](sys.argv[2:])

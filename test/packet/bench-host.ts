@@ -142,12 +142,13 @@ function run({ program, device, data, gsoSize, mark }: Request & { readonly op: 
   return { verdict: result.verdict | 0, data: result.data, counted };
 }
 
-/** One service of one frontend, whose one backend has the service's number. */
+/** One service of one frontend, whose one backend has the service's number. The address is `shared` where its frontend is. */
 function setService({ service, frontend, backend }: Request & { readonly op: "service" }): void {
   services ??= openLbTables(createKernel(), mapOf, () => 0);
   services.setBackend(service.number, backend);
   services.setService(service);
-  services.frontends.set(frontend);
+  services.frontends.set({ ...frontend, shared: false });
+  services.frontends.set({ ...frontend, port: 0, protocol: 0, number: 0 });
 }
 
 function policyNow(): Policy {

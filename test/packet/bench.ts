@@ -10,13 +10,13 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, lbSourceCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
 import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
-import { addressOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
+import { addressOf, familyOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
 import { asker } from "./asker.ts";
 import type { Request, RunReply } from "./bench-host.ts";
@@ -58,7 +58,7 @@ const networks = [
   { number: 4, gateway6: null, flags: NetworkFlags.NO_ICC },
 ];
 
-/** `verdict`: pass, redirect, `handed over` as copies, or `drop REASON`. `packet`: as it left, in one line. */
+/** `verdict`: pass, redirect, `handed over` as copies, `drop REASON`, or `answered REASON`: dropped, and told to its sender. `packet`: as it left, in one line. */
 export interface Row {
   readonly verdict: string;
   readonly packet: string;
@@ -115,8 +115,10 @@ export interface Bench extends AsyncDisposable {
   otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
-  /** A service of one frontend and one backend; `number` is both's. */
-  service(number: number, frontend: FrontendAddress, backend: BackendEntry): Promise<void>;
+  /** A service of one frontend and one backend; `number` is both's. `flags`: of the service. */
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly flags?: number; readonly shared?: boolean }): Promise<void>;
+  /** `verdict`: of clients of a service from there, LbSourceVerdict. */
+  source(service: number, prefix: string, verdict: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
@@ -203,8 +205,13 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
-    service: async (number, frontend, backend) => {
-      await ask({ op: "service", service: { number, slots: [{ current: number }], flags: 0, affinity: 0 }, frontend: { ...frontend, service: number, number, shared: false }, backend });
+    service: async (number, frontend, backend, { empty = false, flags = 0, shared = false } = {}) => {
+      await ask({ op: "service", service: { number, slots: empty ? [] : [{ current: number }], flags, affinity: 60 }, frontend: { ...frontend, service: number, number, shared }, backend });
+    },
+    source: async (service, prefix, verdict) => {
+      const cidr = parseCidr(prefix);
+      const addr = prefix === "::/0" ? null : addressOf(cidr);
+      await set("hw_lb_sources", lbSourceCodec.encode({ length: 32 + lengthOf(cidr) + (familyOf(addressOf(cidr)) === 4 ? 96 : 0), service, addr }), u32.encode(verdict));
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),
@@ -234,7 +241,7 @@ function verdictOf({ verdict, counted }: RunReply): string {
   switch (verdict) {
     case -1: return reason === undefined ? "pass untouched" : reason === "FORWARDED" ? "pass" : `pass, but counted as ${reason}`;
     case 2: return reason === undefined ? "drop, not counted" : reason === "FORWARDED" ? "handed over" : `drop ${reason}`;
-    case 7: return reason === "FORWARDED" ? "redirect" : `redirect, but counted as ${reason}`;
+    case 7: return reason === "FORWARDED" ? "redirect" : `answered ${reason}`;
     default: return `verdict ${verdict}`;
   }
 }
@@ -253,7 +260,7 @@ async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<v
   for (const address of ["192.0.2.1", "2001:db8::1"]) {
     await set("hw_host_addrs", ip.encode(parseIp(address)), hostAddressCodec.encode({ flags: HostAddressFlags.LOCAL, network: 0 }));
   }
-  await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500 }));
+  await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1 }));
 }
 
 async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, { device, network, identity, ipv4, ipv6, mac }: Container, mtu: number): Promise<void> {

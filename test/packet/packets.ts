@@ -75,8 +75,9 @@ export function udp(sport: number, dport: number, data: string | Uint8Array = ""
 }
 
 /** With a CRC32c that nothing here verifies. */
-export function sctp(sport: number, dport: number): Payload {
-  return { protocol: protocols.sctp, bytes: () => join(be16(sport), be16(dport), be32(7), be32(0x12345678), be32(0)) };
+/** With one empty chunk of that type: 0 DATA, 1 INIT, 6 ABORT, 14 SHUTDOWN COMPLETE. */
+export function sctp(sport: number, dport: number, chunk = 0): Payload {
+  return { protocol: protocols.sctp, bytes: () => join(be16(sport), be16(dport), be32(7), be32(0x12345678), be32(chunk * 2 ** 24)) };
 }
 
 export function echo(kind: "request" | "reply", id: number, data = "", family: Family = 4): Payload {

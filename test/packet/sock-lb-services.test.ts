@@ -3,7 +3,7 @@
 //   program ── connect 203.0.113.10:80 ──▶ [sock-lb] slot of the socket's cookie ──▶ 10.44.0.11:80 │ 10.44.0.12:80
 //   (the program sees 203.0.113.10:80)
 import test from "ava";
-import { syncHomes } from "../../src/datapath/homes.ts";
+import { openHomes } from "../../src/datapath/homes.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import { parseIp } from "../../src/std/ip.ts";
 import { writeServices } from "./sock-lb-services.ts";
@@ -206,7 +206,8 @@ test.serial("a service's sources are asked for the client's own address, and who
   for (const to of ["203.0.113.90", "203.0.113.91"]) t.deepEqual(await connect("", to), { error: "EPERM" }, "nobody has said who the container is");
   const home = { namespace: world.namespaces.container, ipv4: parseIp("10.44.9.2"), ipv6: null };
   const gone = { namespace: `${world.namespaces.container}-gone`, ipv4: parseIp("10.44.9.3"), ipv6: null };
-  syncHomes(createKernel(), world.map("hw_lb_homes"), [home, gone]);
+  const homes = openHomes(createKernel(), world.map("hw_lb_homes"));
+  t.false(homes.sync([home, gone]), "one of the namespaces is not there");
   t.deepEqual(await connect("", "203.0.113.90"), { error: "EPERM" });
   t.deepEqual(await connect("", "203.0.113.91"), { said: one });
   t.deepEqual(await connect("from=10.44.9.2", "203.0.113.91"), { said: one });
@@ -215,10 +216,10 @@ test.serial("a service's sources are asked for the client's own address, and who
   await container.do("open b udp");
   t.deepEqual(await container.do("send b 203.0.113.90 80"), { error: "EPERM" });
   t.deepEqual(await container.do("send b 203.0.113.91 80"), { said: one, from: "203.0.113.91 80" });
-  syncHomes(createKernel(), world.map("hw_lb_homes"), [{ ...home, ipv4: parseIp("10.44.8.2") }]);
+  t.true(homes.sync([{ ...home, ipv4: parseIp("10.44.8.2") }]));
   t.deepEqual(await connect("", "203.0.113.90"), { said: one }, "it has another address now");
   t.deepEqual(await connect("", "203.0.113.91"), { error: "EPERM" });
-  syncHomes(createKernel(), world.map("hw_lb_homes"), []);
+  t.true(openHomes(createKernel(), world.map("hw_lb_homes")).sync([]), "what an earlier agent wrote goes, too");
   t.deepEqual(await connect("", "203.0.113.90"), { error: "EPERM" }, "and now none that is known");
 });
 

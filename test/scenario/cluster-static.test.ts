@@ -5,7 +5,9 @@
 import test from "ava";
 import { allTalk, clusterScene, dropsOf, meet, nodeIs, nodesOf, reaches } from "../lab/cluster.ts";
 import { expectDrops, some } from "../lab/drops.ts";
+import { waitFor } from "../lab/run.ts";
 import type { Place } from "../lab/place.ts";
+import { few, observe, serve } from "../lab/holders.ts";
 import { isDropped, passes } from "../lab/policy.ts";
 
 const stage = clusterScene(test, { store: "peers" }, { hosts: 2 });
@@ -122,4 +124,34 @@ test.serial("with one node off the other keeps everything and starts new contain
   await nodeIs(a, "b", "ready");
   await nodeIs(b, "a", "ready");
   await allTalk(t, [c1, c2, late], "after it came back");
+});
+
+test.serial("without a server the lowest name that answers has a service's address; the other has it while that one's cable is out", async (t) => {
+  const { a, b, world } = stage;
+  const { neighbour, hosts } = world;
+  await stage.network("shop");
+  const webs = [await stage.container(a, "web1", "shop", "--label", "app=web"), await stage.container(b, "web2", "shop", "--label", "app=web")];
+  await using scope = new AsyncDisposableStack();
+  for (const web of webs) scope.use(await web.serve({ tcp: [7000] }));
+  await serve(world, hosts, ["10.99.0.200"]);
+  const seen = await observe(world, "10.99.0.200", scope);
+  await seen.settles("a");
+  t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5000 }), `${neighbour.ipv4} 5000`);
+  let since = Date.now();
+  await a.agent.kill();
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  await a.agent.start();
+  await seen.settles("a");
+  t.true(seen.missed(t, since) <= few, "an agent that is killed leaves no gap");
+  since = Date.now();
+  await a.unplug();
+  await waitFor("b to answer", () => seen.holder() === "b");
+  t.log(`another answers ${seen.missed(t, since) / 10} s after the holder died`);
+  t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5001 }), `${neighbour.ipv4} 5001`, "who knew the dead holder was told of the next");
+  since = Date.now();
+  await a.plug();
+  await seen.settles("a");
+  t.log(`${seen.missed(t, since) / 10} s without an answer when it was back`);
+  for (const host of hosts) await host.hawser(["service", "delete", "web"]);
+  await seen.settles(undefined, 5000);
 });

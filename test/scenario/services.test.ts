@@ -1,9 +1,11 @@
 // A service in front of containers that come, stop and die, asked for from outside.
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import test from "ava";
+import { few, observe, serve } from "../lab/holders.ts";
+import { image } from "../lab/image.ts";
 import { waitFor } from "../lab/run.ts";
 import { scene } from "../lab/scenario.ts";
 
@@ -66,6 +68,37 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
   t.is(await outside.ask("tcp", address, 80, { sourcePort: 5040 }), `${outside.ipv4} 5040`);
   await host.hawser(["service", "delete", "web"]);
   t.deepEqual(await host.json("service", "list"), []);
+});
+
+test.serial("a client on the link finds a service's address, by IPv4 and IPv6, and finds it still while the agent is away; a sweep of everything ends it", async (t) => {
+  t.timeout(120_000);
+  const { host, world } = stage;
+  const { neighbour } = world;
+  await host.network("shop", "--ipv6");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  await serve(world, [host], ["10.99.0.200", "fd99::200"]);
+  await using scope = new AsyncDisposableStack();
+  const seen = [await observe(world, "10.99.0.200", scope), await observe(world, "fd99::200", scope)];
+  for (const one of seen) await one.settles("a");
+  t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5000 }), `${neighbour.ipv4} 5000`);
+  t.is(await neighbour.ask("tcp", "fd99::200", 80, { sourcePort: 5001 }), `${neighbour.ipv6} 5001`);
+  t.regex((await host.hawser(["service", "get", "web"])).stdout, /^held by +a$/m);
+  t.regex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
+
+  const since = Date.now();
+  await host.agent.stop();
+  for (const one of seen) await one.settles("a");
+  await host.run(["ip", "link", "set", "dev", "eth0", "address", "02:00:00:00:00:aa"]);
+  await host.agent.start();
+  await waitFor("the uplink's new MAC to be told", async () => /02:00:00:00:00:aa/.test(await neighbour.sh("ip neighbour show 10.99.0.200")));
+  for (const one of seen) t.true(one.missed(t, since) <= few);
+  await host.agent.stop();
+  await host.hawser(["sweep", "--all", "--config", host.configuration]);
+  for (const one of seen) await one.settles(undefined);
+  t.notRegex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
+  await host.agent.start();
+  await host.hawser(["service", "delete", "web"]);
 });
 
 test.serial("R76: a container that dies while Docker is stopped is gone within a second, as containerd says", async (t) => {
@@ -174,4 +207,75 @@ test.serial("R66: probes are the host's, and policy holds for them: what keeps t
   t.deepEqual(await backends(), ["web1 active"]);
   await host.hawser(["policy", "delete", "lock"]);
   await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("programs of containers are clients by their own address from their first connection on, and are told at once when their backend is gone", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { directory } } = stage;
+  await host.network("shop");
+  for (const name of ["web1", "web2"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
+  await host.container("other", ["--network", "shop"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  await using _two = await (await host.inside("web2")).serve({ tcp: [7000] });
+  const other = await host.inside("other");
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, `${text}sources: { allow: [${other.ipv4.replace(/\d+$/, "0/24")}] }\n`);
+  await host.hawser(["service", "apply", file]);
+  t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `));
+  t.is(await host.ask("tcp", address, 80), "EPERM", "the host's own address is not among the sources");
+  const first = await host.docker("run", "--rm", "--network", "shop", image, "sh", "-c", `echo hi | nc -w 2 ${address} 80`);
+  t.regex(first, /^who [0-9.]+ \d+/, "a container that connects as the first thing it does");
+
+  // Their servers are no processes of the containers', so that nobody resets what is connected to them.
+  await using streams = new AsyncDisposableStack();
+  const open = await Promise.all(Array.from({ length: 8 }, async () => streams.use(await other.stream(address, 80))));
+  await Promise.all(open.map((one) => one.progress(3)));
+  const killed = Date.now();
+  await host.docker("kill", "web1");
+  await Promise.any(open.map((one) => one.broken));
+  t.log(`told ${Date.now() - killed} ms after docker kill was called`);
+  t.true(Date.now() - killed < 3000);
+  t.true((await other.ask("tcp", address, 80)).startsWith(`${other.ipv4} `), "and a new connection is had at once");
+  const errors = (await Promise.all(open.map((one) => one.report()))).map(({ error }) => error);
+  t.true(errors.some((error) => error !== null && /abort/.test(error)), String(errors));
+  t.true(errors.every((error) => error === null || /abort/.test(error)), String(errors));
+  await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("XDP: the uplink has the balancer's program while there are services, whatever becomes of the agent", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { outside, router, directory } } = stage;
+  const before = readFileSync(host.configuration, "utf8");
+  writeFileSync(host.configuration, `${before}loadBalancer: { acceleration: native }\n`);
+  await host.agent.stop();
+  await host.agent.start();
+  const xdp = async (): Promise<readonly string[]> => {
+    const { kernel } = (await host.json("status")) as { readonly kernel: { readonly programs: readonly { readonly name: string; readonly device: string; readonly hook: string; readonly mode: string }[] } };
+    return kernel.programs.filter(({ mode }) => mode === "xdp").map(({ name, hook }) => `${name} ${hook}`);
+  };
+  const onDevice = async (): Promise<boolean> => (await host.sh("ip -o link show type veth")).includes("prog/xdp");
+  await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
+  await host.network("shop");
+  await host.container("web1", ["--network", "shop", "--label", "app=web"]);
+  await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
+  t.false(await onDevice());
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, text);
+  await host.hawser(["service", "apply", file]);
+  t.deepEqual(await xdp(), ["xdp_lb native"]);
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6000 }), `${outside.ipv4} 6000`);
+  t.deepEqual(((await host.json("status")) as { readonly problems: readonly string[] }).problems, []);
+  await host.agent.kill();
+  t.true(await onDevice());
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6001 }), `${outside.ipv4} 6001`);
+  await host.agent.start();
+  await host.hawser(["sweep"]);
+  t.deepEqual(await xdp(), ["xdp_lb native"]);
+  t.is(await outside.ask("tcp", address, 80, { sourcePort: 6002 }), `${outside.ipv4} 6002`);
+  await host.hawser(["service", "delete", "web"]);
+  t.deepEqual(await xdp(), []);
+  t.false(await onDevice());
+  await host.agent.stop();
+  writeFileSync(host.configuration, before);
+  await host.agent.start();
 });

@@ -86,6 +86,7 @@ export function addService(program: Command, deps: CliDependencies): void {
       deps.stdout.write(details([
         ["name", view.name],
         ["frontends", frontendsOf(view)],
+        ["held by", holdersOf(view)],
         ["mode", view.mode],
         ["algorithm", view.algorithm],
         ["flows", view.flows ?? "not counted"],
@@ -134,6 +135,13 @@ function backendTable(backends: readonly BackendView[], style: Style): string {
 
 function frontendsOf({ frontends }: ServiceView): string {
   return frontends.map((one) => `${endText(one)}/${one.protocol}`).join(", ");
+}
+
+/** Once where one node answers for all of them. */
+function holdersOf({ frontends }: ServiceView): string {
+  const holders = new Map(frontends.map(({ address, holder }) => [address, holder === "" ? "nobody" : holder]));
+  const [first = "", ...more] = new Set(holders.values());
+  return more.length === 0 ? first : [...holders].map(([address, holder]) => `${address}: ${holder}`).join(", ");
 }
 
 function endText({ address, port }: { readonly address: string; readonly port: number }): string {

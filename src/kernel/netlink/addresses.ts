@@ -3,7 +3,7 @@ import { addressOf, familyOf, ipFromBytes, ipToBytes, lengthOf, parseCidr } from
 import { errno, refusedWith } from "../errors.ts";
 import type { AddressInfo } from "../types.ts";
 import { attribute, decodeAttributes, nlmFlags, u32Attribute, u32Of } from "./codec.ts";
-import { familyNumbers, ifa, ifaddrmsg, ifaNoDad, rtm, scopes } from "./rtnetlink.ts";
+import { familyNumbers, ifa, ifaAutoJoin, ifaddrmsg, ifaNoDad, ifaNoPrefixRoute, rtm, scopes } from "./rtnetlink.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 export async function listAddresses(socket: NetlinkSocket): Promise<readonly AddressInfo[]> {
@@ -12,11 +12,18 @@ export async function listAddresses(socket: NetlinkSocket): Promise<readonly Add
 }
 
 /** IPv6 skips duplicate address detection: a tentative address could not be used at once. */
-export async function addAddress(socket: NetlinkSocket, index: number, prefix: string): Promise<void> {
+export function addAddress(socket: NetlinkSocket, index: number, prefix: string): Promise<void> {
+  return add(socket, index, prefix, prefix.includes(":") ? ifaNoDad : 0);
+}
+
+export function joinGroup(socket: NetlinkSocket, index: number, group: string): Promise<void> {
+  return add(socket, index, `${group}/128`, ifaNoDad | ifaNoPrefixRoute | ifaAutoJoin);
+}
+
+async function add(socket: NetlinkSocket, index: number, prefix: string, flags: number): Promise<void> {
   try {
-    const noDad = prefix.includes(":") ? [u32Attribute(ifa.flags, ifaNoDad)] : [];
     await socket.change(`add address ${prefix} to link ${index}`, rtm.newAddr, nlmFlags.create | nlmFlags.exclusive, [
-      ...describe(index, prefix), ...noDad,
+      ...describe(index, prefix), ...(flags === 0 ? [] : [u32Attribute(ifa.flags, flags)]),
     ]);
   } catch (error) {
     if (!refusedWith(error, errno.EEXIST)) throw error;

@@ -1,7 +1,7 @@
 // rtnetlink of one network namespace.
 import { closedError } from "../errors.ts";
 import type { Netlink } from "../types.ts";
-import { addAddress, deleteAddress, listAddresses } from "./addresses.ts";
+import { addAddress, deleteAddress, joinGroup, listAddresses } from "./addresses.ts";
 import { createTunnel, createVeth, deleteLink, findLink, listLinks, setLink } from "./links.ts";
 import { deleteRoute, listRoutes, replaceRoute } from "./routes.ts";
 import { NetlinkSocket } from "./socket.ts";
@@ -21,6 +21,7 @@ export async function openNetlink(netnsPath?: string): Promise<Netlink> {
     addresses: () => listAddresses(socket),
     addAddress: (index, prefix) => addAddress(socket, index, prefix),
     deleteAddress: (index, prefix) => deleteAddress(socket, index, prefix),
+    joinGroup: (index, group) => joinGroup(socket, index, group),
     routes: () => listRoutes(socket),
     replaceRoute: (route) => replaceRoute(socket, route),
     deleteRoute: (route) => deleteRoute(socket, route),

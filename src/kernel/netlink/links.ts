@@ -4,7 +4,7 @@ import { errno, refusedWith } from "../errors.ts";
 import type { LinkInfo, Netlink } from "../types.ts";
 import { attribute, decodeAttributes, nested, nlmFlags, textAttribute, textOf, u32Attribute, u32Of } from "./codec.ts";
 import {
-  addrGenModeNone, familyNumbers, iff, ifinfomsg, ifla, iflaGeneve, iflaInet6AddrGenMode, iflaInfo, iflaVxlan, rtm, skipStatistics, vethInfoPeer,
+  addrGenModeNone, familyNumbers, iff, ifinfomsg, ifla, iflaGeneve, iflaInet6AddrGenMode, iflaInfo, iflaVxlan, iflaXdp, rtm, skipStatistics, vethInfoPeer,
 } from "./rtnetlink.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
@@ -99,12 +99,22 @@ function decodeLink(payload: Buffer): LinkInfo {
     mac: mac?.length === 6 ? macFromBytes(mac) : "",
     mtu: u32Of(attributes.get(ifla.mtu)),
     up: (flags & iff.up) !== 0,
+    carrier: (flags & iff.lowerUp) !== 0,
     noArp: (flags & iff.noArp) !== 0,
     kind,
     tunnelPort: info ? tunnelPortOf(kind, decodeAttributes(info).get(iflaInfo.data)) : null,
     type: payload.readUInt16LE(2),
     peerNamespace: namespace < 0 ? null : namespace,
+    xdp: xdpOf(attributes.get(ifla.xdp)),
   };
+}
+
+/** XDP_ATTACHED_* of linux/if_link.h: 0 none, 1 driver, 2 skb, 3 hardware, 4 several. */
+function xdpOf(data: Buffer | undefined): LinkInfo["xdp"] {
+  const attributes = decodeAttributes(data ?? Buffer.alloc(0));
+  const attached = attributes.get(iflaXdp.attached)?.[0] ?? 0;
+  if (attached === 0) return null;
+  return { mode: attached === 1 ? "native" : attached === 2 ? "generic" : "other", program: u32Of(attributes.get(iflaXdp.program)) };
 }
 
 function tunnelPortOf(kind: string, data: Buffer | undefined): number | null {

@@ -11,7 +11,9 @@ export const rtm = {
 /** enum rtnetlink_groups: links, addresses and routes of both families. */
 export const watchedGroups = [1, 5, 7, 9, 11] as const;
 
-export const ifla = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, afSpec: 26, extMask: 29, linkNetnsid: 37 } as const;
+export const ifla = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, afSpec: 26, extMask: 29, linkNetnsid: 37, xdp: 43 } as const;
+/** enum in linux/if_link.h; `attached` is one of `xdpAttached`. */
+export const iflaXdp = { attached: 2, program: 4 } as const;
 export const iflaInfo = { kind: 1, data: 2 } as const;
 export const vethInfoPeer = 1;
 /** enum in linux/if_link.h */
@@ -20,10 +22,12 @@ export const iflaGeneve = { port: 5, collectMetadata: 6, zeroCsum6Rx: 10 } as co
 export const iflaInet6AddrGenMode = 8;
 export const addrGenModeNone = 1;
 export const skipStatistics = 8;
-export const iff = { up: 0x1, noArp: 0x80 } as const;
+export const iff = { up: 0x1, noArp: 0x80, lowerUp: 0x10000 } as const;
 
 export const ifa = { address: 1, local: 2, flags: 8 } as const;
 export const ifaNoDad = 0x02;
+export const ifaNoPrefixRoute = 0x200;
+export const ifaAutoJoin = 0x400;
 
 export const rta = {
   dst: 1, oif: 4, gateway: 5, priority: 6, prefsrc: 7, multipath: 9, table: 15, via: 18,

@@ -10,7 +10,7 @@ await inOwnHost(import.meta.url, {
     ip("link set wan0 mtu 1400");
     await using datapath = await open();
     assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"], nodeAddresses: ["192.0.2.10", "2001:db8:1::10"] });
-    assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400 }]);
+    assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400, accelerated: 0 }]);
   },
 
   "a device that gets a default route becomes an uplink without being asked for (R10)": async ({ open, ip, until }) => {

@@ -3,8 +3,6 @@
 //   ns a: eth0 10.44.0.2, identity 100 ── connect 203.0.113.10:80 ─ sock-lb ▸ 10.44.0.3:80 ─▸ from-container: policy ─▸ b
 //   ns b: eth0 10.44.0.3, identity 200, a server that says who called
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { endSockets } from "../../../src/datapath/end-sockets.ts";
 import { mapPath } from "../../../src/datapath/pins.ts";
 import type { Datapath, PacketEvent } from "../../../src/datapath/types.ts";
@@ -14,6 +12,7 @@ import type { Step } from "../../../src/network/types.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { openSession } from "../sock-lb-session.ts";
 import { writeServices } from "../sock-lb-services.ts";
+import { serveCallers } from "./callers.ts";
 import { inOwnHost } from "./namespace.ts";
 import type { Case, World } from "./namespace.ts";
 import { doAll } from "./perform.ts";
@@ -29,24 +28,6 @@ const closed: PolicyTables = {
   ports: new Map([["1 * 0/0", { ruleset: 1, protocol: null, port: 0, bits: 0, verdict: "deny", wide: true, rule: 1 }]]),
   rules: [{ policy: "shop", action: "deny", place: { file: "shop.yaml", line: 3, column: 5 }, text: "a to b", from: [], to: [], ports: [], ends: "both" }],
 };
-
-const server = `
-import socket, threading
-def serve(listener):
-    held = []
-    while True:
-        client, peer = listener.accept()
-        client.sendall(peer[0].encode())
-        held.append(client)
-for family, at in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6: listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.bind((at, 80))
-    listener.listen()
-    threading.Thread(target=serve, args=(listener,)).start()
-print("ready", flush=True)
-`;
 
 interface Scene {
   readonly world: World;
@@ -68,14 +49,7 @@ function scene(body: (scene: Scene) => Promise<void>): Case {
     }));
     plug(world, "a", cableA.containerInterface, 2);
     plug(world, "b", cableB.containerInterface, 3);
-    for (const namespace of ["a", "b"]) {
-      const child = spawn("nsenter", [`--net=/run/netns/${namespace}`, "python3", "-c", server], { stdio: ["ignore", "pipe", "inherit"] });
-      stack.defer(async () => {
-        child.kill("SIGKILL");
-        await once(child, "exit");
-      });
-      await once(child.stdout, "data");
-    }
+    for (const namespace of ["a", "b"]) stack.use(await serveCallers(namespace));
     const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_homes", "hw_sock_connected", "hw_sock_udp"];
     const maps = new Map(names.map((name) => [name, stack.use(world.kernel.openPinnedMap(mapPath(world.bpffs, name)))] as const));
     const services = stack.use(writeServices((name) => maps.get(name) as KernelMap));

@@ -14,7 +14,7 @@ test("a veth pair has the names, MACs and MTU that were asked for", async () => 
   await netlink.createVeth({ name: "va", peer: "vb", mac: "02:00:00:00:00:0a", peerMac: "02:00:00:00:00:0b", mtu: 1400 });
   const [va, vb] = [await netlink.link("va"), await netlink.link("vb")];
   assert.ok(va && vb);
-  const common = { mtu: 1400, up: false, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace: null };
+  const common = { mtu: 1400, up: false, carrier: false, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace: null, xdp: null };
   assert.deepEqual(va, { index: va.index, name: "va", mac: "02:00:00:00:00:0a", ...common });
   assert.deepEqual(vb, { index: vb.index, name: "vb", mac: "02:00:00:00:00:0b", ...common });
   assert.deepEqual((await netlink.links()).map(({ name }) => name).sort(), ["lo", "va", "vb"]);
@@ -69,6 +69,20 @@ test("addresses of both families come and go, and adding twice is no error", asy
   assert.equal(await netlink.deleteAddress(va.index, "fd00:250::1/64"), true);
   assert.equal(await netlink.deleteAddress(va.index, "fd00:250::1/64"), false);
   assert.equal(await netlink.deleteAddress(va.index, "10.250.0.9/24"), false);
+});
+
+test("a group is joined for good, twice without an error, and left", async () => {
+  using netlink = await openNetlink();
+  await netlink.createVeth({ name: "va", peer: "vb" });
+  const va = await netlink.link("va");
+  assert.ok(va);
+  await netlink.setLink(va.index, { up: true });
+  const group = "ff02::1:ff00:10";
+  for (let i = 0; i < 2; i++) await netlink.joinGroup(va.index, group);
+  assert.match(ip("maddr", "show", "dev", "va"), new RegExp(`inet6 ${group}`));
+  assert.match(ip("maddr", "show", "dev", "va"), /link {2}33:33:ff:00:00:10/);
+  assert.equal(await netlink.deleteAddress(va.index, `${group}/128`), true);
+  assert.doesNotMatch(ip("maddr", "show", "dev", "va"), new RegExp(`inet6 ${group}`));
 });
 
 test("routes are added, replaced and deleted, with source or gateway", async () => {

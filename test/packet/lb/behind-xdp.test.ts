@@ -60,6 +60,25 @@ for (const [what, packet, option] of [["IPv4", ip(client4, web4, tcp(5000, 81, "
   });
 }
 
+test.serial("service class and congestion marks are carried outside as they are inside", async (t) => {
+  const { bench } = t.context;
+  for (const ecn of [0, 1, 2, 3]) {
+    t.is((await bench.raw(ipv4(client4, web4, tcp(5000, 80, "A"), { ecn }))).data[15], ecn);
+    t.is((await bench.raw(ipv4(client4, web4, tcp(5000, 81, "A"), { ecn }))).data[15], ecn, "in Geneve");
+    t.is((await bench.raw(ipv6(client6, web6, tcp(5000, 80, "A"), { ecn }))).data[15], ecn << 4);
+  }
+});
+
+test.serial("a tagged frame, a runt and a lie about its length are none of a service's", async (t) => {
+  const { bench } = t.context;
+  const syn = ip(client4, web4, tcp(5000, 80, "S"));
+  for (const ethertype of [0x8100, 0x88a8]) t.is((await bench.fromUplink({ ethertype, bytes: syn.bytes })).verdict, "pass untouched");
+  t.is((await bench.fromUplink({ ...syn, bytes: syn.bytes.subarray(0, 30) })).verdict, "pass untouched");
+  const longer = syn.bytes.slice();
+  longer[3] = 200;
+  t.is((await bench.fromUplink({ ...syn, bytes: longer })).verdict, "pass untouched");
+});
+
 test.serial("fragments follow their first", async (t) => {
   const whole = udp(5000, 53, "x".repeat(96));
   const part = (offset: number, more: boolean): Packet => ipv6(client6, web6, slice(whole, offset, 48), { fragment: { id: 5, offset, more } });

@@ -3,6 +3,9 @@
 //   slot { current │ previous │ changed }      server N is 172.16.1.N
 import anyTest from "ava";
 import type { TestFn } from "ava";
+import { LbFlowSeen } from "../../../src/abi/generated.ts";
+import { ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
+import { createLog } from "../../../src/std/log.ts";
 import { icmpError, ip, tcp, udp } from "../packets.ts";
 import type { Packet } from "../packets.ts";
 import type { SlotEntry } from "./tables.ts";
@@ -141,6 +144,45 @@ test.serial("a flood of beginnings takes the place of no flow that went on, and 
   await world.floodFrom(to4(request("S")), 300_000);
   for (const sport of flows) t.is(await server(world, to4(request("A", sport))), 2, `${sport}`);
   t.true([1, 2].includes(await server(world, to4(request("S", 30_000)))));
+});
+
+test.serial("a flow that has ended keeps its backend for its closing, and who begins anew on its ports is a new flow", async (t) => {
+  const { world } = t.context;
+  await slot(world, { current: 2, previous: 1, changed: 30 });
+  for (const [sport, end] of [[6801, "FA"], [6802, "R"], [6803, "RA"]] as const) {
+    for (const flags of ["S", "A", end, "A", end]) t.is(await server(world, to4(request(flags, sport))), 2, `${end}: ${flags}`);
+  }
+  await slot(world, { current: 3, previous: 1, changed: 10 });
+  t.is(await server(world, to4(request("A", 6801))), 2, "still closing");
+  for (const sport of [6801, 6802, 6803]) for (const flags of ["S", "A"]) t.is(await server(world, to4(request(flags, sport))), 3, flags);
+});
+
+const { AGES, ENDED, WENT_ON } = LbFlowSeen;
+/** In 1024 jiffies. */
+const minute = Math.floor((60 * ticksPerSecond(createLog(() => {}, Date.now))) / 1024) + 1;
+
+/** What becomes of a beginning whose bucket is full of flows that live, and one that was last seen so long ago. */
+async function roomBeside(world: World, flags: number, age: number): Promise<{ readonly server: number; readonly gone: readonly number[] }> {
+  await world.forgetFlows();
+  await slot(world, { current: 2, previous: 1, changed: 10 });
+  await server(world, to4(request("S", 6900)));
+  const [bucket, flows] = await world.flowBucket();
+  const now = flows.find(({ tag }) => tag !== 0)?.seen ?? 0;
+  const tags = [11, 12, 13, 14, 15, 16, 17, 18];
+  await world.setFlowBucket(bucket, tags.map((tag) => ({ tag, backend: 3, seen: tag === 14 ? ((now - age) & AGES) | flags : now | WENT_ON })));
+  const chosen = await server(world, to4(request("S", 6900)));
+  const [, after] = await world.flowBucket();
+  return { server: chosen, gone: tags.filter((tag) => !after.some((flow) => flow.tag === tag)) };
+}
+
+test.serial("room is made by a flow that ended and has been silent for a minute, as by one that never went on, and by none that lives", async (t) => {
+  const { world } = t.context;
+  const rows: readonly (readonly [what: string, flags: number, age: number, room: boolean])[] = [
+    ["goes on", WENT_ON, 0, false], ["went on, and is silent for long", WENT_ON, 1000, false], ["went on, and is silent for too long", WENT_ON, 1030, true],
+    ["has ended just now", WENT_ON | ENDED, 0, false], ["ended less than a minute ago", WENT_ON | ENDED, minute - 2, false], ["ended more than a minute ago", WENT_ON | ENDED, minute + 1, true],
+    ["only began", 0, 0, true],
+  ];
+  for (const [what, flags, age, room] of rows) t.deepEqual(await roomBeside(world, flags, age), room ? { server: 2, gone: [14] } : { server: 1, gone: [] }, what);
 });
 
 test.serial("ports of another protocol, and other services' frontends, have flows of their own", async (t) => {

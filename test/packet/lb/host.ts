@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
-import { configCodec, directionNames, dropReasonNames, DropReason, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
+import { configCodec, directionNames, dropReasonNames, DropReason, lbFlowsCodec, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -32,7 +32,9 @@ export type Request =
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
   | { readonly op: "clear"; readonly map: string }
+  | { readonly op: "flows" }
   | { readonly op: "ip"; readonly args: readonly string[] }
+  | { readonly op: "uplink"; readonly device: string; readonly accelerated: boolean }
   | { readonly op: "run"; readonly data: Uint8Array; readonly device: string }
   | { readonly op: "flood"; readonly data: Uint8Array; readonly times: number; readonly clients: boolean };
 
@@ -80,7 +82,9 @@ async function answer(request: Request): Promise<unknown> {
       for (const [key] of [...map.entries()]) if (map.info.kind === "array") map.set(key, empty); else map.delete(key);
       return undefined;
     }
+    case "flows": return [...mapOf("hw_lb_flows").entries()].filter(([, value]) => value.some((byte) => byte !== 0)).map(([key, value]) => [u32.decode(key), lbFlowsCodec.decode(value).flows]);
     case "ip": return ip(...request.args);
+    case "uplink": return setUplink(request.device, request.accelerated);
     case "run": return run(request.data, request.device);
     case "flood": return flood(request.data, request.times, request.clients);
   }
@@ -120,7 +124,11 @@ async function load(config: Partial<Config>): Promise<void> {
   for (const [name, map] of object.maps) maps.set(name, map);
   program = object.programs.get("xdp_lb");
   tables = openLbTables(kernel, mapOf, jiffies);
-  for (const device of ["wan0", "wan1"]) mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500 }));
+  for (const device of ["wan0", "wan1"]) setUplink(device, true);
+}
+
+function setUplink(device: string, accelerated: boolean): void {
+  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {

@@ -93,13 +93,16 @@ test.serial("what does not fit with all headers is refused with the size that do
   t.regex((await world.send(to6(tcp(5000, 80, "A", "x".repeat(1500 - 74 - 59))))).packet, /2001:db8:c::7 icmp 2\/0 mtu 1426 /);
 });
 
-test.serial("a container of this host is netdev's: its packets pass as they are", async (t) => {
+test.serial("a container of this host is netdev's: its packets pass as they are, counted, while its flows are left to conntrack", async (t) => {
   const { world } = t.context;
+  const [packets, flows] = [await world.sentTo(3), await world.flowsOf(3)];
   await world.backend(3, "10.44.0.2", { mode: "LOCAL" });
   await world.service(1, [3]);
   const sent = frame(gateway, uplink, to4(request("S")));
   const { verdict, counted, data } = await world.sendBytes(sent);
   t.deepEqual({ verdict, counted, data }, { verdict: 2, counted: [], data: sent });
+  t.is(await world.sentTo(3), packets + 1);
+  t.deepEqual(await world.flowsOf(3), flows);
 });
 
 function port(data: Uint8Array, at: number): number {

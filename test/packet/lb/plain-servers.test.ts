@@ -4,7 +4,7 @@
 import anyTest from "ava";
 import type { TestFn } from "ava";
 import { frame, ipv4, ipv6, other, protocols, tcp, udp } from "../packets.ts";
-import type { Packet } from "../packets.ts";
+import type { Packet, Payload } from "../packets.ts";
 import { client4, client6, gateway, openWeb, out, query, request, to4, to6, uplink, web4, web6 } from "./world.ts";
 import type { World } from "./world.ts";
 
@@ -70,6 +70,23 @@ test.serial("a server behind another device is reached by it", async (t) => {
   await t.context.world.backend(1, "172.16.1.1");
 });
 
+test.serial("a server behind a device that XDP may not send by is netdev's to reach", async (t) => {
+  const { world } = t.context;
+  await world.uplink("wan1", false);
+  await world.backend(1, "172.16.3.1");
+  t.is((await world.send(to4(request("S")))).verdict, "pass");
+  await world.uplink("wan1", true);
+  t.is((await world.send(to4(request("S")))).verdict, "redirect");
+  await world.backend(1, "172.16.1.1");
+});
+
+test.serial("what is longer than the device that it came by allows is several segments, which netdev tells apart", async (t) => {
+  const sized = (bytes: number): Packet => to4(tcp(5000, 80, "A", "x".repeat(bytes - 40)));
+  t.is((await t.context.world.send(sized(1480))).verdict, "tx");
+  t.regex((await t.context.world.send(sized(1500))).packet, /icmp 3\/4/);
+  t.is((await t.context.world.send(sized(1501))).verdict, "pass");
+});
+
 test.serial("a server whose neighbour nobody knows is netdev's to find, and the balancer's as soon as it is known", async (t) => {
   const { world } = t.context;
   await world.backend(1, "192.0.2.50");
@@ -111,11 +128,35 @@ test.serial("what was sent to a backend is counted, packet by packet", async (t)
   t.is(await t.context.world.sentTo(1), before + 5);
 });
 
+test.serial("flows are counted by their beginnings and by the client's ends", async (t) => {
+  const { world } = t.context;
+  const before = await world.flowsOf(1);
+  for (const flags of ["S", "A", "PA", "FA", "A", "S", "R"]) await world.send(to4(request(flags)));
+  await world.send(to4(query()));
+  const after = await world.flowsOf(1);
+  t.deepEqual([after.begun - before.begun, after.ended - before.ended], [2, 2]);
+});
+
+test.serial("a draining server keeps the flows that it has and gets none that begins", async (t) => {
+  const { world } = t.context;
+  await world.backend(2, "172.16.1.2");
+  await world.service(1, [{ current: 2, previous: 1, changed: 10 }]);
+  for (const [flags, sport, server] of [["A", 5100, 1], ["S", 5101, 2], ["A", 5101, 2], ["FA", 5100, 1]] as const) {
+    t.is((await world.send(to4(request(flags, sport)))).packet, `${out} 192.0.2.1 > 172.16.1.${server} ipip { 198.51.100.7:${sport} > 203.0.113.10:80 tcp ${flags} ttl 64 } ttl 64`);
+  }
+  await world.service(1, [1]);
+});
+
 test.serial("protocols that no service has are dropped, and so are IP options and extension headers", async (t) => {
   t.is((await t.context.world.send(to4(other(protocols.gre)))).verdict, "drop SERVICE_PROTOCOL");
-  t.is((await t.context.world.send(to6(other(protocols.sctp)))).verdict, "drop SERVICE_PROTOCOL");
+  t.is((await t.context.world.send(to6(other(protocols.gre)))).verdict, "drop SERVICE_PROTOCOL");
   t.is((await t.context.world.send(ipv4(client4, web4, request("S"), { options: [1, 1, 1, 0] }))).verdict, "drop INVALID_OPTIONS");
   t.is((await t.context.world.send(ipv6(client6, web6, request("S"), { routing: 0 }))).verdict, "drop INVALID_OPTIONS");
+  const [hopByHop, destination] = [0, 60];
+  for (const extension of [hopByHop, destination]) {
+    const behind = { protocol: extension, bytes: (...ends: Parameters<Payload["bytes"]>) => Buffer.concat([Uint8Array.of(protocols.tcp, 0, 1, 4, 0, 0, 0, 0), request("S").bytes(...ends)]) };
+    t.is((await t.context.world.send(to6(behind))).verdict, "drop INVALID_OPTIONS", `${extension}`);
+  }
 });
 
 test.serial("runts and lies in length fields are dropped with their reason", async (t) => {

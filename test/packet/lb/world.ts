@@ -7,8 +7,8 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
-import { lbCountersCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
-import type { Config } from "../../../src/abi/generated.ts";
+import { lbCountersCodec, lbFlowsCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
+import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
@@ -63,9 +63,16 @@ export interface World extends AsyncDisposable {
   source(service: number, prefix: string, verdict: number): Promise<void>;
   /** Packets sent to a backend. */
   sentTo(backend: number): Promise<number>;
+  /** Flows that were seen to begin and to end there. */
+  flowsOf(backend: number): Promise<{ readonly begun: number; readonly ended: number }>;
   forgetFlows(): Promise<void>;
+  /** The only bucket of recorded flows that is not empty, by its number. */
+  flowBucket(): Promise<readonly [number, readonly LbFlow[]]>;
+  setFlowBucket(number: number, flows: readonly LbFlow[]): Promise<void>;
   /** `ip ARGS…`, in the balancer's namespace. */
   ip(...args: readonly string[]): Promise<void>;
+  /** Whether XDP may send by a device that is an uplink. */
+  uplink(device: string, accelerated: boolean): Promise<void>;
 }
 
 export async function openWorld(config: Partial<Config> = {}): Promise<World> {
@@ -77,6 +84,12 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
   const sendBytes = async (data: Uint8Array): Promise<RunReply> => (await ask({ op: "run", data, device: "wan0" })) as RunReply;
   /** Frontends of each service. */
   const numbers = new Map<number, number>();
+  const counted = async (backend: number): Promise<Readonly<Record<"packets" | "begun" | "ended", number>>> => {
+    const raw = (await ask({ op: "get", map: "hw_lb_counters", key: u32.encode(Math.floor(backend / LbLayout.COUNTERS)) })) as Uint8Array;
+    const own = decodePerCpu(lbCountersCodec, raw).map(({ backends }) => backends[backend % LbLayout.COUNTERS]);
+    const sum = (field: "packets" | "begun" | "ended"): number => own.reduce((all, one) => all + Number(one?.[field] ?? 0n), 0);
+    return { packets: sum("packets"), begun: sum("begun"), ended: sum("ended") };
+  };
   return {
     sendBytes,
     send: async (packet) => {
@@ -110,12 +123,20 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
       const length = 32 + lengthOf(cidr) + (familyOf(addressOf(cidr)) === 4 ? 96 : 0);
       await ask({ op: "set", map: "hw_lb_sources", key: lbSourceCodec.encode({ length, service, addr: addressOf(cidr) }), value: u32.encode(verdict) });
     },
-    sentTo: async (backend) => {
-      const raw = (await ask({ op: "get", map: "hw_lb_counters", key: u32.encode(Math.floor(backend / LbLayout.COUNTERS)) })) as Uint8Array;
-      return decodePerCpu(lbCountersCodec, raw).reduce((sum, { backends }) => sum + Number(backends[backend % LbLayout.COUNTERS]?.packets ?? 0n), 0);
+    sentTo: async (backend) => (await counted(backend)).packets,
+    flowsOf: async (backend) => {
+      const { begun, ended } = await counted(backend);
+      return { begun, ended };
     },
     forgetFlows: async () => { for (const map of ["hw_lb_flows", "hw_lb_clients", "hw_fragments"]) await ask({ op: "clear", map }); },
+    flowBucket: async () => {
+      const [only, ...others] = (await ask({ op: "flows" })) as readonly (readonly [number, readonly LbFlow[]])[];
+      if (only === undefined || others.length > 0) throw new Error(`${others.length + (only === undefined ? 0 : 1)} buckets have flows`);
+      return only;
+    },
+    setFlowBucket: async (number, flows) => { await ask({ op: "set", map: "hw_lb_flows", key: u32.encode(number), value: lbFlowsCodec.encode({ flows }) }); },
     ip: async (...args) => { await ask({ op: "ip", args }); },
+    uplink: async (device, accelerated) => { await ask({ op: "uplink", device, accelerated }); },
     [Symbol.asyncDispose]: async () => {
       const ended = new Promise((resolve) => host.once("exit", resolve));
       host.disconnect();

@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import test from "ava";
 import { connect } from "../../../src/api/client.ts";
 import { serveMetrics } from "../../../src/api/metrics-server.ts";
+import type { BackendTraffic } from "../../../src/engine/types.ts";
 import { family } from "../../../src/api/metrics-text.ts";
 import { metricsText } from "../../../src/api/metrics.ts";
 import { startApi } from "../../../src/api/server.ts";
@@ -56,7 +57,14 @@ test("the contract's metrics, with the reasons as docs/drops.md names them", asy
     "hawser_policy_revision 42",
     "hawser_flows_total{verdict=\"DROPPED\"} 5",
     "hawser_build_info{version=\"0.1.0\",node=\"edge-1\"} 1",
+    "hawser_service_addresses{holder=\"self\"} 1",
+    "hawser_service_addresses{holder=\"other\"} 1",
+    "hawser_service_addresses{holder=\"nobody\"} 0",
     "hawser_part_ok{part=\"docker\"} 0",
+    "hawser_service_packets_total{service=\"web\",backend=\"edge-1/shop/web:8080\"} 1152921504606846976",
+    "hawser_service_bytes_total{service=\"api,web\",backend=\"192.0.2.7:8080\"} 600",
+    "hawser_service_new_flows_total{service=\"web\",backend=\"edge-1/shop/web:8080\"} 40",
+    "hawser_service_flows{service=\"api,web\",backend=\"192.0.2.7:8080\"} 7",
   ]) t.true(lines.includes(line), line);
   t.is(lines.filter((line) => line.startsWith("hawser_drops_total{")).length, 1);
 });
@@ -74,6 +82,17 @@ test("every line of the text is one of the format's, and no series comes twice",
 test("a node that the kernel holds no policy of has revision 0, whatever the map's dump says", async (t) => {
   const none = queriesOf({ dumpMap: () => Promise.reject(new Error("no map")) });
   t.true((await metricsText(none)).includes("\nhawser_policy_revision 0\n"));
+});
+
+test("of more than a thousand backends each service is told of as a whole", async (t) => {
+  const backend = (i: number): BackendTraffic => ({ services: [i % 2 === 0 ? "even" : "odd"], backend: `10.0.${i >> 8}.${i & 255}:80`, packets: 2n, bytes: 100n, begun: 1n, flows: 3 });
+  const of = async (count: number): Promise<readonly string[]> => {
+    const text = await metricsText(queriesOf({ serviceTraffic: () => Promise.resolve({ flows: new Map(), backends: Array.from({ length: count }, (_, i) => backend(i)) }) }));
+    return text.split("\n").filter((line) => line.startsWith("hawser_service_") && line.includes("service="));
+  };
+  t.is((await of(1000)).length, 4000);
+  t.deepEqual(await of(1001), ["packets_total", "bytes_total", "new_flows_total", "flows"].flatMap((name, i) => ["even", "odd"].map((service, odd) =>
+    `hawser_service_${name}{service="${service}",backend=""} ${(501 - odd) * ([2, 100, 1, 3][i] ?? 0)}`)));
 });
 
 test("label values and help are escaped", (t) => {

@@ -1,7 +1,7 @@
 // One small node as plain data: what the API's and the command line's tests look at.
 import type {
   ApplyDocuments, EndpointId, EndpointView, FlowQuery, FlowView, IdentityView, MapEntryView, MapView, NetworkId, NetworkView, NodeView, PolicyText, PolicyView, PortView,
-  ServiceText, ServiceView, Status, TraceView,
+  ServiceText, ServiceTraffic, ServiceView, Status, TraceView,
 } from "../../../src/engine/types.ts";
 import type { ApiCommands, ApiQueries } from "../../../src/api/server.ts";
 import { HawserError } from "../../../src/std/errors.ts";
@@ -173,10 +173,19 @@ function isAsked(flow: FlowView, query: FlowQuery): boolean {
 
 async function* nothing(): AsyncGenerator<FlowView> {}
 
+/** Two of web's backends, one of which another service reaches the same way. */
+export const traffic: ServiceTraffic = {
+  flows: new Map([["web", 12]]),
+  backends: [
+    { services: ["web"], backend: "edge-1/shop/web:8080", packets: 2n ** 60n, bytes: 2n ** 62n, begun: 40n, flows: 5 },
+    { services: ["api", "web"], backend: "192.0.2.7:8080", packets: 10n, bytes: 600n, begun: 9n, flows: 7 },
+  ],
+};
+
 export const services: readonly ServiceView[] = [
   {
     name: "web", source: "apply /srv/web.yaml", nodes: ["edge-1"], revision: 2, state: "enforced", error: null, mode: "auto", algorithm: "maglev", flows: null,
-    frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }],
+    frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "edge-1" }, { address: "2001:db8::10", port: 80, protocol: "tcp", holder: "edge-2" }],
     backends: [
       { address: "10.44.0.2", port: 8080, weight: 1, node: "edge-1", state: "active", identity: "edge-1/shop/web:8080" },
       { address: "10.44.1.7", port: 8080, weight: 1, node: "edge-2", state: "draining", identity: "edge-2/shop/web:8080" },
@@ -216,6 +225,7 @@ export function queriesOf(change: Partial<ApiQueries> = {}): ApiQueries {
       return { ...found, text: serviceText } satisfies ServiceText;
     },
     flows: flowsOf(flows),
+    serviceTraffic: async () => traffic,
     flowCounts: () => ({ FORWARDED: 7, DROPPED: 5, AUDIT: 1 }),
     ...change,
   };

@@ -36,7 +36,7 @@ test("list: one line each, and what is not in force on stderr", async (t) => {
   const ran = await hawser(socket, ["service", "list"]);
   t.is(ran.out, [
     "NAME       STATE      FRONTENDS                                    BACKENDS                       MODE   FLOWS   SOURCE                                     NODES",
-    "web        enforced   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp   1 active, 1 draining, 1 down   auto       -   apply /srv/web.yaml                        edge-1",
+    "web        enforced   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp   1 active, 1 draining, 1 down   auto      12   apply /srv/web.yaml                        edge-1",
     "dns.yaml   rejected   -                                            none                           auto       -   directory /etc/hawser/service.d/dns.yaml   edge-1", "",
   ].join("\n"));
   t.is(ran.err, `hawser: service "dns.yaml": ${services[1]?.error}\n`);
@@ -44,9 +44,9 @@ test("list: one line each, and what is not in force on stderr", async (t) => {
 
 test("list as JSON has the contract's fields", async (t) => {
   const [web, dns] = JSON.parse((await hawser(await serve(t), ["service", "list", "-o", "json"])).out) as readonly [Record<string, unknown>, Record<string, unknown>];
-  t.deepEqual(web["frontends"], [{ address: "203.0.113.10", port: 80, protocol: "tcp" }, { address: "2001:db8::10", port: 80, protocol: "tcp" }]);
+  t.deepEqual(web["frontends"], [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "edge-1" }, { address: "2001:db8::10", port: 80, protocol: "tcp", holder: "edge-2" }]);
   t.like((web["backends"] as readonly object[])[2], { address: "192.0.2.7", port: 8080, weight: 2, node: "", state: "down" });
-  t.like(web, { name: "web", mode: "auto", algorithm: "maglev", flows: null });
+  t.like(web, { name: "web", mode: "auto", algorithm: "maglev", flows: 12 });
   t.false("error" in web);
   t.is(dns["error"], services[1]?.error);
 });
@@ -54,7 +54,7 @@ test("list as JSON has the contract's fields", async (t) => {
 test("get shows backends, then the text; an unknown name tells the known ones", async (t) => {
   const socket = await serve(t);
   t.is((await hawser(socket, ["service", "get", "web"])).out, [
-    "name        web", "frontends   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp", "mode        auto", "algorithm   maglev", "flows       not counted",
+    "name        web", "frontends   203.0.113.10:80/tcp, [2001:db8::10]:80/tcp", "held by     203.0.113.10: edge-1, 2001:db8::10: edge-2", "mode        auto", "algorithm   maglev", "flows       12",
     "source      apply /srv/web.yaml", "nodes       edge-1", "revision    2", "state       enforced", "",
     "BACKEND                ADDRESS          NODE     WEIGHT   STATE",
     "edge-1/shop/web:8080   10.44.0.2:8080   edge-1        1   active",

@@ -102,7 +102,6 @@ const later: readonly (readonly [text: string, key: string])[] = [
   ["loadBalancer: { mode: snat }", "loadBalancer.mode: snat"],
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
   ["loadBalancer: { algorithm: random }", "loadBalancer.algorithm: random"],
-  ["loadBalancer: { acceleration: native }", "loadBalancer.acceleration: native"],
 ];
 
 for (const [text, key] of later) {

@@ -29,7 +29,7 @@ test("for people an entry has text and no empty places", (t) => {
 });
 
 test("cables that lead into one namespace are one container's, and each may ask in the others' networks", (t) => {
-  const link = (index: number, name: string, peerNamespace: number | null): LinkInfo => ({ index, name, mac: "", mtu: 1500, up: true, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace });
+  const link = (index: number, name: string, peerNamespace: number | null): LinkInfo => ({ index, name, mac: "", mtu: 1500, up: true, carrier: true, noArp: false, kind: "veth", type: 1, tunnelPort: null, peerNamespace, xdp: null });
   const links = [
     link(1, "hw00000000001", 7), link(2, "hw00000000002", 7), link(3, "hw00000000003", 7), link(4, "hw00000000004", 8), link(5, "hw00000000005", 8),
     link(6, "hw00000000006", null), link(7, "hw00000000007", null), link(8, "veth8", 7), link(9, "hw00000000009", 9), link(10, "hw0000000000a", 7),

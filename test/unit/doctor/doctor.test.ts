@@ -18,7 +18,7 @@ const settings: Settings = {
   docker: { enabled: true, socket: "/run/docker.sock", pluginDirectory: "/run/docker/plugins" },
   api: { socket: "/run/hawser/hawser.sock" },
   paths: { bpffs: "/sys/fs/bpf/hawser", cgroup: "auto" },
-  routing: { mode: "overlay", direct: true, port: 8472 }, store: { kind: "embedded" }, peers: [],
+  routing: { mode: "overlay", direct: true, port: 8472 }, store: { kind: "embedded" }, peers: [], loadBalancer: { acceleration: "auto" },
 };
 const installation: Installation = { addon: "/opt/hawser.node", objects: ["/opt/netdev.bpf.o"] };
 
@@ -73,9 +73,10 @@ test("kernel: 5.10 is the oldest", async (t) => {
 });
 
 test("kernel build: names what is missing, and what for", async (t) => {
-  const all = "CONFIG_BPF_SYSCALL=y\nCONFIG_NET_CLS_ACT=y\nCONFIG_CGROUP_BPF=y\nCONFIG_VETH=m\n";
+  const all = "CONFIG_BPF_SYSCALL=y\nCONFIG_NET_CLS_ACT=y\nCONFIG_CGROUP_BPF=y\nCONFIG_VETH=m\nCONFIG_INET_DIAG_DESTROY=y\n";
   t.regex((await found(kernelBuild, { files: { "/proc/config.gz": all } }))[0] ?? "", /^ok/);
   t.regex((await found(kernelBuild, { files: { "/boot/config-6.1.0-18-amd64": all.replace("CONFIG_CGROUP_BPF=y", "# CONFIG_CGROUP_BPF is not set") } }))[0] ?? "", /^fail: CONFIG_CGROUP_BPF is off: no published ports on 127/);
+  t.regex((await found(kernelBuild, { files: { "/proc/config.gz": all.replace("CONFIG_INET_DIAG_DESTROY=y", "") } }))[1] ?? "", /^warn: CONFIG_INET_DIAG_DESTROY is off: sockets whose backend/);
   t.regex((await found(kernelBuild, {}))[0] ?? "", /^warn/);
 });
 
@@ -226,7 +227,11 @@ test("other programs on the uplinks are named, ours are not", async (t) => {
   const net = JSON.stringify([{ xdp: [], tc: [{ devname: "eth0", name: "cil_from_netdev" }, { devname: "eth0", name: "netdev" }, { devname: "veth1", name: "other" }] }]);
   const both = await found(otherPrograms, { files, programs: { [show]: link({ xdp: { prog: { id: 7, name: "filter" } } }), "bpftool -j net show": net } });
   t.is(both.length, 2);
-  t.regex(both[0] ?? "", /XDP program filter runs on eth0/);
+  t.regex(both[0] ?? "", /XDP program filter runs on eth0 before Hawser's, which stays out of XDP there .* ip link set dev eth0 xdp off$/);
+  const own = { [show]: link({ xdp: { prog: { id: 7, name: "xdp_lb" } } }) };
+  t.regex((await found(otherPrograms, { files, programs: own }))[0] ?? "", /^ok/);
+  const foreign = { [show]: link({ xdp: { prog: { id: 7, name: "filter" } } }) };
+  t.regex((await found(otherPrograms, { files, programs: foreign }, { loadBalancer: { acceleration: "off" } }))[0] ?? "", /before Hawser's → nothing to do if it passes the packets on$/);
   t.regex(both[1] ?? "", /TC programs on eth0: cil_from_netdev →/);
   const filters = { [show]: link(), "tc -j filter show dev eth0 ingress": JSON.stringify([{ options: { bpf_name: "foreign.o:[x]" } }]), "tc -j filter show dev eth0 egress": "" };
   t.regex((await found(otherPrograms, { files, programs: filters }))[0] ?? "", /TC programs on eth0: foreign/);

@@ -5,7 +5,7 @@ import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
-import type { ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
+import type { ClientsPlan, ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { ShareServices } from "../../../src/engine/service-sharing.ts";
@@ -17,7 +17,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
@@ -26,6 +26,8 @@ export interface FakeHost {
   routes: ReadonlyMap<string, ContainerRoutesPlan>;
   /** What services it carries; null: nothing was said. */
   services: readonly ServicePlan[] | null;
+  /** Where it was told that services' clients are; null: nothing was said. */
+  clients: ClientsPlan | null;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -59,6 +61,10 @@ export function fakeHost(): FakeHost {
       host.routes = verb === "do" ? step.routes : (step.before ?? host.routes);
       return;
     }
+    if (step.kind === "clients") {
+      host.clients = verb === "do" ? step.clients : step.before;
+      return;
+    }
     if (step.kind === "services") {
       host.services = verb === "do" ? step.plans : step.before;
       return;
@@ -73,7 +79,7 @@ export function fakeHost(): FakeHost {
   const doer: Doer<Step> = { do: (step) => act("do", step), undo: (step) => act("undo", step) };
   const doers: Doers = {
     network: doer, removeNetwork: doer, cable: doer, removeCable: doer, attach: doer, detach: doer, endpoint: doer, removeEndpoint: doer,
-    policy: doer, cluster: doer, containerRoutes: doer, services: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
+    policy: doer, cluster: doer, containerRoutes: doer, services: doer, clients: doer, guest: doer, removeGuest: doer, claimPort: doer, port: doer, removePort: doer,
   };
   const adopt = async (steps: readonly Step[], unclaimed: "sweep" | "keep" = "sweep"): Promise<AdoptReport> => {
     const isWhole = ({ kind }: Step): boolean => kind === "policy" || kind === "cluster" || kind === "containerRoutes" || kind === "services";
@@ -89,6 +95,7 @@ export function fakeHost(): FakeHost {
     cluster: null,
     routes: new Map(),
     services: null,
+    clients: null,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -104,6 +111,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       counters: () => [],
+      traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],
       dumpMap: () => [],
       inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),

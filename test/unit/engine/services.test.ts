@@ -79,7 +79,7 @@ test("a service that is applied is in force when the answer comes, with who serv
   t.deepEqual(await engine.commands.applyService(service()), { applied: ["web"] });
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active", "web n1/shop/web2:8080 active"]);
   t.deepEqual(engine.queries.services(), [{
-    name: "web", frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }], mode: "auto", algorithm: "maglev", flows: null, source: "apply web.yaml", nodes: ["n1"], revision: 1, state: "enforced", error: null,
+    name: "web", frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "" }], mode: "auto", algorithm: "maglev", flows: null, source: "apply web.yaml", nodes: ["n1"], revision: 1, state: "enforced", error: null,
     backends: [1, 2].map((n) => ({ address: `10.50.0.${n + 1}`, port: 8080, weight: 1, node: "n1", state: "active", identity: `n1/shop/web${n}:8080` })),
   }]);
   t.is(engine.queries.service("web").text, text());
@@ -329,4 +329,22 @@ test("probes: what is known of backends outlives the agent, so that its start ta
   t.deepEqual(backendsIn(host.services), known);
   await engine.commands.healthHeard([heard(1, true)]);
   t.deepEqual(backendsIn(host.services), known);
+});
+
+test("the datapath is told where clients are: while there are services, and by which address while one asks", async (t) => {
+  const { host, engine, join } = await shop();
+  await join(1);
+  t.is(host.clients, null, "nobody asks");
+  await engine.commands.applyService(service());
+  const [where] = host.clients?.namespaces ?? [];
+  t.deepEqual(host.clients, { known: false, namespaces: [{ sandbox: joinCommand(1).sandboxKey, ipv4: where?.ipv4 ?? null, ipv6: where?.ipv6 ?? null }] });
+  t.is(host.services?.[0]?.backends[0]?.address, where?.ipv4 ?? undefined);
+  await engine.commands.applyService(service("sources: { deny: [198.51.100.0/24] }\n"));
+  t.true(host.clients?.known);
+  await join(2);
+  t.is(host.clients?.namespaces.length, 2);
+  await engine.commands.applyService(service("affinity: { by: client }\n"));
+  t.true(host.clients?.known);
+  await engine.commands.deleteService("web");
+  t.deepEqual(host.clients, { known: false, namespaces: [] });
 });

@@ -35,7 +35,7 @@ test("what is left out is the configuration's, or as the page says", (t) => {
 test("a service with a frontend that is not TCP has no probes unless it says so", (t) => {
   t.is(read(serviceWith('frontends: ["203.0.113.10:53/udp", "203.0.113.10:53/tcp"]')).health.kind, "none");
   t.is(read(serviceWith('frontends: ["203.0.113.10:53/udp", "203.0.113.10:53/tcp"]', "health: { kind: tcp }")).health.kind, "tcp");
-  t.is(read(serviceWith('frontends: ["203.0.113.10:38412/sctp"]')).health.kind, "none");
+  t.is(read(serviceWith('frontends: ["203.0.113.10:8080/sctp"]')).health.kind, "none");
 });
 
 test("the same service as JSON is the same service", (t) => {
@@ -104,6 +104,7 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ['backends: [{ select: { label: "app=web, app=x" }, port: 80 }]', '3:31: the label "app" is here twice'],
   ['backends: [{ select: { label: "=x" }, port: 80 }]', '3:32: "=x" is no label; labels are written key=value, or key alone for any value'],
   ["backends: [{ address: 192.0.2.7:80, weight: 1001 }]", '3:45: "1001" is not a weight: a whole number from 0 to 1000'],
+  ['frontends: ["203.0.113.10:80/tcp", "203.0.113.10:38412/sctp"]', "2:12: an SCTP port cannot be translated, so that backends of 38412/sctp must listen on 38412 and not on 8080; give it a service of its own, with that port"],
   ["backends: [{ address: '[2001:db8::7]:80' }]", "3:12: no frontend is IPv6, so that 2001:db8::7 would never be reached: addresses are not translated between families"],
   ["mode: drs", '4:7: "mode" is "drs", but must be auto, dsr or snat; did you mean dsr?'],
   ["algorithm: random", '4:12: "algorithm" is "random", but must be maglev'],

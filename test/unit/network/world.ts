@@ -100,6 +100,8 @@ function printStep(step: Step): string {
       return `cluster ${step.cluster.kind}`;
     case "services":
       return `services ${step.plans.length}`;
+    case "clients":
+      return `clients ${step.clients.namespaces.length}`;
     case "containerRoutes":
       return `containerRoutes ${step.routes.size}`;
     case "cable":

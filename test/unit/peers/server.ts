@@ -79,7 +79,9 @@ export class Server {
       },
       claim: async (key, value, { leased = false } = {}) => {
         await request(`claim ${key}`);
-        if (!this.data.has(key)) this.#change([{ key, value, leased }], lease);
+        // What is this value already, of an earlier life, is under this life's lease from now on.
+        const standing = this.data.get(key);
+        if (standing === undefined || (standing.value === value && leased && standing.lease !== lease)) this.#change([{ key, value, leased }], lease);
         return this.get(key) ?? value;
       },
       write: async (changes) => {
@@ -147,10 +149,14 @@ export class Server {
   }
 
   async *#watch(name: string, prefix: string, signal: AbortSignal): AsyncIterable<SharedEvent> {
-    if (prefix !== "") throw new Error("this server is watched whole");
     const queue: SharedEvent[] = [];
     let wake = Promise.withResolvers<void>();
-    const watcher = { push: (event: SharedEvent) => void (queue.push(event), wake.resolve()) };
+    const watcher = {
+      push: (event: SharedEvent) => {
+        queue.push(below(event, prefix));
+        wake.resolve();
+      },
+    };
     signal.addEventListener("abort", () => wake.resolve(), { once: true });
     this.#watchers.get(name)?.add(watcher);
     const why = this.#down.get(name);
@@ -166,4 +172,10 @@ export class Server {
       this.#watchers.get(name)?.delete(watcher);
     }
   }
+}
+
+function below(event: SharedEvent, prefix: string): SharedEvent {
+  if (event.kind === "lost") return event;
+  if (event.kind === "changes") return { ...event, changes: event.changes.filter(({ key }) => key.startsWith(prefix)) };
+  return { ...event, entries: new Map([...event.entries].filter(([key]) => key.startsWith(prefix))) };
 }

@@ -325,6 +325,8 @@ export interface Frontend {
   port: number;
   /** tcp, udp or sctp. */
   protocol: string;
+  /** The node that answers for the address on its link; empty: none is known to. */
+  holder: string;
 }
 
 export interface Backend {
@@ -3475,7 +3477,7 @@ export const Service: MessageFns<Service> = {
 };
 
 function createBaseFrontend(): Frontend {
-  return { address: "", port: 0, protocol: "" };
+  return { address: "", port: 0, protocol: "", holder: "" };
 }
 
 export const Frontend: MessageFns<Frontend> = {
@@ -3488,6 +3490,9 @@ export const Frontend: MessageFns<Frontend> = {
     }
     if (message.protocol !== "") {
       writer.uint32(26).string(message.protocol);
+    }
+    if (message.holder !== "") {
+      writer.uint32(34).string(message.holder);
     }
     return writer;
   },
@@ -3527,6 +3532,14 @@ export const Frontend: MessageFns<Frontend> = {
             }
 
             message.protocol = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.holder = reader.string();
             continue;
           }
         }

@@ -1,0 +1,141 @@
+// Settles with the other nodes which of them answers for each address of a service.
+import type { PartStatus } from "../engine/types.ts";
+import type { Clock } from "../std/clock.ts";
+import type { Ip } from "../std/ip.ts";
+
+/** What this node is asked to answer for, and how it does. Times in milliseconds since the epoch. */
+export interface Seat {
+  /** Addresses of services in force here; null: none was put in force yet, and what is answered for stays. */
+  wanted(): ReadonlySet<Ip> | null;
+  /** Whether the host has the address itself; then its own kernel answers. */
+  isOwn(address: Ip): boolean;
+  /** As `HoldingParts`. */
+  answered(): ReadonlyMap<Ip, number | null>;
+  hold(addresses: ReadonlyMap<Ip, number | null>): void;
+  announce(): void;
+  readonly linked: boolean;
+  readonly linkedSince: number;
+}
+
+export interface Election {
+  /** Goes on until the signal aborts. What is answered for then stays so. */
+  run(signal: AbortSignal): Promise<void>;
+  /** What is wanted, or the uplinks, may have changed. */
+  changed(): void;
+  /** A node began or ceased to answer probes. */
+  answersChanged?(name: string): void;
+  /** The node that answers for an address, as far as this one knows; addresses for which nobody does are left out. */
+  holders(): ReadonlyMap<Ip, string>;
+  status(): PartStatus;
+}
+
+export interface Verdict {
+  /** Until when the address is certainly this node's; null: for good; undefined: it does not answer for it. */
+  readonly until: number | null | undefined;
+  /** null: nobody is known to. */
+  readonly holder: string | null;
+  /** When to ask again; null: as usual. */
+  readonly next: number | null;
+}
+
+export interface Judge {
+  /** `last`: until when the address is certainly this node's by its last word, an earlier agent's too; null: it does not answer for it. */
+  decide(address: Ip, now: number, last: number | null): Verdict;
+  /** After every turn, with what is wanted. */
+  settle?(wanted: ReadonlySet<Ip>): void;
+  /** Goes on until the signal aborts. */
+  run?(signal: AbortSignal): Promise<void>;
+  /** Nothing changes but what is wanted. */
+  readonly settled?: true;
+  /** One sentence each. */
+  trouble(): readonly string[];
+}
+
+/** Milliseconds between two looks when nothing happens: what is certain for a time is put off, and another may have announced something. */
+const period = 1000;
+/** How long a takeover may take before nobody's answering is a problem. */
+const patience = 20_000;
+
+/** A cable that is out no longer than this makes nobody give an address up. */
+const blink = 3000;
+
+const nothing: ReadonlySet<Ip> = new Set();
+
+export function createElection(self: string, seat: Seat, judge: Judge, clock: Clock): Election {
+  let wake = Promise.withResolvers<void>();
+  let held: ReadonlyMap<Ip, number | null> = new Map();
+  let holders: ReadonlyMap<Ip, string> = new Map();
+  let unlinkedSince: number | null = null;
+  let forsaken = new Map<Ip, number>();
+
+  /** Nobody can ask this node for an address: another may have them all. */
+  const isCutOff = (now: number): boolean => unlinkedSince !== null && now - unlinkedSince > blink;
+
+  /** @returns milliseconds until the next one; null: none is needed. */
+  const turn = (): number | null => {
+    const asked = seat.wanted();
+    if (asked === null) return null;
+    const [now, answered] = [clock.now(), seat.answered()];
+    unlinkedSince = seat.linked ? null : unlinkedSince ?? now;
+    const wanted = isCutOff(now) ? nothing : asked;
+    const [holding, known, without] = [new Map<Ip, number | null>(), new Map<Ip, string>(), new Map<Ip, number>()];
+    let next = now + period;
+    for (const address of wanted) {
+      const last = answered.has(address) ? (held.get(address) ?? answered.get(address) ?? now) : null;
+      const verdict = judge.decide(address, now, last);
+      if (verdict.until !== undefined) holding.set(address, verdict.until);
+      if (verdict.holder !== null) known.set(address, verdict.holder);
+      else without.set(address, forsaken.get(address) ?? now);
+      next = Math.min(next, verdict.next ?? next);
+    }
+    [held, holders, forsaken] = [holding, known, without];
+    seat.hold(holding);
+    judge.settle?.(wanted);
+    return asked.size === 0 || judge.settled ? null : Math.max(0, next - now);
+  };
+
+  const status = (): PartStatus => {
+    const wanted = seat.wanted();
+    if (wanted === null || wanted.size === 0) return { part: "addresses", state: "ok", detail: "no service has one" };
+    const now = clock.now();
+    const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
+    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const here = [...holders.values()].filter((node) => node === self).length;
+    const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
+    return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };
+  };
+
+  return {
+    run: async (signal) => {
+      const judging = judge.run?.(signal);
+      while (!signal.aborted) {
+        wake = Promise.withResolvers();
+        const wait = turn();
+        const done = new AbortController();
+        const pause = wait === null ? wake.promise : clock.sleep(wait, AbortSignal.any([signal, done.signal])).catch(() => undefined);
+        signal.addEventListener("abort", () => wake.resolve(), { once: true, signal: done.signal });
+        await Promise.race([wake.promise, pause]);
+        done.abort();
+      }
+      await judging;
+    },
+    changed: () => wake.resolve(),
+    holders: () => holders,
+    status,
+  };
+}
+
+/** A node without others answers for everything, for good. */
+export function electAlone(self: string, seat: Seat, clock: Clock): Election {
+  return createElection(self, seat, {
+    settled: true,
+    decide: (address) => ({ until: seat.isOwn(address) ? undefined : null, holder: self, next: null }),
+    trouble: () => [],
+  }, clock);
+}
+
+const shown = 5;
+
+export function shorten(addresses: readonly Ip[]): string {
+  return `${addresses.slice(0, shown).join(", ")}${addresses.length > shown ? `, and ${addresses.length - shown} more` : ""}`;
+}

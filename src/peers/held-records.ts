@@ -1,0 +1,20 @@
+// Under which keys nodes say which of them answers for an address of a service, and the records there: held/ADDRESS.
+import type { Ip } from "../std/ip.ts";
+import { form, longestName, string, versioned } from "./records.ts";
+
+export interface HeldRecord {
+  readonly node: string;
+  /** It has the address on a device of its own. */
+  readonly itself: boolean;
+}
+
+export const heldPrefix = "held/";
+export const heldKey = (address: Ip): string => `${heldPrefix}${address}`;
+
+export const encodeHeld = ({ node, itself }: HeldRecord): string => JSON.stringify({ v: form, node, ...(itself ? { itself } : {}) });
+
+/** @throws an error whose message says what is wrong with the value. */
+export function decodeHeld(text: string): HeldRecord {
+  const fields = versioned(text);
+  return { node: string(fields["node"], "node", longestName), itself: fields["itself"] === true };
+}
