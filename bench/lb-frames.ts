@@ -150,8 +150,8 @@ async function balancer(mode: "IPIP" | "GENEVE", uplink: number): Promise<Kernel
   for (let number = 1; number <= backends; number++) {
     tables.setBackend(number, { address: parseIp(`172.17.0.${number}`), port: 80, mode, ...(mode === "GENEVE" ? { outer: parseIp("172.17.1.1") } : {}) });
   }
-  tables.setService({ number: 1, slots: Array.from({ length: 65537 }, (_, slot) => ({ current: 1 + ((slot * 7919) % backends) })), flags: 0, affinity: 0 });
-  tables.frontends.set({ address: parseIp(service), port: 80, protocol: protocols.tcp, service: 1, number: 1, shared: false });
+  const table = tables.setService({ number: 1, slots: Array.from({ length: 65537 }, (_, slot) => ({ current: 1 + ((slot * 7919) % backends) })), flags: 0, affinity: 0 });
+  tables.frontends.set({ address: parseIp(service), port: 80, protocol: protocols.tcp, service: 1, number: 1, shared: false, table });
   tables.frontends.set({ address: parseIp(service), port: 0, protocol: 0, service: 1, number: 0, shared: false });
   return object;
 }
