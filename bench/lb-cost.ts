@@ -10,6 +10,7 @@ import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVer
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
+import type { SlotRange } from "../src/datapath/lb-slots.ts";
 import { createKernel } from "../src/kernel/index.ts";
 import type { KernelMap, KernelProgram } from "../src/kernel/types.ts";
 import { parseIp, parseMac } from "../src/std/ip.ts";
@@ -23,6 +24,8 @@ interface Way {
   /** A power of two; 0: each packet is a flow's first. */
   readonly flows: number;
   readonly services: number;
+  /** The services' backends are the same. */
+  readonly shared: boolean;
   readonly backends: number;
   /** Share of slots that are not settled. */
   readonly changed: number;
@@ -32,12 +35,16 @@ interface Way {
   readonly mode: "IPIP" | "GENEVE";
   /** Of hw_lb_services, and of the service's sources. */
   readonly asks: number;
+  /** Compiled without these, to see what they cost: a backend's counter and the program's; and with them IPv6. */
+  readonly without: "" | "counters" | "counters and IPv6";
+  /** Every other packet is a SYN of a new flow. */
+  readonly flood: boolean;
   /** ns, net. */
   readonly goal: number | null;
 }
 
 const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
-  ({ name, family, flows, services: 1, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, goal, ...more });
+  ({ name, family, flows, services: 1, shared: false, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, without: "", flood: false, goal, ...more });
 const million = 2 ** 20;
 const ways: readonly Way[] = [
   established("not for us", 4, 1, 20, { stranger: true }),
@@ -53,6 +60,13 @@ const ways: readonly Way[] = [
   established("Geneve, 1 flow", 4, 1, 90, { mode: "GENEVE" }),
   established("Geneve, 1M flows", 4, million, 90, { mode: "GENEVE" }),
   established("Geneve, 1M flows, IPv6", 6, million, 104, { mode: "GENEVE" }),
+  established("IPIP, 1 flow, uncounted", 4, 1, null, { without: "counters" }),
+  established("IPIP, 1M flows, uncounted", 4, million, null, { without: "counters" }),
+  established("IPIP, 1 flow, minimal build", 4, 1, null, { without: "counters and IPv6" }),
+  established("IPIP, 1M flows, minimal build", 4, million, null, { without: "counters and IPv6" }),
+  established("IPIP, 100k flows and as many SYNs", 4, 2 ** 17, null, { flood: true }),
+  established("IPIP, 100k flows and as many SYNs, 2 % of slots changed", 4, 2 ** 17, null, { flood: true, changed: 0.02 }),
+  established("IPIP, 100k flows, 2 % of slots changed", 4, 2 ** 17, null, { changed: 0.02 }),
   established("IPIP, 1 flow, sources asked", 4, 1, null, { asks: LbServiceFlags.SOURCES }),
   established("IPIP, 1M flows, sources asked", 4, million, null, { asks: LbServiceFlags.SOURCES }),
   established("IPIP, 1 flow, affinity", 4, 1, null, { asks: LbServiceFlags.AFFINITY }),
@@ -62,6 +76,7 @@ const ways: readonly Way[] = [
   established("IPIP, new flows, all slots changed", 4, 0, 85, { flags: "S", changed: 1 }),
   established("IPIP, 1M flows, 1 backend", 4, million, 60, { backends: 1 }),
   established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
+  established("IPIP, 1M flows, 10 000 services of one table", 4, million, 60, { services: 10_000, shared: true }),
   established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
 ];
 
@@ -77,23 +92,28 @@ await inPrivateHost(import.meta.url, async () => {
   mkdirSync(folder, { recursive: true });
   run(`taskset -acp ${availableParallelism() - 1} ${process.pid}`);
   const uplink = makeUplink();
-  const object = join(folder, "lb-harness.bpf.o");
-  run(`clang-16 -g -O2 -target bpf -mcpu=v3 -I${join(root, "bpf")} -I/usr/include/${run("gcc -print-multiarch").trim()} -c ${join(root, "bench/lb-harness.bpf.c")} -o ${object}`);
+  const objects = new Map([[true, compiled("lb-harness", "")], [false, compiled("lb-harness-uncounted", "-DHARNESS_UNCOUNTED ")]]);
   const wanted = ways.filter(({ name }) => name.includes(values.only));
   const results: Record<string, unknown>[] = [];
-  for (const way of wanted) results.push(await measure(way, object, uplink));
+  for (const way of wanted) results.push(await measure(way, objects.get(way.without === "") ?? "", uplink));
   const columns = ["best", "median", "goal", "met"] as const;
   console.log(table([["", ...columns], ...results.map((one) => [String(one["name"]), ...columns.map((column) => String(one[column]))])]));
   writeFileSync(join(folder, "lb-cost.json"), `${JSON.stringify({ kernel: release(), rounds: Number(values.rounds), repeat: Number(values.repeat), results }, null, 2)}\n`);
 });
+
+function compiled(name: string, options: string): string {
+  const object = join(folder, `${name}.bpf.o`);
+  run(`clang-16 -g -O2 -target bpf -mcpu=v3 ${options}-I${join(root, "bpf")} -I/usr/include/${run("gcc -print-multiarch").trim()} -c ${join(root, "bench/lb-harness.bpf.c")} -o ${object}`);
+  return object;
+}
 
 /** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
 async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
   const kernel = createKernel();
   const wrapped = way.stranger ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
   const rodata = (floor: number): Record<string, Uint8Array> => ({
-    hw_config: configCodec.encode({ ...config, hostIfindex: uplink }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
-    harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_floor: u32.encode(floor),
+    hw_config: configCodec.encode({ ...config, hostIfindex: uplink, ipv6: way.without === "counters and IPv6" ? 0 : 1 }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
+    harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_flood: u32.encode(way.flood ? 1 : 0), harness_floor: u32.encode(floor),
   });
   using real = await kernel.loadObject(object, { rodata: rodata(0) });
   using floor = await kernel.loadObject(object, { rodata: rodata(1) });
@@ -133,17 +153,13 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
   }));
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
-  const size = way.services > 1 ? 1021 : 65537;
+  const size = way.services > 1 && !way.shared ? 1021 : 65537;
+  let range: SlotRange | undefined;
   for (let service = 0; service < way.services; service++) {
-    const words = new Uint32Array(2 * size);
-    for (let slot = 0; slot < size; slot++) {
-      const current = 1 + ((slot * 7919 + service) % way.backends);
-      const changed = slot % 1000 < way.changed * 1000;
-      words[2 * slot] = current | ((changed ? 1 + (current % way.backends) : 0) << 16);
-      words[2 * slot + 1] = changed ? 1 : 0;
+    if (range === undefined || !way.shared) {
+      range = row.allocate(size);
+      row.write(range, wordsOf(way, size, service));
     }
-    const range = row.allocate(size);
-    row.write(range, words);
     map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, flags: way.asks, affinity: 60 }));
     if (way.asks & LbServiceFlags.SOURCES) {
       for (let prefix = 0; prefix < 100; prefix++) map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32 + 96 + 24, service: service + 1, addr: parseIp(`192.168.${prefix}.0`) }), u32.encode(LbSourceVerdict.DENY));
@@ -155,6 +171,17 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(way.asks === 0 ? { table: range } : {}) });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
+}
+
+function wordsOf(way: Way, size: number, service: number): Uint32Array {
+  const words = new Uint32Array(2 * size);
+  for (let slot = 0; slot < size; slot++) {
+    const current = 1 + ((slot * 7919 + service) % way.backends);
+    const changed = slot % 1000 < way.changed * 1000;
+    words[2 * slot] = current | ((changed ? 1 + (current % way.backends) : 0) << 16);
+    words[2 * slot + 1] = changed ? 1 : 0;
+  }
+  return words;
 }
 
 function verdictsOf(maps: ReadonlyMap<string, KernelMap>): Readonly<Record<string, number>> {

@@ -3,6 +3,15 @@
  * The balancer on one packet after another of many flows, as the driver's ring would bring them: a program that wraps its packet cannot be
  * run on it twice, so each run writes the packet's headers anew, calls the balancer and takes off what it put on.
  */
+#include "lib/lbbackends.h"
+#include "lib/metrics.h"
+
+/* HARNESS_UNCOUNTED: without the backend's counter and without the program's, to see what they cost. */
+#ifdef HARNESS_UNCOUNTED
+#define lbbackends_count(number, bytes) ((void)(number), (void)(bytes))
+#define metrics_count(direction, reason, bytes) ((void)(direction), (void)(reason), (void)(bytes))
+#endif
+
 #include "../bpf/xdp-lb.bpf.c"
 
 #include "lib/pure/hash.h"
@@ -12,6 +21,7 @@ const volatile __u32 harness_flows = 1;	   /* a power of two; 0: each packet is 
 const volatile __u32 harness_services = 1; /* by their addresses, one after the other */
 const volatile __u32 harness_wrapped = 20; /* bytes that are put on; 0: none */
 const volatile __u32 harness_floor = 0;	   /* 1: the balancer is not called */
+const volatile __u32 harness_flood = 0;	   /* 1: every other packet is a SYN of a new flow */
 
 struct harness_state {
 	__u32 count;
@@ -68,22 +78,37 @@ static __always_inline bool write6(struct xdp_md *ctx, __u32 flow, __u32 service
 	return true;
 }
 
+/* TCP over IPv4. */
+static __always_inline bool write_flags(struct xdp_md *ctx, bool begins)
+{
+	__u8 *frame = xdp_at(ctx, 0, ETH_HLEN + 40);
+
+	if (!frame)
+		return false;
+	frame[ETH_HLEN + 20 + 13] = begins ? 0x02 : 0x10;
+	return true;
+}
+
 SEC("xdp")
 int lb_harness(struct xdp_md *ctx)
 {
 	__u32 key = 0, flow, service = 0, random;
 	struct harness_state *state = bpf_map_lookup_elem(&harness_states, &key);
+	bool flooding;
 	int verdict;
 
 	if (!state)
 		return XDP_ABORTED;
 	flow = state->count++;
 	random = hash_finish(flow);
-	if (harness_flows)
+	flooding = harness_flood && flow & 1;
+	if (harness_flows && !flooding)
 		flow = random & (harness_flows - 1);
 	if (harness_services > 1)
 		service = ((__u64)hash_finish(random + 1) * harness_services) >> 32;
 	if (!(harness_family == 4 ? write4(ctx, flow, service) : write6(ctx, flow, service)))
+		return XDP_ABORTED;
+	if (harness_flood && !write_flags(ctx, flooding))
 		return XDP_ABORTED;
 	verdict = harness_floor ? call_nothing(ctx) : call(ctx);
 	state->verdicts[verdict & 7]++;

@@ -52,6 +52,7 @@ struct words {
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
 	struct hw_lb_home lb_home;
+	struct hw_lb_elsewhere lb_elsewhere;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
 	enum hw_policy_class_flags policy_class_flags;
@@ -69,6 +70,7 @@ struct words {
 	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
+	enum hw_lb_elsewhere_layout lb_elsewhere_layout;
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;
 	enum hw_lb_times lb_times;

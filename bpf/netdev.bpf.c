@@ -22,6 +22,7 @@
 #include "lib/lbheld.h"
 #include "lib/lbtc.h"
 #include "lib/lbnode.h"
+#include "lib/lbpass.h"
 #include "lib/node.h"
 #include "lib/open.h"
 #include "lib/parse.h"
@@ -127,12 +128,17 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	const struct packet *p = &scratch->packet;
 	const struct hw_host_address *host;
 	const struct hw_backend *backend;
-	int found = LBTC_NOT;
+	int found = LBTC_NOT, passed;
 
 	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
 		found = lbtc_find(skb);
-	if (found != LBTC_NOT && found != LBTC_HERE)
+	if (found == LBTC_HERE) {
+		passed = lbpass(skb);
+		if (passed != LBTC_NOT)
+			return passed;
+	} else if (found != LBTC_NOT) {
 		return found;
+	}
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
 	if (found == LBTC_HERE)
@@ -165,7 +171,7 @@ static __always_inline int carry_on(struct __sk_buff *skb, struct scratch *scrat
 }
 
 /*
- * What a balancing node has sent for scratch->backend, which is a container here if it is anything. The client's packet is as the client
+ * What another node has sent for scratch->backend, which is a container here if it is anything. The client's packet is as the client
  * sent it, and its flow is one from the uplink: that is how its answers leave. Not static, so that the verifier walks it once.
  */
 __noinline int netdev_serve(struct __sk_buff *skb)
@@ -189,6 +195,11 @@ __noinline int netdev_serve(struct __sk_buff *skb)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	if (ct_find(skb, p, HW_CT_FROM_UPLINK, &scratch->route))
 		return carry_on(skb, scratch, judge_known(skb, scratch, JUDGE_NEITHER));
+	error = lbpass(skb);
+	if (error == TC_ACT_REDIRECT)
+		fragments_carried(p);
+	if (error != LBTC_NOT)
+		return error;
 	if (p->kind != PACKET_FLOW)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	if (!lbtc_is_here(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
@@ -209,7 +220,7 @@ static __always_inline int end_tunnel(struct __sk_buff *skb, struct scratch *scr
 	sender->node = nodes_by_address(&p->flow.saddr);
 	if (!sender->node)
 		return leave(p);
-	if (hw_config.services && lbnode_take(skb, &scratch->backend)) {
+	if (hw_config.services && lbnode_take(skb, &scratch->backend, &scratch->passed)) {
 		*direction = HW_DIRECTION_FROM_OVERLAY;
 		__builtin_memset(p, 0, sizeof(*p));
 		return netdev_serve(skb);

@@ -24,8 +24,8 @@ enum hw_lb_frontend_flags {
 
 /*
  * Port and protocol 0: the address is a service's, whatever the port; there is such an entry for every address. A frontend lies in one of
- * two buckets: h is MurmurHash3 (32 bits, from 0) over the address's four words as they lie in memory and the word whose bytes are port
- * (network order), protocol and 0; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
+ * two buckets: h is the end of MurmurHash3 (32 bits) on the sum of the address's four words as they lie in memory and the word whose bytes are port
+ * (network order), protocol and 0, each times a constant; the buckets are h and h / 2^16 ^ h * 5, modulo their number (lib/pure/lbhash.h).
  * Written with service 0 first and last of all with its own, so that no packet sees half of one.
  * `table` and `slots` are a copy of the service's, which spares most packets a look at it: one cache line less of ten thousand services.
  */
@@ -58,9 +58,9 @@ struct hw_lb_service {
 };
 
 /*
- * A slot remembers whose flows it may still have. It is settled (`changed` 0) when every flow that hashes to it is its current backend's:
- * then nothing is remembered of any flow. From its first change until it settles again, `previous` is the backend of the time when it was
- * settled, however often `current` changes in between, because:
+ * A slot remembers whose flows it may still have. It is settled (`changed` 0) when every flow of it that comes by this node is its current
+ * backend's: then nothing is remembered of any flow. From its first change until it settles again, `previous` is the backend of the time when
+ * it was settled, however often `current` changes in between, because:
  *
  *   a flow that begins (SYN, INIT) ▸ current, and is recorded in hw_lb_flows unless that is `previous`
  *   a recorded flow              ▸ its backend; a SYN too if it is the same within seconds, sent again
@@ -68,16 +68,28 @@ struct hw_lb_service {
  *   UDP, which has no beginning  ▸ previous, recorded as such, until HW_LB_UDP_SECONDS after the change, then current
  *   the backend found is down    ▸ current
  *
- * Written with one store of 8 bytes. The agent settles it when no flow can be left that is not its current backend's.
+ * Written with one store of 8 bytes. The agent settles it when for long no packet went to another than the current one (struct
+ * hw_lb_elsewhere). Flows that come by other nodes may be left then: of a settled slot `previous` is whom lib/lbpass.h asks, and nobody else.
  */
 struct hw_lb_slot {
 	__u16 current;		/* backend; 0: nobody takes what begins */
-	__u16 previous;		/* backend when it was last settled; 0: none, or gone */
+	__u16 previous;		/* backend when it was last settled; settled: the one before; 0: none, or gone */
 	__u32 changed;		/* low 32 bits of jiffies when `current` was last changed, never 0; 0: settled */
+};
+
+enum hw_lb_elsewhere_layout {
+	HW_LB_ELSEWHERE = 64,		/* slots in one line of hw_lb_elsewhere */
+};
+
+/* Key: a slot's place in the row of all / HW_LB_ELSEWHERE, modulo the number of lines: slots may share a place. */
+struct hw_lb_elsewhere {
+	__u8 epochs[HW_LB_ELSEWHERE];	/* jiffies / 2^HW_LB_EPOCH_BITS when a packet of a changed slot last went to another than its current backend */
 };
 
 enum hw_lb_times {
 	HW_LB_UDP_SECONDS = 60,
+	HW_LB_EPOCH_BITS = 16,
+	HW_LB_QUIET_SECONDS = 7800,	/* so long nothing may have gone elsewhere from a slot that is settled; no silent flow is remembered for longer */
 	HW_LB_HOP_JIFFIES = 256,	/* how long a backend's next hop is believed */
 };
 

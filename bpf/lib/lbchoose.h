@@ -11,6 +11,7 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
+#include "lib/lbelsewhere.h"
 #include "lib/lbflows.h"
 #include "lib/lbpacket.h"
 #include "lib/lbservices.h"
@@ -49,12 +50,16 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 /* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
 static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbfrontends_table table, __u64 hash, __u32 *number)
 {
-	union lbservices_word at = lbservices_slot(table.first + lbhash_slot(hash, table.slots));
+	__u32 index = table.first + lbhash_slot(hash, table.slots);
+	union lbservices_word at = lbservices_slot(index);
 	struct hw_lb_backend *backend;
 
 	*number = at.slot.current;
-	if (__builtin_expect(at.slot.changed, 0))
+	if (__builtin_expect(at.slot.changed, 0)) {
 		*number = lbchoose_changed(hash, at, p->frontend, p->kind);
+		if (*number != at.slot.current)
+			lbelsewhere_note(index);
+	}
 	backend = lbbackends_find(*number);
 	if (backend || *number == at.slot.current)
 		return backend;
@@ -62,11 +67,16 @@ static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpac
 	return lbbackends_find(*number);
 }
 
+static __always_inline __u64 lbchoose_client_hash(const struct hw_ip *client)
+{
+	return lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
+}
+
 /* The client's address alone chooses, and what it has it keeps. */
 static __always_inline struct hw_lb_backend *lbchoose_stay(const struct lbpacket *p, struct lbfrontends_table table, __u32 seconds,
 							   const struct hw_ip *client, __u32 *number)
 {
-	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
+	__u64 hash = lbchoose_client_hash(client);
 	struct hw_lb_backend *backend;
 
 	*number = lbsources_stay(p->service, client, seconds);

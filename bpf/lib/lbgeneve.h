@@ -3,9 +3,10 @@
  * How a packet of a service is told to the node that has its container: an ordinary Geneve packet with one option (RFC 8926).
  *
  *   Geneve   03 or 06: words of options │ 40: critical ones │ 65 58 │ key of a node itself 3 │ 0
- *   option   ff 48: class, for experiments │ 81: critical │ 2 or 5: words that follow │ address of the container 4 or 16 │ its port 2 │ 0 0
+ *   option   ff 48: class, for experiments │ 81: critical │ 2 or 5: words that follow │ address of the container 4 or 16 │ its port 2
+ *            │ how often it was passed on 1 (lib/lbpass.h) │ 0
  *
- * Critical: who does not know the option drops the packet.
+ * Critical: who does not know the option drops the packet. Who does not know the last two bytes serves what comes, and sends zeros.
  */
 #pragma once
 
@@ -23,6 +24,11 @@
 /* Bytes of the option with its head. */
 #define LBGENEVE_OPTION4 12
 #define LBGENEVE_OPTION6 24
+
+/* The option's last word, whose bytes are port, passed, 0. */
+#define LBGENEVE_LAST(port, passed) ((__u32)(port) | (__u32)(passed) << 16)
+#define LBGENEVE_PORT(last)	    ((__be16)(last))
+#define LBGENEVE_PASSED(last)	    ((__u8)((last) >> 16))
 
 struct lbgeneve {
 	struct udphdr udp;

@@ -16,7 +16,7 @@ struct lbnode_option {
 #define LBNODE_OPTION_AT (ETH_HLEN + sizeof(struct iphdr) + __builtin_offsetof(struct lbgeneve, about))
 
 /* From another node for sure: whole, UDP over IPv4 to the tunnel's port. False: it is as it was, and not that. */
-static __always_inline bool lbnode_take(struct __sk_buff *skb, struct hw_backend *backend)
+static __always_inline bool lbnode_take(struct __sk_buff *skb, struct hw_backend *backend, __u32 *passed)
 {
 	const struct tunnel_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL_BYTES);
 	struct lbnode_option option = { 0 };
@@ -30,14 +30,16 @@ static __always_inline bool lbnode_take(struct __sk_buff *skb, struct hw_backend
 		if (bpf_skb_load_bytes(skb, LBNODE_OPTION_AT, &option, LBGENEVE_OPTION4) < 0 || option.about != LBGENEVE_ABOUT4)
 			return false;
 		backend->addr = ip_from4(option.words[0]);
-		backend->port = option.words[1] & 0xffff;
+		backend->port = LBGENEVE_PORT(option.words[1]);
+		*passed = LBGENEVE_PASSED(option.words[1]);
 		inner = bpf_htons(ETH_P_IP);
 	} else if (headers->kind == LBGENEVE_KIND6) {
 		size = LBGENEVE_OPTION6;
 		if (bpf_skb_load_bytes(skb, LBNODE_OPTION_AT, &option, LBGENEVE_OPTION6) < 0 || option.about != LBGENEVE_ABOUT6)
 			return false;
 		__builtin_memcpy(&backend->addr, option.words, 16);
-		backend->port = option.words[4] & 0xffff;
+		backend->port = LBGENEVE_PORT(option.words[4]);
+		*passed = LBGENEVE_PASSED(option.words[4]);
 		inner = bpf_htons(ETH_P_IPV6);
 	} else {
 		return false;

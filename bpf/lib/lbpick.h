@@ -27,21 +27,29 @@ static __always_inline __u8 lbpick_kind(const struct __sk_buff *skb, const struc
 	return bpf_skb_load_bytes(skb, p->l4 + LBPACKET_SCTP, &chunk, sizeof(chunk)) < 0 ? LBPACKET_GOES_ON : lbpacket_sctp_kind(chunk);
 }
 
+/* What balancing wants to know of the packet, and its service; NULL: it has gone meanwhile. */
+static __always_inline const struct hw_lb_service *lbpick_read(const struct __sk_buff *skb, const struct packet *p, const struct hw_lb_frontend *frontend,
+							       struct lbpacket *b)
+{
+	__u32 ports = lbpacket_ports(p->flow.sport, p->flow.dport);
+
+	b->service = frontend->service;
+	b->frontend = lbfrontends_identity(frontend);
+	b->kind = lbpick_kind(skb, p);
+	b->hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
+	return lbservices_find(frontend->service);
+}
+
 /* A backend that is up, its number in `number`; NULL: nobody has it, or with LBPICK_DENIED in `number` the client may not. `b` is filled in. */
 static __always_inline struct hw_lb_backend *lbpick(struct __sk_buff *skb, const struct packet *p, const struct hw_lb_frontend *frontend,
 						    struct lbpacket *b, __u32 *number)
 {
-	const struct hw_lb_service *service = lbservices_find(frontend->service);
-	__u32 ports = lbpacket_ports(p->flow.sport, p->flow.dport);
+	const struct hw_lb_service *service = lbpick_read(skb, p, frontend, b);
 	struct lbfrontends_table table;
 
 	*number = 0;
 	if (!service)
 		return NULL;
-	b->service = frontend->service;
-	b->frontend = lbfrontends_identity(frontend);
-	b->kind = lbpick_kind(skb, p);
-	b->hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
 	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b->service, &p->flow.saddr)) {
 		*number = LBPICK_DENIED;
 		return NULL;

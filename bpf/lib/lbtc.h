@@ -67,10 +67,11 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	return 0;
 }
 
-/* The headers before the packet, in `headers`; returns their bytes, 0 when it cannot be. */
-static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, const struct hw_lb_backend *backend, const struct lbpacket *b, int family, bool outer4,
-					  __u8 *headers)
+/* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
+static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, __u8 tos, int family,
+					  bool outer4)
 {
+	__u8 *headers = scratch->headers;
 	const __u32 outer = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u32 geneve = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
 	__u32 extra = backend->mode == HW_LB_GENEVE ? geneve + ETH_HLEN : 0;
@@ -80,15 +81,15 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, const struct hw
 	if (size + outer > 0xffff)
 		return 0;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend, b->tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
 	else
-		lbwrap_ipv6((void *)headers, backend, b->tos, size, proto);
+		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
 	if (!extra)
 		return outer;
 	/* Its sum would be one over segments that are not cut yet. */
 	if (!outer4)
 		return 0;
-	lbwrap_geneve_head((void *)(headers + outer), backend, b, family, size);
+	lbwrap_geneve_head((void *)(headers + outer), backend, scratch->flow_hash, family, size, scratch->passed);
 	return bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0 ? 0 : outer + geneve + ETH_HLEN;
 }
 
@@ -102,24 +103,23 @@ static __always_inline __u64 lbtc_flags(const struct hw_lb_backend *backend, boo
 }
 
 /* The frame's own headers: service class, and what it is. */
-static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family,
-				     bool outer4)
+static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, int family, bool outer4)
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
-	__u8 *headers = scratch->headers;
 	struct ethhdr *eth;
 	__u32 bytes;
+	__u8 tos;
 	int error;
 
 	if (!ip)
 		return -HW_DROP_MALFORMED;
-	b->tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
+	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
 	error = lbtc_route(skb, backend, scratch->packet.size + lbwrap_bytes(backend, family), &scratch->hop);
 	if (error)
 		return error;
-	bytes = lbtc_headers(skb, backend, b, family, outer4, headers);
+	bytes = lbtc_headers(skb, scratch, backend, tos, family, outer4);
 	if (!bytes || bytes > LBTC_HEADERS || bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, lbtc_flags(backend, outer4)) < 0 ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
+	    bpf_skb_store_bytes(skb, ETH_HLEN, scratch->headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	eth = packet_at(skb, 0, sizeof(*eth));
 	if (!eth)
@@ -128,14 +128,25 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 	return bpf_redirect_neigh(scratch->hop.ifindex, &scratch->hop.neighbour, sizeof(scratch->hop.neighbour), 0);
 }
 
-/* Not inline, for the stack. */
-static __noinline int lbtc_send(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, struct lbpacket *b, int family)
+/*
+ * To the backend that is scratch->chosen, by the source port of scratch->flow_hash: TC_ACT_REDIRECT, or a negated drop reason. Not static, so
+ * that the verifier walks it once.
+ */
+__noinline int lbtc_send(struct __sk_buff *skb)
 {
-	bool outer4 = ip_is4(&backend->outer);
+	struct scratch *scratch = scratch_same();
+	const struct hw_lb_backend *backend;
+	bool outer4;
 
-	if (family == 4)
-		return outer4 ? lbtc_wrap(skb, scratch, backend, b, 4, true) : lbtc_wrap(skb, scratch, backend, b, 4, false);
-	return outer4 ? lbtc_wrap(skb, scratch, backend, b, 6, true) : lbtc_wrap(skb, scratch, backend, b, 6, false);
+	if (!scratch || !skb)
+		return -HW_DROP_REWRITE_FAILED;
+	backend = lbbackends_find(scratch->chosen);
+	if (!backend)
+		return -HW_DROP_SERVICE_EMPTY;
+	outer4 = ip_is4(&backend->outer);
+	if (scratch->packet.family == 4)
+		return outer4 ? lbtc_wrap(skb, scratch, backend, 4, true) : lbtc_wrap(skb, scratch, backend, 4, false);
+	return outer4 ? lbtc_wrap(skb, scratch, backend, 6, true) : lbtc_wrap(skb, scratch, backend, 6, false);
 }
 
 /*
@@ -149,16 +160,16 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 	const struct hw_lb_backend *backend;
 	struct lbpacket b = { 0 };
 	const struct packet *p;
-	__u32 number;
 
 	if (!scratch || !skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
+	scratch->passed = 0;
 	frontend = lbpick_frontend(p, lbfrontends_port(p->flow.dport, p->flow.proto));
 	if (!frontend)
 		return LBTC_NOT;
-	backend = lbpick(skb, p, frontend, &b, &number);
-	if (number == LBPICK_DENIED)
+	backend = lbpick(skb, p, frontend, &b, &scratch->chosen);
+	if (scratch->chosen == LBPICK_DENIED)
 		return -HW_DROP_SERVICE_SOURCE;
 	if (!backend)
 		return LBTC_NOT;
@@ -166,9 +177,10 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 		if (!lbtc_is_here(&backend->address, backend->port, &scratch->backend))
 			return LBTC_NOT;
 		if (b.kind != LBPACKET_ERROR)
-			lbbackends_begin(number);
+			lbbackends_begin(scratch->chosen);
 		return LBTC_HERE;
 	}
-	lbbackends_count(number, p->size, b.kind);
-	return lbtc_send(skb, scratch, backend, &b, p->family);
+	lbbackends_count(scratch->chosen, p->size, b.kind);
+	scratch->flow_hash = b.hash;
+	return lbtc_send(skb);
 }

@@ -90,7 +90,7 @@ static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_b
 	return true;
 }
 
-static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, int family)
+static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, int family, __u32 passed)
 {
 	int words = family == 4 ? 1 : 4, i;
 
@@ -100,7 +100,7 @@ static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct 
 #pragma unroll
 	for (i = 0; i < words; i++)
 		geneve->option[i] = backend->address.words[4 - words + i];
-	geneve->option[words] = backend->port;
+	geneve->option[words] = LBGENEVE_LAST(backend->port, passed);
 }
 
 /* From here to the end of the inner headers there is nothing of which the sum is not known: `inner` begins at the inner Ethernet header. */
@@ -130,11 +130,11 @@ static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inn
 	return true;
 }
 
-static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, const struct lbpacket *p, int family,
-					       __u16 payload)
+static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, __u64 hash, int family, __u16 payload,
+					       __u32 passed)
 {
-	lbwrap_option(geneve, backend, family);
-	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((p->hash >> 8) & LBWRAP_PORTS_MASK));
+	lbwrap_option(geneve, backend, family, passed);
+	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((hash >> 8) & LBWRAP_PORTS_MASK));
 	geneve->udp.dest = hw_config.tunnel_port;
 	geneve->udp.len = bpf_htons(payload);
 	geneve->udp.check = 0;
@@ -156,7 +156,7 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 		return false;
 	geneve = (void *)(eth + 1) + size;
 	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
-	lbwrap_geneve_head(geneve, backend, p, family, payload);
+	lbwrap_geneve_head(geneve, backend, p->hash, family, payload, 0);
 	if (outer4)
 		return true;
 	sum = checksum_words((void *)eth + ETH_HLEN + 8, 8) + bpf_htons(IPPROTO_UDP) + bpf_htons(payload) + checksum_words(geneve, headers / 4);

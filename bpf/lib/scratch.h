@@ -43,6 +43,9 @@ struct scratch {
 	struct sender sender;	 /* lib/node.h */
 	struct hw_backend backend; /* lib/lbtc.h, lib/lbnode.h */
 	__u8 headers[96];	   /* lib/lbtc.h */
+	__u64 flow_hash;	   /* lib/lbtc.h: of what is sent */
+	__u32 chosen;		   /* lib/lbtc.h: number of the backend that it is sent to */
+	__u32 passed;		   /* lib/lbpass.h: how often it was passed on */
 	__u32 network;		 /* of the container here, to be told of; 0: not known */
 	__u16 outer_id;		 /* lib/tunnel.h */
 };

@@ -181,6 +181,14 @@ export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> =
   1: "DOWN",
 };
 
+export const LbElsewhereLayout = {
+  ELSEWHERE: 64,
+} as const;
+export type LbElsewhereLayoutName = keyof typeof LbElsewhereLayout;
+export const lbElsewhereLayoutNames: Readonly<Record<number, LbElsewhereLayoutName>> = {
+  64: "ELSEWHERE",
+};
+
 export const LbFlowSeen = {
   AGES: 16383,
   ENDED: 16384,
@@ -251,11 +259,15 @@ export const lbSourceVerdictNames: Readonly<Record<number, LbSourceVerdictName>>
 
 export const LbTimes = {
   UDP_SECONDS: 60,
+  EPOCH_BITS: 16,
+  QUIET_SECONDS: 7800,
   HOP_JIFFIES: 256,
 } as const;
 export type LbTimesName = keyof typeof LbTimes;
 export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
   60: "UDP_SECONDS",
+  16: "EPOCH_BITS",
+  7800: "QUIET_SECONDS",
   256: "HOP_JIFFIES",
 };
 
@@ -696,6 +708,13 @@ export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_coun
   backends: field("backends", 0, array(lbCounterCodec, 64)),
 });
 
+export interface LbElsewhere {
+  readonly epochs: Uint8Array;
+}
+export const lbElsewhereCodec: Codec<LbElsewhere> = struct<LbElsewhere>("hw_lb_elsewhere", 64, {
+  epochs: field("epochs", 0, bytes(64)),
+});
+
 export interface LbFlow {
   readonly tag: number;
   readonly backend: number;
@@ -990,6 +1009,7 @@ export const maps = {
   hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
   hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
   hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
+  hw_lb_elsewhere: { name: "hw_lb_elsewhere", kind: "array", key: u32, value: lbElsewhereCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbElsewhere>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
@@ -1016,5 +1036,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

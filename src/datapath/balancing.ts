@@ -16,7 +16,7 @@ import { listMapPins, mapPath } from "./pins.ts";
 import type { LoadedPrograms } from "./programs.ts";
 import { createServices } from "./services.ts";
 import type { Services } from "./services.ts";
-import type { AccelerationSetting, HostFacts, TrafficReading } from "./types.ts";
+import type { AccelerationSetting, Elsewhere, HostFacts, TrafficReading } from "./types.ts";
 
 export interface BalancingParts extends AsyncDisposable {
   /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
@@ -26,6 +26,8 @@ export interface BalancingParts extends AsyncDisposable {
   /** The host's addresses may be others: outer packets, and what is the host's own as well, follow soon. */
   hostChanged(): void;
   traffic(): Promise<TrafficReading>;
+  /** As `Datapath.elsewhere`. */
+  elsewhere(): Promise<Elsewhere | null>;
 }
 
 export interface BalancingSurroundings {
@@ -122,6 +124,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));
     },
+    elsewhere: () => services?.elsewhere() ?? Promise.resolve(null),
     traffic: async () => services?.traffic() ?? noTraffic,
     [Symbol.asyncDispose]: async () => {
       await working;

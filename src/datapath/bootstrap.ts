@@ -128,6 +128,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     standing: () => standingOf(tables, sync.cables),
     intact: () => sync.hasHostDevice && (tunnel === undefined || sync.deviceNames.get(tunnel.index) === tunnelDevice) && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
+    elsewhere: () => host.balancing.elsewhere(),
     counters: () => (counters === undefined ? [] : readCounters(counters)),
     traffic: () => host.balancing.traffic(),
     events: (signal) => events?.listen(signal) ?? nothing(),

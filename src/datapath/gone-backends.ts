@@ -12,16 +12,40 @@ interface Way {
 /** A plan that is the same object is the same. Who drains is not gone, and neither is who is reached by that address through another service. */
 export function goneBackends(before: readonly ServicePlan[], after: readonly ServicePlan[]): readonly GoneBackend[] {
   const [had, has] = [new Set(before), new Set(after)];
-  const gone = new Map(before.filter((plan) => !has.has(plan)).flatMap(waysOf).map((way) => [textOf(way), way]));
-  for (const way of after.filter((plan) => !had.has(plan)).flatMap(waysOf)) gone.delete(textOf(way));
+  const [old, fresh] = [before.filter((plan) => !has.has(plan)), after.filter((plan) => !had.has(plan))];
+  const left = leavers();
+  /** Ways of plans that those of the same service among `others` have not. */
+  const waysBut = (plans: readonly ServicePlan[], others: readonly ServicePlan[]): readonly Way[] => {
+    const same = new Map(others.map((plan) => [plan.number, plan]));
+    return plans.flatMap((plan) => waysOf({ ...plan, backends: left(plan.backends, sameFrontends(plan, same.get(plan.number))) }));
+  };
+  const gone = new Map(waysBut(old, fresh).map((way) => [textOf(way), way]));
+  for (const way of waysBut(fresh, old)) gone.delete(textOf(way));
   const together = Map.groupBy(gone.values(), ({ protocol, backend: { address, port } }) => `${protocol} ${address} ${port}`);
   return [...together.values()].flatMap((ways) => ways.slice(0, 1).map(({ protocol, backend }) => ({ protocol, ...backend, through: ways.map(({ through }) => through) })));
 }
 
-/** Of `left`, which an earlier agent wrote, who did not say by which services they were reached: those that no plan names. */
-export function unclaimedBackends(left: Iterable<Pick<GoneBackend, "address" | "port">>, plans: readonly ServicePlan[]): readonly GoneBackend[] {
+/** The other's backends, if both are reached by the same addresses. */
+function sameFrontends(plan: ServicePlan, next: ServicePlan | undefined): ServicePlan["backends"] {
+  return next !== undefined && JSON.stringify(plan.frontends) === JSON.stringify(next.frontends) ? next.backends : [];
+}
+
+/** Who is in the first list and not in the second; once for all services that share both. */
+function leavers(): (before: ServicePlan["backends"], after: ServicePlan["backends"]) => ServicePlan["backends"] {
+  const known = new Map<ServicePlan["backends"], Map<ServicePlan["backends"], ServicePlan["backends"]>>();
+  return (before, after) => {
+    const from = known.get(before) ?? new Map<ServicePlan["backends"], ServicePlan["backends"]>();
+    known.set(before, from);
+    const stay = from.has(after) ? undefined : new Set(after.map(({ address, port }) => `${address} ${port}`));
+    if (stay !== undefined) from.set(after, before.filter(({ address, port }) => !stay.has(`${address} ${port}`)));
+    return from.get(after) ?? [];
+  };
+}
+
+/** Of those that an earlier agent wrote, who did not say by which services they were reached: those that no plan names. */
+export function unclaimedBackends(stood: Iterable<Pick<GoneBackend, "address" | "port">>, plans: readonly ServicePlan[]): readonly GoneBackend[] {
   const kept = new Set(plans.flatMap(({ backends }) => backends.map(({ address, port }) => `${address} ${port}`)));
-  return [...left].filter(({ address, port }) => !kept.has(`${address} ${port}`))
+  return [...stood].filter(({ address, port }) => !kept.has(`${address} ${port}`))
     .flatMap(({ address, port }) => (["tcp", "udp"] as const).map((protocol) => ({ protocol, address, port })));
 }
 

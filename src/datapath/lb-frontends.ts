@@ -90,6 +90,7 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
     return false;
   };
 
+  const lost = new Set<number>();
   for (const [key, value] of map.entries()) {
     // Nearly all are empty, and there are very many.
     if (value.every((byte) => byte === 0)) continue;
@@ -97,12 +98,15 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
     lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
       const entry = decoded(frontend);
       if (entry === undefined) return;
+      // Of a version that laid them elsewhere.
+      if (!bucketsOf(entry, buckets).includes(index)) return void lost.add(index);
       bucketAt(index)[place] = entry;
       places.set(keyOf(entry), index);
       const [first] = bucketsOf(entry, buckets);
       if (first !== index) spilled.set(first, (spilled.get(first) ?? 0) + 1);
     });
   }
+  for (const index of lost) write(index);
   return {
     set: (entry) => {
       const at = places.get(keyOf(entry));

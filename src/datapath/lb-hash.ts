@@ -16,23 +16,16 @@ export function bucketsOf({ address, port, protocol }: FrontendAddress, buckets:
   bytes.set(be16.encode(port), 16);
   bytes[18] = protocol;
   const words = new Uint32Array(bytes.buffer);
-  const hash = finish(words.reduce(mix, 0));
+  const hash = finish(words.reduce((sum, word, i) => (sum + Math.imul(word, factors[i] ?? 0)) | 0, 0));
   return [(hash & (buckets - 1)) >>> 0, (((hash >>> 16) ^ Math.imul(hash, 5)) & (buckets - 1)) >>> 0];
 }
 
-/** MurmurHash3's round and end, as bpf/lib/pure/hash.h. */
-function mix(hash: number, word: number): number {
-  const scrambled = Math.imul(rotate(Math.imul(word, 0xcc9e2d51), 15), 0x1b873593);
-  return (Math.imul(rotate(hash ^ scrambled, 13), 5) + 0xe6546b64) | 0;
-}
+const factors = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x165667b1] as const;
 
+/** MurmurHash3's end, as bpf/lib/pure/hash.h. */
 function finish(hash: number): number {
   let x = hash ^ (hash >>> 16);
   x = Math.imul(x, 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
   return x ^ (x >>> 16);
-}
-
-function rotate(value: number, by: number): number {
-  return (value << by) | (value >>> (32 - by));
 }

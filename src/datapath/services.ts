@@ -8,6 +8,7 @@ import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
+import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openSlotRow } from "./lb-slots.ts";
@@ -18,7 +19,7 @@ import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
 import { readTraffic } from "./lb-traffic.ts";
-import type { TrafficReading } from "./types.ts";
+import type { Elsewhere, TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
   /**
@@ -29,11 +30,13 @@ export interface Services extends Disposable {
    */
   install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
   traffic(): Promise<TrafficReading>;
+  /** Of the services that are installed. */
+  elsewhere(): Promise<Elsewhere>;
 }
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_ct4" | "hw_ct6") => KernelMap;
+  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_ct4" | "hw_ct6") => KernelMap;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -97,12 +100,12 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  /** The backends that nobody wants any more. */
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<readonly BackendEntry[]> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
     const pause = turns();
     const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
-    const present = new Set(plans.map(({ number }) => number));
-    const gone = [...world.numbers].filter((number) => !present.has(number));
+    const kept = new Set(plans.map(({ number }) => number));
+    await pause();
+    const gone = [...world.numbers].filter((number) => !kept.has(number));
     const after = await want(changed, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);
@@ -141,18 +144,17 @@ export function createServices(around: ServicesSurroundings): Services {
       world.numbers.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    const left = [...world.backends.unwanted()];
-    for (const [number, entry] of left) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    for (const [number, entry] of world.backends.unwanted()) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
-    return left.map(([, entry]) => entry);
   };
 
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<readonly GoneBackend[]> => {
     const before = Array.from(world.standing.values(), ({ plan }) => plan);
+    const stood = before.length > 0 ? [] : [...world.backends.written.values()];
     try {
-      const left = await write(plans, anew);
-      return [...goneBackends(before, plans), ...(before.length > 0 ? [] : unclaimedBackends(left, plans))];
+      await write(plans, anew);
+      return [...goneBackends(before, plans), ...unclaimedBackends(stood, plans)];
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();
@@ -164,6 +166,7 @@ export function createServices(around: ServicesSurroundings): Services {
   return {
     install,
     traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
+    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map(Array.from(world.standing.keys(), (number) => [number, world.tables.rangeOf(number)])), around, turns()),
     [Symbol.dispose]: () => world.row[Symbol.dispose](),
   };
 }

@@ -224,6 +224,20 @@ export interface TrackedFlows {
   readonly flows: number;
 }
 
+/** When packets of services' changed slots last went to another backend than the slot's current one. */
+export interface Elsewhere {
+  /** For each place in the row of all slots, modulo their number, the epoch in which that was; of what never was, any. */
+  readonly epochs: Uint8Array;
+  /** That of now: epochs are counted modulo 256. */
+  readonly epoch: number;
+  /** What is so many epochs old is longer ago than any flow that is silent is remembered. */
+  readonly quiet: number;
+  /** Seconds, by a clock that nobody sets. */
+  readonly uptime: number;
+  /** Where each service's slots lie in the row, by its number. */
+  readonly places: ReadonlyMap<number, { readonly first: number; readonly slots: number }>;
+}
+
 export interface Datapath extends AsyncDisposable {
   readonly doers: Doers;
   /** As of the last `syncHost()`. */
@@ -244,6 +258,8 @@ export interface Datapath extends AsyncDisposable {
   intact(): boolean;
   /** Deletes expired conntrack entries; looks at no more than `budget` entries and goes on there at the next call. */
   gc(budget?: number): GcReport;
+  /** null: there are no services here. */
+  elsewhere(): Promise<Elsewhere | null>;
   /** Counters that are not zero. */
   counters(): readonly CounterRow[];
   /** Of services in force. Takes a look at all of conntrack, with turns for others in between. */

@@ -1,4 +1,5 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
+import type { Elsewhere } from "../datapath/types.ts";
 import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
 import type { Fill } from "../lb/maglev.ts";
 import type { Balancing, Told } from "../lb/plan.ts";
@@ -6,6 +7,7 @@ import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slot
 import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
 import type { HeardHealth } from "./service-types.ts";
+import { createSettling } from "./settling.ts";
 
 export interface BalancerSettings {
   /** Of services that say none. */
@@ -31,6 +33,8 @@ export interface Turn {
   readonly heard: readonly HeardHealth[];
   /** What other nodes say of their containers, by the service's name; null: as before. */
   readonly told: ReadonlyMap<string, Told> | null;
+  /** null: nobody looked. */
+  readonly elsewhere: Elsewhere | null;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -42,6 +46,8 @@ export interface Outcome {
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
   readonly again: number | null;
+  /** There are slots that may settle: somebody should look at `elsewhere` again. */
+  readonly unsettled: boolean;
   /** To be kept before the plans are carried out: whoever starts anew then knows at least what the kernel knows. */
   readonly rows: readonly Change[];
 }
@@ -61,9 +67,10 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
   const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
   let balancing: Balancing = noBalancing;
+  const settling = createSettling();
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
-  let elsewhere: ReadonlyMap<string, Told> = new Map();
+  let others: ReadonlyMap<string, Told> = new Map();
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
@@ -84,8 +91,8 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, told: said, now }) => {
-      elsewhere = said ?? elsewhere;
+    turn: ({ services: services_, containers: containers_, heard, told: said, elsewhere, now }) => {
+      others = said ?? others;
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
       for (const key of containers_.gone) byKey.delete(key);
@@ -93,8 +100,9 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
       if (containers_.gone.length + containers_.set.length > 0) containers = [...byKey.values()];
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
-      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), balancing);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: elsewhere, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
+      const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
+      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: others, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);
@@ -105,7 +113,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
       const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
       const gone = [...told.keys()].filter((key) => !after.has(key));
       [balancing, told, recalled] = [next, after, true];
-      return { plans: { set, gone }, backends, again, rows: writes };
+      return { plans: { set, gone }, backends, again, unsettled: settling.wanted(next), rows: writes };
     },
   };
 }

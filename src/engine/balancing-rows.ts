@@ -1,4 +1,4 @@
-// What must outlive the agent for no flow to move when it starts again: backends and their numbers, and slots that are not settled.
+// What must outlive the agent for no flow to move when it starts again: backends and their numbers, and what slots know beside the table.
 import { buildTable } from "../lb/maglev.ts";
 import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
@@ -18,7 +18,7 @@ interface PartRow {
   /** What its table was made of. */
   readonly made: string;
   readonly size: number;
-  /** Its slots that are not settled: what a settled one has follows from the table. */
+  /** Its slots that are not settled, or know who was before: what others have follows from the table. */
   readonly unsettled: string;
 }
 
@@ -94,7 +94,7 @@ function membersIn(made: string): readonly TableMember[] {
 function unsettledOf({ size, words, between }: Slots): string {
   const out: number[] = [];
   for (let slot = 0; slot < size; slot++) {
-    if (words[2 * slot + 1] === 0) continue;
+    if (words[2 * slot + 1] === 0 && (words[2 * slot] as number) >>> 16 === 0) continue;
     const others = between.get(slot) ?? [];
     out.push(slot, words[2 * slot] as number, words[2 * slot + 1] as number, others.length, ...others);
   }

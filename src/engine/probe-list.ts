@@ -22,7 +22,7 @@ export class ProbeList {
   /** `backends`: by the service's name. True: the targets are others. */
   follow(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>): boolean {
     const before = this.#looked;
-    this.#looked = new Map(services.map((service) => [service.name, this.#look(service, backends)] as const));
+    this.#looked = new Map(services.filter(({ health }) => health.kind !== "none").map((service) => [service.name, this.#look(service, backends)] as const));
     const same = before.size === this.#looked.size && [...this.#looked].every(([name, { targets }]) => before.get(name)?.targets === targets);
     if (same) return false;
     const had = this.targets.length;

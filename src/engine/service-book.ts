@@ -2,6 +2,7 @@
 import { isSelected } from "../lb/containers.ts";
 import { ServiceProblems } from "../lb/problems.ts";
 import { frontendText, readServices } from "../lb/read.ts";
+import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
@@ -14,11 +15,16 @@ import { calledIn } from "./document-changes.ts";
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
 const noNames: ReadonlySet<string> = new Set();
+/** Texts of services that are no more, which may come back. */
+const spareTexts = 100;
 
 export class ServiceBook {
   readonly #node: string;
   /** By text and file. */
-  #read: ReadonlyMap<string, readonly Service[]> = new Map();
+  #read = new Map<string, readonly Service[]>();
+  readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
+  /** Names of services. */
+  #order: readonly string[] = [];
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
@@ -32,18 +38,34 @@ export class ServiceBook {
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of === services) return this.#services.all;
-    const read = new Map<string, readonly Service[]>();
-    const all = [...services.values()].flatMap((row) => {
-      const { name, text } = row;
-      const file = calledIn(row, this.#node);
-      const key = `${file}\n${text}`;
-      const known = read.get(key) ?? this.#read.get(key) ?? readAgain(file, text);
-      read.set(key, known);
-      return known.filter((service) => service.name === name);
-    }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
-    this.#read = read;
+    // Those that were there are in order already, which a sort sees at once.
+    const known = this.#order.filter((name) => services.has(name));
+    const had = new Set(known);
+    this.#order = [...known, ...[...services.keys()].filter((name) => !had.has(name))].toSorted((x, y) => (x < y ? -1 : 1));
+    const all = this.#order.flatMap((name) => this.#meant(services.get(name) as StoredService));
+    if (this.#read.size > 2 * services.size + spareTexts) this.#read = new Map([...services.values()].map((row) => [this.#textKey(row), this.#readOnce(row)]));
     this.#services = { of: services, all };
     return all;
+  }
+
+  #meant(row: StoredService): readonly Service[] {
+    let meant = this.#byRow.get(row);
+    if (meant === undefined) {
+      meant = this.#readOnce(row).filter(({ name }) => name === row.name);
+      this.#byRow.set(row, meant);
+    }
+    return meant;
+  }
+
+  #readOnce(row: StoredService): readonly Service[] {
+    const key = this.#textKey(row);
+    const read = this.#read.get(key) ?? readAgain(calledIn(row, this.#node), row.text);
+    this.#read.set(key, read);
+    return read;
+  }
+
+  #textKey(row: StoredService): string {
+    return `${calledIn(row, this.#node)}\n${row.text}`;
   }
 
   /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */

@@ -25,7 +25,7 @@ import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere">;
   readonly pool: PoolConfig;
   readonly node: string;
   /** Left out: this node shares its services with nobody. */
@@ -264,13 +264,17 @@ export class ServiceDesk {
   }
 
   async #turn(): Promise<void> {
+    // With thousands of services each of these takes milliseconds: others have their turns between them.
+    await turn();
     const changed = await this.#planner.plan(this.#state());
     const { plans, services } = this.#planner;
+    await turn();
     if (services.length > 0) await this.#tellClients(services);
     if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
     if (services.length === 0) await this.#tellClients(services);
+    await turn();
     this.#done(plans, services);
   }
 
@@ -318,6 +322,8 @@ export class ServiceDesk {
     this.#trouble = why;
   }
 }
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 function sameHealth(a: NodeHealth, b: NodeHealth): boolean {
   return a.size === b.size && [...a].every(([key, up]) => b.get(key) === up);

@@ -1,4 +1,5 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
+import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
 import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
@@ -28,6 +29,7 @@ export interface ServiceSettings {
 export interface ServicePlannerOptions {
   readonly services: ServiceSettings;
   readonly store: Pick<Store, "load" | "write">;
+  readonly datapath: Pick<Datapath, "elsewhere">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -35,6 +37,8 @@ export interface ServicePlannerOptions {
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
+/** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
+const lookTime = 600_000;
 /** Characters in one write, after which others have their turns: a few milliseconds' worth. */
 const writeSize = 200_000;
 
@@ -59,6 +63,8 @@ export class ServicePlanner {
   readonly #unwritten = new Map<string, Change>();
   #timer: AbortController | undefined;
   #again: number | null = null;
+  /** When to look at which slots may settle; null: all have. */
+  #lookAt: number | null = null;
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
   #told: Known = nothingKnown;
@@ -118,8 +124,9 @@ export class ServicePlanner {
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
     const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
-    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), now };
-    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null;
+    const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
+    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || elsewhere !== null;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
@@ -131,6 +138,8 @@ export class ServicePlanner {
       this.services = services;
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
+      if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
+      if (outcome.unsettled) this.#lookAt ??= now + lookTime;
       this.#wakeAt(outcome.again);
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
     } finally {
@@ -185,8 +194,8 @@ export class ServicePlanner {
       const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
       if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
     }
-    const keys = set.every((plan) => this.#plans.has(planKey(plan))) ? plans.keys() : [...plans.keys()].sort();
-    this.#plans = new Map(Array.from(keys, (key) => [key, plans.get(key) as ServicePlan] as const));
+    const ordered = set.every((plan) => this.#plans.has(planKey(plan)));
+    this.#plans = ordered ? plans : new Map([...plans.keys()].sort().map((key) => [key, plans.get(key) as ServicePlan] as const));
     this.plans = [...this.#plans.values()];
     const all = new Map(this.backends);
     for (const [name, those] of backends) {
@@ -215,10 +224,10 @@ export class ServicePlanner {
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
-    if (again === null) return;
+    if (again === null && this.#lookAt === null) return;
     const timer = (this.#timer = new AbortController());
     const { clock } = this.#options;
-    void clock.sleep(Math.max(0, again - clock.now()), timer.signal).then(this.#wake, () => undefined);
+    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
 }
 
@@ -252,5 +261,8 @@ function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
 /** Equal are those that are the same object. */
 function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
   if (before === after) return { set: [], gone: [] };
-  return { set: [...after].filter(([key, one]) => before.get(key) !== one).map(([, one]) => one), gone: [...before.keys()].filter((key) => !after.has(key)) };
+  const [set, gone]: [T[], string[]] = [[], []];
+  for (const [key, one] of after) if (before.get(key) !== one) set.push(one);
+  for (const key of before.keys()) if (!after.has(key)) gone.push(key);
+  return { set, gone };
 }

@@ -40,6 +40,12 @@ export class MapHandle implements KernelMap {
     return { [Symbol.iterator]: () => this.#walk() };
   }
 
+  values(first: number, count: number): Uint8Array {
+    // An array's cursor is the key before the next one.
+    const cursor = first === 0 ? undefined : new Uint8Array(Uint32Array.of(first - 1).buffer);
+    return kernelCall(() => this.native.lookupBatch(cursor, count)).values;
+  }
+
   setInner(key: Uint8Array, inner: KernelMap): void {
     kernelCall(() => {
       this.native.info(); // a closed map is refused before its argument is looked at

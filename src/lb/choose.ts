@@ -1,4 +1,4 @@
-// What a packet does at a balancing node and at a backend's node: what the programs (bpf/lib/lbchoose.h) are held against, and what survival is shown with.
+// What a packet does at a balancing node and at a backend's node: what the programs (bpf/lib/lbchoose.h, bpf/lib/lbpass.h) are held against, and what survival is shown with.
 
 /** `begins`: TCP's SYN, SCTP's INIT. `goesOn`: anything else of theirs. `datagram`: UDP, of which no packet is the first by its looks. */
 export type PacketKind = "begins" | "goesOn" | "datagram";
@@ -20,8 +20,6 @@ export interface Recorded {
 export interface Choice {
   /** 0: nobody. */
   readonly to: number;
-  /** Who is asked if the node of `to` has no such flow; 0: nobody, `to` has it whatever comes. */
-  readonly next: number;
   /** Under whom the flow is recorded; 0: it is not. When there is no room for it, `unrecorded` has the packet instead of `to`. */
   readonly record: number;
   readonly unrecorded: number;
@@ -30,11 +28,8 @@ export interface Choice {
 /** Seconds after a change in which an unknown datagram is taken for one of a flow that was there before: whoever is active sends one in that time. */
 export const datagramWindow = 60;
 
-/**
- * @param recorded null: nothing
- * @param asks whether a backend's node can be asked: containers' can
- */
-export function choose(slot: SlotAt, kind: PacketKind, recorded: Recorded | null, asks: (number: number) => boolean, now: number): Choice {
+/** @param recorded null: nothing */
+export function choose(slot: SlotAt, kind: PacketKind, recorded: Recorded | null, now: number): Choice {
   if (slot.changed === 0) return only(slot.current);
   const base = slot.previous === 0 ? slot.current : slot.previous;
   if (kind === "begins") {
@@ -42,30 +37,31 @@ export function choose(slot: SlotAt, kind: PacketKind, recorded: Recorded | null
     if (recorded?.young === true) return only(recorded.backend);
     if (slot.current === base && recorded === null) return only(base);
     // Whoever has what is not recorded takes it, though he may be leaving: that is found again after however many changes.
-    return { to: slot.current, next: 0, record: slot.current, unrecorded: base };
+    return { to: slot.current, record: slot.current, unrecorded: base };
   }
   if (recorded !== null) return only(recorded.backend);
   if (kind === "datagram") {
     const to = now - slot.changed < datagramWindow || slot.current === 0 ? base : slot.current;
-    return { to, next: 0, record: to, unrecorded: base };
+    return { to, record: to, unrecorded: base };
   }
-  const other = base === slot.current ? 0 : slot.current;
-  if (other === 0 || asks(base)) return { ...only(base), next: other };
-  // A plain server answers whatever it gets, if only with a reset: it comes last.
-  return asks(other) ? { ...only(other), next: base } : only(base);
+  return only(base);
 }
 
 function only(to: number): Choice {
-  return { to, next: 0, record: 0, unrecorded: to };
+  return { to, record: 0, unrecorded: to };
 }
 
+/** How often one packet is passed on: to the other backend's node, and back. */
+export const mostPassed = 2;
+
 /**
- * Whom a container's node asks for a packet that goes on, and of whose flow it knows nothing: whom the packet says (`next`), or, if its sender
- * did not know of a change, who else may have the slot's flows by this node's own slots. 0: nobody, the container has it. Asked once for a packet.
+ * Whom a container's node asks for a packet that goes on, and of whose flow it knows nothing: who else may have it by this node's own slots and
+ * records. 0: nobody, the container has it.
+ *
+ * @param recorded the backend of the flow by this node's records; 0: none
  */
-export function passOn(me: number, next: number, own: SlotAt): number {
-  if (next !== 0) return next;
-  if (own.changed === 0) return own.current === me ? 0 : own.current;
-  const base = own.previous === 0 ? own.current : own.previous;
-  return base !== me ? base : own.current === me ? 0 : own.current;
+export function passOn(me: number, { current, previous, changed }: SlotAt, recorded = 0): number {
+  if (recorded !== 0) return recorded === me ? 0 : recorded;
+  const [first, second] = changed !== 0 && previous !== 0 ? [previous, current] : [current, previous];
+  return [first, second].find((number) => number !== 0 && number !== me) ?? 0;
 }

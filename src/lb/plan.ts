@@ -182,14 +182,25 @@ export function afterProbe(before: Balancing, name: string, { id, port }: Pick<B
   return { ...before, services: new Map(before.services).set(name, { ...found, backends, again: 0 }) };
 }
 
-/** After it has been asked who still has flows of changed slots; `idle` as in `settle`, for the service with that number. The next advance tells the plans. */
-export function afterSettling(before: Balancing, idle: (service: number, number: number, slot: number, since: number) => boolean): Balancing {
+/**
+ * After a look at which changed slots are quiet; `quiet` as in `settle`, for the service with that number and so many slots. The next advance tells the
+ * plans. Of a service with affinity none is: its clients are remembered beside the slots, and no slot shows that one of them has flows. The same object
+ * when nothing settled.
+ */
+export function afterSettling(before: Balancing, quiet: (service: number, size: number) => (slot: number, since: number) => boolean): Balancing {
+  const share = createSharing();
   const services = new Map([...before.services].map(([name, one]) => {
+    if (one.service.affinity !== null) return [name, one] as const;
     const parts = one.parts.map((part): Part => {
-      const slots = settle(part.table.slots, (number, slot, since) => idle(part.plan.number, number, slot, since));
-      return slots === part.table.slots ? part : { ...part, table: { ...part.table, slots }, plan: { ...part.plan, slots } };
+      // Services of one table have it in one place.
+      const table = share([part.table, part.plan.backends], (): Table => {
+        const containers = new Set(part.plan.backends.filter(({ way }) => way === "container").map(({ number }) => number));
+        const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size), (number) => containers.has(number));
+        return slots === part.table.slots ? part.table : { ...part.table, slots };
+      });
+      return table === part.table ? part : { ...part, table, plan: { ...part.plan, slots: table.slots } };
     });
     return [name, parts.every((part, i) => part === one.parts[i]) ? one : { ...one, parts }] as const;
   }));
-  return { ...before, services };
+  return [...services].every(([name, one]) => one === before.services.get(name)) ? before : { ...before, services };
 }

@@ -1,6 +1,7 @@
 // What slots remember: how a table that changed is carried into them without moving a flow of a backend that lives.
 //
-//   settled (c)           every flow of the slot is c's, and nothing is known of any flow
+//   settled (c)           every flow of the slot that comes by this node is c's, and nothing is known of any flow
+//   settled (c, p)        as that; by other nodes there may be flows of p, who was current before: c's node asks him for what it does not know
 //   changed (c, p)        what begins is c's and recorded; what is not recorded is p's, who was current when the slot was last settled
 //   changed (c, c)        as that, where c is current again, or p is gone: what is not recorded is c's
 //   changed (0, p)        nobody takes what begins; p keeps what it has
@@ -53,7 +54,7 @@ export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now:
     const since = words[2 * slot + 1] as number;
     const wanted = table[slot] as number;
     // Nearly every slot: settled on somebody who lives, and wanted to stay so.
-    if (word === wanted && since === 0 && alive[wanted] !== 0) continue;
+    if ((word & 0xffff) === wanted && since === 0 && alive[wanted] !== 0 && (word >>> 16 === 0 || alive[word >>> 16] !== 0)) continue;
     const others = between.get(slot) ?? none;
     const after = followed({ current: word & 0xffff, previous: word >>> 16, changed: since, between: others }, wanted, alive, now);
     words[2 * slot] = after.current | (after.previous << 16);
@@ -80,28 +81,34 @@ function followed(slot: Slot, wanted: number, alive: Uint8Array, now: number): S
   /** Whose are the flows that are not recorded. Without him they are whoever's is current: they would be refused anywhere. */
   const base = slot.changed === 0 || slot.previous === 0 ? slot.current : slot.previous;
   const others = [slot.current, ...slot.between, base].filter((number, i, all) => lives(number) && number !== current && all.indexOf(number) === i);
-  if (others.length === 0) return { current, previous: 0, changed: 0, between: none };
+  if (others.length === 0) {
+    const before = slot.changed === 0 && lives(slot.previous) && slot.previous !== current ? slot.previous : 0;
+    return { current, previous: before, changed: 0, between: none };
+  }
   const previous = lives(base) ? base : current;
   const moved = current !== slot.current;
   return { current, previous, changed: moved || slot.changed === 0 ? now : slot.changed, between: others.filter((number) => number !== previous) };
 }
 
+/** Seconds for which a flow that is silent is remembered: conntrack's (bpf/lib/ct.h), and more than the records' (bpf/lib/lbflows.h). */
+export const quietSeconds = 7800;
+
 /**
- * Settles slots of whose other backends nobody has a flow any more. `idle`: whether a backend has no flow of that slot that began before `since`
- * (seconds since the epoch). Of who was current in between the balancing node's own records tell; of the previous one, his node's, or that no
- * packet came for him for as long as a flow is remembered anywhere.
+ * Settles slots on which for `quietSeconds` no packet went to another backend than the current one: `quiet` says so of a slot that changed at
+ * `since` (seconds since the epoch). That is of the flows that come by this node; for those that come by others it stays known who was before.
+ * `asks`: whether a backend's node can be asked, which containers' can. A server's cannot ask back: a container before it would lose its flows.
  */
-export function settle(slots: Slots, idle: (number: number, slot: number, since: number) => boolean): Slots {
+export function settle(slots: Slots, quiet: (slot: number, since: number) => boolean, asks: (number: number) => boolean): Slots {
   const words = slots.words.slice();
   const between = new Map(slots.between);
   let changed = false;
   for (let slot = 0; slot < slots.size; slot++) {
     const since = words[2 * slot + 1] as number;
-    if (since === 0) continue;
-    const [current, previous] = [currentOf(slots, slot), previousOf(slots, slot)];
-    const others = [...(previous === current || previous === 0 ? none : [previous]), ...(between.get(slot) ?? none)];
-    if (current === 0 || !others.every((number) => idle(number, slot, since))) continue;
-    words[2 * slot] = current;
+    const current = currentOf(slots, slot);
+    if (since === 0 || current === 0 || !quiet(slot, since)) continue;
+    const before = [previousOf(slots, slot), ...(between.get(slot) ?? none)].find((number) => number !== 0 && number !== current) ?? 0;
+    if (asks(before) && !asks(current)) continue;
+    words[2 * slot] = current | (before << 16);
     words[2 * slot + 1] = 0;
     between.delete(slot);
     changed = true;

@@ -140,7 +140,7 @@ export type Way = "container" | "dsr" | "snat";
 /**
  * Slots of a service, two elements each, as `struct hw_lb_slot` (bpf/abi/lb.h) has them but for the time:
  *
- *     current (bits 0…15) │ previous (bits 16…31)      numbers of backends; 0: none
+ *     current (bits 0…15) │ previous (bits 16…31)      numbers of backends; 0: none; of a settled slot `previous` is who was current before
  *     changed                                          seconds since the epoch; 0: settled
  *
  * The slot of a flow is its hash (32 bits) × size / 2^32. `choose.ts` says what a packet does with it.

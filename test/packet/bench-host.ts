@@ -35,6 +35,7 @@ export type Request =
   | { readonly op: "touch" }
   | { readonly op: "events"; readonly count: number }
   | { readonly op: "listen"; readonly proto: "tcp" | "udp"; readonly port: number }
+  | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
   | { readonly op: "service"; readonly service: ServiceEntry; readonly frontend: FrontendEntry; readonly backend: BackendEntry }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "delete"; readonly map: string; readonly key: Uint8Array }
@@ -85,6 +86,7 @@ async function answer(request: Request): Promise<unknown> {
     case "touch": return policyNow().touch();
     case "events": return nextEvents(request.count);
     case "listen": return listen(request.proto, request.port);
+    case "backend": return lbTables().setBackend(request.number, request.backend);
     case "service": return setService(request);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "delete": return mapOf(request.map).delete(request.key);
@@ -142,13 +144,17 @@ function run({ program, device, data, gsoSize, mark }: Request & { readonly op: 
   return { verdict: result.verdict | 0, data: result.data, counted };
 }
 
+function lbTables(): LbTables {
+  return (services ??= openLbTables(createKernel(), mapOf, () => 0));
+}
+
 /** One service of one frontend, whose one backend has the service's number. The address is `shared` where its frontend is. */
 function setService({ service, frontend, backend }: Request & { readonly op: "service" }): void {
-  services ??= openLbTables(createKernel(), mapOf, () => 0);
-  services.setBackend(service.number, backend);
-  services.setService(service);
-  services.frontends.set({ ...frontend, shared: false });
-  services.frontends.set({ ...frontend, port: 0, protocol: 0, number: 0 });
+  const tables = lbTables();
+  tables.setBackend(service.number, backend);
+  tables.setService(service);
+  tables.frontends.set({ ...frontend, shared: false });
+  tables.frontends.set({ ...frontend, port: 0, protocol: 0, number: 0 });
 }
 
 function policyNow(): Policy {

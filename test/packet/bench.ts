@@ -15,6 +15,7 @@ import {
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
 import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
+import type { SlotEntry } from "./lb/tables.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
 import { addressOf, familyOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
@@ -115,8 +116,10 @@ export interface Bench extends AsyncDisposable {
   otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
-  /** A service of one frontend and one backend; `number` is both's. `flags`: of the service. */
-  service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly flags?: number; readonly shared?: boolean }): Promise<void>;
+  /** A service of one frontend and one backend; `number` is both's. `slot`, its only one: left out, settled on that backend. `flags`: of the service. */
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly shared?: boolean }): Promise<void>;
+  /** Another backend. */
+  backend(number: number, backend: BackendEntry): Promise<void>;
   /** `verdict`: of clients of a service from there, LbSourceVerdict. */
   source(service: number, prefix: string, verdict: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
@@ -205,8 +208,9 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
-    service: async (number, frontend, backend, { empty = false, flags = 0, shared = false } = {}) => {
-      await ask({ op: "service", service: { number, slots: empty ? [] : [{ current: number }], flags, affinity: 60 }, frontend: { ...frontend, service: number, number, shared }, backend });
+    backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
+    service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, shared = false } = {}) => {
+      await ask({ op: "service", service: { number, slots: empty ? [] : [slot], flags, affinity: 60 }, frontend: { ...frontend, service: number, number, shared }, backend });
     },
     source: async (service, prefix, verdict) => {
       const cidr = parseCidr(prefix);

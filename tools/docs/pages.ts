@@ -20,6 +20,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_backends: ["Backends of services by number, with the next hop of outer packets to each.", "agent; programs the next hop"],
   hw_lb_clients: ["With which backend a client of a service with affinity stays.", "programs"],
   hw_lb_counters: ["Packets and bytes sent to each backend, and flows seen to begin and to end, 64 backends in one entry.", "programs"],
+  hw_lb_elsewhere: ["When a packet of each changed slot last went to another backend than the slot's current one; the agent settles slots of which none did for long.", "programs"],
   hw_lb_flows: ["Flows on changed slots that are not where the slot alone would send them.", "programs"],
   hw_lb_frontends: ["The service of an address and port, two in each bucket; port 0: the address is a service's.", "agent"],
   hw_lb_homes: ["By which address a network namespace's sockets are clients of services, by the namespace's cookie.", "agent"],

@@ -69,6 +69,15 @@ test("entries of an empty map are none, and small arrays come whole", async () =
   assert.deepEqual([...array.entries()], [0, 1, 2].map((i) => [u32(i), u64(0)]));
 });
 
+test("an array's values come one after the other from any key on, and end with it", async () => {
+  using array = kernel.createMap("array", "hwt_values", 4, 8, 300);
+  array.setBatch(Array.from({ length: 300 }, (_, i) => [u32(i), u64(i)] as const));
+  const values = (first: number, count: number): readonly number[] => [...new BigUint64Array(array.values(first, count).slice().buffer)].map(Number);
+  const from = (first: number, count: number): readonly number[] => Array.from({ length: count }, (_, i) => first + i);
+  assert.deepEqual(values(0, 300), from(0, 300));
+  assert.deepEqual([values(0, 2), values(1, 3), values(256, 44), values(290, 100)], [from(0, 2), from(1, 3), from(256, 44), from(290, 10)]);
+});
+
 test("a per-CPU map gives every CPU's value, each rounded up to eight bytes", async () => {
   using object = await kernel.loadObject(await objectOf("counters"));
   const [map, program] = [object.maps.get("runs"), object.programs.get("first")];

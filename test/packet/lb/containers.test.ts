@@ -7,8 +7,9 @@ import type { TestFn } from "ava";
 import { parseIp } from "../../../src/std/ip.ts";
 import { a, hostMac, openBench } from "../bench.ts";
 import type { Bench } from "../bench.ts";
-import { frame, icmpError, ip, ipv4, protocols, slice, tcp, udp } from "../packets.ts";
-import type { Ipv4Options, Packet } from "../packets.ts";
+import { icmpError, ip, ipv4, protocols, slice, tcp, udp } from "../packets.ts";
+import type { Packet } from "../packets.ts";
+import { wrapped } from "./wrapped.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
 const [client4, client6, web4, web6] = ["198.51.100.7", "2001:db8:c::7", "203.0.113.200", "2001:db8:5::20"];
@@ -50,16 +51,6 @@ test.serial("a client with an address that no client has is refused (R45)", asyn
   const { bench } = t.context;
   for (const source of ["10.44.0.3", "192.0.2.1", "203.0.113.7"]) t.is((await bench.fromUplink(ip(source, "203.0.114.10", tcp(5000, 80, "S")))).verdict, "drop MARTIAN", source);
 });
-
-/** As a balancing node wraps it for a container here. */
-function wrapped(container: string, port: number, inner: Packet, options: Ipv4Options & { readonly key?: string; readonly kind?: string; readonly about?: string; readonly from?: string } = {}): Packet {
-  const four = !container.includes(":");
-  const address = four ? ipv4(container, container, udp(1, 1)).bytes.subarray(12, 16) : ip(container, container, udp(1, 1)).bytes.subarray(8, 24);
-  const head = (options.kind ?? (four ? "03406558" : "06406558")) + (options.key ?? "00000100") + (options.about ?? (four ? "ff488102" : "ff488105"));
-  const option = Buffer.concat([Buffer.from(head, "hex"), address, Buffer.from([port >> 8, port & 255, 0, 0])]);
-  const bytes = Buffer.concat([option, frame("02:00:00:00:00:07", "02:00:00:00:00:08", inner)]);
-  return ipv4(options.from ?? "192.0.2.9", "192.0.2.1", udp(50_000, 6081, bytes, { checksum: "none" }), options);
-}
 
 test.serial("what a balancing node wraps reaches the container that it names, and is answered from here", async (t) => {
   const { bench } = t.context;

@@ -27,6 +27,7 @@ export type Request =
   | { readonly op: "reopen-frontends" }
   | { readonly op: "plans"; readonly plans: readonly ServicePlan[] }
   | { readonly op: "new-agent" }
+  | { readonly op: "elsewhere" }
   | { readonly op: "dump"; readonly map: string }
   | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
@@ -72,6 +73,7 @@ async function answer(request: Request): Promise<unknown> {
     case "reopen-frontends": tables = openLbTables(kernel, mapOf, jiffies); return undefined;
     case "plans": return (services ??= openServices()).install(request.plans);
     case "new-agent": services = undefined; return undefined;
+    case "elsewhere": return (services ??= openServices()).elsewhere();
     case "dump": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
     case "backend": return tables?.setBackend(request.number, request.backend);
     case "set": return mapOf(request.map).set(request.key, request.value);

@@ -3,11 +3,13 @@
 //   node a (this one)   balances; container web1 10.44.0.2       node b 198.18.0.2   container web2 10.44.1.2
 //   plain servers       172.16.1.1, 172.16.1.2, with the service's address on their loopback
 import test from "ava";
+import { ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
 import type { ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
 import { openWorld, request, to4 } from "./world.ts";
 import type { World } from "./world.ts";
 
@@ -103,4 +105,30 @@ test("what this build cannot reach is refused by name, and nothing is written", 
   const plans = planner();
   await t.throwsAsync(world.plans(plans(servers("172.16.1.1").replace("dsr", "snat"))), { message: /service web: 172\.16\.1\.1:80 would answer by way of this node/ });
   t.true((await world.dump("hw_lb_services")).every((entry) => /^[0-9a-f]{8} 0+$/.test(entry)));
+});
+
+test("what goes elsewhere than to its slot's current backend is noted where the agent looks, and nothing else is", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  await world.plans(plans(servers("172.16.1.1")));
+  const [plan] = plans(servers("172.16.1.1", "172.16.1.2"));
+  await world.plans(plan === undefined ? [] : [plan]);
+  await world.ageElsewhere(100);
+  const { quiet, epoch: then } = await world.elsewhere();
+  t.true(quiet * 65_536 >= 7800 * ticksPerSecond(createLog(() => {}, Date.now)) && quiet < 128);
+  const noted = async (): Promise<readonly number[]> => {
+    const { epochs, epoch, places } = await world.elsewhere();
+    const { first, slots } = places.get(plan?.number ?? 0) ?? { first: 0, slots: 0 };
+    // An epoch may have ended meanwhile.
+    return Array.from({ length: slots }, (_, slot) => slot).filter((slot) => ((epoch - (epochs[first + slot] ?? 0)) & 0xff) <= ((epoch - then) & 0xff));
+  };
+  for (let port = 2000; port < 2100; port++) await world.send(to4(request("S", port)));
+  t.deepEqual(await noted(), [], "whoever begins is the current one's");
+  for (let port = 2000; port < 2100; port++) await world.send(to4(request("A", port)));
+  t.deepEqual(await noted(), [], "and what is recorded so");
+  for (let port = 3000; port < 3100; port++) await world.send(to4(request("A", port)));
+  const after = await noted();
+  t.true(after.length > 20 && after.length < 80, `${after.length}`);
+  const words = plan?.slots.words ?? new Uint32Array();
+  for (const slot of after) t.true(words[2 * slot + 1] !== 0 && ((words[2 * slot] ?? 0) & 0xffff) === plan?.backends[1]?.number, `slot ${slot}`);
 });

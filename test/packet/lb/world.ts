@@ -7,10 +7,11 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
-import { lbCountersCodec, lbFlowsCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
+import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
 import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import type { Elsewhere } from "../../../src/datapath/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
 import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
@@ -55,6 +56,10 @@ export interface World extends AsyncDisposable {
   plans(plans: readonly ServicePlan[]): Promise<void>;
   /** The next plans are another agent's, which knows what the kernel has. */
   newAgent(): Promise<void>;
+  /** As the datapath reads it, after the plans. */
+  elsewhere(): Promise<Elsewhere>;
+  /** Makes all notes of it so many epochs old. */
+  ageElsewhere(epochs: number): Promise<void>;
   /** The map's entries, each key and value in hex, sorted. */
   dump(map: string): Promise<readonly string[]>;
   /** The address is a service's. */
@@ -111,6 +116,14 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
     plans: async (plans) => { await ask({ op: "plans", plans }); },
     newAgent: async () => { await ask({ op: "new-agent" }); },
+    elsewhere: async () => (await ask({ op: "elsewhere" })) as Elsewhere,
+    ageElsewhere: async (epochs) => {
+      const { epoch, places } = (await ask({ op: "elsewhere" })) as Elsewhere;
+      const value = new Uint8Array(LbElsewhereLayout.ELSEWHERE).fill(epoch - epochs);
+      for (const { first, slots } of places.values()) {
+        for (let line = Math.floor(first / value.length); line * value.length < first + slots; line++) await ask({ op: "set", map: "hw_lb_elsewhere", key: u32.encode(line), value });
+      }
+    },
     dump: async (map) => ((await ask({ op: "dump", map })) as readonly (readonly [Uint8Array, Uint8Array])[]).map((entry) => entry.map((bytes) => Buffer.from(bytes).toString("hex")).join(" ")).toSorted(),
     address: async (address, { shared = false } = {}) => {
       await ask({ op: "frontends", frontends: [{ address: parseIp(address), port: 0, protocol: 0, service: 1, number: 0, shared }] });

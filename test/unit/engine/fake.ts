@@ -1,6 +1,6 @@
 // A host that is a sorted list of words: what the doers made and did not take away again.
 import type { Cluster, ClusterPlan } from "../../../src/network/cluster.ts";
-import type { AdoptReport, Datapath } from "../../../src/datapath/types.ts";
+import type { AdoptReport, Datapath, Elsewhere } from "../../../src/datapath/types.ts";
 import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
@@ -17,7 +17,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "elsewhere" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
@@ -28,6 +28,7 @@ export interface FakeHost {
   services: readonly ServicePlan[] | null;
   /** Where it was told that services' clients are; null: nothing was said. */
   clients: ClientsPlan | null;
+  elsewhere: Elsewhere | null;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -96,6 +97,7 @@ export function fakeHost(): FakeHost {
     routes: new Map(),
     services: null,
     clients: null,
+    elsewhere: null,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -110,6 +112,7 @@ export function fakeHost(): FakeHost {
       rawEvents: () => ({ [Symbol.dispose]: () => {} }),
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
+      elsewhere: async () => host.elsewhere,
       counters: () => [],
       traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],

@@ -1,9 +1,9 @@
 // A million modelled connections through a balancing node: what opens them, what each packet of theirs does, and which of them it breaks.
-import { choose, passOn } from "../../../src/lb/choose.ts";
+import { choose, mostPassed, passOn } from "../../../src/lb/choose.ts";
 import type { PacketKind, SlotAt } from "../../../src/lb/choose.ts";
-import { advance, afterProbe, noBalancing } from "../../../src/lb/plan.ts";
+import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing } from "../../../src/lb/plan.ts";
-import { changedAt, currentOf, previousOf } from "../../../src/lb/slots.ts";
+import { changedAt, currentOf, previousOf, quietSeconds } from "../../../src/lb/slots.ts";
 import type { BackendPlan, Service, ServicePlan, ServingContainer, Slots } from "../../../src/lb/types.ts";
 import { generator } from "./random.ts";
 import { createRecords } from "./records.ts";
@@ -15,7 +15,11 @@ export const howMany = Number(process.env["HAWSER_FLOWS"] ?? 200_000);
 export interface Balancer {
   slots: Slots;
   readonly records: Records;
+  /** By slot: when a packet of it last went to another backend than the current one, in seconds since the epoch. */
+  readonly elsewhere: Map<number, number>;
 }
+
+export const balancer = (slots: Slots, records = createRecords()): Balancer => ({ slots, records, elsewhere: new Map() });
 
 /** What a round of packets did. */
 export interface Round {
@@ -23,7 +27,7 @@ export interface Round {
   readonly moved: number;
   /** Flows whose backend is gone; they are ended. */
   readonly ended: number;
-  /** Packets that a backend's node passed on. */
+  /** Packets that backends' nodes passed on. */
   readonly passed: number;
 }
 
@@ -34,6 +38,8 @@ export class Traffic {
   plan: ServicePlan;
   node: Balancer;
   readonly kind: PacketKind;
+  /** Containers' nodes have lost what they knew of flows: whoever gets a packet for a container of his takes it for the container's. */
+  lost = false;
   /** By flow. */
   readonly #hash: Uint32Array;
   /** Backend's number; 0: not open. */
@@ -49,7 +55,7 @@ export class Traffic {
     const random = generator(1);
     this.#hash = Uint32Array.from({ length: flows }, () => random(4_294_967_296));
     this.plan = this.#advanced(service, containers);
-    this.node = { slots: this.plan.slots, records: createRecords() };
+    this.node = balancer(this.plan.slots);
   }
 
   #advanced(service: Service, containers: readonly ServingContainer[]): ServicePlan {
@@ -75,6 +81,19 @@ export class Traffic {
     this.change(containers, 1, this.#balancing.services.get(this.service.name)?.service);
   }
 
+  /** Time passes, and the balancing node looks which slots are quiet, and settles them. */
+  settle(seconds: number): void {
+    this.now += 1000 * seconds;
+    const now = Math.floor(this.now / 1000);
+    this.#balancing = afterSettling(this.#balancing, () => (slot, since) => now - Math.max(since, this.node.elsewhere.get(slot) ?? 0) >= quietSeconds);
+    this.change(this.#balancing.containers, 0);
+  }
+
+  /** So many flows end, the oldest ones. */
+  end(count: number): void {
+    this.#owner.fill(0, 0, count);
+  }
+
   /** What the agent remembers, as if it had been written down and read again. */
   restart(containers: readonly ServingContainer[]): void {
     this.#balancing = structuredClone(this.#balancing);
@@ -98,7 +117,7 @@ export class Traffic {
   flood(count: number, random: (limit: number) => number): void {
     for (let i = 0; i < count; i++) {
       const slot = this.node.slots;
-      this.#chosen(0x4000_0000 + random(0x3fff_ffff), at(slot, Math.floor((random(4_294_967_296) * slot.size) / 4_294_967_296)), "begins", this.node);
+      this.#chosen(0x4000_0000 + random(0x3fff_ffff), Math.floor((random(4_294_967_296) * slot.size) / 4_294_967_296), "begins", this.node);
     }
   }
 
@@ -122,21 +141,28 @@ export class Traffic {
   }
 
   #send(flow: number, kind: PacketKind, node: Balancer, peers: Slots | null): { readonly to: number; readonly passed: number } {
-    const slot = Math.floor(((this.#hash[flow] as number) * node.slots.size) / 4_294_967_296);
-    const slotAt = at(node.slots, slot);
-    const choice = this.#chosen(flow, slotAt, kind, node);
-    const { to } = choice;
-    // A container's node knows its own flows, and nobody's first packet is passed on.
-    if (kind !== "goesOn" || peers === null || to === this.#owner[flow] || !this.#asks(to)) return { to, passed: 0 };
-    const next = passOn(to, choice.next, at(peers, Math.floor(((this.#hash[flow] as number) * peers.size) / 4_294_967_296)));
-    return next === 0 ? { to, passed: 0 } : { to: next, passed: 1 };
+    const place = (slots: Slots): number => Math.floor(((this.#hash[flow] as number) * slots.size) / 4_294_967_296);
+    let to = this.#chosen(flow, place(node.slots), kind, node);
+    let passed = 0;
+    if (kind !== "goesOn" || peers === null) return { to, passed };
+    // A container's node knows its own flows, and a plain server answers whatever it gets.
+    while (passed < mostPassed && this.#asks(to) && (this.lost || to !== this.#owner[flow])) {
+      const next = passOn(to, at(peers, place(peers)));
+      if (!this.#plans.has(next)) break;
+      to = next;
+      passed++;
+    }
+    return { to, passed };
   }
 
-  #chosen(flow: number, slot: SlotAt, kind: PacketKind, { records }: Balancer): { readonly to: number; readonly next: number } {
-    const recorded = slot.changed === 0 ? 0 : records.find(flow, kind !== "begins");
-    const choice = choose(slot, kind, this.#plans.has(recorded) ? { backend: recorded, young: true } : null, (number) => this.#asks(number), Math.floor(this.now / 1000));
-    if (choice.record === 0 || records.record(flow, choice.record)) return choice;
-    return { to: choice.unrecorded, next: choice.next };
+  #chosen(flow: number, slot: number, kind: PacketKind, { slots, records, elsewhere }: Balancer): number {
+    const slotAt = at(slots, slot);
+    const recorded = slotAt.changed === 0 ? 0 : records.find(flow, kind !== "begins");
+    const now = Math.floor(this.now / 1000);
+    const choice = choose(slotAt, kind, this.#plans.has(recorded) ? { backend: recorded, young: true } : null, now);
+    const to = choice.record === 0 || records.record(flow, choice.record) ? choice.to : choice.unrecorded;
+    if (slotAt.changed !== 0 && to !== slotAt.current) elsewhere.set(slot, now);
+    return to;
   }
 
   #asks(number: number): boolean {

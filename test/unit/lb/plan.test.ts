@@ -189,13 +189,33 @@ test("a server that has failed its probes for the time of a drain has its flows 
   t.true(dead.plans[0]?.slots.words.every((word, i) => (i % 2 === 1 ? word === 0 : word === 2)));
 });
 
-test("slots settle by service, backend and time", (t) => {
-  const first = after(noBalancing, around(serviceWith()));
-  const changed = after(first.next, { ...around(serviceWith()), containers: [...containers, container("n3/web-4", 4)], now: start + 5000 });
-  const asked = new Set<string>();
-  const settled = afterSettling(changed.next, (service, number, _slot, since) => { asked.add(`${service} ${number} ${since}`); return number !== 2; });
-  t.deepEqual([...asked].toSorted(), [1, 2, 3].map((number) => `1 ${number} ${start / 1000 + 5}`));
-  const [plan] = after(settled, { ...around(serviceWith()), containers: [...containers, container("n3/web-4", 4)], now: start + 9000 }).plans;
-  const left = plan === undefined ? [] : Array.from({ length: plan.slots.size }, (_, slot) => slot).filter((slot) => changedAt(plan.slots, slot) !== 0);
-  t.true(left.length > 0 && plan !== undefined && left.every((slot) => (plan.slots.words[2 * slot] ?? 0) >>> 16 === 2));
+test("slots settle by service, size and time, and not those of a service with affinity", (t) => {
+  const more = [...containers, container("n3/web-4", 4)];
+  for (const affinity of ["", "affinity: { by: client }"]) {
+    const services = serviceWith(affinity);
+    const first = after(noBalancing, around(services));
+    const changed = after(first.next, { ...around(services), containers: more, now: start + 5000 });
+    const size = changed.plans[0]?.slots.size ?? 0;
+    const asked = new Set<string>();
+    const settled = afterSettling(changed.next, (service, slots) => (slot, since) => { asked.add(`${service} ${slots} ${since}`); return slot % 2 === 0; });
+    t.deepEqual([...asked], affinity === "" ? [`1 ${size} ${start / 1000 + 5}`] : []);
+    t.is(settled === changed.next, affinity !== "");
+    const [plan] = after(settled, { ...around(services), containers: more, now: start + 9000 }).plans;
+    const left = plan === undefined ? [] : Array.from({ length: plan.slots.size }, (_, slot) => slot).filter((slot) => changedAt(plan.slots, slot) !== 0);
+    t.true(left.length > 0 && left.some((slot) => slot % 2 === 0) === (affinity !== ""), `${left.length}`);
+  }
+});
+
+test("services whose flows have and had the same backends have the same slots, and one that changes alone has its own", (t) => {
+  const [one, two, three] = [serviceWith(), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]'), serviceWith("service: late", 'frontends: ["203.0.113.10:82"]')];
+  const slotsOf = ({ plans }: Advance): readonly unknown[] => plans.map(({ slots }) => slots);
+  const first = after(noBalancing, around(one, two));
+  t.is(slotsOf(first)[0], slotsOf(first)[1]);
+  const later = after(first.next, around(one, two, three));
+  t.is(new Set([...slotsOf(first), ...slotsOf(later)]).size, 1, "one that comes later finds a table that is settled");
+  const fewer = after(later.next, { ...around(one, two, three), containers: containers.slice(1), now: start + 1000 });
+  t.is(new Set(slotsOf(fewer)).size, 1);
+  t.not(slotsOf(fewer)[0], slotsOf(later)[0]);
+  const alone = after(fewer.next, { ...around(one, `${two}mode: snat\n`, three), containers: containers.slice(1), now: start + 2000 });
+  t.is(new Set(slotsOf(alone)).size, 2);
 });

@@ -6,6 +6,8 @@ import { buildTable } from "../../../src/lb/maglev.ts";
 import { changedAt, currentOf, follow, grownSlots, newSlots, previousOf, settle } from "../../../src/lb/slots.ts";
 import type { Slots } from "../../../src/lb/types.ts";
 
+/** Containers all of them. */
+const all = (): boolean => true;
 /** A table of one slot that wants so. */
 const want = (number: number): Uint16Array => Uint16Array.of(number);
 const alive = (...numbers: readonly number[]): Uint8Array => {
@@ -13,11 +15,12 @@ const alive = (...numbers: readonly number[]): Uint8Array => {
   for (const number of numbers) flags[number] = 1;
   return flags;
 };
-/** `current previous @changed +between`. */
+/** `current previous @changed +between`; settled `current`, `current <who was before`. */
 function printed(slots: Slots, slot = 0): string {
   const others = slots.between.get(slot);
   const changed = changedAt(slots, slot);
-  return changed === 0 ? `${currentOf(slots, slot)}` : `${currentOf(slots, slot)} ${previousOf(slots, slot)} @${changed}${others === undefined ? "" : ` +${others.join("+")}`}`;
+  const previous = previousOf(slots, slot);
+  return changed === 0 ? `${currentOf(slots, slot)}${previous === 0 ? "" : ` <${previous}`}` : `${currentOf(slots, slot)} ${previousOf(slots, slot)} @${changed}${others === undefined ? "" : ` +${others.join("+")}`}`;
 }
 
 /** Each row: who lives, whom the table wants, and the slot after it, second by second from 1. */
@@ -51,18 +54,35 @@ test("slots to which nothing happened are the same object", (t) => {
   t.is(follow(slots, Uint16Array.of(1, 2, 1), alive(1, 2), 1), slots);
   const changed = follow(slots, Uint16Array.of(1, 2, 2), alive(1, 2), 1);
   t.is(follow(changed, Uint16Array.of(1, 2, 2), alive(1, 2), 9), changed);
-  t.is(settle(slots, () => true), slots);
+  t.is(settle(slots, () => true, all), slots);
 });
 
-test("a slot settles when nobody but the current has a flow of before, and not before", (t) => {
+test("a slot settles when it is quiet, and not before", (t) => {
   let slots = newSlots(want(1));
   slots = follow(slots, want(2), alive(1, 2), 10);
   slots = follow(slots, want(3), alive(1, 2, 3), 20);
   const asked: string[] = [];
-  t.is(settle(slots, (number, slot, since) => { asked.push(`${number} ${slot} ${since}`); return number !== 2; }), slots);
-  t.deepEqual(asked, ["1 0 20", "2 0 20"]);
-  t.is(printed(settle(slots, () => true)), "3");
-  t.is(printed(settle(follow(slots, want(0), alive(1, 2, 3), 30), () => true)), "0 1 @30 +3+2");
+  t.is(settle(slots, (slot, since) => { asked.push(`${slot} ${since}`); return false; }, all), slots);
+  t.deepEqual(asked, ["0 20"]);
+  t.is(printed(settle(slots, () => true, all)), "3 <1");
+  t.is(printed(settle(follow(slots, want(0), alive(1, 2, 3), 30), () => true, all)), "0 1 @30 +3+2", "nobody takes what begins");
+});
+
+test("a slot of a server does not settle while a container was before, who would not be asked; the other way round it does", (t) => {
+  const changed = follow(newSlots(want(1)), want(2), alive(1, 2), 10);
+  t.is(settle(changed, () => true, (number) => number === 1), changed);
+  for (const asks of [(number: number) => number === 2, () => false]) t.is(printed(settle(changed, () => true, asks)), "2 <1");
+});
+
+test("a settled slot knows who was before, as long as he lives and until it changes again", (t) => {
+  const settled = settle(follow(newSlots(want(1)), want(2), alive(1, 2), 10), () => true, all);
+  t.is(printed(settled), "2 <1");
+  t.is(follow(settled, want(2), alive(1, 2), 20), settled);
+  t.is(printed(follow(settled, want(2), alive(2), 20)), "2");
+  t.is(printed(follow(settled, want(3), alive(1, 2, 3), 20)), "3 2 @20");
+  t.is(printed(follow(settled, want(3), alive(1, 3), 20)), "3 <1", "the current is killed");
+  t.is(printed(follow(settled, want(1), alive(1), 20)), "1", "and he is current again");
+  t.is(printed(settle(follow(follow(newSlots(want(1)), want(2), alive(1, 2), 10), want(1), alive(1, 2), 20), () => true, all)), "1 <2", "there and back");
 });
 
 test("in a larger table each slot has what the one had that its flows were in", (t) => {
@@ -89,17 +109,17 @@ test("through any history no flow moves whose backend lives, and who is current 
       slots = follow(slots, table, living, now);
       flows = flows.filter(({ owner }) => living[owner] === 1);
       const at = (slot: number) => ({ current: currentOf(slots, slot), previous: previousOf(slots, slot), changed: changedAt(slots, slot) });
-      for (const { slot, owner, recorded } of flows) t.is(choose(at(slot), "goesOn", recorded === 0 ? null : { backend: recorded, young: false }, () => false, now).to, owner);
+      for (const { slot, owner, recorded } of flows) t.is(choose(at(slot), "goesOn", recorded === 0 ? null : { backend: recorded, young: false }, now).to, owner);
       for (let slot = 0; slot < size; slot++) {
         t.is(currentOf(slots, slot), table[slot] ?? 0);
         for (const number of slots.between.get(slot) ?? []) t.true(number !== currentOf(slots, slot) && number !== previousOf(slots, slot) && living[number] === 1);
       }
       for (let n = 0; n < opened; n++) {
         const slot = places.next().value;
-        const { to, record } = choose(at(slot), "begins", null, () => false, now);
+        const { to, record } = choose(at(slot), "begins", null, now);
         if (to !== 0) flows.push({ slot, owner: to, recorded: record });
       }
-      if (idles) slots = settle(slots, (number, slot) => !flows.some((flow) => flow.slot === slot && flow.owner === number));
+      if (idles) slots = settle(slots, (slot) => !flows.some((flow) => flow.slot === slot && flow.owner !== currentOf(slots, slot)), all);
     });
   }), { numRuns: 150 });
 });

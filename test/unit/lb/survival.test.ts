@@ -2,9 +2,9 @@
 //   HAWSER_FLOWS=1000000 scripts/test test/unit/lb/survival.test.ts
 import test from "ava";
 import { buildTable, tableSize } from "../../../src/lb/maglev.ts";
-import { newSlots } from "../../../src/lb/slots.ts";
+import { newSlots, quietSeconds, settle } from "../../../src/lb/slots.ts";
 import type { Service, ServingContainer, Slots } from "../../../src/lb/types.ts";
-import { Traffic, howMany, unsettled } from "./flows.ts";
+import { Traffic, balancer, howMany, unsettled } from "./flows.ts";
 import type { Balancer } from "./flows.ts";
 import { container, read, serviceWith } from "./given.ts";
 import { generator } from "./random.ts";
@@ -26,11 +26,13 @@ function opened(containers: readonly ServingContainer[], service = overContainer
 }
 
 /** Another node with the slots of this one and none of its records. */
-const standby = ({ plan: { slots } }: Traffic): Balancer => ({ slots, records: createRecords() });
+const standby = ({ plan: { slots } }: Traffic): Balancer => balancer(slots);
+/** The same, where no packet has come by for so long that it has settled everything. */
+const quiet = ({ plan: { slots } }: Traffic): Balancer => balancer(settle(slots, () => true, () => true));
 /** A node that knows who is there and nothing of what was. */
 function newcomer({ plan: { backends, slots } }: Traffic): Balancer {
   const members = backends.filter(({ state, weight }) => state === "active" && weight > 0);
-  return { slots: newSlots(buildTable(members, slots.size)), records: createRecords() };
+  return balancer(newSlots(buildTable(members, slots.size)));
 }
 
 test("C1: a backend that is added moves no flow, and gets its part of the new ones", (t) => {
@@ -151,6 +153,63 @@ test("C6: nor does one in the middle of a change", (t) => {
   t.like(traffic.round(newcomer(traffic)), untouched);
 });
 
+for (const [whose, peers] of [["have seen the change", (traffic: Traffic) => traffic.plan.slots], ["have settled", (traffic: Traffic) => quiet(traffic).slots]] as const) {
+  test(`C6: nor does one that has settled or has not, where the backends' nodes ${whose}`, (t) => {
+    for (const change of [web(101), stopping(web(101), 50)]) {
+      const traffic = opened(web(100));
+      traffic.change(change);
+      traffic.open(howMany / 10);
+      t.like(traffic.round(), { ...untouched, passed: 0 });
+      for (const node of [quiet(traffic), standby(traffic)]) t.like(traffic.round(node, peers(traffic)), untouched);
+      // Back to the one who took over first, which has records of what was opened by it.
+      const second = quiet(traffic);
+      traffic.open(howMany / 20, second);
+      for (const node of [second, standby(traffic)]) t.like(traffic.round(node, peers(traffic)), untouched);
+    }
+  });
+}
+
+test("C6: a flow of which its container's node has lost everything ends up where it would if nobody passed on", (t) => {
+  const traffic = opened(web(100));
+  traffic.change(web(101));
+  traffic.lost = true;
+  const { passed, ...rest } = traffic.round();
+  t.deepEqual(rest, untouched);
+  t.true(passed > 0 && passed < 0.04 * howMany, String(passed));
+});
+
+test("slots settle when for long no packet went elsewhere, and not while one does now and then", (t) => {
+  const traffic = opened(web(100));
+  traffic.change(web(101));
+  traffic.open(howMany / 10);
+  const changed = unsettled(traffic.plan.slots);
+  for (let i = 0; i < 3; i++) {
+    t.like(traffic.round(), untouched);
+    traffic.settle(quietSeconds - 1);
+  }
+  const busy = unsettled(traffic.plan.slots);
+  t.log(`${changed} of ${traffic.plan.slots.size} slots changed, on ${busy} of them flows of before are left`);
+  t.true(busy > 0.8 * changed, "each has flows of before, or nearly");
+  traffic.end(howMany);
+  traffic.settle(quietSeconds);
+  t.is(unsettled(traffic.plan.slots), 0);
+  t.like(traffic.round(), untouched);
+  t.like(traffic.round(standby(traffic)), { ...untouched, passed: 0 });
+  traffic.change(web(102));
+  t.like(traffic.round(), untouched);
+  t.like(traffic.round(standby(traffic)), untouched);
+});
+
+test("what is settled is so after a start, with who was before", (t) => {
+  const traffic = opened(web(100));
+  traffic.change(web(101));
+  traffic.end(howMany);
+  traffic.settle(quietSeconds);
+  const { slots } = traffic.plan;
+  traffic.restart(web(101));
+  t.deepEqual(traffic.plan.slots, slots);
+});
+
 test("C6: after ten changes within a minute less than 1 % of the flows move", (t) => {
   const containers = web(100);
   const traffic = opened(containers);
@@ -173,7 +232,7 @@ for (const [where, service, grown] of [["containers", overContainers, null], ["s
   test(`C7: a flood that fills every record moves no flow of ${where}`, (t) => {
     const traffic = new Traffic(service, grown === null ? web(100) : []);
     const random = generator(3);
-    traffic.node = { slots: traffic.node.slots, records: createRecords(64) };
+    traffic.node = balancer(traffic.node.slots, createRecords(64));
     traffic.open(howMany);
     traffic.change(grown === null ? web(101) : [], 1, grown ?? service);
     for (let second = 0; second < 5; second++) {
