@@ -8,6 +8,7 @@ import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-fron
 import { openPools } from "../../../src/datapath/lb-pools.ts";
 import { originKey } from "../../../src/datapath/service-entries.ts";
 import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
+import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
 /** `changed`: jiffies ago; left out: settled. */
@@ -27,8 +28,8 @@ export interface ServiceEntry {
 
 export interface LbTables {
   readonly frontends: FrontendTable;
-  /** Each time in another place, as when its table's size changes. */
-  setService(service: ServiceEntry): void;
+  /** Each time in another place, as when its table's size changes. Returns the place. */
+  setService(service: ServiceEntry): SlotRange;
   setBackend(number: number, backend: BackendEntry): void;
   /** A frontend of a backend in mode SNAT. */
   setTranslated(number: number, frontend: FrontendEntry, backend: BackendEntry): void;
@@ -48,6 +49,7 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
       const range = slots.length === 0 ? { first: 0, slots: 0 } : row.allocate(slots.length);
       if (range.slots > 0) row.write(range, words);
       mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, flags, affinity }));
+      return range;
     },
     setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
     setTranslated: (number, frontend, backend) => {
