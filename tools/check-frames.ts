@@ -22,18 +22,22 @@ export interface Chain {
   readonly bytes: number;
 }
 
-/** What `llvm-objdump -d -r` printed, function by function. @throws Error where a function is handed on to be called back */
+/** What `llvm-objdump -d -r` printed, function by function */
 export function functionsOf(disassembly: string): readonly Function[] {
   const sections = disassembly.split(/^Disassembly of section /m).slice(1).map((text) => ({ name: text.slice(0, text.indexOf(":\n")), text }));
   const heads = (text: string): readonly RegExpExecArray[] => [...text.matchAll(/^([0-9a-f]{16}) <(?!LBB\d+_\d+>)([^>]+)>:\n/gm)];
   /** By section and instruction. */
   const starts = new Map(sections.flatMap(({ name: section, text }) => heads(text).map(([, address = "", name = ""]) => [`${section} ${parseInt(address, 16) / 8}`, name])));
   const names = new Set(starts.values());
+  /** Whom a helper calls back for the function, whose frame lies below its own as if it had called itself. */
+  const handedOn = (body: string): readonly string[] =>
+    [...body.matchAll(/\tr\d+ = 0x([0-9a-f]+) ll\n\t+[0-9a-f]+: +R_BPF_64_64\t(\S+)/g)].flatMap(([, offset = "", symbol = ""]) => {
+      const name = names.has(symbol) ? symbol : starts.get(`${symbol} ${parseInt(offset, 16) / 8}`);
+      return name === undefined ? [] : [name];
+    });
   return sections.flatMap(({ name: section, text }) => heads(text).map((head, i, all) => {
     const body = text.slice(head.index + head[0].length, all[i + 1]?.index);
-    const handed = [...body.matchAll(/R_BPF_64_64\t(\S+)/g)].map(([, symbol = ""]) => symbol).find((symbol) => symbol === ".text" || names.has(symbol));
-    if (handed !== undefined) throw new Error(`${head[2]} hands on a function (${handed}), and who calls it back is not counted here`);
-    return { name: head[2] ?? "", frame: frameOf(body), calls: callsOf(body, section, starts) };
+    return { name: head[2] ?? "", frame: frameOf(body), calls: [...callsOf(body, section, starts), ...handedOn(body)] };
   }));
 }
 
