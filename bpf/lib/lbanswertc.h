@@ -118,46 +118,47 @@ static __always_inline __u32 lbanswertc_field(const struct packet *p)
 static __noinline int lbanswertc_error4(struct __sk_buff *skb, const struct packet *p, __u32 mtu)
 {
 	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : LBANSWER_SHORT4;
-	const struct iphdr *quoted;
 	struct lbanswer4 answer = { 0 };
-	__be16 field = 0;
+	__u64 sum, l4;
+	__u16 field = 0;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, answer.icmp.quote, quote) < 0 || bpf_skb_load_bytes(skb, p->l4 + lbanswertc_field(p), &field, sizeof(field)) < 0)
 		return -HW_DROP_MALFORMED;
-	quoted = (const void *)answer.icmp.quote;
 	*(__u8 *)&answer.ip = 0x45;
-	answer.ip.saddr = quoted->saddr;
-	answer.ip.daddr = quoted->daddr;
+	answer.ip.saddr = p->flow.saddr.words[3];
+	answer.ip.daddr = p->flow.daddr.words[3];
 	lbanswer_turn4(&answer.ip, sizeof(answer.ip) + 8 + quote, IPPROTO_ICMP);
 	answer.icmp.type = WIRE_ICMP_UNREACHABLE;
 	answer.icmp.code = mtu ? 4 : 3;
 	answer.icmp.mtu = bpf_htonl(mtu);
-	return lbanswertc_quote(skb, &answer, sizeof(answer.ip) + 8, quote, checksum_words(&answer.icmp, 2) + checksum_words(quoted, 5),
-				(__u32)bpf_csum_diff(0, 0, (__be32 *)(answer.icmp.quote + sizeof(*quoted)), quote - sizeof(*quoted), 0), field);
+	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.icmp, 8 + sizeof(struct iphdr), 0);
+	l4 = (__u32)bpf_csum_diff(0, 0, (__be32 *)(answer.icmp.quote + sizeof(struct iphdr)), quote - sizeof(struct iphdr), 0);
+	return lbanswertc_quote(skb, &answer, sizeof(answer.ip) + 8, quote, sum, l4, field);
 }
 
 static __noinline int lbanswertc_error6(struct __sk_buff *skb, const struct packet *p, __u32 mtu)
 {
 	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : LBANSWER_SHORT6;
-	const struct ipv6hdr *quoted;
 	struct lbanswer6 answer = { 0 };
-	__be16 field = 0;
+	__u64 sum, l4;
+	__u16 field = 0;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, answer.icmp.quote, quote) < 0 || bpf_skb_load_bytes(skb, p->l4 + lbanswertc_field(p), &field, sizeof(field)) < 0)
 		return -HW_DROP_MALFORMED;
-	quoted = (const void *)answer.icmp.quote;
 	answer.ip.version = 6;
 	answer.ip.payload_len = bpf_htons(8 + quote);
 	answer.ip.nexthdr = IPPROTO_ICMPV6;
-	answer.ip.saddr = quoted->saddr;
-	answer.ip.daddr = quoted->daddr;
-	lbanswer_turn6(&answer.ip);
+	answer.ip.hop_limit = LBANSWER_TTL;
+	__builtin_memcpy(&answer.ip.saddr, &p->flow.daddr, 16);
+	__builtin_memcpy(&answer.ip.daddr, &p->flow.saddr, 16);
 	answer.icmp.type = mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_UNREACHABLE;
 	answer.icmp.code = mtu ? 0 : 4;
 	answer.icmp.mtu = bpf_htonl(mtu);
-	return lbanswertc_quote(skb, &answer, sizeof(answer.ip) + 8, quote,
-				checksum_words(&answer.ip.saddr, 8 + 2) + bpf_htonl(8 + quote) + bpf_htonl(IPPROTO_ICMPV6) + checksum_words(quoted, 10),
-				(__u32)bpf_csum_diff(0, 0, (__be32 *)(answer.icmp.quote + sizeof(*quoted)), quote - sizeof(*quoted), 0), field);
+	/* Both addresses, the message and the quoted header lie side by side; the rest of the pseudo header is added. */
+	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.ip.saddr, 32 + 8 + sizeof(struct ipv6hdr), 0);
+	sum += (__u64)bpf_htonl(8 + quote) + bpf_htonl(IPPROTO_ICMPV6);
+	l4 = (__u32)bpf_csum_diff(0, 0, (__be32 *)(answer.icmp.quote + sizeof(struct ipv6hdr)), quote - sizeof(struct ipv6hdr), 0);
+	return lbanswertc_quote(skb, &answer, sizeof(answer.ip) + 8, quote, sum, l4, field);
 }
 
 static __always_inline bool lbanswertc_is_plain(const struct packet *p)
