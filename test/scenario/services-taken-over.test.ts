@@ -54,7 +54,7 @@ test.serial("connections of before a change and of after it go on when another n
   writeFileSync(file, text);
   const web1 = await stage.container(b, "web1", "shop", "--label", "app=web");
   await using _one = await web1.serve({ tcp: [7000] });
-  for (const host of hosts) await host.hawser(["service", "apply", file]);
+  await a.hawser(["service", "apply", file]);
   for (const host of hosts) await waitFor(`${host.name} to know web1`, async () => (await serving(host)) === 1);
   const streams: Stream[] = [];
   try {
@@ -90,6 +90,6 @@ test.serial("connections of before a change and of after it go on when another n
     }
   } finally {
     for (const stream of streams) await stream[Symbol.asyncDispose]();
-    for (const host of hosts) await host.hawser(["service", "delete", "web"]);
+    await a.hawser(["service", "delete", "web"]);
   }
 });
