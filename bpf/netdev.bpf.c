@@ -124,7 +124,7 @@ static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch
 	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
 
-/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, or a negated drop reason. */
+/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, LBANSWER_*, or a negated drop reason. */
 static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;

@@ -14,6 +14,12 @@
 #include "lib/probes.h"
 #include "lib/scratch.h"
 
+/* Whether its sender may be told why it goes no further (RFC 1122, 3.2.2). */
+static __always_inline bool lbanswertc_may_tell(const struct packet *p)
+{
+	return p->kind != PACKET_ICMP_ERROR && p->fragment != PACKET_LATER;
+}
+
 struct lbanswertc_reset4 {
 	struct iphdr ip;
 	struct tcphdr tcp;
@@ -110,14 +116,20 @@ static __always_inline int lbanswertc_quote(struct __sk_buff *skb, const void *m
 	return lbanswertc_send(skb);
 }
 
+/* What is quoted of a short packet behind its IP header: the checksum with it, without which the kernel cuts nothing that a device is to sum. */
+static __always_inline __u32 lbanswertc_short(const struct packet *p)
+{
+	return p->flow.proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+}
+
 static __always_inline __u32 lbanswertc_field(const struct packet *p)
 {
 	return p->flow.proto == IPPROTO_TCP ? __builtin_offsetof(struct tcphdr, check) : __builtin_offsetof(struct udphdr, check);
 }
 
-static __noinline int lbanswertc_error4(struct __sk_buff *skb, const struct packet *p, __u32 mtu)
+static __noinline int lbanswertc_error4(struct __sk_buff *skb, const struct packet *p, __u32 mtu, bool expired)
 {
-	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : LBANSWER_SHORT4;
+	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : sizeof(struct iphdr) + lbanswertc_short(p);
 	struct lbanswer4 answer = { 0 };
 	__u64 sum, l4;
 	__u16 field = 0;
@@ -128,17 +140,17 @@ static __noinline int lbanswertc_error4(struct __sk_buff *skb, const struct pack
 	answer.ip.saddr = p->flow.saddr.words[3];
 	answer.ip.daddr = p->flow.daddr.words[3];
 	lbanswer_turn4(&answer.ip, sizeof(answer.ip) + 8 + quote, IPPROTO_ICMP);
-	answer.icmp.type = WIRE_ICMP_UNREACHABLE;
-	answer.icmp.code = mtu ? 4 : 3;
+	answer.icmp.type = expired ? WIRE_ICMP_TIME_EXCEEDED : WIRE_ICMP_UNREACHABLE;
+	answer.icmp.code = expired ? 0 : mtu ? 4 : 3;
 	answer.icmp.mtu = bpf_htonl(mtu);
 	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.icmp, 8 + sizeof(struct iphdr), 0);
 	l4 = (__u32)bpf_csum_diff(0, 0, (__be32 *)(answer.icmp.quote + sizeof(struct iphdr)), quote - sizeof(struct iphdr), 0);
 	return lbanswertc_quote(skb, &answer, sizeof(answer.ip) + 8, quote, sum, l4, field);
 }
 
-static __noinline int lbanswertc_error6(struct __sk_buff *skb, const struct packet *p, __u32 mtu)
+static __noinline int lbanswertc_error6(struct __sk_buff *skb, const struct packet *p, __u32 mtu, bool expired)
 {
-	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : LBANSWER_SHORT6;
+	__u32 quote = p->size >= LBANSWER_LONG ? LBANSWER_LONG : sizeof(struct ipv6hdr) + lbanswertc_short(p);
 	struct lbanswer6 answer = { 0 };
 	__u64 sum, l4;
 	__u16 field = 0;
@@ -151,8 +163,8 @@ static __noinline int lbanswertc_error6(struct __sk_buff *skb, const struct pack
 	answer.ip.hop_limit = LBANSWER_TTL;
 	__builtin_memcpy(&answer.ip.saddr, &p->flow.daddr, 16);
 	__builtin_memcpy(&answer.ip.daddr, &p->flow.saddr, 16);
-	answer.icmp.type = mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_UNREACHABLE;
-	answer.icmp.code = mtu ? 0 : 4;
+	answer.icmp.type = expired ? WIRE_ICMP6_TIME_EXCEEDED : mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_UNREACHABLE;
+	answer.icmp.code = expired || mtu ? 0 : 4;
 	answer.icmp.mtu = bpf_htonl(mtu);
 	/* Both addresses, the message and the quoted header lie side by side; the rest of the pseudo header is added. */
 	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.ip.saddr, 32 + 8 + sizeof(struct ipv6hdr), 0);
@@ -172,6 +184,7 @@ __noinline int lbanswertc_make(struct __sk_buff *skb, int wanted)
 	struct scratch *scratch = scratch_same();
 	int reason = wanted >> 16 & 0xff;
 	const struct packet *p;
+	bool expired;
 
 	if (!scratch || !skb)
 		return -HW_DROP_REWRITE_FAILED;
@@ -188,5 +201,6 @@ __noinline int lbanswertc_make(struct __sk_buff *skb, int wanted)
 	}
 	if (!lbanswer_may())
 		return -reason;
-	return p->family == 4 ? lbanswertc_error4(skb, p, wanted & 0xffff) : lbanswertc_error6(skb, p, wanted & 0xffff);
+	expired = wanted == LBANSWER_EXPIRED;
+	return p->family == 4 ? lbanswertc_error4(skb, p, wanted & 0xffff, expired) : lbanswertc_error6(skb, p, wanted & 0xffff, expired);
 }

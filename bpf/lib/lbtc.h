@@ -13,7 +13,7 @@
 #pragma once
 
 #include "lib/endpoints.h"
-#include "lib/lbanswer.h"
+#include "lib/lbanswertc.h"
 #include "lib/lbhop.h"
 #include "lib/lbpick.h"
 #include "lib/lbsnattc.h"
@@ -73,12 +73,6 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	return 0;
 }
 
-/* Told to the client, who then sends what fits; or a negated drop reason. */
-static __always_inline int lbtc_too_long(const struct packet *p, __u32 mtu)
-{
-	return p->kind == PACKET_ICMP_ERROR || p->fragment == PACKET_LATER ? -HW_DROP_MTU_EXCEEDED : LBANSWER_TOO_LONG(mtu);
-}
-
 /* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
 static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, __u8 tos, int family,
 					  bool outer4)
@@ -127,8 +121,10 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 		return -HW_DROP_MALFORMED;
 	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
 	error = lbtc_route(skb, backend, scratch->packet.size + bytes, &scratch->hop);
+	if (error > 0)
+		return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(error - bytes) : -HW_DROP_MTU_EXCEEDED;
 	if (error)
-		return error < 0 ? error : lbtc_too_long(&scratch->packet, error - bytes);
+		return error;
 	bytes = lbtc_headers(skb, scratch, backend, tos, family, outer4);
 	if (!bytes || bytes > LBTC_HEADERS || bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, lbtc_flags(backend, outer4)) < 0 ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN, scratch->headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
