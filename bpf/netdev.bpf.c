@@ -20,6 +20,7 @@
 #include "lib/held.h"
 #include "lib/icmp.h"
 #include "lib/judge.h"
+#include "lib/lbanswertc.h"
 #include "lib/lbheld.h"
 #include "lib/lbtc.h"
 #include "lib/lbnode.h"
@@ -123,7 +124,7 @@ static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch
 	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
 
-/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, or a negated drop reason. */
+/* A first packet: 0 to be opened by the route, HW_PASS, TC_ACT_REDIRECT when it was sent to a service's backend, LBANSWER_*, or a negated drop reason. */
 static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;
@@ -319,6 +320,21 @@ __noinline int netdev_exit(struct __sk_buff *skb, __u32 direction, int verdict)
 	return exit_with(skb, &scratch->packet, &scratch->judgement, scratch->network, direction, false, verdict);
 }
 
+/*
+ * In a service's name (LBANSWER_*); counted and told as dropped where there is a reason for it. To what another node has sent there is none: the
+ * client is not where it came from. Not static, so that the verifier walks it once.
+ */
+__noinline int netdev_answer(struct __sk_buff *skb, __u32 direction, int wanted)
+{
+	int reason = wanted >> 16 & 0xff, sent;
+
+	sent = direction == HW_DIRECTION_FROM_UPLINK ? lbanswertc_make(skb, wanted) : -reason;
+	if (sent != TC_ACT_REDIRECT || !reason)
+		return netdev_exit(skb, direction, sent);
+	netdev_exit(skb, direction, -reason);
+	return TC_ACT_REDIRECT;
+}
+
 SEC("tc")
 int netdev(struct __sk_buff *skb)
 {
@@ -332,6 +348,8 @@ int netdev(struct __sk_buff *skb)
 	verdict = judge(skb, scratch, &direction);
 	if (verdict == HW_PASS)
 		return exit_untouched();
+	if (verdict > 0 && verdict & LBANSWER_WANTED)
+		return netdev_answer(skb, direction, verdict);
 	return netdev_exit(skb, direction, verdict);
 }
 

@@ -260,8 +260,8 @@ static __always_inline int lbanswer_refusal(__u8 proto, int reason)
 	return proto == IPPROTO_TCP ? LBANSWER_RESET(reason) : LBANSWER_UNREACHABLE(reason);
 }
 
-/* XDP_TX, or a negated drop reason: there is no answer to it. */
-static __noinline int lbanswer_make(struct xdp_md *ctx, int family, int wanted)
+/* XDP_TX, or a negated drop reason: there is no answer to it. netdev has one of its own (lib/lbanswertc.h). */
+static __noinline __attribute__((unused)) int lbanswer_make(struct xdp_md *ctx, int family, int wanted)
 {
 	int reason = wanted >> 16 & 0xff;
 	bool expired;

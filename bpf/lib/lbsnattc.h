@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The same as lib/lbsnat.h behind XDP, or without it, on packets as the kernel has them: what they become is written by lib/nat.h, and
- * they leave by lib/route.h. Who cannot go further is not told here.
+ * they leave by lib/route.h.
  */
 #pragma once
 
 #include "lib/fragments.h"
+#include "lib/lbanswertc.h"
 #include "lib/lbbackends.h"
 #include "lib/lbhop.h"
 #include "lib/lbtake.h"
@@ -15,7 +16,7 @@
 #define LBSNAT_NOT   0
 #define LBSNAT_FOUND 1
 
-/* The way of scratch->route.to, in scratch->hop. 0, or a negated drop reason. Not inline, for the stack. */
+/* The way of scratch->route.to, in scratch->hop. 0, LBANSWER_*, or a negated drop reason. Not inline, for the stack. */
 static __noinline int lbsnat_route(struct __sk_buff *skb, struct scratch *scratch)
 {
 	const struct packet *p = &scratch->packet;
@@ -24,13 +25,15 @@ static __noinline int lbsnat_route(struct __sk_buff *skb, struct scratch *scratc
 	int error;
 
 	if (p->ttl <= 1)
-		return -HW_DROP_TTL_EXCEEDED;
+		return lbanswertc_may_tell(p) ? LBANSWER_EXPIRED : -HW_DROP_TTL_EXCEEDED;
 	if (p->source_routed)
 		return -HW_DROP_INVALID_OPTIONS;
 	if (route_recall(&to->saddr, &to->daddr, p->flow.proto, p->size, &scratch->hop))
 		return 0;
 	error = route_find(skb, p, &to->saddr, &to->daddr, &scratch->hop, &uplink);
-	return error == ROUTE_REFUSED ? -HW_DROP_MTU_EXCEEDED : error;
+	if (error == ROUTE_REFUSED)
+		return lbanswertc_may_tell(p) ? LBANSWER_TOO_LONG(scratch->hop.mtu) : -HW_DROP_MTU_EXCEEDED;
+	return error;
 }
 
 /* Not inline, for the stack. */
@@ -39,7 +42,7 @@ static __noinline int lbsnat_rewrite(struct __sk_buff *skb, struct scratch *scra
 	return nat_flow(skb, &scratch->packet, &scratch->route.to);
 }
 
-/* As scratch->route.to says. TC_ACT_REDIRECT, or a negated drop reason. Not static, so that the verifier walks it once. */
+/* As scratch->route.to says. TC_ACT_REDIRECT, LBANSWER_*, or a negated drop reason. Not static, so that the verifier walks it once. */
 __noinline int lbsnat_carry(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();

@@ -6,11 +6,14 @@
  *   backend elsewhere ▸ wrapped or, if it knows nothing of services, translated (lib/lbsnattc.h), and out by redirect_neigh: where no neighbour is
  *                       known yet, where XDP is off
  *
- * Nothing is answered here: what no backend can have goes on as what it seems, to the host.
+ *   too long for the way, nobody serves, a port that no service has, echo request ▸ answered as by XDP (lib/lbanswertc.h)
+ *
+ * Of an address that the host has as well, all that is no service's is the host's.
  */
 #pragma once
 
 #include "lib/endpoints.h"
+#include "lib/lbanswertc.h"
 #include "lib/lbhop.h"
 #include "lib/lbpick.h"
 #include "lib/lbsnattc.h"
@@ -41,7 +44,7 @@ static __always_inline bool lbtc_is_here(const struct hw_ip *address, __be16 por
 	return true;
 }
 
-/* The way of the outer packet, by an uplink. 0, or a negated drop reason. Not inline, for the stack. */
+/* The way of the outer packet, by an uplink. 0, a negated drop reason, or the bytes that fit. Not inline, for the stack. */
 static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backend *backend, __u32 size, struct route_hop *hop)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex, .tot_len = size };
@@ -59,7 +62,7 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return -HW_DROP_MTU_EXCEEDED;
+		return fib.mtu_result;
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return -HW_DROP_NO_ROUTE;
 	if (!uplinks_find(fib.ifindex))
@@ -110,14 +113,16 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
 	struct ethhdr *eth;
-	__u32 bytes;
+	__u32 bytes = lbwrap_bytes(backend, family);
 	__u8 tos;
 	int error;
 
 	if (!ip)
 		return -HW_DROP_MALFORMED;
 	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
-	error = lbtc_route(skb, backend, scratch->packet.size + lbwrap_bytes(backend, family), &scratch->hop);
+	error = lbtc_route(skb, backend, scratch->packet.size + bytes, &scratch->hop);
+	if (error > 0)
+		return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(error - bytes) : -HW_DROP_MTU_EXCEEDED;
 	if (error)
 		return error;
 	bytes = lbtc_headers(skb, scratch, backend, tos, family, outer4);
@@ -132,8 +137,8 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 }
 
 /*
- * To the backend that is scratch->chosen, by the source port of scratch->flow_hash: TC_ACT_REDIRECT, or a negated drop reason. Not static, so
- * that the verifier walks it once.
+ * To the backend that is scratch->chosen, by the source port of scratch->flow_hash: TC_ACT_REDIRECT, LBANSWER_*, or a negated drop reason. Not
+ * static, so that the verifier walks it once.
  */
 __noinline int lbtc_send(struct __sk_buff *skb)
 {
@@ -152,9 +157,27 @@ __noinline int lbtc_send(struct __sk_buff *skb)
 	return outer4 ? lbtc_wrap(skb, scratch, backend, 6, true) : lbtc_wrap(skb, scratch, backend, 6, false);
 }
 
+/* Nobody can take it. */
+static __always_inline int lbtc_refuse(const struct packet *p, int reason)
+{
+	return p->kind == PACKET_ICMP_ERROR || p->fragment != PACKET_WHOLE ? -reason : lbanswer_refusal(p->flow.proto, reason);
+}
+
+/* No port of a service's: but the address may be one's. */
+static __always_inline int lbtc_other(const struct packet *p)
+{
+	const struct hw_lb_frontend *address = lbpick_frontend(p, 0);
+
+	if (!address || address->flags & HW_LB_FRONTEND_SHARED || p->kind != PACKET_FLOW)
+		return LBTC_NOT;
+	if (p->flow.proto == IPPROTO_ICMP || p->flow.proto == IPPROTO_ICMPV6)
+		return p->fragment == PACKET_WHOLE ? LBANSWER_ECHO : LBTC_NOT;
+	return lbtc_refuse(p, HW_DROP_SERVICE_PORT);
+}
+
 /*
- * Of scratch->packet's flow: LBTC_HERE with scratch->backend filled in, LBTC_SNAT with scratch->asked, TC_ACT_REDIRECT when it was sent, LBTC_NOT when it is no service's,
- * or a negated drop reason. Not static, so that the verifier walks it once.
+ * Of scratch->packet's flow: LBTC_HERE with scratch->backend filled in, LBTC_SNAT with scratch->asked, TC_ACT_REDIRECT when it was sent, LBTC_NOT
+ * when it is no service's, LBANSWER_*, or a negated drop reason. Not static, so that the verifier walks it once.
  */
 __noinline int lbtc_find(struct __sk_buff *skb)
 {
@@ -170,12 +193,12 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 	scratch->passed = 0;
 	frontend = lbpick_frontend(p, lbfrontends_port(p->flow.dport, p->flow.proto));
 	if (!frontend)
-		return LBTC_NOT;
+		return lbtc_other(p);
 	backend = lbpick(skb, p, frontend, &b, &scratch->chosen);
 	if (scratch->chosen == LBPICK_DENIED)
 		return -HW_DROP_SERVICE_SOURCE;
 	if (!backend)
-		return LBTC_NOT;
+		return lbtc_refuse(p, HW_DROP_SERVICE_EMPTY);
 	if (backend->mode == HW_LB_LOCAL) {
 		if (!lbtc_is_here(&backend->address, backend->port, &scratch->backend))
 			return LBTC_NOT;

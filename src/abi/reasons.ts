@@ -46,7 +46,7 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   SERVICE_EMPTY: "The service has no backend that could take it; who asked was told so at once.",
   SERVICE_SOURCE: "The client is not among those that may use the service (its sources).",
   SERVICE_PROTOCOL: "A service's address was sent something that is not TCP, UDP or SCTP, no echo request and no error about a flow of its.",
-  TTL_EXCEEDED: "The packet had used up its hops on the way to a service's backend, or from one; who sent it was told so by XDP.",
+  TTL_EXCEEDED: "The packet had used up its hops on the way to a service's backend, or from one; who sent it was told so at once.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

@@ -81,6 +81,8 @@ export interface Bench extends AsyncDisposable {
   fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
   /** The same: the kernel's verdict, and the frame as it left. */
   raw(packet: Packet): Promise<Ran>;
+  /** The same, so many times one after the other. */
+  rawTimes(packet: Packet, times: number): Promise<readonly Ran[]>;
   /** From a guest, out of its veth, and into it. */
   fromGuest(from: Container, packet: Packet): Promise<Row>;
   toGuest(to: Container, packet: Packet): Promise<Row>;
@@ -160,6 +162,8 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     return devices.flatMap((device, i) => (times[i] ? [times[i] === 1 ? device : `${device}×${times[i]}`] : [])).join(" ");
   };
   await copies();
+  const rawTimes = async (packet: Packet, times: number): Promise<readonly Ran[]> =>
+    (await ask({ op: "each", program: "netdev", device: "wan0", frames: Array.from({ length: times }, () => frame(wireMac, "02:00:00:00:00:01", packet)) })) as readonly Ran[];
   return {
     send,
     copies,
@@ -175,10 +179,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     events: async (count) => (await ask({ op: "events", count })) as readonly Event[],
     fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
     raw: async (packet) => {
-      const [ran] = (await ask({ op: "each", program: "netdev", device: "wan0", frames: [frame(wireMac, "02:00:00:00:00:01", packet)] })) as readonly Ran[];
+      const [ran] = await rawTimes(packet, 1);
       if (ran === undefined) throw new Error("nothing was run");
       return ran;
     },
+    rawTimes,
     addObject: async (path) => { await ask({ op: "object", path }); },
     time: async (program, device, data, runs) => (await ask({ op: "time", program, device, data, runs })) as readonly number[],
     flood: async (from, packet, place) => (await ask({ op: "flood", program: "from_container", device: from.device, data: frame(from.mac, hostMac, packet), ...place })) as readonly number[],

@@ -50,13 +50,11 @@ test.serial("connections of before a change and of after it go on when another n
   const by = (host: Host): Promise<unknown> => router.run(["ip", "route", "replace", address, "via", host.ipv4]);
   await stage.network("shop");
   await by(a);
-  // Uplinks here are as wide as the clients' way: without XDP nobody tells them that services' headers come on top.
-  await outside.run(["ip", "route", "replace", address, "via", "203.0.113.1", "mtu", "lock", "1400"]);
   const file = `${directory}/web.yaml`;
   writeFileSync(file, text);
   const web1 = await stage.container(b, "web1", "shop", "--label", "app=web");
   await using _one = await web1.serve({ tcp: [7000] });
-  for (const host of hosts) await host.hawser(["service", "apply", file]);
+  await a.hawser(["service", "apply", file]);
   for (const host of hosts) await waitFor(`${host.name} to know web1`, async () => (await serving(host)) === 1);
   const streams: Stream[] = [];
   try {
@@ -82,6 +80,7 @@ test.serial("connections of before a change and of after it go on when another n
       for (let i = 0; i < 8; i++, port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port, timeout: 10 }), `${outside.ipv4} ${port}`, host.name);
     }
     await by(b);
+    // Uplinks here are as wide as the clients' way, and services' headers come on top: clients must be told (R78).
     writeFileSync(told, "");
     await uploads.says("8 right", 60_000);
     for (const stream of streams) {
@@ -91,7 +90,6 @@ test.serial("connections of before a change and of after it go on when another n
     }
   } finally {
     for (const stream of streams) await stream[Symbol.asyncDispose]();
-    for (const host of hosts) await host.hawser(["service", "delete", "web"]);
-    await outside.run(["ip", "route", "delete", address], { mayFail: true });
+    await a.hawser(["service", "delete", "web"]);
   }
 });

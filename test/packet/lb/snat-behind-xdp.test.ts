@@ -81,12 +81,20 @@ for (const { family, client, vip, node, server, router, unreachable, long } of s
     t.is((await bench.fromUplink(part(server(2), node, answer, 48, false))).packet, `${macs} ${vip} > ${client} protocol 17 ttl 63 fragment 48`);
   });
 
-  test.serial(`IPv${family}: what has no hop left or does not fit is dropped with its reason, and what no flow has is the host's`, async (t) => {
+  test.serial(`IPv${family}: who sends what has no hop left or does not fit is told so, and what no flow has is the host's`, async (t) => {
     const { bench } = t.context;
     const port = portOf((await bench.fromUplink(ip(client, vip, tcp(5000, 80, "S")))).packet);
-    t.is((await bench.fromUplink(ip(client, vip, tcp(5000, 80, "A"), { ttl: 1 }))).verdict, "drop TTL_EXCEEDED");
-    t.is((await bench.fromUplink(ip(server(1), node, tcp(8080, port, "A"), { ttl: 1 }))).verdict, "drop TTL_EXCEEDED");
-    t.is((await bench.fromUplink(ip(client, vip, tcp(5000, 80, "A", "x".repeat(1500))))).verdict, "drop MTU_EXCEEDED");
+    const [expired, tooLong] = family === 4 ? ["11/0", "3/4 mtu 1500"] : ["3/0", "2/0 mtu 1500"];
+    const back = macs.split(" > ").toReversed().join(" > ");
+    t.deepEqual(await bench.fromUplink(ip(client, vip, tcp(5000, 80, "A"), { ttl: 1 })), {
+      verdict: "answered TTL_EXCEEDED", packet: `${back} ${vip} > ${client} icmp ${expired} { ${at(client, 5000)} > ${at(vip, 80)} tcp A ttl 1 } ttl 64`,
+    });
+    t.deepEqual(await bench.fromUplink(ip(server(1), node, tcp(8080, port, "A"), { ttl: 1 })), {
+      verdict: "answered TTL_EXCEEDED", packet: `${back} ${node} > ${server(1)} icmp ${expired} { ${at(server(1), 8080)} > ${at(node, port)} tcp A ttl 1 } ttl 64`,
+    });
+    t.deepEqual(await bench.fromUplink(ip(client, vip, tcp(5000, 80, "A", "x".repeat(1500)))), {
+      verdict: "answered MTU_EXCEEDED", packet: `${back} ${vip} > ${client} icmp ${tooLong} { ${at(client, 5000)} > ${at(vip, 80)} tcp A ttl 64 } ttl 64`,
+    });
     for (const packet of [ip(server(1), node, tcp(8080, 32_767, "A")), ip(server(2), node, tcp(8080, port, "A")), ip(server(1), node, udp(8080, port)), ip(server(1), node, tcp(8080, 40_000, "A"))]) {
       t.is((await bench.fromUplink(packet)).verdict, "pass untouched");
     }
