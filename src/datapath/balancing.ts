@@ -119,7 +119,10 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
 
   return {
     install: (plans) => inTurn(() => install(plans)),
-    nodesChanged: () => (last.length === 0 ? Promise.resolve() : inTurn(() => write(last, true))),
+    nodesChanged: () => inTurn(async () => {
+      // Not asked before its turn: the first services may be on their way.
+      if (last.length > 0) await write(last, true);
+    }),
     hostChanged: () => {
       if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));
