@@ -237,3 +237,20 @@ test("the datapath is told where clients are: while there are services, and by w
   await engine.commands.deleteService("web");
   t.deepEqual(host.clients, { known: false, namespaces: [] });
 });
+
+test("clients are known until the last service is gone, also when that takes a second attempt", async (t) => {
+  const { host, engine, join } = await shop();
+  await join(1);
+  await engine.commands.applyService(service());
+  let clients: number | undefined;
+  host.before = (call) => {
+    if (call === "do services: 0") throw new HawserError("KERNEL", "not now");
+  };
+  await t.throwsAsync(engine.commands.deleteService("web"), { message: "not now" });
+  host.before = (call) => {
+    if (call === "do services: 0") clients = host.clients?.namespaces.length;
+  };
+  await engine.heal();
+  t.is(clients, 1, "whose sockets are ended then");
+  t.deepEqual(host.clients?.namespaces, []);
+});
