@@ -27,21 +27,33 @@ const plan: ServicePlan = {
   slots: { size: 1, words: Uint32Array.of(7, 0), between: new Map() },
 };
 
-test("a node that is known while the first services are being written is where their backends are sent", async (t) => {
-  let node: Ip | undefined;
+test("backends are sent where their node is, also if it becomes known while the first services are written; nothing is written for other news of nodes", async (t) => {
+  let node: Ip | null | undefined;
   let changed: Promise<void> | undefined;
+  let writes = 0;
   const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources"].map((name) => [name, memoryMap()] as const));
   maps.set("hw_lb_services", memoryMap(() => {
-    node = "198.18.0.2" as Ip;
+    writes++;
+    if (node === undefined) node = "198.18.0.2" as Ip;
     changed ??= balancing.nodesChanged();
   }));
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
-    loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node,
+    loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node ?? undefined,
     facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   await balancing.install([plan]);
   await changed;
-  const backend = decodeBackend(maps.get("hw_lb_backends")?.get(u32.encode(7)) ?? new Uint8Array(64));
-  t.deepEqual([backend?.mode, backend?.outer], ["GENEVE", "198.18.0.2"]);
+  const backend = () => decodeBackend(maps.get("hw_lb_backends")?.get(u32.encode(7)) ?? new Uint8Array(64));
+  t.deepEqual([backend()?.mode, backend()?.outer], ["GENEVE", "198.18.0.2"]);
+
+  writes = 0;
+  await balancing.nodesChanged();
+  t.is(writes, 0, "nothing is written for other news of nodes");
+  node = "198.18.0.3" as Ip;
+  await balancing.nodesChanged();
+  t.is(backend()?.outer, "198.18.0.3" as Ip);
+  node = null;
+  await balancing.nodesChanged();
+  t.is(backend(), undefined, "it is down while nobody knows where it is");
 });
