@@ -6,9 +6,11 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, uplinkCodec } from "../src/abi/generated.ts";
+import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
+import { jiffiesClock } from "../src/datapath/kernel-facts.ts";
+import { openPools } from "../src/datapath/lb-pools.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../src/datapath/lb-slots.ts";
 import { createKernel } from "../src/kernel/index.ts";
@@ -32,7 +34,9 @@ interface Way {
   /** Not for a service: 1. */
   readonly stranger: boolean;
   readonly flags: string;
-  readonly mode: "IPIP" | "GENEVE";
+  readonly mode: "IPIP" | "GENEVE" | "SNAT";
+  /** Of SNAT: flows that each server has beforehand, of those that its pool has room for; 0: as many as come. */
+  readonly filled?: number;
   /** Of hw_lb_services, and of the service's sources. */
   readonly asks: number;
   /** Compiled without these, to see what they cost: a backend's counter and the program's; and with them IPv6. */
@@ -78,6 +82,15 @@ const ways: readonly Way[] = [
   established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
   established("IPIP, 1M flows, 10 000 services of one table", 4, million, 60, { services: 10_000, shared: true }),
   established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
+  established("not for us, to a port of the pools", 4, 1, 30, { stranger: true, mode: "SNAT" }),
+  established("SNAT, 1 flow", 4, 1, 130, { mode: "SNAT" }),
+  established("SNAT, 1 flow, IPv6", 6, 1, 150, { mode: "SNAT" }),
+  established("SNAT, 100k flows", 4, 2 ** 17, null, { mode: "SNAT" }),
+  established("SNAT, 1M flows", 4, million, 367, { mode: "SNAT" }),
+  established("SNAT, 1M flows, IPv6", 6, million, 422, { mode: "SNAT" }),
+  established("SNAT, a flood of new flows", 4, 0, 300, { mode: "SNAT", flags: "S" }),
+  established("SNAT, new flows beside half as many", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.5 }),
+  established("SNAT, new flows beside 95 % of the ports", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.95 }),
 ];
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" } } });
@@ -85,7 +98,7 @@ const folder = join(root, "build/bench");
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
   hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
-  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"),
+  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384,
 };
 
 await inPrivateHost(import.meta.url, async () => {
@@ -110,9 +123,10 @@ function compiled(name: string, options: string): string {
 /** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
 async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
   const kernel = createKernel();
-  const wrapped = way.stranger ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
+  const wrapped = way.stranger || way.mode === "SNAT" ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
   const rodata = (floor: number): Record<string, Uint8Array> => ({
-    hw_config: configCodec.encode({ ...config, hostIfindex: uplink, ipv6: way.without === "counters and IPv6" ? 0 : 1 }), harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows),
+    hw_config: configCodec.encode({ ...config, hostIfindex: uplink, ipv6: way.without === "counters and IPv6" ? 0 : 1, ...(way.stranger && way.mode === "SNAT" ? { lbIpv4: 0xc6120000 } : {}) }),
+    harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows), harness_translated: u32.encode(!way.stranger && way.mode === "SNAT" ? 1 : 0),
     harness_services: u32.encode(way.services), harness_wrapped: u32.encode(wrapped), harness_flood: u32.encode(way.flood ? 1 : 0), harness_floor: u32.encode(floor),
   });
   using real = await kernel.loadObject(object, { rodata: rodata(0) });
@@ -120,6 +134,8 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
   fill(real.maps, way, uplink);
   const [program, nothing] = [real, floor].map(({ programs }) => programs.get("lb_harness"));
   if (program === undefined || nothing === undefined) throw new Error("the harness has no program");
+  // A flow's first packet is another row's.
+  if (way.mode === "SNAT" && way.flows > 1) timed(program, way, uplink, 4 * way.flows);
   const net: number[] = [];
   for (let round = 0; round < Number(values.rounds); round++) net.push(timed(program, way, uplink) - timed(nothing, way, uplink));
   const verdicts = verdictsOf(real.maps);
@@ -132,11 +148,12 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
   return result;
 }
 
-function timed(program: KernelProgram, way: Way, uplink: number): number {
-  const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, 80, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, 80, way.flags));
+function timed(program: KernelProgram, way: Way, uplink: number, repeat = Number(values.repeat)): number {
+  const port = way.stranger && way.mode === "SNAT" ? config.snatFirst : 80;
+  const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, port, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, port, way.flags));
   const data = frame("02:00:00:00:00:fe", "02:00:00:00:00:01", packet);
   const context = new Uint32Array([0, data.length, 0, uplink, 0, 0]);
-  return program.testRun({ data, context: new Uint8Array(context.buffer), repeat: Number(values.repeat) }).duration;
+  return program.testRun({ data, context: new Uint8Array(context.buffer), repeat }).duration;
 }
 
 function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): void {
@@ -145,14 +162,20 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     if (found === undefined) throw new Error(`no map ${name}`);
     return found;
   };
+  const addressOf = (number: number) => parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
   map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
-    const address = parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
+    const address = addressOf(number);
     return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
   }));
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
+  if (way.mode === "SNAT") {
+    const pools = openPools(createKernel(), map("hw_lb_pools"), frontends);
+    for (const number of backends) pools.take(number, { address: addressOf(number), port: 80, mode: "SNAT" });
+    if (way.filled !== undefined) for (const number of backends) fillPool(map("hw_lb_pools"), number, way.filled);
+  }
   const size = way.services > 1 && !way.shared ? 1021 : 65537;
   let range: SlotRange | undefined;
   for (let service = 0; service < way.services; service++) {
@@ -171,6 +194,23 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
     frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(way.asks === 0 ? { table: range } : {}) });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
+}
+
+/** Flows that go on, of nobody who comes here, on a share of the pool's ports. */
+function fillPool(pools: KernelMap, pool: number, share: number): void {
+  const id = pools.get(u32.encode(pool));
+  if (id === undefined) throw new Error(`no pool ${pool}`);
+  using blocks = createKernel().openMapById(u32.decode(id));
+  const flags = LbTranslatedFlags.USED | LbTranslatedFlags.WENT_ON;
+  const expires = (jiffiesClock(config.hz)() + 3600 * config.hz) >>> 0;
+  const taken = { client: parseIp("192.168.0.1"), port: 1, frontend: 9, expires, flags };
+  const free = { client: null, port: 0, frontend: 0, expires: 0, flags: 0 };
+  let seed = pool;
+  const random = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  blocks.setBatch(Array.from({ length: blocks.info.maxEntries }, (_, block) => [
+    u32.encode(block),
+    lbPoolBlockCodec.encode({ references: Array.from({ length: 16 }, () => 0), ports: Array.from({ length: 8 }, () => (random() < share ? taken : free)) }),
+  ] as const));
 }
 
 function wordsOf(way: Way, size: number, service: number): Uint32Array {

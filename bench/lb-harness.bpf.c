@@ -8,7 +8,7 @@
 
 /* HARNESS_UNCOUNTED: without the backend's counter and without the program's, to see what they cost. */
 #ifdef HARNESS_UNCOUNTED
-#define lbbackends_count(number, bytes) ((void)(number), (void)(bytes))
+#define lbbackends_count(number, bytes, kind) ((void)(number), (void)(bytes), (void)(kind))
 #define metrics_count(direction, reason, bytes) ((void)(direction), (void)(reason), (void)(bytes))
 #endif
 
@@ -20,6 +20,7 @@ const volatile __u32 harness_family = 4;
 const volatile __u32 harness_flows = 1;	   /* a power of two; 0: each packet is a flow's first */
 const volatile __u32 harness_services = 1; /* by their addresses, one after the other */
 const volatile __u32 harness_wrapped = 20; /* bytes that are put on; 0: none */
+const volatile __u32 harness_translated = 0; /* 1: sent on with nothing put on */
 const volatile __u32 harness_floor = 0;	   /* 1: the balancer is not called */
 const volatile __u32 harness_flood = 0;	   /* 1: every other packet is a SYN of a new flow */
 
@@ -43,7 +44,7 @@ static __noinline int call(struct xdp_md *ctx)
 
 static __noinline int call_nothing(struct xdp_md *ctx)
 {
-	return ctx->data == ctx->data_end ? XDP_ABORTED : harness_wrapped ? XDP_TX : XDP_PASS;
+	return ctx->data == ctx->data_end ? XDP_ABORTED : harness_wrapped || harness_translated ? XDP_TX : XDP_PASS;
 }
 
 static __always_inline bool write4(struct xdp_md *ctx, __u32 flow, __u32 service)
@@ -59,6 +60,10 @@ static __always_inline bool write4(struct xdp_md *ctx, __u32 flow, __u32 service
 	*(__u32 *)(frame + 26) = bpf_htonl(0x0a000000 | (flow & 0xffffff));
 	*(__u32 *)(frame + 30) = bpf_htonl(0xc6120000 + service);
 	*(__u16 *)(frame + 34) = bpf_htons(1024 + (flow >> 24));
+	if (harness_translated) {
+		frame[22] = 64;
+		*(__u16 *)(frame + 36) = bpf_htons(80);
+	}
 	return true;
 }
 
@@ -75,6 +80,14 @@ static __always_inline bool write6(struct xdp_md *ctx, __u32 flow, __u32 service
 	*(__u32 *)(frame + 34) = bpf_htonl(flow & 0xffffff);
 	*(__u32 *)(frame + 50) = bpf_htonl(service);
 	*(__u16 *)(frame + 54) = bpf_htons(1024 + (flow >> 24));
+	if (harness_translated) {
+		frame[21] = 64;
+		*(__u32 *)(frame + 22) = bpf_htonl(0xfd00000c);
+		*(__u32 *)(frame + 38) = bpf_htonl(0xfd000005);
+		__builtin_memset(frame + 26, 0, 8);
+		__builtin_memset(frame + 42, 0, 8);
+		*(__u16 *)(frame + 56) = bpf_htons(80);
+	}
 	return true;
 }
 

@@ -49,3 +49,10 @@ export function compile(name: string): string {
 export function compileTraffic(): string {
   return compile("traffic");
 }
+
+/** @throws Error that says which Debian packages have the programs that are missing. `packages`: by program. */
+export function needs(packages: Readonly<Record<string, string>>): void {
+  const missing = Object.entries(packages).filter(([program]) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
+  if (missing.length === 0) return;
+  throw new Error(`missing: ${missing.map(([program]) => program).join(", ")}; get them with \`apt-get install ${[...new Set(missing.map(([, name]) => name))].join(" ")}\``);
+}

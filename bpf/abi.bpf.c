@@ -52,6 +52,8 @@ struct words {
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
 	struct hw_lb_home lb_home;
+	struct hw_lb_pool_block lb_pool_block;
+	struct hw_lb_origin lb_origin;
 	struct hw_lb_elsewhere lb_elsewhere;
 	enum hw_event_verdict event_verdict;
 	enum hw_event_layout event_layout;
@@ -70,6 +72,8 @@ struct words {
 	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
+	enum hw_lb_pool_layout lb_pool_layout;
+	enum hw_lb_translated_flags lb_translated_flags;
 	enum hw_lb_elsewhere_layout lb_elsewhere_layout;
 	enum hw_lb_frontend_flags lb_frontend_flags;
 	enum hw_lb_service_flags lb_service_flags;

@@ -4,7 +4,8 @@
  *
  *   frame ▸ who has an address that this node holds ▸ answered (lib/lbheld.h)
  *         ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
- *                            ▸ fragments ▸ conntrack ─ known, and judged by the policy in force ─┐
+ *                            ▸ fragments ▸ a service's backend answers this node ▸ client (lib/lbsnattc.h)
+ *                                        ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
  *                                  └ straight to a container ▸ dropped, but with native routing from another node's
  *                                  └ anything else: the host's own, untouched
@@ -132,6 +133,10 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 
 	if (hw_config.services && (p->kind == PACKET_FLOW || p->kind == PACKET_ICMP_ERROR))
 		found = lbtc_find(skb);
+	if (found == LBTC_SNAT) {
+		passed = lbsnat_ask(skb);
+		return passed ? passed : lbsnat_carry(skb);
+	}
 	if (found == LBTC_HERE) {
 		passed = lbpass(skb);
 		if (passed != LBTC_NOT)
@@ -250,6 +255,8 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 	}
 	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
 		return leave(p);
+	if (hw_config.services && lbsnat_may_answer(p) && lbsnat_answer(skb) == LBSNAT_FOUND)
+		return lbsnat_carry(skb);
 	if (!ct_find(skb, p, HW_CT_FROM_UPLINK, route)) {
 		error = open_from_uplink(skb, scratch);
 		if (error == HW_PASS)

@@ -4,13 +4,15 @@
  *
  *   frame ▸ a service's address and port? ─ no ─▸ passed, untouched and uncounted
  *             └ backend (lib/lbchoose.h) ▸ here: passed to netdev
- *                                        ▸ elsewhere: wrapped (lib/lbwrap.h) ▸ out by its next hop
+ *                                        ▸ elsewhere: wrapped (lib/lbwrap.h), translated (lib/lbsnat.h) ▸ out by its next hop
+ *             └ what a backend answers this node (lib/lbsnat.h) ▸ translated ▸ to the client
  *             └ anything else for the address (lib/lbother.h): errors and fragments go where their flow goes, the rest is answered
  */
 #include "lib/lbchoose.h"
 #include "lib/lbhop.h"
 #include "lib/lbother.h"
 #include "lib/lbpacket.h"
+#include "lib/lbsnat.h"
 #include "lib/lbwrap.h"
 #include "lib/metrics.h"
 #include "lib/xdp.h"
@@ -45,6 +47,18 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 	/* netdev finds neighbours, and says why there is no way. */
 	if (!lbhop_is_known(ctx, backend))
 		return LBOTHER_PASS;
+	if (backend->mode == HW_LB_SNAT) {
+		struct lbsnat *s = lbsnat_same();
+
+		if (!s)
+			return LBOTHER_PASS;
+		s->p = *p;
+		s->backend = number;
+		if (p->proto == WIRE_PROTO_SCTP)
+			return -HW_DROP_SERVICE_PROTOCOL;
+		lbbackends_count(number, p->size, p->kind);
+		return lbsnat_send(ctx, s, backend, family);
+	}
 	bytes = lbwrap_bytes(backend, family);
 	if (p->size + bytes > backend->mtu)
 		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
@@ -107,6 +121,11 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 	struct lbpacket p, other;
 	int reading, verdict;
 
+	if (__builtin_expect(family == 4 ? lbsnat_may_answer4(ctx) : lbsnat_may_answer6(ctx), 0)) {
+		verdict = lbsnat_answer(ctx, family);
+		if (verdict != LBOTHER_PASS)
+			return verdict;
+	}
 	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &p) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &p);
 	if (__builtin_expect(reading == LBPACKET_NOT, 1))
 		return LBOTHER_PASS;

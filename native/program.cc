@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -47,7 +48,7 @@ Napi::Value BpfProgram::info(const Napi::CallbackInfo &info)
 	return result;
 }
 
-// testRun(data, context | undefined, repeat, dataOutSize, contextOutSize): { verdict, data, context, duration }
+// testRun(data, context | undefined, repeat, dataOutSize, contextOutSize, flags): { verdict, data, context, duration }
 Napi::Value BpfProgram::test_run(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -58,19 +59,21 @@ Napi::Value BpfProgram::test_run(const Napi::CallbackInfo &info)
 	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, run);
 	run.data_in = data.data;
 	run.data_size_in = static_cast<uint32_t>(data.size);
-	run.data_out = data_out.data();
+	run.data_out = data_out.empty() ? nullptr : data_out.data();
 	run.data_size_out = static_cast<uint32_t>(data_out.size());
 	run.ctx_in = context.data;
 	run.ctx_size_in = static_cast<uint32_t>(context.size);
 	run.ctx_out = context_out.empty() ? nullptr : context_out.data();
 	run.ctx_size_out = static_cast<uint32_t>(context_out.size());
 	run.repeat = static_cast<int>(number_of(info[2], "repeat"));
+	run.flags = number_of(info[5], "flags");
 	int error = bpf_prog_test_run_opts(fd, &run);
 	if (error)
 		throw make_error(env, error, "BPF_PROG_TEST_RUN", name_);
 	auto result = Napi::Object::New(env);
 	result.Set("verdict", run.retval);
-	result.Set("data", copy_out(env, data_out.data(), run.data_size_out));
+	// The kernel tells the frame's size even where there was no room for it.
+	result.Set("data", copy_out(env, data_out.data(), std::min<size_t>(run.data_size_out, data_out.size())));
 	result.Set("context", copy_out(env, context_out.data(), run.ctx_size_out));
 	result.Set("duration", run.duration);
 	return result;

@@ -3,7 +3,7 @@
  * Load balancing. A packet's address, port and protocol name a frontend, the frontend a service, and the hash of the client's end one slot
  * of the service's table; the slot names a backend. Services, backends and frontends have numbers, which the agent gives: 1…, 0 is none.
  *
- *   hw_lb_frontends ▸ hw_lb_services ▸ hw_lb_slots ─ settled ──────────────────────▸ hw_lb_backends
+ *   hw_lb_frontends ▸ hw_lb_services ▸ hw_lb_slots ─ settled ──────────────────────▸ hw_lb_backends ─ SNAT ▸ hw_lb_pools
  *                                                  └ changed ▸ hw_lb_flows, or previous ┘
  */
 #pragma once
@@ -15,6 +15,13 @@ enum hw_lb_layout {
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
 	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
 	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
+};
+
+enum hw_lb_pool_layout {
+	HW_LB_POOL_PORTS = 16384,	/* of a pool, at most; config says how many there are */
+	HW_LB_POOL_BLOCK = 8,		/* ports in one block */
+	HW_LB_POOL_REFERENCES = 16,	/* to flows, in one */
+	HW_LB_POOL_PROTOCOL = 255,	/* of a frontend: it is where the backend `number` listens, whose answers come to this node (IANA: reserved) */
 };
 
 enum hw_lb_frontend_flags {
@@ -114,6 +121,7 @@ enum hw_lb_mode {
 	HW_LB_LOCAL = 0,	/* a container here: netdev translates and delivers */
 	HW_LB_IPIP = 1,		/* a plain server with the service's address on its loopback: wrapped in IPv4 or IPv6, unchanged */
 	HW_LB_GENEVE = 2,	/* a container on another node: wrapped, unchanged, with the container's address and port in an option */
+	HW_LB_SNAT = 3,		/* a plain server that knows nothing of services: it is asked in this node's name, from a port of its pool, and answers this node */
 };
 
 enum hw_lb_backend_flags {
@@ -146,6 +154,55 @@ struct hw_lb_counter {
 /* Key: backend / HW_LB_COUNTERS. On one CPU. */
 struct hw_lb_counters {
 	struct hw_lb_counter backends[HW_LB_COUNTERS];
+};
+
+/*
+ * A pool: the ports from which one backend is asked in this node's name, config's snat_first and on. It has the backend's number. A flow's two directions find it at once:
+ *
+ *   from the client   ▸ hash of client and frontend ▸ a block's references ▸ the port
+ *   from the backend  ▸ the port it answers to
+ */
+enum hw_lb_reference_bits {
+	HW_LB_REFERENCE = 0x8000,	/* there is one: below it the port's number in the pool, above it 16 bits of the flow's hash */
+	HW_LB_REFERENCE_PORT = 0x3fff,
+};
+
+enum hw_lb_translated_flags {
+	HW_LB_TRANSLATED_USED = 1,		/* somebody has the port; last written of a new flow */
+	HW_LB_TRANSLATED_WENT_ON = 2,	/* the client has sent more than a beginning, or of datagrams somebody has answered; others make room in a flood */
+	HW_LB_TRANSLATED_DATAGRAM = 4,
+	HW_LB_TRANSLATED_CLIENT_OVER = 8,	/* FIN or RST */
+	HW_LB_TRANSLATED_BACKEND_OVER = 16,
+};
+
+/* A port of a pool: whose it is. `port` to `frontend` are one word of 8 bytes. */
+struct hw_lb_translated {
+	struct hw_ip client;
+	__be16 port;		/* the client's */
+	__u16 flags;		/* enum hw_lb_translated_flags; 0: the port is free */
+	__u32 frontend;		/* which it asked: key of hw_lb_origins */
+	__u32 expires;		/* low 32 bits of jiffies */
+	__u32 pad;
+};
+
+/* One of HW_LB_POOL_PORTS / 8, key: port / 8. Five cache lines. */
+struct hw_lb_pool_block {
+	__u32 references[HW_LB_POOL_REFERENCES];
+	struct hw_lb_translated ports[HW_LB_POOL_BLOCK];
+};
+
+/* Of a pool, whichever CPU; pools whose numbers are the same modulo 1024 share it. */
+struct hw_lb_pool_state {
+	__u32 searched;		/* low 32 bits of jiffies when all of it was last looked through for a port */
+	__u32 choices;		/* blocks in which a flow's reference may lie; 0: it has had none yet */
+};
+
+/* As whom answers go to clients. Key: the frontend's number * 2^16 + its service. */
+struct hw_lb_origin {
+	struct hw_ip addr;
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
 };
 
 /* Key of the longest-prefix table of clients. Value: enum hw_lb_source. A service of whose sources none matches has its rule for ::/0. */

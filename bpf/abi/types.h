@@ -311,7 +311,7 @@ struct hw_config {
 	__u8 host_mac[6];		/* MAC of hwhost, of every host-side veth, and of every ARP and ND answer */
 	__u8 between_networks;		/* 1: containers on different networks may talk */
 	__u8 ipv6;			/* 1: IPv6 is on */
-	__u16 ephemeral_low;		/* the host's own ephemeral ports, never given to masqueraded flows */
+	__u16 ephemeral_low;		/* the host's own ephemeral ports and those of pools, never given to masqueraded flows */
 	__u16 ephemeral_high;
 	__u8 set_retval;		/* 1: bpf_set_retval exists (Linux 5.18): a refused bind says EADDRINUSE, not EPERM */
 	__u8 pad[3];
@@ -330,4 +330,7 @@ struct hw_config {
 	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
 	__be32 lb_ipv4;			/* source of outer packets of IPv4 to backends; 0: there is none */
 	struct hw_ip lb_ipv6;		/* the same of IPv6; all zero: there is none */
+	__u16 snat_first;		/* the ports of pools (hw_lb_pools) at those two addresses */
+	__u16 snat_ports;		/* how many, a multiple of 8; 0: none */
+	__u32 pad4;
 };

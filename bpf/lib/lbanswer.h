@@ -6,6 +6,7 @@
  *   TCP that no backend can have     ▸ RST                                    (RFC 9293 3.10.7.1)
  *   UDP that no backend can have     ▸ port unreachable                       (3/3, 1/4)
  *   longer than the way to a backend ▸ fragmentation needed, packet too big   (3/4, 2)
+ *   hop limit used up                ▸ time exceeded                          (11/0, 3/0)
  *
  *   Ethernet 14 │ IPv4 20 or IPv6 40 │ ICMP 8 │ the packet's first 128 bytes, or only its headers
  *
@@ -30,6 +31,8 @@
 #define LBANSWER_RESET(reason)	    (LBANSWER_WANTED | 2 << 24 | (int)(reason) << 16)
 #define LBANSWER_UNREACHABLE(reason) (LBANSWER_WANTED | 3 << 24 | (int)(reason) << 16)
 #define LBANSWER_TOO_LONG(mtu)	    (LBANSWER_WANTED | 3 << 24 | HW_DROP_MTU_EXCEEDED << 16 | (int)(mtu))
+
+#define LBANSWER_EXPIRED	    (LBANSWER_WANTED | 4 << 24 | HW_DROP_TTL_EXCEEDED << 16)
 
 #define LBANSWER_ERRORS 1024 /* a second, on one CPU */
 #define LBANSWER_LONG	128
@@ -201,7 +204,7 @@ static __always_inline int lbanswer_send(struct xdp_md *ctx, void *message, __u3
 	return bpf_xdp_store_bytes(ctx, ETH_HLEN, message, header + quote) ? -HW_DROP_REWRITE_FAILED : XDP_TX;
 }
 
-static __always_inline int lbanswer_error4(struct xdp_md *ctx, __u32 mtu)
+static __always_inline int lbanswer_error4(struct xdp_md *ctx, __u32 mtu, bool expired)
 {
 	const struct iphdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip));
 	struct lbanswer4 answer = { 0 };
@@ -216,14 +219,14 @@ static __always_inline int lbanswer_error4(struct xdp_md *ctx, __u32 mtu)
 	lbanswer_turn4(&answer.ip, sizeof(answer.ip) + 8 + quote, IPPROTO_ICMP);
 	if (bpf_xdp_load_bytes(ctx, ETH_HLEN, answer.icmp.quote, quote))
 		return -HW_DROP_MALFORMED;
-	answer.icmp.type = WIRE_ICMP_UNREACHABLE;
-	answer.icmp.code = mtu ? 4 : 3;
+	answer.icmp.type = expired ? WIRE_ICMP_TIME_EXCEEDED : WIRE_ICMP_UNREACHABLE;
+	answer.icmp.code = expired ? 0 : mtu ? 4 : 3;
 	answer.icmp.mtu = bpf_htonl(mtu);
 	answer.icmp.checksum = ~checksum_fold16((__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.icmp, 8 + quote, 0));
 	return lbanswer_send(ctx, &answer, sizeof(answer.ip) + 8, quote, bpf_htons(ETH_P_IP));
 }
 
-static __always_inline int lbanswer_error6(struct xdp_md *ctx, __u32 mtu)
+static __always_inline int lbanswer_error6(struct xdp_md *ctx, __u32 mtu, bool expired)
 {
 	const struct ipv6hdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip));
 	struct lbanswer6 answer = { 0 };
@@ -241,8 +244,8 @@ static __always_inline int lbanswer_error6(struct xdp_md *ctx, __u32 mtu)
 	lbanswer_turn6(&answer.ip);
 	if (bpf_xdp_load_bytes(ctx, ETH_HLEN, answer.icmp.quote, quote))
 		return -HW_DROP_MALFORMED;
-	answer.icmp.type = mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_UNREACHABLE;
-	answer.icmp.code = mtu ? 0 : 4;
+	answer.icmp.type = expired ? WIRE_ICMP6_TIME_EXCEEDED : mtu ? WIRE_ICMP6_TOO_BIG : WIRE_ICMP6_UNREACHABLE;
+	answer.icmp.code = expired || mtu ? 0 : 4;
 	answer.icmp.mtu = bpf_htonl(mtu);
 	/* Both addresses and the message lie side by side; the rest of the pseudo header is added. */
 	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.ip.saddr, 32 + 8 + quote, 0);
@@ -261,6 +264,7 @@ static __always_inline int lbanswer_refusal(__u8 proto, int reason)
 static __noinline int lbanswer_make(struct xdp_md *ctx, int family, int wanted)
 {
 	int reason = wanted >> 16 & 0xff;
+	bool expired;
 
 	if ((wanted & ~0xffff) == LBANSWER_ECHO)
 		return family == 4 ? lbanswer_echo4(ctx) : lbanswer_echo6(ctx);
@@ -268,5 +272,6 @@ static __noinline int lbanswer_make(struct xdp_md *ctx, int family, int wanted)
 		return family == 4 ? lbanswer_reset4(ctx, reason) : lbanswer_reset6(ctx, reason);
 	if (!lbanswer_may())
 		return -reason;
-	return family == 4 ? lbanswer_error4(ctx, wanted & 0xffff) : lbanswer_error6(ctx, wanted & 0xffff);
+	expired = (wanted & ~0xffff) == LBANSWER_EXPIRED;
+	return family == 4 ? lbanswer_error4(ctx, wanted & 0xffff, expired) : lbanswer_error6(ctx, wanted & 0xffff, expired);
 }

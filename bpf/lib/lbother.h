@@ -92,6 +92,7 @@ static __always_inline int lbother_flow(struct lbpacket *p, const struct hw_lb_f
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
+	p->port = ports & 0xffff;
 	p->hash = family == 4 ? lbhash_flow4(client->words[3], ports) : lbpacket_hash6((const struct in6_addr *)client, ports);
 	return 0;
 }
@@ -118,6 +119,7 @@ static __always_inline int lbother_ports(struct xdp_md *ctx, int family, struct 
 	p->proto = q->flow.proto;
 	p->kind = p->proto == IPPROTO_UDP ? LBPACKET_DATAGRAM : LBPACKET_GOES_ON;
 	p->fragment = q->fragment;
+	p->l4 = q->l4;
 	if (q->fragment == PACKET_LATER) {
 		if (!fragments_recall(q))
 			return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
@@ -138,21 +140,19 @@ static __always_inline int lbother_ports(struct xdp_md *ctx, int family, struct 
 	return lbother_flow(p, frontend, &q->flow.saddr, lbpacket_ports(q->flow.sport, q->flow.dport), family);
 }
 
-/* An ICMP error: of the flow that the packet in it belongs to, which went from the service to the client. */
-static __always_inline int lbother_error(struct xdp_md *ctx, int family, struct packet *q, struct lbpacket *p)
+/* The packet that an ICMP error carries, which went from the error's receiver to `to`. False: it did not, or its ports are not there. */
+static __always_inline bool lbother_carried(struct xdp_md *ctx, int family, const struct packet *q, struct lbpacket *p, struct hw_ip *to, __be16 ports[2])
 {
 	__u32 at = q->l4 + sizeof(struct wire_icmp);
-	const struct hw_lb_frontend *frontend;
-	struct hw_ip from, client;
-	__be16 ports[2];
+	struct hw_ip from;
 
 	if (family == 4) {
 		struct iphdr ip;
 
 		if (bpf_xdp_load_bytes(ctx, at, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 || ip.frag_off & bpf_htons(0x1fff))
-			return -HW_DROP_ICMP_WITHOUT_FLOW;
+			return false;
 		from = ip_from4(ip.saddr);
-		client = ip_from4(ip.daddr);
+		*to = ip_from4(ip.daddr);
 		p->proto = ip.protocol;
 		p->client = at + __builtin_offsetof(struct iphdr, daddr);
 		at += ip.ihl * 4;
@@ -160,27 +160,44 @@ static __always_inline int lbother_error(struct xdp_md *ctx, int family, struct 
 		struct ipv6hdr ip;
 
 		if (bpf_xdp_load_bytes(ctx, at, &ip, sizeof(ip)) || ip.version != 6)
-			return -HW_DROP_ICMP_WITHOUT_FLOW;
+			return false;
 		__builtin_memcpy(&from, &ip.saddr, 16);
-		__builtin_memcpy(&client, &ip.daddr, 16);
+		__builtin_memcpy(to, &ip.daddr, 16);
 		p->proto = ip.nexthdr;
 		p->client = at + __builtin_offsetof(struct ipv6hdr, daddr);
 		at += sizeof(ip);
 	}
-	if (!lbother_has_ports(p->proto) || !ip_equal(&from, &q->flow.daddr) ||
-	    at + sizeof(ports) > (__u32)p->size + ETH_HLEN || bpf_xdp_load_bytes(ctx, at, ports, sizeof(ports)))
+	p->kind = LBPACKET_ERROR;
+	p->l4 = q->l4;
+	p->inner = at;
+	return lbother_has_ports(p->proto) && ip_equal(&from, &q->flow.daddr) &&
+	       at + 4 <= (__u32)p->size + ETH_HLEN && !bpf_xdp_load_bytes(ctx, at, ports, 4);
+}
+
+/* An ICMP error: of the flow that the packet in it belongs to, which went from the service to the client. */
+static __always_inline int lbother_error(struct xdp_md *ctx, int family, struct packet *q, struct lbpacket *p)
+{
+	const struct hw_lb_frontend *frontend;
+	struct hw_ip client;
+	__be16 ports[2];
+
+	if (!lbother_carried(ctx, family, q, p, &client, ports))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	frontend = lbother_frontend(&from, lbfrontends_port(ports[0], p->proto));
+	frontend = lbother_frontend(&q->flow.daddr, lbfrontends_port(ports[0], p->proto));
 	if (!frontend)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	p->kind = LBPACKET_ERROR;
 	return lbother_flow(p, frontend, &client, lbpacket_ports(ports[1], ports[0]), family);
+}
+
+static __always_inline bool lbother_is_error(int family, __u8 type)
+{
+	return family == 4 ? type == WIRE_ICMP_UNREACHABLE || type == WIRE_ICMP_TIME_EXCEEDED || type == WIRE_ICMP_PARAMETER
+			   : type >= WIRE_ICMP6_UNREACHABLE && type <= WIRE_ICMP6_PARAMETER;
 }
 
 static __always_inline int lbother_icmp(struct xdp_md *ctx, int family, struct packet *q, struct lbpacket *p, bool shared)
 {
 	struct wire_icmp icmp;
-	bool error;
 
 	if (q->fragment != PACKET_WHOLE)
 		return -HW_DROP_SERVICE_PROTOCOL;
@@ -190,9 +207,7 @@ static __always_inline int lbother_icmp(struct xdp_md *ctx, int family, struct p
 		return LBOTHER_PASS;
 	if (icmp.type == (family == 4 ? WIRE_ICMP_ECHO : WIRE_ICMP6_ECHO))
 		return shared ? LBOTHER_PASS : LBANSWER_ECHO;
-	error = family == 4 ? icmp.type == WIRE_ICMP_UNREACHABLE || icmp.type == WIRE_ICMP_TIME_EXCEEDED || icmp.type == WIRE_ICMP_PARAMETER
-			    : icmp.type >= WIRE_ICMP6_UNREACHABLE && icmp.type <= WIRE_ICMP6_PARAMETER;
-	return error ? lbother_error(ctx, family, q, p) : -HW_DROP_SERVICE_PROTOCOL;
+	return lbother_is_error(family, icmp.type) ? lbother_error(ctx, family, q, p) : -HW_DROP_SERVICE_PROTOCOL;
 }
 
 /* 0: `p` is a flow's after all. Otherwise a verdict: LBOTHER_PASS, LBANSWER_*, or a negated drop reason. */

@@ -47,6 +47,9 @@ struct lbpacket {
 	__u8 kind;    /* enum lbpacket_kind */
 	__u8 proto;   /* of the flow */
 	__u8 fragment; /* enum packet_fragment */
+	__be16 port;   /* the client's */
+	__u16 l4;      /* offset of the transport header; of a later fragment: of its payload */
+	__u16 inner;   /* of an ICMP error: of the transport header in the packet that it carries */
 };
 
 enum lbpacket_reading {
@@ -127,6 +130,8 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
+	p->port = ports[0];
+	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = ip->tos;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct iphdr, saddr);
@@ -173,6 +178,8 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
+	p->port = ports[0];
+	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;
 	p->kind = lbpacket_kind(l4, p->proto);
 	p->client = ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr);

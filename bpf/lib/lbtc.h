@@ -3,7 +3,8 @@
  * Services' packets behind XDP, or without it: by the same choice (lib/lbpick.h), with the same headers (lib/lbwrap.h).
  *
  *   backend here      ▸ the flow is opened like one to a published port, and is conntrack's from then on
- *   backend elsewhere ▸ wrapped, and out by redirect_neigh: where no neighbour is known yet, where XDP is off
+ *   backend elsewhere ▸ wrapped or, if it knows nothing of services, translated (lib/lbsnattc.h), and out by redirect_neigh: where no neighbour is
+ *                       known yet, where XDP is off
  *
  * Nothing is answered here: what no backend can have goes on as what it seems, to the host.
  */
@@ -12,6 +13,7 @@
 #include "lib/endpoints.h"
 #include "lib/lbhop.h"
 #include "lib/lbpick.h"
+#include "lib/lbsnattc.h"
 #include "lib/lbwrap.h"
 #include "lib/packet.h"
 #include "lib/scratch.h"
@@ -19,6 +21,7 @@
 
 #define LBTC_NOT  0
 #define LBTC_HERE 1 /* scratch->backend */
+#define LBTC_SNAT 2 /* scratch->asked */
 
 /* Of the largest headers: IPv6 outside and inside. */
 #define LBTC_HEADERS (sizeof(struct ipv6hdr) + sizeof(struct lbgeneve) + 20 + ETH_HLEN)
@@ -150,7 +153,7 @@ __noinline int lbtc_send(struct __sk_buff *skb)
 }
 
 /*
- * Of scratch->packet's flow: LBTC_HERE with scratch->backend filled in, TC_ACT_REDIRECT when it was sent, LBTC_NOT when it is no service's,
+ * Of scratch->packet's flow: LBTC_HERE with scratch->backend filled in, LBTC_SNAT with scratch->asked, TC_ACT_REDIRECT when it was sent, LBTC_NOT when it is no service's,
  * or a negated drop reason. Not static, so that the verifier walks it once.
  */
 __noinline int lbtc_find(struct __sk_buff *skb)
@@ -181,6 +184,12 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 		return LBTC_HERE;
 	}
 	lbbackends_count(scratch->chosen, p->size, b.kind);
+	if (backend->mode == HW_LB_SNAT) {
+		scratch->asked.backend = scratch->chosen;
+		scratch->asked.frontend = b.frontend;
+		scratch->asked.begins = b.kind == LBPACKET_BEGINS;
+		return p->flow.proto == WIRE_PROTO_SCTP ? -HW_DROP_SERVICE_PROTOCOL : LBTC_SNAT;
+	}
 	scratch->flow_hash = b.hash;
 	return lbtc_send(skb);
 }

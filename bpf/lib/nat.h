@@ -119,8 +119,8 @@ static __always_inline int nat_flow(struct __sk_buff *skb, const struct packet *
 	return nat_header(skb, p, &to->saddr, &to->daddr, addresses);
 }
 
-/* An ICMP error: its own addresses, and the packet that it carries. */
-static __noinline int nat_icmp_error(struct __sk_buff *skb, const struct packet *p, const struct hw_ct6_key *to)
+/* An ICMP error: its own addresses, and the packet that it carries. `hidden`: whoever sent it, it comes from the flow's far end. */
+static __noinline int nat_icmp_error(struct __sk_buff *skb, const struct packet *p, const struct hw_ct6_key *to, bool hidden)
 {
 	struct hw_ct6_key outer = { .saddr = p->source, .daddr = p->flow.daddr };
 	struct hw_ct6_key changed = { .saddr = p->source, .daddr = to->daddr };
@@ -128,7 +128,7 @@ static __noinline int nat_icmp_error(struct __sk_buff *skb, const struct packet 
 	__u32 sum;
 
 	/* From the far end itself, not a router on the way. */
-	if (ip_equal(&p->source, &p->flow.saddr))
+	if (hidden || ip_equal(&p->source, &p->flow.saddr))
 		changed.saddr = to->saddr;
 	addresses = nat_addresses(&outer, &changed);
 	sum = checksum_fold32(addresses);
@@ -145,5 +145,5 @@ static __noinline int nat_icmp_error(struct __sk_buff *skb, const struct packet 
 /* 0, or a negated drop reason. */
 static __always_inline int nat_apply(struct __sk_buff *skb, const struct packet *p, const struct hw_ct6_key *to)
 {
-	return p->kind == PACKET_ICMP_ERROR ? nat_icmp_error(skb, p, to) : nat_flow(skb, p, to);
+	return p->kind == PACKET_ICMP_ERROR ? nat_icmp_error(skb, p, to, false) : nat_flow(skb, p, to);
 }

@@ -32,6 +32,13 @@ struct sender {
 	__u32 key;
 };
 
+/* Who is asked in this node's name (lib/lbsnattc.h). */
+struct asked {
+	__u32 backend; /* its number */
+	__u32 frontend; /* lbfrontends_identity */
+	__u32 begins;
+};
+
 struct scratch {
 	struct packet packet;
 	struct judgement judgement;
@@ -42,6 +49,7 @@ struct scratch {
 	struct far_end far[2];	 /* lib/judge.h */
 	struct sender sender;	 /* lib/node.h */
 	struct hw_backend backend; /* lib/lbtc.h, lib/lbnode.h */
+	struct asked asked;	   /* lib/lbtc.h */
 	__u8 headers[96];	   /* lib/lbtc.h */
 	__u64 flow_hash;	   /* lib/lbtc.h: of what is sent */
 	__u32 chosen;		   /* lib/lbtc.h: number of the backend that it is sent to */

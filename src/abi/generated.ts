@@ -95,6 +95,7 @@ export const DropReason = {
   SERVICE_EMPTY: 40,
   SERVICE_SOURCE: 41,
   SERVICE_PROTOCOL: 42,
+  TTL_EXCEEDED: 43,
 } as const;
 export type DropReasonName = keyof typeof DropReason;
 export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
@@ -141,6 +142,7 @@ export const dropReasonNames: Readonly<Record<number, DropReasonName>> = {
   40: "SERVICE_EMPTY",
   41: "SERVICE_SOURCE",
   42: "SERVICE_PROTOCOL",
+  43: "TTL_EXCEEDED",
 };
 
 export const EventLayout = {
@@ -229,12 +231,28 @@ export const LbMode = {
   LOCAL: 0,
   IPIP: 1,
   GENEVE: 2,
+  SNAT: 3,
 } as const;
 export type LbModeName = keyof typeof LbMode;
 export const lbModeNames: Readonly<Record<number, LbModeName>> = {
   0: "LOCAL",
   1: "IPIP",
   2: "GENEVE",
+  3: "SNAT",
+};
+
+export const LbPoolLayout = {
+  PORTS: 16384,
+  BLOCK: 8,
+  REFERENCES: 16,
+  PROTOCOL: 255,
+} as const;
+export type LbPoolLayoutName = keyof typeof LbPoolLayout;
+export const lbPoolLayoutNames: Readonly<Record<number, LbPoolLayoutName>> = {
+  16384: "PORTS",
+  8: "BLOCK",
+  16: "REFERENCES",
+  255: "PROTOCOL",
 };
 
 export const LbServiceFlags = {
@@ -269,6 +287,22 @@ export const lbTimesNames: Readonly<Record<number, LbTimesName>> = {
   16: "EPOCH_BITS",
   7800: "QUIET_SECONDS",
   256: "HOP_JIFFIES",
+};
+
+export const LbTranslatedFlags = {
+  USED: 1,
+  WENT_ON: 2,
+  DATAGRAM: 4,
+  CLIENT_OVER: 8,
+  BACKEND_OVER: 16,
+} as const;
+export type LbTranslatedFlagsName = keyof typeof LbTranslatedFlags;
+export const lbTranslatedFlagsNames: Readonly<Record<number, LbTranslatedFlagsName>> = {
+  1: "USED",
+  2: "WENT_ON",
+  4: "DATAGRAM",
+  8: "CLIENT_OVER",
+  16: "BACKEND_OVER",
 };
 
 export const MemberLayout = {
@@ -412,8 +446,10 @@ export interface Config {
   readonly tunnelHeader: number;
   readonly lbIpv4: number;
   readonly lbIpv6: Ip | null;
+  readonly snatFirst: number;
+  readonly snatPorts: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 88, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -435,6 +471,8 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 80, {
   tunnelHeader: field("tunnel_header", 56, be32),
   lbIpv4: field("lb_ipv4", 60, be32),
   lbIpv6: field("lb_ipv6", 64, ip),
+  snatFirst: field("snat_first", 80, u16),
+  snatPorts: field("snat_ports", 82, u16),
 });
 
 export interface Counter {
@@ -762,6 +800,50 @@ export const lbHomeCodec: Codec<LbHome> = struct<LbHome>("hw_lb_home", 32, {
   ipv6: field("ipv6", 16, ip),
 });
 
+export interface LbOrigin {
+  readonly addr: Ip | null;
+  readonly port: number;
+  readonly proto: number;
+}
+export const lbOriginCodec: Codec<LbOrigin> = struct<LbOrigin>("hw_lb_origin", 20, {
+  addr: field("addr", 0, ip),
+  port: field("port", 16, be16),
+  proto: field("proto", 18, u8),
+});
+
+export interface LbTranslated {
+  readonly client: Ip | null;
+  readonly port: number;
+  readonly flags: number;
+  readonly frontend: number;
+  readonly expires: number;
+}
+export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_lb_translated", 32, {
+  client: field("client", 0, ip),
+  port: field("port", 16, be16),
+  flags: field("flags", 18, u16),
+  frontend: field("frontend", 20, u32),
+  expires: field("expires", 24, u32),
+});
+
+export interface LbPoolBlock {
+  readonly references: readonly (number)[];
+  readonly ports: readonly (LbTranslated)[];
+}
+export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 320, {
+  references: field("references", 0, array(u32, 16)),
+  ports: field("ports", 64, array(lbTranslatedCodec, 8)),
+});
+
+export interface LbPoolState {
+  readonly searched: number;
+  readonly choices: number;
+}
+export const lbPoolStateCodec: Codec<LbPoolState> = struct<LbPoolState>("hw_lb_pool_state", 8, {
+  searched: field("searched", 0, u32),
+  choices: field("choices", 4, u32),
+});
+
 export interface LbService {
   readonly table: number;
   readonly slots: number;
@@ -1014,6 +1096,9 @@ export const maps = {
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
+  hw_lb_origins: { name: "hw_lb_origins", kind: "hash", key: u32, value: lbOriginCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<number, LbOrigin>,
+  hw_lb_pool_states: { name: "hw_lb_pool_states", kind: "array", key: u32, value: lbPoolStateCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbPoolState>,
+  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 0 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
   hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,
@@ -1036,5 +1121,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -23,7 +23,7 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   NO_ROUTE: "The host has no route to the destination.",
   NOT_AN_UPLINK: "The host's route to the destination leaves by a device that is no uplink of Hawser's.",
   NO_SNAT_ADDRESS: "The flow must be masqueraded, or wrapped for a service's backend, but there is no address of that family to do it with.",
-  NAT_PORTS_EXHAUSTED: "No free source port was found for the flow; too many flows go to the same destination.",
+  NAT_PORTS_EXHAUSTED: "No free source port was found for the flow; too many flows go to the same destination, or to the same backend of a service.",
   CT_INSERT_FAILED: "The flow could not be remembered in the conntrack table.",
   FRAGMENT_WITHOUT_FIRST: "A later fragment came whose first fragment was not seen.",
   ICMP_WITHOUT_FLOW: "An ICMP error speaks of a flow that nobody has.",
@@ -46,6 +46,7 @@ export const reasonSentences: Readonly<Record<DropReasonName, string>> = {
   SERVICE_EMPTY: "The service has no backend that could take it; who asked was told so at once.",
   SERVICE_SOURCE: "The client is not among those that may use the service (its sources).",
   SERVICE_PROTOCOL: "A service's address was sent something that is not TCP, UDP or SCTP, no echo request and no error about a flow of its.",
+  TTL_EXCEEDED: "The packet had used up its hops on the way to a service's backend, or from one; who sent it was told so by XDP.",
 };
 
 /** The name of a reason as programs write it; one that this build does not know keeps its number. */

@@ -6,7 +6,6 @@ import type { Config } from "./schema.ts";
 export function assertSupported(config: Config, file: string): void {
   const { loadBalancer } = config;
   const asked: readonly (readonly [boolean, string, string])[] = [
-    [loadBalancer.mode === "snat", "loadBalancer.mode: snat", "no backend answers by way of the balancing node yet; use auto or dsr"],
     [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
     [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it knows maglev alone"],
   ];

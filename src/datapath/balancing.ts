@@ -92,7 +92,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   const write = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     services ??= createServices({
       kernel, node, nodeAddress: homeOf, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
-      mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
+      translates: config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
     const gone = await services.install(plans, anew);
     own = ownAddresses(facts());

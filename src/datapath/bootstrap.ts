@@ -26,6 +26,7 @@ import { cgroupRoot, ephemeralPorts, jiffiesClock, ticksPerSecond } from "./kern
 import { listLinkPins, mountPointOf } from "./pins.ts";
 import { createPolicy } from "./policy.ts";
 import { loadPrograms } from "./programs.ts";
+import { snatPorts, withSnatPorts } from "./snat-ports.ts";
 import { standingOf } from "./standing.ts";
 import { openTables } from "./tables.ts";
 import { ensureTunnel, tunnelDevice } from "./tunnel.ts";
@@ -160,7 +161,9 @@ function headerOf(routing: Routing | null): number {
 }
 
 export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo, tunnel?: LinkInfo): Config {
-  const ports = ephemeralPorts();
+  const own = ephemeralPorts();
+  const snat = snatPorts(own);
+  const ports = withSnatPorts(own, snat);
   return {
     hostIfindex: hostLink.index,
     hz: ticksPerSecond(options.log),
@@ -183,6 +186,8 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     services: 0,
     lbIpv4: 0,
     lbIpv6: null,
+    snatFirst: snat.first,
+    snatPorts: snat.ports,
   };
 }
 

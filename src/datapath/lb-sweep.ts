@@ -4,11 +4,12 @@ import type { Kernel, KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { balancesAlready } from "./balancing.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
+import { isAnswering } from "./lb-pools.ts";
 import { listMapPins, mapPath } from "./pins.ts";
 import { shapeDifference } from "./programs.ts";
 import { createServices } from "./services.ts";
 
-const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources"];
+const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_pools", "hw_lb_origins"];
 
 /** How many entries of which maps went; maps of another version's shape are left alone. */
 export async function sweepServices(kernel: Kernel, bpffs: string): Promise<Readonly<Record<string, number>>> {
@@ -22,9 +23,9 @@ export async function sweepServices(kernel: Kernel, bpffs: string): Promise<Read
   }
   if (open.size < names.length) return {};
   const mapOf = (name: string): KernelMap => open.get(name) ?? missing(name);
-  const frontends = openFrontendTable(mapOf("hw_lb_frontends")).all().filter(({ port }) => port !== 0).length;
+  const frontends = openFrontendTable(mapOf("hw_lb_frontends")).all().filter((entry) => entry.port !== 0 && !isAnswering(entry)).length;
   const services = [...mapOf("hw_lb_services").entries()].filter(([, value]) => lbServiceCodec.decode(value).slots > 0).length;
-  const nobody = { node: "", nodeAddress: () => undefined, isOwn: () => false, jiffies: () => 0, hz: 1, clock: { now: () => 0 } };
+  const nobody = { node: "", nodeAddress: () => undefined, isOwn: () => false, translates: true, jiffies: () => 0, hz: 1, clock: { now: () => 0 } };
   using written = createServices({ kernel, mapOf, ...nobody });
   await written.install([]);
   return { hw_lb_frontends: frontends, hw_lb_services: services };

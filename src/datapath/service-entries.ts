@@ -18,6 +18,8 @@ export interface EntrySurroundings {
   readonly nodeAddress: (node: string) => Ip | undefined;
   /** Whether the host has the address itself. */
   readonly isOwn: (address: Ip) => boolean;
+  /** Whether there are ports from which servers can be asked in this node's name. */
+  readonly translates: boolean;
 }
 
 /** By number; without those whose node is not known, to whom nothing can be sent. `service` is named by what is thrown. @throws HawserError UNSUPPORTED */
@@ -28,21 +30,28 @@ export function backendEntries(service: string, backends: readonly BackendPlan[]
   });
 }
 
-function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress }: EntrySurroundings): BackendEntry | undefined {
+function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress, translates }: EntrySurroundings): BackendEntry | undefined {
   const entry = (mode: LbModeName): BackendEntry => ({ address, port, mode });
   if (way === "dsr") return entry("IPIP");
-  if (way === "snat") {
-    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which this build cannot do; `
-      + "use mode dsr, with the service's address on the server's loopback, or containers as backends");
+  if (way === "snat" && node === null) {
+    if (translates) return entry("SNAT");
+    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which has no ports left to ask it from; `
+      + "narrow net.ipv4.ip_local_port_range and restart the agent, or use mode dsr, with the service's address on the server's loopback");
+  }
+  if (way === "snat" && node !== own) {
+    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} is a container on another node and would answer by way of this one, which this build cannot do; use mode auto`);
   }
   if (node === own || node === null) return entry("LOCAL");
   const outer = nodeAddress(node);
   return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
 }
 
-/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. */
+/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError UNSUPPORTED */
 export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
   const known = flagsOf(plan).flags === 0 ? { table } : {};
+  if (plan.frontends.some(({ protocol }) => protocol === "sctp") && plan.backends.some(({ way, node }) => way === "snat" && node === null)) {
+    throw new HawserError("UNSUPPORTED", `service ${plan.name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; use mode dsr, with the service's address on the server's loopback`);
+  }
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
     const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false, ...known };
     const whole: FrontendEntry = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: isOwn(address) };
@@ -52,6 +61,11 @@ export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings,
 
 export function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "port" | "protocol">): string {
   return `${address} ${port} ${protocol}`;
+}
+
+/** By which flows name it: key of hw_lb_origins. */
+export function originKey({ service, number }: FrontendEntry): Uint8Array {
+  return u32.encode(((number << 16) | service) >>> 0);
 }
 
 /** Of an address without port any service does. */

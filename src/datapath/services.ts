@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbServiceCodec } from "../abi/generated.ts";
+import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -11,9 +11,11 @@ import type { BackendEntry } from "./lb-backends.ts";
 import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
+import { isAnswering, openPools } from "./lb-pools.ts";
+import type { Pools } from "./lb-pools.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
-import { backendEntries, frontendEntries, keyOf, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
+import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
@@ -34,9 +36,12 @@ export interface Services extends Disposable {
   elsewhere(): Promise<Elsewhere>;
 }
 
+type MapName =
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_ct4" | "hw_ct6";
+
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
-  readonly mapOf: (name: "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_ct4" | "hw_ct6") => KernelMap;
+  readonly mapOf: (name: MapName) => KernelMap;
   readonly jiffies: () => number;
   /** Jiffies in a second. */
   readonly hz: number;
@@ -58,7 +63,7 @@ const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
-  const [services, backends, sources] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources")];
+  const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
   let world = readBack(around);
 
   /** What is new of the plans becomes wanted. */
@@ -114,9 +119,12 @@ export function createServices(around: ServicesSurroundings): Services {
     // Nobody is sent to what is about to change its meaning.
     for (const [, entry] of world.frontends.unwanted()) {
       world.table.delete(entry);
+      if (entry.port !== 0) origins.delete(originKey(entry));
       await pause();
     }
     for (const [number, entry] of world.backends.missing()) {
+      // Who answers this node is known before anybody is asked.
+      if (entry.mode === "SNAT") world.ports.take(number, entry);
       backends.set(u32.encode(number), encodeBackend(entry));
       await pause();
     }
@@ -135,6 +143,7 @@ export function createServices(around: ServicesSurroundings): Services {
       world.numbers.add(number);
     }
     for (const [, entry] of world.frontends.missing()) {
+      if (entry.port !== 0) origins.set(originKey(entry), lbOriginCodec.encode({ addr: entry.address, port: entry.port, proto: entry.protocol }));
       world.table.set(entry);
       await pause();
     }
@@ -144,7 +153,10 @@ export function createServices(around: ServicesSurroundings): Services {
       world.numbers.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    for (const [number, entry] of world.backends.unwanted()) backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+    for (const [number, entry] of world.backends.unwanted()) {
+      backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+      if (entry.mode === "SNAT") world.ports.drop(number, entry);
+    }
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
   };
@@ -187,6 +199,7 @@ interface World {
   readonly sources: Wanted<string, number>;
   readonly frontends: Wanted<string, FrontendEntry>;
   readonly table: FrontendTable;
+  readonly ports: Pools;
   readonly row: SlotRow;
   readonly tables: ServiceTables;
 }
@@ -194,6 +207,8 @@ interface World {
 /** What the maps hold, whoever wrote it. */
 function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): World {
   const table = openFrontendTable(mapOf("hw_lb_frontends"));
+  const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
+  const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
   for (const [key, value] of mapOf("hw_lb_services").entries()) {
     const { table: first, slots } = lbServiceCodec.decode(value);
@@ -203,18 +218,21 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   // Without services there is nobody whose backends could be reached.
   for (const [key, value] of inherited.size === 0 ? [] : mapOf("hw_lb_backends").entries()) {
     const entry = decodeBackend(value);
-    if (entry !== undefined) backends.set(u32.decode(key), entry);
+    if (entry !== undefined && (entry.mode !== "SNAT" || ports.has(u32.decode(key)))) backends.set(u32.decode(key), entry);
   }
   const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
+  const standing = table.all().filter((entry) => !isAnswering(entry));
   // Whoever was ended between a service and its frontends left them sent to where its table was.
-  const strays = table.all().flatMap(({ port, service, table: range }) => (port === 0 || range === undefined || inherited.get(service)?.first === range.first ? [] : [range]));
+  const strays = standing.flatMap(({ port, service, table: range }) => (port === 0 || range === undefined || inherited.get(service)?.first === range.first ? [] : [range]));
   const places = new Map([...inherited.values(), ...strays].map((range) => [range.first, range]));
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
   const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
+  // Those of an agent that knew no origins are not as anybody wants them.
+  const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
-    standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, row,
+    standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
-    frontends: new Wanted(new Map(table.all().map((entry) => [keyOf(entry), entry])), sameFrontend),
+    frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }

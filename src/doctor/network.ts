@@ -46,9 +46,9 @@ export const localPorts: Check = async ({ host }) => {
   if (low === undefined || high === undefined) return [];
   const left = 65_536 - 1024 - (high - Math.max(low, 1024) + 1);
   if (left < 4096) {
-    return [warn("ephemeral ports", `the host's own are ${low}-${high}: only ${Math.max(0, left)} ports are left for masquerading`, "narrow net.ipv4.ip_local_port_range, for example to 32768 60999")];
+    return [warn("ephemeral ports", `the host's own are ${low}-${high}: only ${Math.max(0, left)} ports are left for masquerading and for servers of services`, "narrow net.ipv4.ip_local_port_range, for example to 32768 60999")];
   }
-  return [ok("ephemeral ports", `the host's own are ${low}-${high}; ${left} are left for masquerading`)];
+  return [ok("ephemeral ports", `the host's own are ${low}-${high}; ${left} are left for masquerading and for servers of services`)];
 };
 
 export const forwarding: Check = async ({ host }) => {

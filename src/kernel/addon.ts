@@ -32,7 +32,7 @@ export interface NativeMap {
 export interface NativeProgram {
   info(): { readonly id: number; readonly type: number; readonly name: string; readonly section: string };
   testRun(
-    data: Uint8Array, context: Uint8Array | undefined, repeat: number, dataOutSize: number, contextOutSize: number,
+    data: Uint8Array, context: Uint8Array | undefined, repeat: number, dataOutSize: number, contextOutSize: number, flags: number,
   ): { verdict: number; data: Uint8Array; context: Uint8Array; duration: number };
   close(): void;
 }

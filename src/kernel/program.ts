@@ -2,7 +2,7 @@
 import type { NativeProgram } from "./addon.ts";
 import { kernelCall } from "./errors.ts";
 import type { KernelMap, KernelObject, KernelProgram, ProgramTestResult, ProgramTestRun } from "./types.ts";
-import { programTypes, skBuffSize } from "./uapi.ts";
+import { liveFrames, programTypes, skBuffSize } from "./uapi.ts";
 
 /** Room for what a program pushes in front of or behind the packet. */
 const growth = 512;
@@ -19,9 +19,10 @@ export class ProgramHandle implements KernelProgram {
     ({ name: this.name, section: this.section, id: this.id, type: this.#type } = native.info());
   }
 
-  testRun({ data, context, repeat = 1 }: ProgramTestRun): ProgramTestResult {
+  testRun({ data, context, repeat = 1, live = false }: ProgramTestRun): ProgramTestResult {
+    if (live) return kernelCall(() => this.native.testRun(data, context, repeat, 0, 0, liveFrames));
     const contextOut = this.#type === programTypes.schedCls ? skBuffSize : (context?.length ?? 0);
-    return kernelCall(() => this.native.testRun(data, context, repeat, data.length + growth, contextOut));
+    return kernelCall(() => this.native.testRun(data, context, repeat, data.length + growth, contextOut, 0));
   }
 }
 

@@ -48,6 +48,8 @@ export interface ProgramTestRun {
   /** struct __sk_buff (or xdp_md) as bytes; offsets as in linux/bpf.h. */
   readonly context?: Uint8Array;
   readonly repeat?: number;
+  /** XDP alone: each run has a frame of its own, which goes where the verdict says, and nothing of it comes back. What a run wrote may stand in a later one's. */
+  readonly live?: boolean;
 }
 
 export interface ProgramTestResult {

@@ -34,6 +34,9 @@ export const updateFlags = { any: 0, create: 1, update: 2 } as const;
 /** struct __sk_buff; the kernel takes and gives shorter ones. */
 export const skBuffSize = 192;
 
+/** BPF_F_TEST_XDP_LIVE_FRAMES */
+export const liveFrames = 2;
+
 export function mapKindOf(type: number): MapKind {
   for (const [kind, number] of Object.entries(mapTypes)) if (number === type) return kind as MapKind;
   return "other";

@@ -1,7 +1,9 @@
 // A service in front of containers that come, stop and die, asked for from outside.
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
+//      neighbour (a server that knows nothing of services) ◀┘
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import { few, observe, serve } from "../lab/holders.ts";
@@ -73,7 +75,7 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
 test.serial("a client on the link finds a service's address, by IPv4 and IPv6, and finds it still while the agent is away; a sweep of everything ends it", async (t) => {
   t.timeout(120_000);
   const { host, world } = stage;
-  const { neighbour } = world;
+  const { neighbour, router } = world;
   await host.network("shop", "--ipv6");
   await host.container("web1", ["--network", "shop", "--label", "app=web"]);
   await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
@@ -97,6 +99,8 @@ test.serial("a client on the link finds a service's address, by IPv4 and IPv6, a
   await host.hawser(["sweep", "--all", "--config", host.configuration]);
   for (const one of seen) await one.settles(undefined);
   t.notRegex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
+  // Linux tells nobody of the host's own addresses that its MAC is another.
+  for (const one of [neighbour, router]) await one.run(["ip", "neighbour", "flush", "all"]);
   await host.agent.start();
   await host.hawser(["service", "delete", "web"]);
 });
@@ -117,6 +121,52 @@ test.serial("R76: a container that dies while Docker is stopped is gone within a
   await waitFor("web2 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
   t.log(`gone ${Date.now() - died} ms after it was killed`);
   await host.dockerd.start();
+  await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("a server that knows nothing of services is asked in the node's name, with the agent away, too, and by sockets here directly", async (t) => {
+  t.timeout(180_000);
+  const { host, world: { neighbour, outside, router, directory } } = stage;
+  await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
+  await host.network("shop");
+  await host.container("other", ["--network", "shop"]);
+  await using _server = await neighbour.serve({ tcp: [7000], udp: [7000] });
+  const file = `${directory}/web.yaml`;
+  writeFileSync(file, `service: web
+frontends: ["${address}:80", "${address}:53/udp"]
+backends: [{ address: "${neighbour.ipv4}:7000" }]
+health: { kind: none }
+`);
+  t.is((await host.hawser(["service", "apply", file])).stdout, "applied web\n");
+  const asked = async (): Promise<void> => {
+    for (const [protocol, port] of [["tcp", 80], ["udp", 53]] as const) {
+      for (let i = 0; i < 10; i++) {
+        const [from, own] = (await outside.ask(protocol, address, port)).split(" ");
+        t.is(from, host.ipv4);
+        t.true(Number(own) >= 16384 && Number(own) < 32768, `port ${own}`);
+      }
+    }
+  };
+  await asked();
+  const other = await host.inside("other");
+  t.regex(await other.ask("tcp", address, 80), new RegExp(`^${host.ipv4.replaceAll(".", "\\.")} \\d+$`));
+  t.true(Number((await host.ask("tcp", address, 80)).split(" ")[1]) >= 32768, "the host's own port, and nobody translates");
+  await host.agent.stop();
+  await asked();
+  await host.agent.start();
+  await asked();
+  await host.hawser(["service", "delete", "web"]);
+});
+
+test.serial("the first example of docs/services.md is applied as it stands", async (t) => {
+  const { host, world: { directory } } = stage;
+  await host.network("shop");
+  const [, example = ""] = /```yaml\n([\s\S]*?)```/.exec(readFileSync(join(import.meta.dirname, "../../docs/services.md"), "utf8")) ?? [];
+  const file = `${directory}/example.yaml`;
+  writeFileSync(file, example);
+  t.is((await host.hawser(["service", "apply", file])).stdout, "applied web\n");
+  const [web] = (await host.json("service", "list")) as readonly { readonly state: string; readonly backends: readonly Backend[] }[];
+  t.deepEqual([web?.state, web?.backends.map(({ identity }) => identity)], ["enforced", ["192.0.2.7:8080"]]);
   await host.hawser(["service", "delete", "web"]);
 });
 

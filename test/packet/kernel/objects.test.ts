@@ -1,5 +1,6 @@
 // Objects: configuration before load, the verifier's words, maps handed from one object to the next, test runs.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createKernel, KernelError } from "../../../src/kernel/index.ts";
 import { isolatedTests, numberOf, objectOf, u32, u64 } from "./isolated.ts";
 
@@ -23,6 +24,17 @@ test("a test run answers with the verdict, the packet and the context as the pro
   context.set(u32(6), 32);
   assert.equal(numberOf(program.testRun({ data: packet, context }).context.subarray(32, 36)), 6);
   assert.equal(object.programs.get("passes")?.testRun({ data: packet }).verdict, 2, "XDP_PASS");
+});
+
+test("a live run's frames go where the verdict says: passed, they come to the host", async () => {
+  using object = await kernel.loadObject(await objectOf("counters"));
+  const received = (): number => Number(/^Ip: (?:\d+ ){2}(\d+)/m.exec(readFileSync("/proc/net/snmp", "utf8"))?.[1]);
+  const data = new Uint8Array(64);
+  data.set([8, 0], 12);
+  const before = received();
+  const result = object.programs.get("passes")?.testRun({ data, repeat: 100, live: true });
+  assert.deepEqual(result?.data, new Uint8Array(0));
+  assert.equal(received() - before, 100);
 });
 
 test("read-only variables are set by name before load", async () => {

@@ -95,7 +95,7 @@ async function answer(request: Request): Promise<unknown> {
 /** Of a node a, beside a node b. */
 function openServices(): Services {
   return createServices({
-    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", clock: { now: () => Date.now() },
+    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", translates: true, clock: { now: () => Date.now() },
   });
 }
 
@@ -119,7 +119,7 @@ async function load(config: Partial<Config>): Promise<void> {
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("wan0") ?? 0, hz, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999,
       setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, tunnelHeader: 0x6558, probePort: 0,
-      native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), ...config,
+      native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384, ...config,
     }),
   };
   const object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata, reuse: maps });

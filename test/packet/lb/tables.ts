@@ -1,11 +1,14 @@
 // Services, written where the programs read them, from inside the process that has loaded them.
 import { u32 } from "../../../src/abi/codec.ts";
-import { lbServiceCodec } from "../../../src/abi/generated.ts";
+import { lbOriginCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
 import { encodeBackend } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
-import type { FrontendTable } from "../../../src/datapath/lb-frontends.ts";
+import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-frontends.ts";
+import { openPools } from "../../../src/datapath/lb-pools.ts";
+import { originKey } from "../../../src/datapath/service-entries.ts";
 import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
+import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
 /** `changed`: jiffies ago; left out: settled. */
@@ -25,15 +28,18 @@ export interface ServiceEntry {
 
 export interface LbTables {
   readonly frontends: FrontendTable;
-  /** Each time in another place, as when its table's size changes. */
-  setService(service: ServiceEntry): void;
+  /** Each time in another place, as when its table's size changes. Returns the place. */
+  setService(service: ServiceEntry): SlotRange;
   setBackend(number: number, backend: BackendEntry): void;
+  /** A frontend of a backend in mode SNAT. */
+  setTranslated(number: number, frontend: FrontendEntry, backend: BackendEntry): void;
 }
 
 export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap, jiffies: () => number): LbTables {
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"));
+  const frontends = openFrontendTable(mapOf("hw_lb_frontends"));
   return {
-    frontends: openFrontendTable(mapOf("hw_lb_frontends")),
+    frontends,
     setService: ({ number, slots, flags, affinity }) => {
       const words = new Uint32Array(2 * slots.length);
       slots.forEach(({ current, previous = 0, changed }, slot) => {
@@ -43,7 +49,13 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
       const range = slots.length === 0 ? { first: 0, slots: 0 } : row.allocate(slots.length);
       if (range.slots > 0) row.write(range, words);
       mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, flags, affinity }));
+      return range;
     },
     setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
+    setTranslated: (number, frontend, backend) => {
+      openPools(kernel, mapOf("hw_lb_pools"), frontends).take(number, backend);
+      mapOf("hw_lb_origins").set(originKey(frontend), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));
+      frontends.set(frontend);
+    },
   };
 }

@@ -99,7 +99,6 @@ for (const [text, said] of mistakes) {
 }
 
 const later: readonly (readonly [text: string, key: string])[] = [
-  ["loadBalancer: { mode: snat }", "loadBalancer.mode: snat"],
   ["loadBalancer: { dispatch: ipip }", "loadBalancer.dispatch: ipip"],
   ["loadBalancer: { algorithm: random }", "loadBalancer.algorithm: random"],
 ];

@@ -1,7 +1,8 @@
 // Services as they are written: whatever changes together, fails or is killed, between any two writes every frontend leads to a backend of its own service.
 import test from "ava";
 import { u32 } from "../../../src/abi/codec.ts";
-import { lbBucketCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
+import { lbBucketCodec, LbPoolLayout, lbServiceCodec } from "../../../src/abi/generated.ts";
+import type { LbFrontend } from "../../../src/abi/generated.ts";
 import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
 import { createServices } from "../../../src/datapath/services.ts";
 import type { Services } from "../../../src/datapath/services.ts";
@@ -15,6 +16,8 @@ import { container } from "../lb/given.ts";
 import { generator } from "../lb/random.ts";
 
 const rounds = 40;
+/** Neither an address alone nor where a server answers from. */
+const isFrontend = ({ service, port, proto }: LbFrontend): boolean => service !== 0 && port !== 0 && proto !== LbPoolLayout.PROTOCOL;
 
 /** Maps in memory; `write` is called after each write, and before one it may throw. */
 function openMaps(write: (when: "before" | "after") => void) {
@@ -37,7 +40,7 @@ function openMaps(write: (when: "before" | "after") => void) {
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
   };
   const pageOf = (id: number): KernelMap => ({
-    info: { id } as KernelMap["info"], close: () => {},
+    info: { id } as KernelMap["info"], close: () => {}, [Symbol.dispose]: () => {},
     setPacked: (keys, values) => {
       write("before");
       const [at, words] = [new Uint32Array(keys.buffer), new Uint32Array(values.buffer)];
@@ -46,14 +49,14 @@ function openMaps(write: (when: "before" | "after") => void) {
     },
   } as Partial<KernelMap> as KernelMap);
   const kernel = {
-    createMap: () => {
+    createMap: (_kind, name) => {
       const id = pages.size + 1;
-      pages.set(id, new Uint32Array(2 ** 17));
+      pages.set(id, new Uint32Array(name === "hw_lb_page" ? 2 ** 17 : 0));
       return pageOf(id);
     },
     openMapById: pageOf,
   } as Partial<Kernel> as Kernel;
-  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
+  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: mapOf(), hw_lb_origins: mapOf(), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
   const inPages = new Map<number, Uint32Array>();
   return {
     kernel, maps,
@@ -84,8 +87,7 @@ for (const seed of [1, 2, 3]) {
       if (failed !== "") return;
       const up = new Set([...world.maps.hw_lb_backends.entries()].flatMap(([key, value]) => (decodeBackend(value) === undefined ? [] : [u32.decode(key)])));
       for (const value of world.maps.hw_lb_frontends.held.values()) {
-        for (const { service, port, table, slots } of lbBucketCodec.decode(value).frontends) {
-          if (service === 0 || port === 0) continue;
+        for (const { service, table, slots } of lbBucketCodec.decode(value).frontends.filter(isFrontend)) {
           const said = slots !== 0 ? { table, slots } : lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(service)) ?? new Uint8Array(lbServiceCodec.size));
           if (said.slots === 0) failed = `service ${service} has a frontend and no table`;
           for (let at = said.table; at < said.table + said.slots; at++) {
@@ -101,7 +103,7 @@ for (const seed of [1, 2, 3]) {
       else if (left-- === 0) throw new Error("here it ends");
     });
     const open = (): Services => createServices({
-      kernel: world.kernel, mapOf: (name) => world.maps[name], jiffies: () => 1_000_000, hz: 250, clock: { now: () => now }, node: "a", nodeAddress: (node) => (node === "c" ? undefined : "198.18.0.2" as Ip), isOwn: () => false,
+      kernel: world.kernel, mapOf: (name) => world.maps[name], jiffies: () => 1_000_000, hz: 250, clock: { now: () => now }, node: "a", translates: true, nodeAddress: (node) => (node === "c" ? undefined : "198.18.0.2" as Ip), isOwn: () => false,
     });
     let now = 1_750_000_000_000;
     let services = open();
@@ -111,9 +113,10 @@ for (const seed of [1, 2, 3]) {
     let inForce: readonly ServicePlan[] = [];
     const serviceNamed = (name: string): Service => {
       const weight = one(["", "", ", weight: 0"]);
-      const lines = [`backends: [{ select: { network: ${one(["shop", "shop", "dns"])} }, port: 80${weight} }]`, "health: { kind: none }", `drain: ${one([10, 10, 300])}s`,
+      const server = one(["", "", `, { address: "192.0.2.${one([7, 8])}:80" }`]);
+      const lines = [`backends: [{ select: { network: ${one(["shop", "shop", "dns"])} }, port: 80${weight} }${server}]`, `mode: ${one(["auto", "dsr"])}`, "health: { kind: none }", `drain: ${one([10, 10, 300])}s`,
         ...one([[], [], [], ["affinity: { by: client, timeout: 60s }"], ["sources: { deny: [198.51.100.0/24] }"]])];
-      const addresses = one([[`"203.0.113.${name}:80"`], [`"203.0.113.${name}:80"`, `"203.0.113.${name}:443"`], [`"203.0.113.${name}:80"`, `"[2001:db8::${name}]:80"`]]);
+      const addresses = one([[`"203.0.113.${name}:80"`], [`"203.0.113.${name}:80"`, `"203.0.113.${name}:80/udp"`], [`"203.0.113.${name}:80"`, `"[2001:db8::${name}]:80"`]]);
       return readServices([{ file: "a.yaml", text: `service: s${name}\nfrontends: [${addresses.join(", ")}]\n${lines.join("\n")}\n` }])[0] as Service;
     };
 
@@ -157,9 +160,11 @@ for (const seed of [1, 2, 3]) {
         t.true(Array.from({ length: size }, (_, slot) => world.slot(table + slot)).every((word, slot) => word === slots.words[2 * slot]), `service ${number} in round ${round}`);
         t.true(frontends.length > 0);
       }
-      const written = [...world.maps.hw_lb_frontends.held.values()].flatMap((value) => lbBucketCodec.decode(value).frontends).filter(({ service, port }) => service !== 0 && port !== 0);
+      const written = [...world.maps.hw_lb_frontends.held.values()].flatMap((value) => lbBucketCodec.decode(value).frontends).filter(isFrontend);
       t.is(written.length, plans.flatMap(({ frontends }) => frontends).length);
       const up = [...world.maps.hw_lb_backends.entries()].flatMap(([key, value]) => (decodeBackend(value) === undefined ? [] : [u32.decode(key)]));
+      const asked = plans.flatMap(({ backends }) => backends.filter(({ way }) => way === "snat").map(({ number }) => number));
+      t.deepEqual([...world.maps.hw_lb_pools.entries()].map(([key]) => u32.decode(key)).toSorted((a, b) => a - b), [...new Set(asked)].toSorted((a, b) => a - b), `pools in round ${round}`);
       t.deepEqual(up.toSorted((a, b) => a - b), [...new Set(plans.flatMap(({ backends }) => backends.filter(({ node }) => node !== "c").map(({ number }) => number)))].toSorted((a, b) => a - b), `round ${round}`);
     }
     t.is(failed, "");
