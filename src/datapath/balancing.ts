@@ -21,7 +21,7 @@ import type { AccelerationSetting, Elsewhere, HostFacts, TrafficReading } from "
 export interface BalancingParts extends AsyncDisposable {
   /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
   install(plans: readonly ServicePlan[]): Promise<void>;
-  /** The same plans anew, after other nodes have come or moved. */
+  /** The same plans anew, if nodes of their backends have come, moved or gone. */
   nodesChanged(): Promise<void>;
   /** The host's addresses may be others: outer packets, and what is the host's own as well, follow soon. */
   hostChanged(): void;
@@ -59,6 +59,9 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   let own = "";
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
+  /** Where backends' nodes were when these were written. */
+  const homes = new Map<string, Ip | undefined>();
+  let unsure = false;
   let working: Promise<unknown> = Promise.resolve();
   /** One after the other: services come, nodes move and addresses change independently. */
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -81,9 +84,14 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     on = true;
   };
 
+  const homeOf = (name: string): Ip | undefined => {
+    homes.set(name, nodeAddress(name));
+    return homes.get(name);
+  };
+
   const write = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     services ??= createServices({
-      kernel, node, nodeAddress, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
+      kernel, node, nodeAddress: homeOf, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
       translates: config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
     const gone = await services.install(plans, anew);
@@ -119,7 +127,15 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
 
   return {
     install: (plans) => inTurn(() => install(plans)),
-    nodesChanged: () => (last.length === 0 ? Promise.resolve() : inTurn(() => write(last, true))),
+    // Whether there are services is not asked before its turn: the first may be on their way.
+    nodesChanged: () => inTurn(async () => {
+      const moved = [...homes].filter(([name, address]) => nodeAddress(name) !== address);
+      for (const [name] of moved) homeOf(name);
+      if (last.length === 0 || (moved.length === 0 && !unsure)) return;
+      unsure = true;
+      await write(last, true);
+      unsure = false;
+    }),
     hostChanged: () => {
       if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));

@@ -21,18 +21,23 @@ interface Table {
 /** Slots that are written in one go. */
 const chunk = 8192;
 
-/** `inherited`: places in the row, by service. `jiffies`: of a time in seconds since the epoch, never 0. */
-export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number, SlotRange>, jiffies: (seconds: number) => number): ServiceTables {
+/**
+ * `inherited`: places in the row, by service; `strays`: of frontends that say another place than their service, of which each is kept as it is until
+ * `release`. `jiffies`: of a time in seconds since the epoch, never 0.
+ */
+export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number, SlotRange>, strays: readonly SlotRange[], jiffies: (seconds: number) => number): ServiceTables {
   const tables = new Map<number, Table>();
   const bySlots = new Map<Slots, Table>();
   const left = new Set<Table>();
   const places = new Map<number, Table>();
-  for (const [service, range] of inherited) {
+  const use = (range: SlotRange): Table => {
     const table = places.get(range.first) ?? { range, slots: undefined, users: 0 };
     places.set(range.first, table);
     table.users++;
-    tables.set(service, table);
-  }
+    return table;
+  };
+  for (const [service, range] of inherited) tables.set(service, use(range));
+  let astray = strays.map(use);
 
   const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array, pause: () => Promise<void>): Promise<void> => {
     for (let from = 0; from < which.length; from += chunk) {
@@ -63,11 +68,13 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
     change: async (plans, gone, pause) => {
       for (const service of gone) leave(service);
       const moves = movesOf(plans);
+      // Who leaves a table in the course of this is sent there until all is written.
+      const users = new Map(Array.from(moves.keys(), (table) => [table, table.users]));
       for (const { number, slots } of plans) {
         const before = tables.get(number);
         if (before?.slots === slots) continue;
         let table = bySlots.get(slots);
-        if (table === undefined && before !== undefined && before.range.slots === slots.size && moves.get(before)?.get(slots) === before.users) {
+        if (table === undefined && before !== undefined && before.range.slots === slots.size && [before.users, users.get(before)].every((count) => count === moves.get(before)?.get(slots))) {
           // All that are sent there want the same.
           await write(before, slots.words, before.slots === undefined ? all(slots.size) : differing(before.slots.words, slots.words), pause);
           if (before.slots !== undefined) bySlots.delete(before.slots);
@@ -92,6 +99,11 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
       return table.range;
     },
     release: () => {
+      for (const table of astray) {
+        table.users--;
+        left.add(table);
+      }
+      astray = [];
       for (const table of left) {
         if (table.users > 0) continue;
         if (table.slots !== undefined) bySlots.delete(table.slots);

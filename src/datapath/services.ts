@@ -221,16 +221,19 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     if (entry !== undefined && (entry.mode !== "SNAT" || ports.has(u32.decode(key)))) backends.set(u32.decode(key), entry);
   }
   const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
-  const places = new Map([...inherited.values()].map((range) => [range.first, range]));
+  const standing = table.all().filter((entry) => !isAnswering(entry));
+  // Whoever was ended between a service and its frontends left them sent to where its table was.
+  const strays = standing.flatMap(({ port, service, table: range }) => (port === 0 || range === undefined || inherited.get(service)?.first === range.first ? [] : [range]));
+  const places = new Map([...inherited.values(), ...strays].map((range) => [range.first, range]));
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
   const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
   // Those of an agent that knew no origins are not as anybody wants them.
-  const frontends = table.all().filter((entry) => !isAnswering(entry)).map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
+  const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
     standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
-    tables: createServiceTables(row, inherited, inJiffies),
+    tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }
 

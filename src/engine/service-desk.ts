@@ -97,11 +97,15 @@ export class ServiceDesk {
     return this.#lane.run(async () => {
       const trouble = await this.#planner.plan(this.#state()).then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
-      await this.#tellClients(services);
+      if (services.length > 0) await this.#tellClients(services);
       const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
-      if (failed === undefined) this.#done(plans, services);
-      else this.#say(failed);
+      if (failed !== undefined) {
+        this.#say(failed);
+        return report;
+      }
+      if (services.length === 0) await this.#tellClients(services);
+      this.#done(plans, services);
       return report;
     });
   }

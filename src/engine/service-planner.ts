@@ -8,7 +8,7 @@ import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
 import type { Change, Json, Store, Tables } from "../store/types.ts";
-import { backendsIn } from "./balancing-rows.ts";
+import { backendsIn, restingKey } from "./balancing-rows.ts";
 import { balancingTable, containerKey, planKey } from "./balancer.ts";
 import type { Difference, Outcome } from "./balancer.ts";
 import { startBalancer } from "./balancer-thread.ts";
@@ -57,8 +57,9 @@ export class ServicePlanner {
   readonly #wake: () => void;
   readonly #heard: HeardHealth[] = [];
   #planning = false;
-  /** As an earlier agent left them, until a thread has them. */
-  #rows = noRows;
+  /** What a thread starts with; undefined: what the store has. */
+  #rows: ReadonlyMap<string, Json> | undefined = noRows;
+  /** While there are services. */
   #thread: BalancerThread | undefined;
   readonly #unwritten = new Map<string, Change>();
   #timer: AbortController | undefined;
@@ -89,8 +90,9 @@ export class ServicePlanner {
 
   /** Before the first plan. */
   recall(tables: Tables): void {
-    this.#rows = tables.get(balancingTable) ?? noRows;
-    this.backends = backendsIn(this.#rows);
+    const rows = tables.get(balancingTable) ?? noRows;
+    this.#rows = rows;
+    this.backends = backendsIn(rows);
     for (const those of this.backends.values()) this.#serves(those, 1);
   }
 
@@ -116,7 +118,7 @@ export class ServicePlanner {
   async plan(state: State): Promise<boolean> {
     const { clock } = this.#options;
     const services = this.#book.balanced(state);
-    if (services.length === 0 && this.#thread === undefined && this.#rows.size === 0) {
+    if (services.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = services;
       return false;
     }
@@ -141,6 +143,7 @@ export class ServicePlanner {
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
       if (outcome.unsettled) this.#lookAt ??= now + lookTime;
       this.#wakeAt(outcome.again);
+      if (services.length === 0 && this.#unwritten.size === 0) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
     } finally {
       this.#planning = false;
@@ -164,11 +167,19 @@ export class ServicePlanner {
     await this.#thread?.end();
   }
 
+  /** A thread takes 15 MiB. */
+  async #rest(): Promise<void> {
+    await this.#thread?.end();
+    this.#thread = undefined;
+    [this.#told, this.backends] = [nothingKnown, new Map()];
+    this.#serving.clear();
+  }
+
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
     const { services: { thread, ...settings }, store } = this.#options;
-    const rows = this.#thread === undefined ? this.#rows : (await store.load()).get(balancingTable) ?? noRows;
-    this.#rows = noRows;
+    const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
+    this.#rows = undefined;
     this.#plans = new Map();
     this.#told = nothingKnown;
     this.#thread = startBalancer({ ...settings, rows }, thread);

@@ -87,6 +87,20 @@ test("another agent that finds the maps as they were changes nothing in them", a
   t.deepEqual(await spread(world), { "172.16.1.1": 100 });
 });
 
+test("an agent after one that was ended between a service and its frontends writes nothing where these are sent still", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  const before = plans(servers("172.16.1.1"));
+  await world.plans(before);
+  const { number, slots: { size } } = before[0] as ServicePlan;
+  await world.move(number, { first: 2 * size, slots: size });
+  await world.newAgent();
+  await world.plans(plans(`${servers("172.16.1.1")}---\n${servers("172.16.1.2").replace("web", "another").replace("10:80", "11:80")}`));
+  const { places } = await world.elsewhere();
+  t.deepEqual([...places.values()].map(({ first }) => first).toSorted((a, b) => a - b), [size, 2 * size]);
+  t.deepEqual(await spread(world), { "172.16.1.1": 100 });
+});
+
 test("sources: who is denied is, though a narrower prefix is allowed", async (t) => {
   const world = await host(t);
   const plans = planner();

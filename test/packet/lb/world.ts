@@ -7,10 +7,11 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
-import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbSourceCodec } from "../../../src/abi/generated.ts";
+import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbServiceCodec, lbSourceCodec } from "../../../src/abi/generated.ts";
 import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import type { Elsewhere } from "../../../src/datapath/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
@@ -56,6 +57,8 @@ export interface World extends AsyncDisposable {
   plans(plans: readonly ServicePlan[]): Promise<void>;
   /** The next plans are another agent's, which knows what the kernel has. */
   newAgent(): Promise<void>;
+  /** Of a settled service, which its frontends know nothing of: as an agent leaves it that is ended before it has written these. */
+  move(service: number, to: SlotRange): Promise<void>;
   /** As the datapath reads it, after the plans. */
   elsewhere(): Promise<Elsewhere>;
   /** Makes all notes of it so many epochs old. */
@@ -116,6 +119,7 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
     plans: async (plans) => { await ask({ op: "plans", plans }); },
     newAgent: async () => { await ask({ op: "new-agent" }); },
+    move: async (service, { first, slots }) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: first, slots, flags: 0, affinity: 0 }) }); },
     elsewhere: async () => (await ask({ op: "elsewhere" })) as Elsewhere,
     ageElsewhere: async (epochs) => {
       const { epoch, places } = (await ask({ op: "elsewhere" })) as Elsewhere;

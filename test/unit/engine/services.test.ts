@@ -1,4 +1,5 @@
 // The desk and services: who serves, what stays in force when a document is wrong, and what the datapath is told when containers come, stop and die.
+import { randomUUID } from "node:crypto";
 import test from "ava";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import { noCluster } from "../../../src/network/cluster.ts";
@@ -170,6 +171,33 @@ test("slots that were quiet for hours settle, and are so after a start", async (
   t.is(printed(host.services), before);
 });
 
+test("without services there is no thread, and numbers rest all the same (R109)", async (t) => {
+  const rows = new Map();
+  const worker = new URL("../../../src/engine/balancer-worker.ts", import.meta.url);
+  const started = new BroadcastChannel(randomUUID());
+  let threads = 0;
+  started.onmessage = () => void threads++;
+  t.teardown(() => started.close());
+  const thread = new URL(`data:text/javascript,new BroadcastChannel("${started.name}").postMessage(1); (await import("${worker.href}")).runBalancer();`);
+  const host = fakeHost();
+  const numbers = (): readonly number[] => host.services?.map(({ number }) => number) ?? [];
+  const open = () => desk(host, memoryStore(rows), { clock: handClock().clock, services: { mode: "auto", thread } });
+  const first = open();
+  await first.start();
+  t.is(threads, 0);
+  for (const n of [1, 2]) {
+    await first.commands.applyService(service());
+    t.deepEqual([threads, numbers()], [n, [n]]);
+    await first.commands.deleteService("web");
+    t.deepEqual(numbers(), []);
+  }
+  const second = open();
+  await second.start();
+  t.is(threads, 2);
+  await second.commands.applyService(service());
+  t.deepEqual([threads, numbers()], [3, [3]]);
+});
+
 test("what has not changed costs the datapath nothing", async (t) => {
   const { engine, join, host } = await shop();
   await engine.commands.applyService(service());
@@ -208,4 +236,21 @@ test("the datapath is told where clients are: while there are services, and by w
   t.true(host.clients?.known);
   await engine.commands.deleteService("web");
   t.deepEqual(host.clients, { known: false, namespaces: [] });
+});
+
+test("clients are known until the last service is gone, also when that takes a second attempt", async (t) => {
+  const { host, engine, join } = await shop();
+  await join(1);
+  await engine.commands.applyService(service());
+  let clients: number | undefined;
+  host.before = (call) => {
+    if (call === "do services: 0") throw new HawserError("KERNEL", "not now");
+  };
+  await t.throwsAsync(engine.commands.deleteService("web"), { message: "not now" });
+  host.before = (call) => {
+    if (call === "do services: 0") clients = host.clients?.namespaces.length;
+  };
+  await engine.heal();
+  t.is(clients, 1, "whose sockets are ended then");
+  t.deepEqual(host.clients?.namespaces, []);
 });

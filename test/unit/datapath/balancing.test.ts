@@ -1,0 +1,59 @@
+// Turning balancing on, as far as it is seen without a kernel: what comes while the first services are on their way.
+import test from "ava";
+import { u32 } from "../../../src/abi/codec.ts";
+import { createBalancing } from "../../../src/datapath/balancing.ts";
+import type { BalancingSurroundings } from "../../../src/datapath/balancing.ts";
+import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
+import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
+import type { Ip } from "../../../src/std/ip.ts";
+import { createLog } from "../../../src/std/log.ts";
+
+function memoryMap(written: () => void = () => {}): KernelMap {
+  const held = new Map<string, Uint8Array>();
+  const name = (key: Uint8Array): string => Buffer.from(key).toString("hex");
+  return {
+    info: { maxEntries: 1 } as KernelMap["info"], get: (key) => held.get(name(key)), set: (key, value) => {
+      held.set(name(key), value);
+      written();
+    }, delete: (key) => held.delete(name(key)),
+    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setPacked: () => {}, close: () => {},
+  } as Partial<KernelMap> as KernelMap;
+}
+
+const plan: ServicePlan = {
+  name: "web", family: 4, number: 1, frontends: [{ address: "203.0.113.10" as Ip, port: 80, protocol: "tcp" }], affinity: null, sources: { allow: null, deny: [] }, open: true,
+  backends: [{ number: 7, identity: "b/shop/web:80", address: "10.50.1.2" as Ip, port: 80, node: "b", way: "container", weight: 1, state: "active" }],
+  slots: { size: 1, words: Uint32Array.of(7, 0), between: new Map() },
+};
+
+test("backends are sent where their node is, also if it becomes known while the first services are written; nothing is written for other news of nodes", async (t) => {
+  let node: Ip | null | undefined;
+  let changed: Promise<void> | undefined;
+  let writes = 0;
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources"].map((name) => [name, memoryMap()] as const));
+  maps.set("hw_lb_services", memoryMap(() => {
+    writes++;
+    if (node === undefined) node = "198.18.0.2" as Ip;
+    changed ??= balancing.nodesChanged();
+  }));
+  await using balancing = createBalancing({
+    kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
+    loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node ?? undefined,
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+  });
+  await balancing.install([plan]);
+  await changed;
+  const backend = () => decodeBackend(maps.get("hw_lb_backends")?.get(u32.encode(7)) ?? new Uint8Array(64));
+  t.deepEqual([backend()?.mode, backend()?.outer], ["GENEVE", "198.18.0.2"]);
+
+  writes = 0;
+  await balancing.nodesChanged();
+  t.is(writes, 0, "nothing is written for other news of nodes");
+  node = "198.18.0.3" as Ip;
+  await balancing.nodesChanged();
+  t.is(backend()?.outer, "198.18.0.3" as Ip);
+  node = null;
+  await balancing.nodesChanged();
+  t.is(backend(), undefined, "it is down while nobody knows where it is");
+});
