@@ -9,7 +9,9 @@ export interface Pools {
   /** Of the backend of that number: what it has is kept, if it is the same. @throws HawserError TABLE_FULL */
   take(number: number, backend: BackendEntry): void;
   /** Nobody is asked from its ports any more. */
-  drop(number: number, backend: BackendEntry): void;
+  drop(number: number, backend: Pick<BackendEntry, "address" | "port">): void;
+  /** Drops what was there at the beginning and is not asked by one of these, by number: whoever drops may be ended half-way. */
+  keep(backends: ReadonlyMap<number, BackendEntry>): void;
   /** Whether there is one of that number. */
   has(number: number): boolean;
 }
@@ -17,11 +19,19 @@ export interface Pools {
 const { inner } = maps.hw_lb_pools;
 
 export function openPools(kernel: Kernel, outer: KernelMap, table: FrontendTable): Pools {
+  const found = new Set(table.all().filter(isAnswering));
   /** Numbers by `keyOf`. */
-  const asked = new Map(table.all().filter(isAnswering).map((entry) => [keyOf(entry), entry.number]));
+  const asked = new Map(Array.from(found, (entry) => [keyOf(entry), entry.number]));
   const has = (number: number): boolean => outer.get(u32.encode(number)) !== undefined;
+  const drop: Pools["drop"] = (number, { address, port }) => {
+    outer.delete(u32.encode(number));
+    const key = keyOf({ address, port });
+    if (asked.get(key) !== number) return;
+    table.delete({ address, port, protocol: LbPoolLayout.PROTOCOL });
+    asked.delete(key);
+  };
   return {
-    has,
+    has, drop,
     take: (number, { address, port }) => {
       const entry = { address, port, protocol: LbPoolLayout.PROTOCOL, service: 1, number, shared: false };
       if (asked.get(keyOf(entry)) === number && has(number)) return;
@@ -30,12 +40,9 @@ export function openPools(kernel: Kernel, outer: KernelMap, table: FrontendTable
       table.set(entry);
       asked.set(keyOf(entry), number);
     },
-    drop: (number, backend) => {
-      outer.delete(u32.encode(number));
-      const key = keyOf(backend);
-      if (asked.get(key) !== number) return;
-      table.delete({ address: backend.address, port: backend.port, protocol: LbPoolLayout.PROTOCOL });
-      asked.delete(key);
+    keep: (backends) => {
+      for (const entry of found) if (backends.get(entry.number)?.mode !== "SNAT") drop(entry.number, entry);
+      found.clear();
     },
   };
 }

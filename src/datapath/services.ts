@@ -157,6 +157,7 @@ export function createServices(around: ServicesSurroundings): Services {
       backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
     }
+    world.ports.keep(world.backends.written);
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
   };

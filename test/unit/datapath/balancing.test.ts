@@ -31,7 +31,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   let node: Ip | null | undefined;
   let changed: Promise<void> | undefined;
   let writes = 0;
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools"].map((name) => [name, memoryMap()] as const));
   maps.set("hw_lb_services", memoryMap(() => {
     writes++;
     if (node === undefined) node = "198.18.0.2" as Ip;
