@@ -75,7 +75,7 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
 test.serial("a client on the link finds a service's address, by IPv4 and IPv6, and finds it still while the agent is away; a sweep of everything ends it", async (t) => {
   t.timeout(120_000);
   const { host, world } = stage;
-  const { neighbour } = world;
+  const { neighbour, router } = world;
   await host.network("shop", "--ipv6");
   await host.container("web1", ["--network", "shop", "--label", "app=web"]);
   await using _one = await (await host.inside("web1")).serve({ tcp: [7000] });
@@ -108,8 +108,8 @@ test.serial("a client on the link finds a service's address, by IPv4 and IPv6, a
   await host.hawser(["sweep", "--all", "--config", host.configuration]);
   for (const one of seen) await one.settles(undefined);
   t.notRegex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
-  // Of the host's own address nobody tells them the new MAC.
-  for (const place of [neighbour, world.router]) await place.run(["ip", "neighbour", "flush", "dev", "eth0"]);
+  // Linux tells nobody of the host's own addresses that its MAC is another.
+  for (const one of [neighbour, router]) await one.run(["ip", "neighbour", "flush", "all"]);
   await host.agent.start();
   await host.hawser(["service", "delete", "web"]);
 });
