@@ -85,6 +85,15 @@ test.serial("a client on the link finds a service's address, by IPv4 and IPv6, a
   for (const one of seen) await one.settles("a");
   t.is(await neighbour.ask("tcp", "10.99.0.200", 80, { sourcePort: 5000 }), `${neighbour.ipv4} 5000`);
   t.is(await neighbour.ask("tcp", "fd99::200", 80, { sourcePort: 5001 }), `${neighbour.ipv6} 5001`);
+  // Answered at once, also where the uplink leaves sums to nobody behind it.
+  for (const sums of ["on", "off"]) {
+    await host.run(["ethtool", "-K", "eth0", "tx", sums]);
+    for (const held of ["10.99.0.200", "fd99::200"]) {
+      for (const protocol of ["tcp", "udp"] as const) t.is(await neighbour.ask(protocol, held, 81), "ECONNREFUSED", `${protocol} to ${held}, tx ${sums}`);
+      t.is((await neighbour.run(["ping", "-c1", "-W2", held], { mayFail: true })).code, 0, `${held}, tx ${sums}`);
+    }
+  }
+  await host.run(["ethtool", "-K", "eth0", "tx", "on"]);
   t.regex((await host.hawser(["service", "get", "web"])).stdout, /^held by +a$/m);
   t.regex(await host.sh("ip maddr show dev eth0"), /ff02::1:ff00:200/);
 
