@@ -9,14 +9,19 @@ export interface FrontendAddress {
   readonly protocol: number;
 }
 
-/** The two buckets of so many (a power of two) in which it may lie, first choice first. */
-export function bucketsOf({ address, port, protocol }: FrontendAddress, buckets: number): readonly [number, number] {
+/** 32 bits, signed. */
+export function hashOf({ address, port, protocol }: FrontendAddress): number {
   const bytes = new Uint8Array(20);
   bytes.set(ip.encode(address));
   bytes.set(be16.encode(port), 16);
   bytes[18] = protocol;
   const words = new Uint32Array(bytes.buffer);
-  const hash = finish(words.reduce((sum, word, i) => (sum + Math.imul(word, factors[i] ?? 0)) | 0, 0));
+  return finish(words.reduce((sum, word, i) => (sum + Math.imul(word, factors[i] ?? 0)) | 0, 0));
+}
+
+/** The two buckets of so many (a power of two) in which it may lie, first choice first. */
+export function bucketsOf(frontend: FrontendAddress, buckets: number): readonly [number, number] {
+  const hash = hashOf(frontend);
   return [(hash & (buckets - 1)) >>> 0, (((hash >>> 16) ^ Math.imul(hash, 5)) & (buckets - 1)) >>> 0];
 }
 

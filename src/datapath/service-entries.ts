@@ -8,8 +8,12 @@ import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import type { FrontendEntry } from "./lb-frontends.ts";
+import { hashOf } from "./lb-hash.ts";
 import type { SlotRange } from "./lb-slots.ts";
 import { protocolNumbers } from "./port.ts";
+
+/** Their numbers have 16 bits. */
+const mostFrontends = 0xffff;
 
 export interface EntrySurroundings {
   /** This node's name. */
@@ -38,9 +42,6 @@ function backendEntry(service: string, { identity, address, port, node, way }: B
     throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which has no ports left to ask it from; `
       + "narrow net.ipv4.ip_local_port_range and restart the agent, or use mode dsr, with the service's address on the server's loopback");
   }
-  if (way === "snat" && node !== own) {
-    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} is a container on another node and would answer by way of this one, which this build cannot do; use mode auto`);
-  }
   if (node === own || node === null) return entry("LOCAL");
   const outer = nodeAddress(node);
   return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
@@ -52,11 +53,27 @@ export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings,
   if (plan.frontends.some(({ protocol }) => protocol === "sctp") && plan.backends.some(({ way, node }) => way === "snat" && node === null)) {
     throw new HawserError("UNSUPPORTED", `service ${plan.name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; use mode dsr, with the service's address on the server's loopback`);
   }
+  const numbers = frontendNumbers(plan);
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
-    const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: i + 1, shared: false, ...known };
+    const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: numbers[i] ?? 0, shared: false, ...known };
     const whole: FrontendEntry = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: isOwn(address) };
     return [entry, whole].map((one) => [keyOf(one), one] as const);
   });
+}
+
+/** From 1 to 65535, another for each; a frontend keeps its own whatever the service has beside it, because flows are known by it. @throws HawserError TABLE_FULL */
+function frontendNumbers({ name, frontends }: ServicePlan): readonly number[] {
+  if (frontends.length > mostFrontends) throw new HawserError("TABLE_FULL", `service ${name} has ${frontends.length} frontends of one family; ${mostFrontends} are all that one can have`);
+  const hashed = frontends.map(({ address, port, protocol }, i) => ({ i, hash: hashOf({ address, port, protocol: protocolNumbers[protocol] }) }));
+  const numbers: number[] = [];
+  const taken = new Set<number>();
+  for (const { i, hash } of hashed.toSorted((a, b) => a.hash - b.hash)) {
+    let number = (hash & mostFrontends) || 1;
+    while (taken.has(number)) number = (number % mostFrontends) + 1;
+    taken.add(number);
+    numbers[i] = number;
+  }
+  return numbers;
 }
 
 export function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address" | "port" | "protocol">): string {

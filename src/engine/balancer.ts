@@ -14,6 +14,8 @@ export interface BalancerSettings {
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: as the model has it. */
   readonly largestTable?: number;
+  /** As `Circumstances.node`. */
+  readonly node?: string;
   /** As an earlier balancer wrote them. */
   readonly rows: ReadonlyMap<string, Json>;
 }
@@ -62,7 +64,7 @@ export const planKey = ({ name, family }: Pick<ServicePlan, "name" | "family">):
 export const containerKey = ({ node, id }: Pick<ServingContainer, "node" | "id">): string => `${node}/${id}`;
 
 /** `fill`: how tables are filled; left out: by the model itself. */
-export function createBalancer({ mode, largestTable, rows }: BalancerSettings, fill?: Fill): Balancer {
+export function createBalancer({ mode, largestTable, node, rows }: BalancerSettings, fill?: Fill): Balancer {
   const services = new Map<string, Service>();
   const byKey = new Map<string, ServingContainer>();
   let containers: readonly ServingContainer[] = [];
@@ -102,7 +104,7 @@ export function createBalancer({ mode, largestTable, rows }: BalancerSettings, f
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
       const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
       const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: others, mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
+      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: others, mode, node, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);

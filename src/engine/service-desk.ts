@@ -27,7 +27,6 @@ import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } fr
 export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere">;
   readonly pool: PoolConfig;
-  readonly node: string;
   /** Left out: this node shares its services with nobody. */
   readonly shareServices?: ShareServices;
   /** As `EngineOptions`. */
@@ -184,7 +183,7 @@ export class ServiceDesk {
   #known(): ServicesKnown {
     return {
       written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
-      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
+      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, backends: this.#planner.backends, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
   }

@@ -27,6 +27,8 @@ export interface ServiceSettings {
 }
 
 export interface ServicePlannerOptions {
+  /** This node. */
+  readonly node: string;
   readonly services: ServiceSettings;
   readonly store: Pick<Store, "load" | "write">;
   readonly datapath: Pick<Datapath, "elsewhere">;
@@ -177,12 +179,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services: { thread, ...settings }, store } = this.#options;
+    const { services: { thread, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
     this.#plans = new Map();
     this.#told = nothingKnown;
-    this.#thread = startBalancer({ ...settings, rows }, thread);
+    this.#thread = startBalancer({ ...settings, node, rows }, thread);
   }
 
   /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */

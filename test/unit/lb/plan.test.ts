@@ -46,6 +46,14 @@ test("how a backend is reached follows from the mode and from what it is", (t) =
   t.is(advance(noBalancing, { ...around(serviceWith(`backends: [${server}]`)), mode: "dsr" }).plans[0]?.backends[0]?.way, "dsr");
 });
 
+test("with mode snat a node leaves out containers of others, which would not answer by way of it", (t) => {
+  const snat = around(serviceWith("mode: snat", "backends: [{ select: { network: shop }, port: 8080 }, { address: 192.0.2.7:80 }]"));
+  const reached = (node: string): readonly string[] => printed(advance(noBalancing, { ...snat, node }).plans[0] as ServicePlan).map((line) => line.split(" ")[1] ?? "");
+  t.deepEqual(reached("n1"), ["n1/shop/web-1:8080", "192.0.2.7:80"]);
+  t.deepEqual(reached("n2"), ["n2/shop/web-2:8080", "n2/shop/web-3:8080", "192.0.2.7:80"]);
+  t.is(advance(noBalancing, { ...around(serviceWith()), node: "n1" }).plans[0]?.backends.length, 3, "in any other mode they are reached");
+});
+
 test("a backend that two services reach the same way has one number, and one that is reached another way another", (t) => {
   const [one, two] = [serviceWith(), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]')];
   const numbers = (...services: readonly string[]) => after(noBalancing, around(...services)).plans.map(({ backends }) => backends.map(({ number }) => number));

@@ -1,0 +1,35 @@
+// Frontends' numbers, by which flows are known: a frontend keeps its own.
+import test from "ava";
+import { frontendEntries } from "../../../src/datapath/service-entries.ts";
+import type { EntrySurroundings } from "../../../src/datapath/service-entries.ts";
+import type { ServicePlan } from "../../../src/lb/types.ts";
+import { parseIp } from "../../../src/std/ip.ts";
+
+const around: EntrySurroundings = { node: "n1", nodeAddress: () => undefined, isOwn: () => false, translates: true };
+type Frontend = ServicePlan["frontends"][number];
+const frontend = (i: number): Frontend => ({ address: parseIp(`203.0.${i >> 8}.${i & 255}`), port: 80, protocol: "tcp" });
+const numbersOf = (frontends: readonly Frontend[]): ReadonlyMap<string, number> => {
+  const plan: ServicePlan = {
+    name: "web", family: 4, number: 1, frontends, affinity: null, sources: { allow: null, deny: [] }, open: true, backends: [], slots: { size: 1, words: new Uint32Array(2), between: new Map() },
+  };
+  return new Map(frontendEntries(plan, around, { first: 0, slots: 0 }).flatMap(([key, { port, number }]) => (port === 0 ? [] : [[key, number] as const])));
+};
+
+test("each frontend has another number, none has 0, and their order does not matter", (t) => {
+  const all = Array.from({ length: 5000 }, (_, i) => frontend(i));
+  const numbers = numbersOf(all);
+  t.is(new Set(numbers.values()).size, 5000);
+  for (const number of numbers.values()) t.true(number > 0 && number <= 0xffff);
+  t.deepEqual(new Map([...numbersOf(all.toReversed())].toSorted()), new Map([...numbers].toSorted()));
+});
+
+test("a frontend keeps its number when others come before it or go", (t) => {
+  const [a, b, c] = [frontend(1), frontend(2), frontend(3)];
+  const whole = numbersOf([a, b, c]);
+  for (const some of [[a], [b, c], [c, a]]) for (const [key, number] of numbersOf(some)) t.is(number, whole.get(key) ?? 0);
+});
+
+test("more frontends than numbers are refused", (t) => {
+  const { message } = t.throws(() => numbersOf(Array.from({ length: 0x10000 }, (_, i) => frontend(i)))) as Error;
+  t.regex(message, /^service web has 65536 frontends/);
+});
