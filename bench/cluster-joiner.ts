@@ -38,6 +38,7 @@ const door = createPeersDoor({
   own: () => ({ endpoints: [], unnumbered: [], names: [], networks: [] }),
   commands: {
     syncServices: async () => {},
+    ownWereGone: async () => {},
     syncCluster: async (cluster) => {
       told = cluster;
       if (wanted === undefined || cluster.endpoints.get(wanted.key)?.name !== wanted.name) return;

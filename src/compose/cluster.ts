@@ -25,7 +25,7 @@ export interface OtherNodes {
   /** What the door does not tell of itself. */
   parts(): readonly PartStatus[];
   /** @throws HawserError BAD_CONFIG */
-  open(commands: Pick<Commands, "syncCluster" | "syncServices">, own: () => OwnRecords, facts: () => HostFacts): PeersDoor;
+  open(commands: Pick<Commands, "syncCluster" | "syncServices" | "ownWereGone">, own: () => OwnRecords, facts: () => HostFacts): PeersDoor;
 }
 
 /** What they stand on is left to `ground`. */

@@ -35,6 +35,8 @@ export interface Turn {
   readonly heard: readonly HeardHealth[];
   /** What other nodes say of their containers, by the service's name; null: as before. */
   readonly told: ReadonlyMap<string, Told> | null;
+  /** Other nodes took this one's containers for gone, and have them back. */
+  readonly wereGone: boolean;
   /** null: nobody looked. */
   readonly elsewhere: Elsewhere | null;
   /** Milliseconds since the epoch. */
@@ -93,7 +95,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
   };
 
   return {
-    turn: ({ services: services_, containers: containers_, heard, told: said, elsewhere, now }) => {
+    turn: ({ services: services_, containers: containers_, heard, told: said, wereGone, elsewhere, now }) => {
       others = said ?? others;
       for (const name of services_.gone) services.delete(name);
       for (const service of services_.set) services.set(service.name, service);
@@ -104,7 +106,9 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
       const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
       const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
-      const { next, plans, again } = advance(before, { services: [...services.values()], containers, told: others, mode, node, now, fill, ...(largestTable === undefined ? {} : { largestTable }) });
+      const around = { services: [...services.values()], mode, node, now, fill, ...(largestTable === undefined ? {} : { largestTable }) };
+      const missed = wereGone ? advance(before, { ...around, containers: containers.filter((one) => one.node !== node), told: others }).next : before;
+      const { next, plans, again } = advance(missed, { ...around, containers, told: wereGone ? withOwn(others, before, node) : others });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);
@@ -118,6 +122,14 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       return { plans: { set, gone }, backends, again, unsettled: settling.wanted(next), rows: writes };
     },
   };
+}
+
+/** And what this node knows of its own containers' health, which they keep though they were gone for the others. */
+function withOwn(others: ReadonlyMap<string, Told>, { services }: Balancing, self: string | undefined): ReadonlyMap<string, Told> {
+  return new Map([...services].map(([name, { backends }]) => {
+    const own = backends.filter(({ node, health }) => node === self && health.state !== "unknown");
+    return [name, new Map([...others.get(name) ?? [], ...own.map(({ node, id, port, health }) => [`${node} ${id}:${port}`, health.state === "up"] as const)])] as const;
+  }));
 }
 
 /** Rows of services that went while no agent ran. */

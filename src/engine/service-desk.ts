@@ -149,6 +149,10 @@ export class ServiceDesk {
       healthHeard: async (heard) => {
         if (this.#planner.hear(heard)) await this.#soon().catch(() => undefined);
       },
+      ownWereGone: async () => {
+        this.#planner.ownWereGone();
+        await this.#soon().catch(() => undefined);
+      },
       containerEnds: (end) => make((state) => containerEnds(state, end)),
     };
   }

@@ -74,6 +74,7 @@ export class ServicePlanner {
   #byName: { readonly of: readonly Service[] | undefined; readonly all: ReadonlyMap<string, Service> } = { of: undefined, all: new Map() };
   /** How many services have a backend of that `id`. */
   readonly #serving = new Map<string, number>();
+  #ownWereGone = false;
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
@@ -96,6 +97,11 @@ export class ServicePlanner {
     this.#rows = rows;
     this.backends = backendsIn(rows);
     for (const those of this.backends.values()) this.#serves(those, 1);
+  }
+
+  /** As `ServiceCommands.ownWereGone`; with the next plan. */
+  ownWereGone(): void {
+    this.#ownWereGone = true;
   }
 
   /** Taken into the next plan. False: there is nothing to plan for it, as with nearly every answer of backends that are well. */
@@ -129,8 +135,9 @@ export class ServicePlanner {
     if (this.#thread?.alive !== true) await this.#start();
     const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
-    const turn = { services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
-    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || elsewhere !== null;
+    const wereGone = this.#ownWereGone;
+    const turn = { wereGone, services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
+    const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
     if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
@@ -139,6 +146,7 @@ export class ServicePlanner {
       const outcome = await (this.#thread as BalancerThread).turn(turn);
       await this.#keep(outcome.rows);
       this.#failed = false;
+      if (wereGone) this.#ownWereGone = false;
       this.services = services;
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);

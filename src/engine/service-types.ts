@@ -17,6 +17,11 @@ export interface ServiceCommands {
   syncServices(known: SharedServices): Promise<void>;
   /** What probes of this node's have heard; of what is no backend any more nothing is taken. Never rejects. */
   healthHeard(heard: readonly HeardHealth[]): Promise<void>;
+  /**
+   * Other nodes have taken this one for dead, and its containers for gone, while they went on: what that did to services' tables there is done here, too,
+   * because flows that began meanwhile may come by this node. Never rejects.
+   */
+  ownWereGone(): Promise<void>;
   /** A container was told to stop, or has ended though Docker has not said so yet: it takes no new flows of a service (R76). `at`: milliseconds since the epoch; endpoints made later are others. */
   containerEnds(end: ContainerEnd): Promise<void>;
 }

@@ -16,6 +16,7 @@ import { statusOf, viewsOf } from "./shown.ts";
 import { createServiceShare } from "./service-share.ts";
 import type { ShownNode } from "./shown.ts";
 import { createTeller } from "./teller.ts";
+import { watchStruckOut } from "./struck-out.ts";
 import type { Behind, PeersDoorOptions } from "./types.ts";
 import { openView } from "./view.ts";
 import { createWriteBudget } from "./write-budget.ts";
@@ -195,7 +196,14 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
         services.forget();
         serviceTeller.nudge();
       });
-      const working = remembered.then(() => Promise.allSettled([publisher.run(signal), teller.run(signal), serviceTeller.run(signal), remember(signal)]));
+      const struckOut = watchStruckOut({
+        store, clock, someoneIsSilent: () => [...view.nodes().keys()].some((name) => probes.seen(name).state === "unreachable"),
+        told: () => {
+          log.warn("the other nodes have taken this one for dead: its lease has ended, and some do not answer it");
+          void commands.ownWereGone();
+        },
+      }, signal);
+      const working = remembered.then(() => Promise.allSettled([struckOut, publisher.run(signal), teller.run(signal), serviceTeller.run(signal), remember(signal)]));
       return [working.then(save).finally(() => lease[Symbol.dispose]())];
     },
     changed: () => {

@@ -36,6 +36,8 @@ export interface PeersDoorOptions {
     syncCluster(cluster: Cluster, signal?: AbortSignal): Promise<void>;
     /** Of kind `etcd`. */
     syncServices(known: SharedServices): Promise<void>;
+    /** Of kind `etcd`. */
+    ownWereGone(): Promise<void>;
   };
   readonly own: () => OwnRecords;
   /** Where the last view is kept, below `paths.state`. */

@@ -30,6 +30,8 @@ export interface TestNode extends AsyncDisposable {
   readonly containers: Map<string, Container>;
   readonly told: Cluster[];
   readonly services: SharedServices[];
+  /** How often it was told that the others had taken it for dead. */
+  wereGone: number;
   readonly lines: string[];
   addresses: readonly Ip[];
   names: readonly string[];
@@ -73,7 +75,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
     };
   };
   const self: TestNode = {
-    containers, told, services: [], lines, last, addresses: [parseIp(address)], names: [], networks: [], health: new Map(),
+    containers, told, services: [], wereGone: 0, lines, last, addresses: [parseIp(address)], names: [], networks: [], health: new Map(),
     seen: () => [...last().endpoints.values()].map(({ id }) => id).toSorted(),
     run: (id, labels = { app: id }) => {
       containers.set(id, { id, labels, host: hosts++ });
@@ -94,6 +96,7 @@ export function node({ name, address, port, store, kind = "etcd", peers = [], fo
       },
       commands: {
         syncServices: async (known) => void self.services.push(known),
+        ownWereGone: async () => void self.wereGone++,
         syncCluster: async (cluster) => {
           const before = last();
           told.push(cluster);
