@@ -83,11 +83,11 @@ test("every method of a closed netlink rejects, and a request on its way as well
   const samples: { readonly [K in keyof Netlink]?: readonly unknown[] } = {
     link: ["lo"], createVeth: [{ name: "va", peer: "vb" }], createTunnel: [{ name: "vx", kind: "vxlan", port: 8472 }],
     setLink: [1, { up: true }], deleteLink: ["va"],
-    addAddress: [1, "10.0.0.1/32"], deleteAddress: [1, "10.0.0.1/32"],
+    joinGroup: [1, "ff02::1:ff00:1"], addAddress: [1, "10.0.0.1/32"], deleteAddress: [1, "10.0.0.1/32"],
     replaceRoute: [{ destination: "10.0.0.0/8", index: 1 }], deleteRoute: [{ destination: "10.0.0.0/8", index: 1 }],
   };
   const methods = methodsOf(netlink);
-  assert.equal(methods.length, 13);
+  assert.equal(methods.length, 14);
   for (const [name, call] of methods) {
     await assert.rejects(async () => call(...(samples[name as keyof Netlink] ?? [])), closed, name);
   }

@@ -117,7 +117,6 @@ test("sources: who is denied is, though a narrower prefix is allowed", async (t)
 test("what this build cannot reach is refused by name, and nothing is written", async (t) => {
   const world = await host(t);
   const plans = planner();
-  await t.throwsAsync(world.plans(plans(`${selected}mode: snat\n`, [container("b", "web2", "10.44.1.2")])), { message: /service shop: b\/shop\/web2:80 is a container on another node/ });
   await t.throwsAsync(world.plans(plans('service: web\nfrontends: ["203.0.113.10:80/sctp"]\nbackends: [{ address: "172.16.1.1:80" }]\nhealth: { kind: none }\n')), { message: /service web: SCTP's ports cannot be translated/ });
   t.true((await world.dump("hw_lb_services")).every((entry) => /^[0-9a-f]{8} 0+$/.test(entry)));
 });
