@@ -56,10 +56,12 @@ export async function adopt(context: AdoptContext, steps: readonly Step[], uncla
   return { removed, missing, failed };
 }
 
-/** Whoever is known is judged, so the policy goes first. */
+/** What comes before or after the others. */
+const ranks: Partial<Record<Step["kind"], number>> = { policy: -1, cluster: 1, services: 2, attach: 3 };
+
+/** Whoever is known is judged, so the policy goes first. A backend whose node is not known is none, and would lose its flows until it is. */
 function inOrder(steps: readonly Step[]): Step[] {
-  const rank = (step: Step): number => (step.kind === "policy" ? 0 : step.kind === "attach" ? 3 : step.kind === "cluster" ? 2 : 1);
-  return steps.toSorted((a, b) => rank(a) - rank(b));
+  return steps.toSorted((a, b) => (ranks[a.kind] ?? 0) - (ranks[b.kind] ?? 0));
 }
 
 /** Names of cables and guests' devices; a guest's device that was made anew is another's. */
