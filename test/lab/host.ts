@@ -121,7 +121,11 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
     clear: async () => {
       const containers = await self.docker("ps", "-aq");
       if (containers !== "") await self.docker("rm", "-f", "-v", ...containers.split("\n"));
-      await self.docker("network", "prune", "-f");
+      // Docker passes over a network of which it still counts an endpoint, which it may for a moment after many containers went at once.
+      await waitFor(`${self.name} to have no network`, async () => {
+        await self.docker("network", "prune", "-f");
+        return (await self.docker("network", "ls", "-q", "--filter", "type=custom")) === "";
+      });
     },
     links: async () => {
       const { stdout } = await base.run(["ip", "-o", "link", "show"]);
