@@ -27,6 +27,7 @@
 #include "lib/lbpass.h"
 #include "lib/node.h"
 #include "lib/open.h"
+#include "lib/outside.h"
 #include "lib/parse.h"
 #include "lib/probes.h"
 #include "lib/scratch.h"
@@ -36,58 +37,10 @@
 #define PACKET_TO_US	0
 #define PACKET_TO_GROUP 2
 
-/* A container that we carry for; the way to and from a guest is its own network's. */
-static __always_inline bool is_ours(const struct hw_ip *addr)
-{
-	const struct hw_endpoint *ep = endpoints_by_address(addr);
-
-	return ep && !(ep->flags & HW_NETWORK_GUEST);
-}
-
 /* Not ours; but no one outside reaches a container by its own address (R44). */
 static __always_inline int leave(const struct packet *p)
 {
-	return is_ours(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
-}
-
-/* Whether the way back to the packet's sender is by an uplink. Not inline, for the stack. */
-static __noinline bool leads_out(struct __sk_buff *skb, const struct packet *p)
-{
-	const struct hw_ip *saddr = &p->flow.daddr, *daddr = &p->flow.saddr;
-	struct bpf_fib_lookup fib = { 0 };
-	struct route_hop hop;
-	long result;
-
-	if (route_known(saddr, daddr, p->flow.proto, 0))
-		return true;
-	fib.family = p->family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
-	fib.l4_protocol = p->flow.proto;
-	fib.ifindex = hw_config.host_ifindex;
-	if (p->family == 4) {
-		fib.ipv4_src = saddr->words[3];
-		fib.ipv4_dst = daddr->words[3];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
-	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) || !uplinks_find(fib.ifindex))
-		return false;
-	route_take(&fib, &hop);
-	route_remember(saddr, daddr, p->flow.proto, 0, &hop, 0);
-	return true;
-}
-
-/*
- * Addresses that no client has: of containers and of the host, of groups, and any to which the way back is by no uplink,
- * so that nobody passes for a neighbour whom containers trust (the kernel, which would ask this, never sees the packet).
- */
-static __always_inline bool is_no_client(struct __sk_buff *skb, const struct packet *p)
-{
-	const struct hw_ip *addr = &p->flow.saddr;
-
-	return ip_is_this_host(addr) || ip_is_multicast(addr) || is_ours(addr) || hostaddrs_find(addr) ||
-	       !leads_out(skb, p);
+	return outside_is_ours(&p->flow.daddr) ? -HW_DROP_DIRECT_ACCESS : HW_PASS;
 }
 
 /* Native routing: a container here, asked for by a container or the stack of another node that the way back leads to. */
@@ -98,7 +51,7 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 	const struct hw_remote *remote = nodes_remote(&p->flow.saddr);
 	struct ct_route *route = &scratch->route;
 
-	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) || !leads_out(skb, p))
+	if (!ep || !overlay_node(&p->flow.saddr) || endpoints_by_address(&p->flow.saddr) || !outside_leads_out(skb, p))
 		return -HW_DROP_DIRECT_ACCESS;
 	if (ep->flags & HW_NETWORK_INTERNAL && !(remote && remote->network == ep->network))
 		return -HW_DROP_INTERNAL_NETWORK;
@@ -115,7 +68,7 @@ static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch
 	struct ct_route *route = &scratch->route;
 	int error;
 
-	if (is_no_client(skb, p))
+	if (outside_is_no_client(skb, p))
 		return -HW_DROP_MARTIAN;
 	ct_prepare(p, route, backend->network);
 	route->flags = HW_CT_FROM_UPLINK;
@@ -149,7 +102,7 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 		return leave(p);
 	if (found == LBTC_HERE)
 		return open_to_backend(skb, scratch, &scratch->backend);
-	if (hw_config.native && is_ours(&p->flow.daddr))
+	if (hw_config.native && outside_is_ours(&p->flow.daddr))
 		return open_from_node(skb, scratch);
 	host = hostaddrs_find(&p->flow.daddr);
 	if (!host)

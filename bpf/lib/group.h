@@ -94,8 +94,8 @@ static __noinline int group_may_send(struct scratch *scratch, const struct hw_en
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;
-	struct judge_end from = { .ep = ep, .identity = ep->identity, .network = ep->network }, to = { 0 };
-	int error = judge_ask(facts, policy_revision(), &from, &p->source, &to, &p->flow.daddr, p->flow.proto, group_port(p));
+	struct rules_end from = { .ep = ep, .identity = ep->identity, .network = ep->network }, to = { 0 };
+	int error = rules_ask(facts, policy_revision(), &from, &p->source, &to, &p->flow.daddr, p->flow.proto, group_port(p));
 
 	facts->source_identity = ep->identity;
 	facts->destination_identity = 0;
@@ -107,7 +107,7 @@ static __noinline int group_may_send(struct scratch *scratch, const struct hw_en
 		return -HW_DROP_NOT_IDENTIFIED;
 	scratch->sender_class = from.class.class;
 	facts->verdict = from.said.verdict == HW_POLICY_AUDIT ? HW_EVENT_AUDIT : HW_EVENT_FORWARDED;
-	return judge_by_rule(facts, &from, &to);
+	return rules_speak(facts, &from, &to);
 }
 
 /* A member's end: closed by a rule, by its default, or by a network without ICC unless a rule opens it. */
@@ -115,12 +115,12 @@ static __always_inline bool group_may_hear(struct scratch *scratch, const struct
 {
 	const struct packet *p = &scratch->packet;
 	struct judgement *facts = &scratch->judgement;
-	struct judge_end from = { .ep = sender, .class.class = scratch->sender_class }, to = { .ep = ep, .identity = ep->identity };
+	struct rules_end from = { .ep = sender, .class.class = scratch->sender_class }, to = { .ep = ep, .identity = ep->identity };
 	__u32 slot = facts->revision & 1;
 
 	if (!ep->identity && !hw_config.unidentified_allow)
 		return false;
-	if (judge_classify(slot, &to, &ep->ipv4) || judge_hear(slot, &to, &from, HW_POLICY_IN, p->flow.proto, group_port(p)))
+	if (rules_classify(slot, &to, &ep->ipv4) || rules_hear(slot, &to, &from, HW_POLICY_IN, p->flow.proto, group_port(p)))
 		return false;
 	if (to.said.verdict == HW_POLICY_AUDIT && facts->verdict != HW_EVENT_AUDIT) {
 		facts->verdict = HW_EVENT_AUDIT;

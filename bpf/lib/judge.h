@@ -20,130 +20,8 @@
 #include "lib/endpoints.h"
 #include "lib/hostaddrs.h"
 #include "lib/overlay.h"
-#include "lib/policy.h"
+#include "lib/rules.h"
 #include "lib/scratch.h"
-
-struct judge_end {
-	const struct hw_endpoint *ep; /* NULL: no container here */
-	__u32 kind;		      /* enum far_kind */
-	__u32 identity;		      /* of a container, wherever it is */
-	__u32 network;		      /* its; 0: none that is here */
-	struct hw_policy_class class;
-	struct hw_policy_entry said; /* what the rules of this end say of the other */
-};
-
-static __always_inline int judge_classify(__u32 slot, struct judge_end *end, const struct hw_ip *addr)
-{
-	struct hw_policy_prefix prefix = { .length = 128, .addr = *addr };
-	const struct hw_policy_class *class;
-
-	if (!end->ep && end->kind != FAR_REMOTE)
-		return policy_prefix(slot, &prefix, &end->class.class);
-	class = policy_class(slot, end->identity);
-	if (class)
-		end->class = *class;
-	/* Who is not identified may have no class: then no rule is for it, and only what is said of everyone is said of it. */
-	return class || !end->identity ? 0 : -HW_DROP_POLICY_MISSING;
-}
-
-static __always_inline bool judge_is_container(const struct judge_end *end)
-{
-	return end->ep ? true : end->kind == FAR_REMOTE || end->kind == FAR_STRANGER;
-}
-
-/* Whether a flow stays within one network. Where only the other node can know, it is left to that node. */
-static __always_inline bool judge_is_within(const struct judge_end *from, const struct judge_end *to, __u16 flags)
-{
-	if (from->kind == FAR_STRANGER)
-		return flags & HW_CT_SAME_NETWORK;
-	return to->kind == FAR_STRANGER || from->network == to->network;
-}
-
-/* What the rules of `subject` say, if it has any. */
-static __always_inline int judge_hear(__u32 slot, struct judge_end *subject, const struct judge_end *peer, __u32 direction,
-				      __u8 proto, __be16 port)
-{
-	struct hw_policy_pair pair = { .subject = subject->class.class, .peer = peer->class.class, .direction = direction };
-	struct hw_policy_port key = { .length = 64, .proto = bpf_htons(proto), .port = port };
-
-	if (!subject->ep || !subject->class.class)
-		return 0;
-	return policy_rule(slot, &pair, &key, &subject->said);
-}
-
-static __always_inline int judge_refuse(struct judgement *facts, __u32 direction, __u32 rule, int reason)
-{
-	facts->end = direction + 1;
-	facts->rule = rule;
-	return -reason;
-}
-
-/* What happens where rules are silent at one end or at both. 0, or a negated drop reason. */
-static __always_inline int judge_by_default(struct judgement *facts, const struct judge_end *from, const struct judge_end *to,
-					    bool published, __u16 flags, bool from_uplink)
-{
-	__u16 ours = (from->ep ? from->ep->flags : 0) | (to->ep ? to->ep->flags : 0);
-	bool out_silent = from->ep && !from->said.verdict, in_silent = to->ep && !to->said.verdict;
-
-	if (out_silent && from->class.flags & HW_POLICY_DENY_OUT)
-		return judge_refuse(facts, HW_POLICY_OUT, 0, HW_DROP_POLICY_DEFAULT_OUT);
-	if (in_silent && to->class.flags & HW_POLICY_DENY_IN)
-		return judge_refuse(facts, HW_POLICY_IN, 0, HW_DROP_POLICY_DEFAULT_IN);
-	/* Who comes by a published port comes from outside, wherever it lives. */
-	if (published) {
-		if (from_uplink && in_silent && !(to->class.flags & HW_POLICY_COVERED) && hw_config.published_deny)
-			return judge_refuse(facts, HW_POLICY_IN, 0, HW_DROP_POLICY_PUBLISHED);
-		return 0;
-	}
-	if (!judge_is_container(from) || !judge_is_container(to) || !(out_silent || in_silent) || ours & HW_NETWORK_GUEST)
-		return 0;
-	if (!judge_is_within(from, to, flags)) {
-		if (!hw_config.between_networks)
-			return judge_refuse(facts, out_silent ? HW_POLICY_OUT : HW_POLICY_IN, 0, HW_DROP_NETWORK_ISOLATED);
-	} else if (ours & HW_NETWORK_NO_ICC && from->ep != to->ep) {
-		return judge_refuse(facts, out_silent ? HW_POLICY_OUT : HW_POLICY_IN, 0, HW_DROP_ICC_DISABLED);
-	}
-	return 0;
-}
-
-/* A denial by either end, or the end whose rule speaks: audit before allow, and "out" before "in". */
-static __always_inline int judge_by_rule(struct judgement *facts, const struct judge_end *from, const struct judge_end *to)
-{
-	if (from->said.verdict == HW_POLICY_DENY)
-		return judge_refuse(facts, HW_POLICY_OUT, from->said.rule, HW_DROP_POLICY_DENIED);
-	if (to->said.verdict == HW_POLICY_DENY)
-		return judge_refuse(facts, HW_POLICY_IN, to->said.rule, HW_DROP_POLICY_DENIED);
-	if (from->said.verdict && (from->said.verdict == HW_POLICY_AUDIT || to->said.verdict != HW_POLICY_AUDIT)) {
-		facts->end = HW_POLICY_OUT + 1;
-		facts->rule = from->said.rule;
-	} else if (to->said.verdict) {
-		facts->end = HW_POLICY_IN + 1;
-		facts->rule = to->said.rule;
-	}
-	return 0;
-}
-
-/* Finds both ends' classes and what their rules say. 0, or a negated drop reason. */
-static __always_inline int judge_ask(struct judgement *facts, __u32 revision, struct judge_end *from, const struct hw_ip *saddr,
-				     struct judge_end *to, const struct hw_ip *daddr, __u8 proto, __be16 port)
-{
-	__u32 slot = revision & 1;
-	int error;
-
-	facts->revision = revision;
-	facts->rule = 0;
-	facts->end = 0;
-	if (!revision)
-		return -HW_DROP_POLICY_MISSING;
-	error = judge_classify(slot, from, saddr);
-	if (!error)
-		error = judge_classify(slot, to, daddr);
-	if (!error)
-		error = judge_hear(slot, from, to, HW_POLICY_OUT, proto, port);
-	if (!error)
-		error = judge_hear(slot, to, from, HW_POLICY_IN, proto, port);
-	return error;
-}
 
 /* The port that rules speak of: of ICMP the type and code, which of a tracked flow are an echo request's. */
 static __always_inline __be16 judge_port(const struct packet *p, __be16 dport)
@@ -200,7 +78,7 @@ __noinline int judge_find_afar(struct __sk_buff *skb, __u32 place)
 }
 
 /* Who an end is, wherever it is. False: the address is of the pool, and nobody is known to have it. */
-static __always_inline bool judge_know(struct __sk_buff *skb, struct scratch *scratch, struct judge_end *end, const struct hw_ip *addr,
+static __always_inline bool judge_know(struct __sk_buff *skb, struct scratch *scratch, struct rules_end *end, const struct hw_ip *addr,
 				       __u32 place)
 {
 	struct far_end *far = &scratch->far[place];
@@ -223,7 +101,7 @@ static __always_inline bool judge_know(struct __sk_buff *skb, struct scratch *sc
 }
 
 /* Of the packet, which may be an answer: who sends it, and who gets it. */
-static __always_inline void judge_identify(struct judgement *facts, const struct judge_end *sender, const struct judge_end *receiver)
+static __always_inline void judge_identify(struct judgement *facts, const struct rules_end *sender, const struct rules_end *receiver)
 {
 	facts->source_identity = sender->identity;
 	facts->destination_identity = receiver->identity;
@@ -244,7 +122,7 @@ static __always_inline int judge_scratch(struct __sk_buff *skb, struct scratch *
 	const struct hw_endpoint *sender = own == JUDGE_SENDER ? ep : endpoints_by_address(&p->flow.saddr);
 	const struct hw_endpoint *receiver = own == JUDGE_RECEIVER ? ep : endpoints_by_address(&route->to.daddr);
 	bool reply = route->flags & HW_CT_REPLY, published, from_uplink;
-	struct judge_end from = { 0 }, to = { 0 };
+	struct rules_end from = { 0 }, to = { 0 };
 	const struct hw_ip *saddr, *daddr;
 	__be16 dport;
 	int error;
@@ -274,19 +152,19 @@ static __always_inline int judge_scratch(struct __sk_buff *skb, struct scratch *
 	if (!judge_know(skb, scratch, &from, saddr, 0) || !judge_know(skb, scratch, &to, daddr, 1))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	judge_identify(facts, reply ? &to : &from, reply ? &from : &to);
-	error = judge_ask(facts, revision, &from, saddr, &to, daddr, p->flow.proto, judge_port(p, dport));
+	error = rules_ask(facts, revision, &from, saddr, &to, daddr, p->flow.proto, judge_port(p, dport));
 	if (error)
 		return error;
 	if (!hw_config.unidentified_allow && (judge_is_unidentified(from.ep) || judge_is_unidentified(to.ep)))
 		return -HW_DROP_NOT_IDENTIFIED;
-	error = judge_by_rule(facts, &from, &to);
+	error = rules_speak(facts, &from, &to);
 	if (error)
 		return error;
 	published = published && !(route->flags & HW_CT_SERVICE);
 	facts->verdict =
 		from.said.verdict == HW_POLICY_AUDIT || to.said.verdict == HW_POLICY_AUDIT ? HW_EVENT_AUDIT : HW_EVENT_FORWARDED;
 	route->policy = revision;
-	return judge_by_default(facts, &from, &to, published, route->flags, from_uplink);
+	return rules_are_silent(facts, &from, &to, published, route->flags, from_uplink);
 }
 
 /*
@@ -317,7 +195,7 @@ __noinline int judge_flow(struct __sk_buff *skb, __u32 own)
 __noinline int judge_icmp_error(struct __sk_buff *skb, __u32 own)
 {
 	struct scratch *scratch = scratch_same();
-	struct judge_end from = { 0 }, to = { 0 };
+	struct rules_end from = { 0 }, to = { 0 };
 	const struct packet *p;
 	const struct hw_ip *daddr;
 	int error;
@@ -334,13 +212,13 @@ __noinline int judge_icmp_error(struct __sk_buff *skb, __u32 own)
 	if (!judge_know(skb, scratch, &from, &p->source, 0) || !judge_know(skb, scratch, &to, daddr, 1))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	judge_identify(&scratch->judgement, &from, &to);
-	error = judge_ask(&scratch->judgement, policy_revision(), &from, &p->source, &to, daddr,
+	error = rules_ask(&scratch->judgement, policy_revision(), &from, &p->source, &to, daddr,
 			  p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, bpf_htons((__u16)p->icmp_type << 8 | p->icmp_code));
 	if (from.said.wide)
 		from.said.verdict = HW_POLICY_NONE;
 	if (to.said.wide)
 		to.said.verdict = HW_POLICY_NONE;
-	return error ? error : judge_by_rule(&scratch->judgement, &from, &to);
+	return error ? error : rules_speak(&scratch->judgement, &from, &to);
 }
 
 /* What is rare of known flows: judged under another policy than the one in force, or an ICMP error of theirs. */
