@@ -14,6 +14,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "lib/dns.h"
 #include "lib/endpoints.h"
 #include "lib/eth.h"
 #include "lib/parse.h"
@@ -23,54 +24,15 @@
 
 #define NAMES_UNKNOWN 0x101 /* beside TC_ACT_*: nothing was done */
 #define NAMES_PORT    53
-#define NAMES_TTL     5 /* seconds: containers come and go */
-#define NAMES_LABELS  (HW_NAME_BYTES / 2)
-
-#define NAMES_A	   1
-#define NAMES_PTR  12
-#define NAMES_AAAA 28
-#define NAMES_IN   1
 
 /* Of the header's flags (RFC 1035): what a plain question has clear, and what its answer takes over or sets. */
 #define NAMES_NOT_PLAIN 0xfa00 /* answer, operation, truncated */
 #define NAMES_KEPT	0x0110 /* recursion desired, checking disabled */
 #define NAMES_ANSWER	0x8080 /* answer, recursion available */
 
-struct names_dns {
-	__be16 id;
-	__be16 flags;
-	__be16 questions;
-	__be16 answers;
-	__be16 authorities;
-	__be16 additionals;
-};
-
-struct names_record {
-	__be16 name;
-	__be16 type;
-	__be16 class;
-	__be16 ttl[2];
-	__be16 size;
-} __attribute__((packed));
-
-#define NAMES_QUESTION (HW_NAME_BYTES + 4)
-#define NAMES_BODY     (NAMES_QUESTION + HW_NAME_ADDRESSES * (sizeof(struct names_record) + sizeof(struct hw_ip)))
-
-/* A whole answer: its IP header ends where UDP begins, and behind its end lie zeros, which no checksum minds. */
-struct names_answer {
-	__u8 ip[sizeof(struct ipv6hdr)];
-	struct udphdr udp;
-	struct names_dns dns;
-	__u8 body[NAMES_BODY];
-};
-
-#define NAMES_HEAD (sizeof(struct udphdr) + sizeof(struct names_dns))
-
-_Static_assert((NAMES_HEAD + NAMES_BODY) % 4 == 0 && NAMES_HEAD + NAMES_BODY <= 512, "what bpf_csum_diff takes at once");
-
 struct names_work {
 	struct hw_name key;
-	struct names_answer answer;
+	struct dns_answer answer;
 	__u32 question; /* bytes of name, type and class */
 };
 
@@ -105,58 +67,28 @@ struct {
 	__type(value, struct hw_name_scope);
 } hw_name_scopes SEC(".maps");
 
-/*
- * Keeps the compiler from leaving out, or asking otherwise, what only it knows to be so. Verifiers before Linux 6.8 do not
- * even learn from `!= 0` that a number is at least 1: sizes for helpers are therefore one more than what was checked.
- */
-static __always_inline __u32 names_checked(__u32 number)
-{
-	asm volatile("" : "+r"(number));
-	return number;
-}
-
-/* Bytes of a name with its end; 0: none, or none of ours. */
-static __always_inline __u32 names_end(const __u8 name[HW_NAME_BYTES])
-{
-	__u32 at = 0, i;
-
-	for (i = 0; i < NAMES_LABELS; i++) {
-		__u8 size = name[at & (HW_NAME_BYTES - 1)];
-
-		if (!size)
-			return i ? at + 1 : 0;
-		/* Longer ones are compression, which a question has no use for. */
-		if (size > 63)
-			return 0;
-		at += size + 1;
-		if (at >= HW_NAME_BYTES)
-			return 0;
-	}
-	return 0;
-}
-
 /* Reads the question into key and answer. False: none that we answer. */
 static __always_inline bool names_read(const struct __sk_buff *skb, const struct packet *p, struct names_work *work)
 {
-	__u32 at = p->l4 + NAMES_HEAD, left, last, end, size;
-	struct names_answer *answer = &work->answer;
+	__u32 at = p->l4 + DNS_HEAD, left, last, end, size;
+	struct dns_answer *answer = &work->answer;
 	int i;
 
-	if (bpf_skb_load_bytes(skb, p->l4, &answer->udp, NAMES_HEAD) < 0)
+	if (bpf_skb_load_bytes(skb, p->l4, &answer->udp, DNS_HEAD) < 0)
 		return false;
 	size = bpf_ntohs(answer->udp.len);
-	if (size <= NAMES_HEAD + 5 || p->l4 - ETH_HLEN + size > p->size)
+	if (size <= DNS_HEAD + 5 || p->l4 - ETH_HLEN + size > p->size)
 		return false;
 	if ((answer->dns.flags & bpf_htons(NAMES_NOT_PLAIN)) || answer->dns.questions != bpf_htons(1) || answer->dns.answers ||
 	    answer->dns.authorities || bpf_ntohs(answer->dns.additionals) > 1)
 		return false;
-	left = size - NAMES_HEAD;
-	last = names_checked((left < HW_NAME_BYTES ? left : HW_NAME_BYTES) - 1);
+	left = size - DNS_HEAD;
+	last = dns_checked((left < HW_NAME_BYTES ? left : HW_NAME_BYTES) - 1);
 	__builtin_memset(&work->key, 0, sizeof(work->key));
-	__builtin_memset(answer->body, 0, NAMES_BODY);
+	__builtin_memset(answer->body, 0, DNS_BODY);
 	if (last >= HW_NAME_BYTES || bpf_skb_load_bytes(skb, at, work->key.name, last + 1) < 0)
 		return false;
-	last = names_checked(names_end(work->key.name) - 1);
+	last = dns_checked(dns_end(work->key.name) - 1);
 	end = last + 1;
 	if (last >= HW_NAME_BYTES || end + 4 > left)
 		return false;
@@ -197,64 +129,8 @@ static __always_inline const void *names_find(void *map, struct names_work *work
 	return NULL;
 }
 
-/* Writes a record at `at`; returns where the next one goes. */
-static __always_inline __u32 names_add(struct names_answer *answer, __u32 at, __u16 type, const void *data, __u32 size)
-{
-	struct names_record *record;
-
-	at = names_checked(at);
-	if (at > NAMES_BODY - sizeof(*record) - size)
-		return at;
-	record = (struct names_record *)&answer->body[at];
-	record->name = bpf_htons(0xc000 | sizeof(struct names_dns)); /* the question's */
-	record->type = bpf_htons(type);
-	record->class = bpf_htons(NAMES_IN);
-	record->ttl[1] = bpf_htons(NAMES_TTL);
-	record->size = bpf_htons(size);
-	__builtin_memcpy(record + 1, data, size);
-	answer->dns.answers += bpf_htons(1);
-	return at + sizeof(*record) + size;
-}
-
-/* All addresses of a family, beginning with another one each time. Where the answer ends. */
-static __always_inline __u32 names_add_addresses(struct names_answer *answer, __u32 at, __u16 type, const struct hw_ip *addresses)
-{
-	__u32 count, start, i;
-
-	for (count = 0; count < HW_NAME_ADDRESSES; count++) {
-		if (ip_is_zero(&addresses[count]))
-			break;
-	}
-	if (!count)
-		return at;
-	start = bpf_ntohs(answer->dns.id) % count;
-	for (i = 0; i < HW_NAME_ADDRESSES; i++) {
-		const struct hw_ip *ip = &addresses[(start + i < count ? start + i : start + i - count) & (HW_NAME_ADDRESSES - 1)];
-
-		if (i >= count)
-			break;
-		at = type == NAMES_A ? names_add(answer, at, type, &ip->words[3], 4) : names_add(answer, at, type, ip, 16);
-	}
-	return at;
-}
-
-/* The name behind an address. Copied with the zeros behind it, which stay behind the answer's end. */
-static __always_inline __u32 names_add_pointer(struct names_answer *answer, __u32 at, const struct hw_name_pointer *pointer)
-{
-	struct names_record *record;
-	__u32 size = names_end(pointer->name);
-
-	at = names_checked(at);
-	if (!size || at > NAMES_BODY - sizeof(*record) - HW_NAME_BYTES)
-		return at;
-	names_add(answer, at, NAMES_PTR, pointer->name, HW_NAME_BYTES);
-	record = (struct names_record *)&answer->body[at];
-	record->size = bpf_htons(size);
-	return at + sizeof(*record) + size;
-}
-
 /* Fills the headers and sums. Bytes of the IP packet, or 0. */
-static __always_inline __u32 names_address(const struct packet *p, struct names_answer *answer, __u32 size)
+static __always_inline __u32 names_address(const struct packet *p, struct dns_answer *answer, __u32 size)
 {
 	struct ipv6hdr *ip6 = (struct ipv6hdr *)answer->ip;
 	struct iphdr *ip4 = (struct iphdr *)(ip6 + 1) - 1;
@@ -267,7 +143,7 @@ static __always_inline __u32 names_address(const struct packet *p, struct names_
 	answer->udp.dest = port;
 	answer->udp.len = bpf_htons(size);
 	answer->udp.check = 0;
-	sum += (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer->udp, NAMES_HEAD + NAMES_BODY, 0);
+	sum += (__u32)bpf_csum_diff(0, 0, (__be32 *)&answer->udp, DNS_HEAD + DNS_BODY, 0);
 	if (p->family == 4) {
 		ip4->version = 4;
 		ip4->ihl = 5;
@@ -294,19 +170,19 @@ static __always_inline __u32 names_address(const struct packet *p, struct names_
 }
 
 /* Puts the answer in the frame's place and turns it round. */
-static __always_inline int names_send(struct __sk_buff *skb, const struct packet *p, struct names_answer *answer,
+static __always_inline int names_send(struct __sk_buff *skb, const struct packet *p, struct dns_answer *answer,
 				      const struct hw_endpoint *ep, __u32 end)
 {
-	__u32 size = names_address(p, answer, NAMES_HEAD + end);
+	__u32 size = names_address(p, answer, DNS_HEAD + end);
 	long error;
 
 	if (size > sizeof(*answer) || bpf_skb_change_tail(skb, ETH_HLEN + size, 0) < 0)
 		return -HW_DROP_REWRITE_FAILED;
 	if (p->family == 4)
 		error = bpf_skb_store_bytes(skb, ETH_HLEN, answer->ip + sizeof(struct ipv6hdr) - sizeof(struct iphdr),
-					    sizeof(struct iphdr) + NAMES_HEAD + end, BPF_F_INVALIDATE_HASH);
+					    sizeof(struct iphdr) + DNS_HEAD + end, BPF_F_INVALIDATE_HASH);
 	else
-		error = bpf_skb_store_bytes(skb, ETH_HLEN, answer->ip, sizeof(struct ipv6hdr) + NAMES_HEAD + end,
+		error = bpf_skb_store_bytes(skb, ETH_HLEN, answer->ip, sizeof(struct ipv6hdr) + DNS_HEAD + end,
 					    BPF_F_INVALIDATE_HASH);
 	if (error < 0 || eth_address(skb, ep->mac) < 0)
 		return -HW_DROP_REWRITE_FAILED;
@@ -333,8 +209,8 @@ __noinline int names_answer(struct __sk_buff *skb)
 	work = bpf_map_lookup_elem(&names_scratch, &key);
 	if (!ep || !scratch || !work || !names_read(skb, &scratch->packet, work))
 		return NAMES_UNKNOWN;
-	end = names_checked(work->question);
-	if (end < 4 || end > NAMES_QUESTION)
+	end = dns_checked(work->question);
+	if (end < 4 || end > DNS_QUESTION)
 		return NAMES_UNKNOWN;
 	__builtin_memcpy(asked, &work->answer.body[end - 4], 4);
 	addresses = names_find(&hw_names, work, ep);
@@ -343,16 +219,16 @@ __noinline int names_answer(struct __sk_buff *skb)
 		return NAMES_UNKNOWN;
 	work->answer.dns.flags = (work->answer.dns.flags & bpf_htons(NAMES_KEPT)) | bpf_htons(NAMES_ANSWER);
 	work->answer.dns.additionals = 0;
-	if (asked[1] == bpf_htons(NAMES_IN)) {
-		if (addresses && asked[0] == bpf_htons(NAMES_A))
-			end = names_add_addresses(&work->answer, end, NAMES_A, addresses->ipv4);
-		else if (addresses && asked[0] == bpf_htons(NAMES_AAAA))
-			end = names_add_addresses(&work->answer, end, NAMES_AAAA, addresses->ipv6);
-		else if (pointer && asked[0] == bpf_htons(NAMES_PTR))
-			end = names_add_pointer(&work->answer, end, pointer);
+	if (asked[1] == bpf_htons(DNS_IN)) {
+		if (addresses && asked[0] == bpf_htons(DNS_A))
+			end = dns_add_addresses(&work->answer, end, DNS_A, addresses->ipv4);
+		else if (addresses && asked[0] == bpf_htons(DNS_AAAA))
+			end = dns_add_addresses(&work->answer, end, DNS_AAAA, addresses->ipv6);
+		else if (pointer && asked[0] == bpf_htons(DNS_PTR))
+			end = dns_add_pointer(&work->answer, end, pointer);
 	}
-	end = names_checked(end);
-	if (end > NAMES_BODY)
+	end = dns_checked(end);
+	if (end > DNS_BODY)
 		return -HW_DROP_REWRITE_FAILED;
 	return names_send(skb, &scratch->packet, &work->answer, ep, end);
 }
