@@ -60,7 +60,7 @@ export async function adopt(context: AdoptContext, steps: readonly Step[], uncla
 const ranks: Partial<Record<Step["kind"], number>> = { policy: -1, cluster: 1, services: 2, attach: 3 };
 
 /** Whoever is known is judged, so the policy goes first. A backend whose node is not known is none, and would lose its flows until it is. */
-function inOrder(steps: readonly Step[]): Step[] {
+export function inOrder(steps: readonly Step[]): Step[] {
   return steps.toSorted((a, b) => (ranks[a.kind] ?? 0) - (ranks[b.kind] ?? 0));
 }
 
