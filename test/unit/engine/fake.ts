@@ -3,6 +3,7 @@ import type { Cluster, ClusterPlan } from "../../../src/network/cluster.ts";
 import type { AdoptReport, Datapath, Elsewhere } from "../../../src/datapath/types.ts";
 import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
+import type { Engine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
 import type { ClientsPlan, ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
@@ -152,6 +153,18 @@ export function memoryStore(rows = new Map<string, Map<string, Json>>()): Memory
     close: async () => {},
   };
   return store;
+}
+
+/** The network `shop`, and what lets containers join it, by number. */
+export async function openShop({ commands }: Pick<Engine, "commands">): Promise<(...which: readonly number[]) => Promise<void>> {
+  await commands.createNetwork(networkCommand());
+  await commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [] }] });
+  return async (...which) => {
+    for (const n of which) {
+      await commands.createEndpoint(endpointCommand(n));
+      await commands.join(joinCommand(n));
+    }
+  };
 }
 
 export function desk(host: FakeHost, store: Store, options: {

@@ -4,7 +4,7 @@ import type { ContainerIdentity } from "../../../src/network/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { HawserError } from "../../../src/std/errors.ts";
-import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network, networkCommand } from "./fake.ts";
+import { desk, endpointId, fakeHost, memoryStore, network, networkCommand, openShop } from "./fake.ts";
 import type { FakeHost } from "./fake.ts";
 
 type People = Readonly<Record<number, Pick<ContainerIdentity, "name" | "own">>>;
@@ -16,15 +16,7 @@ async function shop(people: People, host: FakeHost = fakeHost(), now?: () => num
   };
   const engine = desk(host, memoryStore(), { whose, ...(now && { now }) });
   await engine.start();
-  await engine.commands.createNetwork(networkCommand());
-  await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [] }] });
-  const join = async (...which: readonly number[]): Promise<void> => {
-    for (const n of which) {
-      await engine.commands.createEndpoint(endpointCommand(n));
-      await engine.commands.join(joinCommand(n));
-    }
-  };
-  return { host, engine, join };
+  return { host, engine, join: await openShop(engine) };
 }
 
 const policy = (body: string, name = "shop") => ({ documents: [{ file: `${name}.yaml`, text: `policy: ${name}\nfor: { network: shop }\n${body}` }], strict: false });

@@ -5,7 +5,7 @@ import type { ContainerIdentity } from "../../../src/network/types.ts";
 import type { RemoteEndpoint } from "../../../src/network/cluster.ts";
 import type { Clock } from "../../../src/std/clock.ts";
 import type { Ip } from "../../../src/std/ip.ts";
-import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network, networkCommand } from "./fake.ts";
+import { desk, endpointId, fakeHost, memoryStore, openShop } from "./fake.ts";
 import type { FakeHost, MemoryStore } from "./fake.ts";
 
 export const web = (n: number, more: Partial<ContainerIdentity> = {}): ContainerIdentity => ({ id: `c${n}`, name: `web${n}`, labels: { app: "web", image: "x" }, own: { app: "web" }, ...more });
@@ -40,13 +40,9 @@ export async function shop(store: MemoryStore = memoryStore(), host: FakeHost = 
   const { clock, pass } = handClock();
   const engine = desk(host, store, { whose: async ({ id }) => people(id), clock });
   await engine.start();
-  await engine.commands.createNetwork(networkCommand());
-  await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [] }] });
+  const joining = await openShop(engine);
   const join = async (...which: readonly number[]): Promise<void> => {
-    for (const n of which) {
-      await engine.commands.createEndpoint(endpointCommand(n));
-      await engine.commands.join(joinCommand(n));
-    }
+    await joining(...which);
     await engine.idle();
   };
   return { host, store, engine, join, pass };
