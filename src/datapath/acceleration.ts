@@ -14,6 +14,8 @@ export const accelerator = "xdp_lb";
 export interface Acceleration {
   /** One sentence each, as of the last `sync`. */
   readonly problems: readonly string[];
+  /** The same of uplinks that are without it and need not be otherwise. */
+  readonly remarks: readonly string[];
   /** Whether there are services and the program is loaded; the next `sync` follows. */
   turn(on: boolean): void;
   /** Nothing is attached, for this reason; null: there is none. */
@@ -67,7 +69,7 @@ export function createAcceleration({ setting, attachments, pinnedDevices, uplink
     } catch (error) {
       if (refusedWith(error, errno.EBUSY, errno.EEXIST)) return { attached: false, why: foreign(name, 0), wrong: true };
       return setting === "auto"
-        ? { attached: false, why: `uplink ${name}: its driver takes no XDP program as it is (${messageOf(error)})`, wrong: false }
+        ? { attached: false, why: `${refusal(name, error)}; services are balanced at its ingress`, wrong: false }
         : { attached: false, why: refused(name, mode, error), wrong: true };
     }
   };
@@ -108,6 +110,9 @@ export function createAcceleration({ setting, attachments, pinnedDevices, uplink
     get problems() {
       return [...(trouble === null || !on ? [] : [trouble]), ...[...attempts.values()].flatMap(({ why, wrong }) => (wrong && why !== null ? [why] : []))];
     },
+    get remarks() {
+      return [...attempts.values()].flatMap(({ why, wrong }) => (wrong || why === null ? [] : [why]));
+    },
     turn: (now) => void (on = now),
     fail: (why) => void (trouble = why === null ? null : `XDP cannot be used, and services are balanced without: ${why}`),
     sync,
@@ -126,7 +131,11 @@ function foreign(device: string, program: number): string {
 
 function refused(device: string, mode: XdpMode, error: unknown): string {
   if (mode === "native" && refusedWith(error, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE)) {
-    return `uplink ${device}: its driver takes no XDP program as it is (${messageOf(error)}); services are balanced there without: set loadBalancer.acceleration: auto, or see what the driver asks for (MTU, LRO)`;
+    return `${refusal(device, error)}; services are balanced there without: set loadBalancer.acceleration: auto, or see what the driver asks for (MTU, LRO; of virtio devices \`hawser doctor\` tells)`;
   }
   return `uplink ${device}: XDP could not be attached (${messageOf(error)}); services are balanced there without`;
+}
+
+function refusal(device: string, error: unknown): string {
+  return `uplink ${device}: its driver takes no XDP program as it is (${messageOf(error)})`;
 }

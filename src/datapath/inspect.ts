@@ -80,7 +80,7 @@ function pageNumbers(row: KernelMap): readonly number[] {
 
 export function inspectKernel(features: Features, attachments: Attachments, sync: HostSync, cluster: ClusterParts, acceleration: Acceleration, clients: Clients): KernelView {
   const { release, ...can } = features;
-  return { release, features: { ...can, endsSockets: clients.endsSockets }, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems, ...acceleration.problems] };
+  return { release, features: { ...can, endsSockets: clients.endsSockets }, programs: attachments.rows(), uplinks: sync.facts.uplinks, problems: [...sync.problems, ...cluster.problems, ...acceleration.problems], remarks: acceleration.remarks };
 }
 
 /** Counting a million prefixes in the kernel would be a second's work; what we wrote is known. */

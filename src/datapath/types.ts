@@ -171,6 +171,8 @@ export interface KernelView {
   readonly uplinks: readonly string[];
   /** One sentence each, with the mend; empty when all is well. */
   readonly problems: readonly string[];
+  /** One sentence each, of what is well and could be faster. */
+  readonly remarks: readonly string[];
 }
 
 /** Addresses of services that this node answers for. Times in milliseconds since the epoch. */

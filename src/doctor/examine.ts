@@ -7,13 +7,14 @@ import { nameServers } from "./names.ts";
 import { forwarding, localPorts, mtu, pool, reversePath, uplinks } from "./network.ts";
 import { lookAround } from "./scene.ts";
 import { type Check, type Finding, type Host, type Installation, type Settings, warn } from "./types.ts";
+import { xdp } from "./xdp.ts";
 
 export const checks: Readonly<Record<string, Check>> = {
   privileges, kernelVersion, kernelBuild, jit, btf, tcHooks, bpffs, cgroup2, lockdown,
   node, build,
   uplinks, mtu, pool, localPorts, forwarding, reversePath,
   docker, plugin, agent, nameServers, dockerNetworks,
-  ufw, firewalld, ipsec, networkManager, networkd, otherPrograms,
+  ufw, firewalld, ipsec, networkManager, networkd, otherPrograms, xdp,
 };
 
 /** Changes nothing and never throws: a check that breaks is itself a finding. */

@@ -16,10 +16,10 @@ export interface StatusFacts {
 }
 
 export function statusOf({ node, version, started, startedAt, state, kernel, counters, parts, nodes }: StatusFacts): Status {
-  const { problems: wrong, ...view } = kernel;
+  const { problems: wrong, remarks, ...view } = kernel;
   const datapath: PartStatus = wrong.length > 0
     ? { part: "datapath", state: "degraded", detail: wrong.join("; ") }
-    : { part: "datapath", state: "ok", detail: `${view.programs.length} programs attached` };
+    : { part: "datapath", state: "ok", detail: [`${view.programs.length} programs attached`, ...remarks].join("; ") };
   const all = [datapath, ...parts];
   return {
     node,

@@ -1,7 +1,7 @@
 // Hawser on the kernels of Debian 12, each in a virtual machine of its own: one boot, one run of the inner suites, its verdict.
 //
-// Geneve and a bare host on 6.1 always; with HAWSER_CLUSTER=full (test/cluster/all) every packet test and the lab's scenarios on 6.1 and 6.12, and
-// three hosts over Geneve, which not every kernel has.
+// Geneve, XDP on a virtio device and a bare host on 6.1 always; with HAWSER_CLUSTER=full (test/cluster/all) every packet test and the lab's scenarios
+// on 6.1 and 6.12, virtio devices in every way, and three hosts over Geneve, which not every kernel has.
 import test from "ava";
 import { readdirSync, readFileSync } from "node:fs";
 import { root } from "../lab/names.ts";
@@ -10,6 +10,8 @@ import { run } from "../lab/run.ts";
 const bareHost = "test/cluster/inside/bare-host.test.ts";
 /** Which the kernel of a machine that runs CI may lack. */
 const geneve = "test/packet/datapath/geneve.test.ts";
+const virtio = "test/cluster/inside/virtio.test.ts";
+const virtioModes = "test/cluster/inside/virtio-modes.test.ts";
 const scenarios = ["talk", "ports", "outside", "restart"].map((name) => `test/scenario/${name}.test.ts`);
 /** Of several hosts; Debian's kernels have Geneve, too. */
 const tunnels = ["overlay", "forged"].map((name) => `test/scenario/cluster-${name}.test.ts`);
@@ -29,12 +31,12 @@ function declared(file: string): number {
   return readFileSync(`${root}/${file}`, "utf8").match(/^test(\.serial)?\(/gm)?.length ?? 0;
 }
 
-test.serial("Linux 6.1: Geneve carries between nodes, and a bare Debian 12 goes through quickstart; its containers, ports and world work", async (t) => {
+test.serial("Linux 6.1: Geneve carries between nodes, services are balanced by XDP on virtio, and a bare Debian 12 goes through quickstart; its containers, ports and world work", async (t) => {
   t.timeout(20 * 60_000);
-  const { code, passed, report } = await boot("6.1", [geneve, bareHost]);
+  const { code, passed, report } = await boot("6.1", [geneve, virtio, bareHost]);
   t.is(code, 0, report);
-  // The file makes its tests of cases: one.
-  t.is(passed, 1 + declared(bareHost), report);
+  // Two of the files make their tests of cases: one each.
+  t.is(passed, 2 + declared(bareHost), report);
 });
 
 if (full) {
@@ -42,6 +44,8 @@ if (full) {
     .filter((name) => name.endsWith(".test.ts")).map((name) => `test/packet/${name}`).toSorted();
   for (const [kernel, title, files, encapsulation] of [
     ["6.12", "a bare host", [bareHost]],
+    ["6.1", "XDP on virtio devices", [virtio, virtioModes]],
+    ["6.12", "XDP on virtio devices", [virtio, virtioModes]],
     ["6.1", "every packet test", packets],
     ["6.12", "every packet test", packets],
     ["6.1", "the lab's scenarios", scenarios],

@@ -1,14 +1,18 @@
 // Connections from outside through a service of three nodes, while backends, agents and a node come and go: only those are lost whose backend is.
 //
-//   a: web1   b: web2   c: web3  (shop)      198.18.7.7:80 ◀── router (every node is a way there) ── outside
-//   └───┬───────┴─────────┴── LAN ── router
+//   a: web1   b: web2   c: web3  (shop)      198.18.7.7, 2001:db8:7::7 ◀── router (every node is a way there) ── outside
+//   └───┬───────┴─────────┴────┬── LAN ── router
+//                       neighbour, e1: servers that are no containers
 //
 // HAWSER_CROWD is how many connections there are in the end: 500 unless it is set. With 100000 it takes ten minutes.
 import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { clusterScene, nodeIs } from "../lab/cluster.ts";
 import { buildCrowd, crowd, lostBy, openOf, serving, type Crowd, type CrowdReport } from "../lab/crowd.ts";
+import { buildFlood, flood } from "../lab/flood.ts";
 import type { Host } from "../lab/host.ts";
+import type { Place } from "../lab/place.ts";
 import { waitFor } from "../lab/run.ts";
 
 const stage = clusterScene(test);
@@ -16,18 +20,27 @@ const most = Number(process.env["HAWSER_CROWD"] ?? 500);
 const periodMs = Math.max(500, most / 4);
 const sources = Array.from({ length: Math.ceil(most / 15_000) }, (_, i) => `203.0.113.${20 + i}`);
 const address = "198.18.7.7";
+const address6 = "2001:db8:7::7";
+const source6 = "2001:db8:113::20";
+/** Of connections beside those that the crowd's size is about. */
+const some = Math.min(most, 300);
 let program = "";
 
 test.serial.before("the crowd's program is built, and outside has its addresses", async () => {
   program = await buildCrowd(stage.world.directory);
   for (const source of sources) await stage.world.outside.run(["ip", "address", "add", `${source}/24`, "dev", "eth0"]);
+  await stage.world.outside.run(["ip", "address", "add", `${source6}/64`, "dev", "eth0"]);
 });
 
 /** Weights by label, which every backend of that size has. */
 async function serve(weights: Readonly<Record<string, number>>): Promise<void> {
   const backends = Object.entries(weights).map(([size, weight]) => ({ select: { network: "shop", label: `size=${size}` }, port: 7000, weight }));
+  await apply({ frontends: [`${address}:80`, `[${address6}]:80`], backends, drain: "10m" });
+}
+
+async function apply(service: object): Promise<void> {
   const file = `${stage.world.directory}/web.json`;
-  writeFileSync(file, JSON.stringify({ service: "web", frontends: [`${address}:80`], backends, drain: "10m" }));
+  writeFileSync(file, JSON.stringify({ service: "web", ...service }));
   await stage.a.hawser(["service", "apply", file]);
 }
 
@@ -44,14 +57,17 @@ async function haveBackends(expected: readonly string[], hosts: readonly Host[] 
     await waitFor(`${host.name} to have ${expected.join(", ")}`, async () => {
       const [{ backends } = { backends: [] }] = (await host.json("service", "list")) as readonly { readonly backends: readonly { readonly identity: string; readonly state: string }[] }[];
       last = backends;
-      return backends.map(({ identity, state }) => `${identity.replace(/^.*\/(.*):.*$/, "$1")} ${state}`).toSorted().join() === expected.toSorted().join();
+      const shown = new Set(backends.map(({ identity, state }) => `${identity.replace(/^.*\/(.*):.*$/, "$1")} ${state}`));
+      return [...shown].toSorted().join() === expected.toSorted().join();
     }, { timeoutMs, explain: () => JSON.stringify(last) });
   }
 }
 
 /** Packets for the service go to these nodes, each flow to one. */
 async function routeTo(...hosts: readonly Host[]): Promise<void> {
-  await stage.world.router.sh(`echo 1 > /proc/sys/net/ipv4/fib_multipath_hash_policy; ip route replace ${address} ${hosts.map(({ ipv4 }) => `nexthop via ${ipv4}`).join(" ")}`);
+  await stage.world.router.sh(`for family in 4 6; do echo 1 > /proc/sys/net/ipv$family/fib_multipath_hash_policy; done
+ip route replace ${address} ${hosts.map(({ ipv4 }) => `nexthop via ${ipv4}`).join(" ")}
+ip -6 route replace ${address6} ${hosts.map(({ ipv6 }) => `nexthop via ${ipv6}`).join(" ")}`);
 }
 
 /** Everyone has spoken at least once more, and been answered; whose backend is gone knows it. */
@@ -80,7 +96,7 @@ async function openMore(clients: Crowd, share: number): Promise<CrowdReport> {
 
 async function start(): Promise<Crowd> {
   const { a, b, c } = stage;
-  await stage.network("shop");
+  await stage.network("shop", "--ipv6");
   for (const [host, name] of [[a, "web1"], [b, "web2"], [c, "web3"]] as const) await web(host, name);
   await serve({ small: 1 });
   await haveBackends(["web1 active", "web2 active", "web3 active"]);
@@ -166,4 +182,90 @@ test.serial("backends come, drain, flap and die, weights change and an agent is 
   await haveBackends(["web3 active", "web4 active", "web5 active"]);
   await onlyTheDeadLost(t, clients, gone, "web1 is gone");
   t.is(openOf(await clients.report()), most - had - (gone["web2"] ?? 0));
+});
+
+/** Of all nodes: flows that were given to backends of the service. */
+async function newFlows(): Promise<number> {
+  const told = await Promise.all(stage.world.hosts.map((host) => host.sh("curl -sf http://127.0.0.1:9964/metrics")));
+  return told.flatMap((text) => [...text.matchAll(/^hawser_service_new_flows_total\{.*\} (\d+)$/gm)]).reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+test.serial("200,000 new flows from outside, half of them IPv6, while a backend comes: no connection is lost, and none refused", async (t) => {
+  t.timeout(120_000);
+  const { a, world: { directory, outside, router } } = stage;
+  const flooder = await buildFlood(directory);
+  const [first, first6] = ["100.64.0.0", "2001:db8:f::"];
+  await router.sh(`ip route replace ${first}/16 via ${outside.ipv4}; ip -6 route replace ${first6}/112 via ${outside.ipv6}`);
+  await using clients = await start();
+  await using clients6 = crowd(outside, { program, sources: [source6], periodMs, address: address6, port: 80 });
+  for (const each of [clients, clients6]) await each.open(some);
+  for (const each of [clients, clients6]) t.deepEqual(Object.keys((await each.report()).servers).toSorted(), ["web1", "web2", "web3"]);
+  const before = await newFlows();
+  const began = Date.now();
+  const floods = ([[first, address], [first6, address6]] as const).map(([from, to]) => flood(outside, { program: flooder, flows: 100_000, first: from, address: to, port: 80 }));
+  await web(a, "web4");
+  await haveBackends(["web1 active", "web2 active", "web3 active", "web4 active"]);
+  for (const each of [clients, clients6]) await each.open(some / 3);
+  await Promise.all(floods);
+  t.log(`${await newFlows() - before} new flows in ${Date.now() - began} ms`);
+  t.true(await newFlows() - before >= 200_000);
+  await onlyTheDeadLost(t, clients, {}, "IPv4");
+  await onlyTheDeadLost(t, clients6, {}, "IPv6");
+});
+
+/** Serves port 7000 as that name. */
+async function standIn(place: Place, scope: AsyncDisposableStack): Promise<void> {
+  await scope.use(place.start([program, "serve", "7000", place.name, "1"])).says("ready");
+}
+
+/** Who is connected to it there. */
+async function peersOf(place: Place): Promise<readonly string[]> {
+  return (await place.sh("ss -Htn state established sport = :7000")).split("\n").filter(Boolean).map((line) => /(?:::ffff:)?([0-9.]+)\]?:\d+\s*$/.exec(line)?.[1] ?? line);
+}
+
+test.serial("servers that are no containers: by way of the node that balances, which they see; with dsr straight back to the client, whom they see, whichever node balances", async (t) => {
+  t.timeout(120_000);
+  const { a, b, c, etcd, world: { outside, neighbour } } = stage;
+  const [member] = etcd.members;
+  if (member === undefined) throw new Error("etcd has no member");
+  const servers: readonly Place[] = [neighbour, member];
+  const nodes = [a, b, c].map(({ ipv4 }) => ipv4).toSorted();
+  await using scope = new AsyncDisposableStack();
+  for (const server of servers) await standIn(server, scope);
+  const backends = servers.map(({ ipv4 }) => ({ address: `${ipv4}:7000` }));
+  const active = servers.map(({ ipv4 }) => `${ipv4}:7000 active`);
+  await apply({ frontends: [`${address}:7000`], backends, health: { kind: "none" }, mode: "snat" });
+  await haveBackends(active);
+  await routeTo(a, b, c);
+  {
+    await using clients = crowd(outside, { program, sources: sources.slice(0, 1), periodMs, address, port: 7000 });
+    await clients.open(60);
+    const report = await goesOn(clients, {});
+    t.like(report, { refused: 0, wrong: 60 }, "every server sees another than the client");
+    t.deepEqual(lostBy(report), {});
+    t.deepEqual([Object.keys(report.servers).toSorted(), openOf(report)], [["e1", "nb"], 60]);
+    const peers = await Promise.all(servers.map(peersOf));
+    t.deepEqual([...new Set(peers.flat())].toSorted(), nodes);
+  }
+
+  const unwrap = fileURLToPath(new URL("../lab/unwrap.py", import.meta.url));
+  const senders = await Promise.all(servers.map(async (server) => {
+    await server.sh(`ip address add ${address}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter`);
+    scope.defer(() => server.run(["ip", "address", "delete", `${address}/32`, "dev", "lo"]).then(() => undefined));
+    const taking = scope.use(server.start(["/usr/bin/python3", unwrap]));
+    await taking.says("ready");
+    return taking;
+  }));
+  await apply({ frontends: [`${address}:7000`], backends, health: { kind: "none" }, mode: "dsr" });
+  await haveBackends(active);
+  await using clients = crowd(outside, { program, sources: sources.slice(0, 1), periodMs, address, port: 7000 });
+  await clients.open(60);
+  await onlyTheDeadLost(t, clients, {}, "dsr");
+  t.deepEqual(Object.keys((await clients.report()).servers).toSorted(), ["e1", "nb"]);
+  t.deepEqual([...new Set(senders.flatMap((one) => one.printed().split("\n").filter((line) => line.startsWith("10."))))].toSorted(), nodes);
+  // Longer than what fits with IPv4 in front: the client is told, and sends shorter ones.
+  t.regex(await outside.ask("tcp", address, 7000, { size: 20_000 }), new RegExp(`${outside.ipv4} \\d+$`));
+  await routeTo(a, b);
+  await onlyTheDeadLost(t, clients, {}, "c is no way any more");
+  t.is(openOf(await clients.report()), 60);
 });

@@ -11,6 +11,7 @@ import { lookAround, routes4, routes6 } from "../../../src/doctor/scene.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 import type { IpsecPolicy } from "../../../src/std/ipsec.ts";
 import type { Check, Host, Installation, Settings } from "../../../src/doctor/types.ts";
+import { xdp } from "../../../src/doctor/xdp.ts";
 
 const settings: Settings = {
   node: { devices: "auto" },
@@ -236,6 +237,26 @@ test("other programs on the uplinks are named, ours are not", async (t) => {
   const filters = { [show]: link(), "tc -j filter show dev eth0 ingress": JSON.stringify([{ options: { bpf_name: "foreign.o:[x]" } }]), "tc -j filter show dev eth0 egress": "" };
   t.regex((await found(otherPrograms, { files, programs: filters }))[0] ?? "", /TC programs on eth0: foreign/);
   t.regex((await found(otherPrograms, { files, programs: { [show]: link() } }))[0] ?? "", /^ok/);
+});
+
+test("a virtio device's hypervisor may keep XDP from it, which is told with what it would take", async (t) => {
+  const told = async (features: readonly number[], { mtu: bytes = 1500, queues = 4, driver = "virtio_net", acceleration = "auto" as Settings["loadBalancer"]["acceleration"] } = {}): Promise<readonly string[]> =>
+    found(xdp, {
+      files: {
+        "/proc/net/route": route, "/sys/class/net/eth0/device/uevent": `DRIVER=${driver}\nMODALIAS=x\n`, "/sys/devices/system/cpu/possible": "0-1\n",
+        "/sys/class/net/eth0/device/features": `${Array.from({ length: 128 }, (_, i) => (features.includes(i) ? "1" : "0")).join("")}\n`,
+      },
+      programs: { [show]: link({ mtu: bytes }), "ethtool -l eth0": `Channel parameters for eth0:\nPre-set maximums:\nRX:\t\tn/a\nCombined:\t${queues}\nCurrent hardware settings:\nCombined:\t2\n` },
+    }, { loadBalancer: { acceleration } });
+  const [checksums, ours, joined] = [1, 2, 7];
+  t.deepEqual(await told([checksums, ours, joined]), ["ok: eth0, a virtio device, takes it"]);
+  t.deepEqual(await told([]), ["ok: eth0, a virtio device, takes it"]);
+  t.deepEqual(await told([], { queues: 1 }), ["ok: eth0, a virtio device, takes it; CPUs share its queues, of which it has 1, and would not with 4"]);
+  for (const held of [checksums, joined]) t.regex((await told([held])).join(), /^ok: not for eth0, .*; services are balanced at its ingress\. To have it: .*ctrl_guest_offloads=on/);
+  t.regex((await told([joined], { acceleration: "native" })).join(), /^warn: eth0, a virtio device, will not take it: .* → .*ctrl_guest_offloads=on.*loadBalancer\.acceleration: auto$/);
+  t.regex((await told([], { mtu: 9000 })).join(), /^ok: not for eth0, a virtio device: its MTU is 9000.*3506 at most$/);
+  for (const acceleration of ["off", "generic"] as const) t.deepEqual(await told([joined], { acceleration }), []);
+  t.deepEqual(await told([joined], { driver: "ixgbe" }), []);
 });
 
 test("a Docker network of another driver inside our pool is told", async (t) => {

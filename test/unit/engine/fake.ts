@@ -118,7 +118,7 @@ export function fakeHost(): FakeHost {
       traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],
       dumpMap: () => [],
-      inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [] }),
+      inspect: () => ({ release: "6.18.0", features: { tcx: true }, programs: [], uplinks: ["eth0"], problems: [], remarks: [] }),
     },
   };
   return host;
