@@ -149,11 +149,11 @@ for line in sys.stdin:
         print()
 `;
 
-/** Says 1 MiB to the service, half of it before it reads, and reads it back. */
+/** Says 256 KiB to the service while it reads them back. */
 const uploader = `
-import hashlib, os, socket, threading
+import os, socket, threading
 s = socket.create_connection(("203.0.113.10", 80), timeout=${20 * patience})
-sent = os.urandom(1 << 20)
+sent = os.urandom(1 << 18)
 def say():
     s.sendall(sent)
     s.shutdown(socket.SHUT_WR)

@@ -3,18 +3,17 @@ import assert from "node:assert/strict";
 import { inOwnHost } from "../../packet/datapath/namespace.ts";
 import { cards, counted, onCards } from "./cards.ts";
 
-const refusal = /^uplink wan0: its driver takes no XDP program as it is \(.*EOPNOTSUPP/;
-
 await inOwnHost(import.meta.url, {
   "with one queue, which all CPUs then share, it is before the driver as well": onCards({ uplink: cards.narrow }, async ({ datapath, xdp, carries }) => {
     assert.equal((await xdp("wan0"))?.mode, "native");
-    assert.equal(counted("wan0", "xdp_tx"), await carries(32));
+    const frames = await carries(16);
+    assert.equal(counted("wan0", "xdp_tx"), frames);
     assert.deepEqual(datapath.inspect().problems, []);
   }),
 
   "generic: the same packets, behind the driver": onCards({ uplink: cards.wide, changes: { acceleration: "generic" } }, async ({ xdp, carries }) => {
     assert.equal((await xdp("wan0"))?.mode, "generic");
-    assert.ok((await carries(32)) > 0);
+    assert.ok((await carries(16)) > 0);
     assert.equal(counted("wan0", "xdp_tx"), 0);
   }),
 
@@ -22,16 +21,11 @@ await inOwnHost(import.meta.url, {
     { uplink: cards.joining },
     async ({ world, datapath, xdp, carries }) => {
       assert.equal(await xdp("wan0"), null);
-      assert.ok((await carries(32)) > 0);
+      assert.ok((await carries(16)) > 0);
       const { problems, remarks } = datapath.inspect();
       assert.deepEqual(problems, []);
-      assert.match(remarks.join("; "), refusal);
-      assert.match(JSON.stringify(world.lines.find(({ message }) => message === "no XDP at an uplink")), /EOPNOTSUPP/);
+      assert.match(remarks.join("; "), /^uplink wan0: its driver takes no XDP program as it is \(.*ENOTSUP/);
+      assert.equal(world.lines.find(({ message }) => message === "no XDP at an uplink")?.["why"], remarks[0]);
     },
   ),
-
-  "told to be before the driver of such a device, that it cannot is a problem": onCards({ uplink: cards.joining, changes: { acceleration: "native" } }, async ({ datapath, xdp }) => {
-    assert.equal(await xdp("wan0"), null);
-    assert.match(datapath.inspect().problems.join("; "), refusal);
-  }),
 });

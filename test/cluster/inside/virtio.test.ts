@@ -10,7 +10,7 @@ await inOwnHost(import.meta.url, {
       for (const device of ["wan0", "wan1"]) assert.equal((await xdp(device))?.mode, "native", device);
       assert.deepEqual(datapath.inspect().programs.filter(({ mode }) => mode === "xdp").map(({ device, hook }) => `${device} ${hook}`).toSorted(), ["wan0 native", "wan1 native"]);
       assert.deepEqual(datapath.inspect().problems, []);
-      const frames = await carries(32);
+      const frames = await carries(16);
       assert.equal(counted("wan0", "xdp_tx") + counted("wan0", "xdp_redirects"), frames, "sent by XDP, each of them");
       assert.equal(counted("wan0", "xdp_redirects"), frames / 4, "by the other card");
       assert.equal(counted("wan0", "xdp_drops"), 0);
