@@ -248,6 +248,9 @@ test.serial("servers that are no containers: by way of the node that balances, w
     t.deepEqual([...new Set(peers.flat())].toSorted(), nodes);
   }
 
+  // A raw socket meets packets before any device would have put their checksums in.
+  await outside.run(["ethtool", "-K", "eth0", "tx", "off"]);
+  scope.defer(() => outside.run(["ethtool", "-K", "eth0", "tx", "on"]).then(() => undefined));
   const unwrap = fileURLToPath(new URL("../lab/unwrap.py", import.meta.url));
   const senders = await Promise.all(servers.map(async (server) => {
     await server.sh(`ip address add ${address}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter`);
@@ -264,7 +267,7 @@ test.serial("servers that are no containers: by way of the node that balances, w
   t.deepEqual(Object.keys((await clients.report()).servers).toSorted(), ["e1", "nb"]);
   t.deepEqual([...new Set(senders.flatMap((one) => one.printed().split("\n").filter((line) => line.startsWith("10."))))].toSorted(), nodes);
   // Longer than what fits with IPv4 in front: the client is told, and sends shorter ones.
-  t.regex(await outside.ask("tcp", address, 7000, { size: 20_000 }), new RegExp(`${outside.ipv4} \\d+$`));
+  t.regex(await outside.ask("tcp", address, 7000, { size: 20_000 }), /\.113\.10 \d+$/);
   await routeTo(a, b);
   await onlyTheDeadLost(t, clients, {}, "c is no way any more");
   t.is(openOf(await clients.report()), 60);
