@@ -152,6 +152,19 @@ static __always_inline bool tunnel_is_plain(const struct __sk_buff *skb, const s
 	       headers->udp.len == bpf_htons(skb->len - ETH_HLEN - sizeof(headers->ip)) && !headers->udp.check;
 }
 
+/* As tunnel_strip(), where the kernel knows no flag that says so: it becomes IPv6 first, for which the kernel puts room in front. */
+static __always_inline bool tunnel_strip_to_ipv6(struct __sk_buff *skb, __u32 size)
+{
+	const __u32 room = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
+
+	if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0) < 0)
+		return false;
+	if (!bpf_skb_adjust_room(skb, -(int)(size + room), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
+		return true;
+	bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0);
+	return false;
+}
+
 /* Takes `size` bytes off, behind which there is a packet of `inner`, an ethertype. False: it is as it was. */
 static __always_inline bool tunnel_strip(struct __sk_buff *skb, __u32 size, __be16 inner)
 {
@@ -162,7 +175,7 @@ static __always_inline bool tunnel_strip(struct __sk_buff *skb, __u32 size, __be
 		flags |= TUNNEL_BECOMES_IPV6;
 	else if (inner != bpf_htons(ETH_P_IP))
 		return false;
-	if (bpf_skb_adjust_room(skb, -(int)size, BPF_ADJ_ROOM_MAC, flags) < 0)
+	if (bpf_skb_adjust_room(skb, -(int)size, BPF_ADJ_ROOM_MAC, flags) < 0 && (inner != bpf_htons(ETH_P_IPV6) || !tunnel_strip_to_ipv6(skb, size)))
 		return false;
 	/* What a device has verified are as many checksums as it says, and the outermost is gone. */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
