@@ -3,9 +3,9 @@ import type { Kernel } from "../kernel/types.ts";
 import type { Duty } from "./rounds.ts";
 
 /** Bytes that may come back before they are given back again: what an idle agent uses comes back at once, and stays. */
-const growth = 8 * 2 ** 20;
+const growth = 16 * 2 ** 20;
 
-/** Trims the process whenever it has grown by 8 MiB since it was trimmed, and the first time it is asked. */
+/** Trims the process whenever it has grown by 16 MiB since it was trimmed, and the first time it is asked. */
 export function stayLean(kernel: Pick<Kernel, "trim">, resident: () => number = process.memoryUsage.rss): Duty {
   let least = 0;
   return {

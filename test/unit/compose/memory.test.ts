@@ -34,17 +34,17 @@ test("a process that is trimmed holds less of its code, and goes on (R109)", (t)
   t.true(same);
 });
 
-test("an agent is trimmed when it has grown by 8 MiB, not in every round", async (t) => {
+test("an agent is trimmed when it has grown by 16 MiB, not in every round", async (t) => {
   const mebibyte = 2 ** 20;
   let resident = 90 * mebibyte;
   let trims = 0;
   const { run } = stayLean({ trim: () => { trims++; resident = 60 * mebibyte; } }, () => resident);
   await run();
   t.is(trims, 1);
-  resident = 67 * mebibyte;
+  resident = 75 * mebibyte;
   await run();
   t.is(trims, 1);
-  resident = 69 * mebibyte;
+  resident = 77 * mebibyte;
   await run();
   t.is(trims, 2);
 });
