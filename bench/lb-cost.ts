@@ -93,6 +93,8 @@ const ways: readonly Way[] = [
   established("SNAT, a flood of new flows", 4, 0, 300, { mode: "SNAT", flags: "S" }),
   established("SNAT, new flows beside half as many", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.5 }),
   established("SNAT, new flows beside 95 % of the ports", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.95 }),
+  established("SNAT, a flood of new flows to one server", 4, 0, null, { mode: "SNAT", flags: "S", backends: 1 }),
+  established("SNAT, new flows to one server beside 95 % of the ports", 4, 0, null, { mode: "SNAT", flags: "S", backends: 1, filled: 0.95 }),
 ];
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" }, cores: { type: "string", default: "1" } } });

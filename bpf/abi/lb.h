@@ -173,7 +173,6 @@ enum hw_lb_translated_flags {
 	HW_LB_TRANSLATED_DATAGRAM = 4,
 	HW_LB_TRANSLATED_CLIENT_OVER = 8,	/* FIN or RST */
 	HW_LB_TRANSLATED_BACKEND_OVER = 16,
-	HW_LB_TRANSLATED_ELSEWHERE = 32,	/* the flow is at home in another block, which has a reference to here */
 };
 
 /* A port of a pool: whose it is. `port` to `frontend` are one word of 8 bytes. */

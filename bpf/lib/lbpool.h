@@ -217,7 +217,7 @@ static __always_inline void lbpool_touch(struct hw_lb_translated *at, __u16 flag
 	__u32 expires;
 
 	if (begins && (old.is.flags & LBPOOL_OVER) == LBPOOL_OVER)
-		new.is.flags &= HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_ELSEWHERE;
+		new.is.flags = HW_LB_TRANSLATED_USED;
 	new.is.flags |= flags;
 	/* Whoever wrote it in between has said something newer. */
 	if (new.word != old.word)

@@ -20,6 +20,7 @@
  */
 #define LBPOOL_PATIENCE 4
 #define LBPOOL_EACH	64
+#define LBPOOL_FORESEEN 8
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -93,6 +94,14 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 	if (step < choice->each && *barren & bit)
 		return 0;
 #pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		if (!(*(volatile __u16 *)&block->ports[i].flags & HW_LB_TRANSLATED_USED)) {
+			choice->score = LBPOOL_FREE;
+			choice->port = key * HW_LB_POOL_BLOCK + i;
+			return 1;
+		}
+	}
+#pragma unroll
 	for (i = 0; i < HW_LB_POOL_BLOCK; i++)
 		best = lbpool_larger(best, lbpool_spare(&block->ports[i], choice->now) * HW_LB_POOL_BLOCK + i);
 	if (best < HW_LB_POOL_BLOCK) {
@@ -138,48 +147,76 @@ static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow)
 	return choice.port;
 }
 
-/* The reference of the flow that had the port is none any more. */
-static __noinline int lbpool_unrefer(const struct lbpool_flow *flow, __u32 port)
+struct lbpool_clearing {
+	__u32 pool;
+	__u32 key; /* the block's */
+};
+
+/* Whether a block's reference is to a flow whose it may be. What is given to a flow just now is none's that can be told, and may be it. */
+static __always_inline bool lbpool_is_referred(struct hw_lb_translated *at, __u32 reference, __u32 key)
 {
-	__u32 wanted = lbpool_tag(flow->hash) | port, choice, i;
+	union lbpool_word word = lbpool_read(at);
+	__u64 hash = lbpool_hash(&at->client, word.is.port, word.is.frontend), unlike = 1;
+	__u32 choice;
 
-	for (choice = 0; choice < LBPOOL_CHOICES; choice++) {
-		struct hw_lb_pool_block *block = lbpool_block(flow->pool, lbpool_choice(flow->hash, choice));
-
-		if (!block)
-			return 0;
+	if (word.is.flags & HW_LB_TRANSLATED_USED && !word.is.frontend)
+		return true;
 #pragma unroll
-		for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
-			__u32 reference = *(volatile __u32 *)&block->ports[i].reference;
+	for (choice = 0; choice < LBPOOL_CHOICES; choice++)
+		unlike *= lbpool_choice(hash, choice) ^ key;
+	return word.is.flags & HW_LB_TRANSLATED_USED && !unlike && !((lbpool_tag(hash) ^ reference) & LBPOOL_TAG);
+}
 
-			if ((reference & ~HW_LB_REFERENCE_SPILLED) == wanted) {
-				__sync_val_compare_and_swap(&block->ports[i].reference, reference, reference & HW_LB_REFERENCE_SPILLED);
-				return 0;
-			}
-		}
-		if (!lbpool_spilled(block))
-			return 0;
-	}
+static long lbpool_clear(__u64 place, struct lbpool_clearing *clearing)
+{
+	struct hw_lb_pool_block *block = lbpool_block(clearing->pool, clearing->key);
+	struct hw_lb_translated *at;
+	__u32 reference;
+
+	if (!block)
+		return 1;
+	reference = *(volatile __u32 *)&block->ports[place % HW_LB_POOL_BLOCK].reference;
+	at = lbpool_port(clearing->pool, reference & HW_LB_REFERENCE_PORT);
+	if (!at || !lbpool_is_referred(at, reference, clearing->key))
+		__sync_val_compare_and_swap(&block->ports[place % HW_LB_POOL_BLOCK].reference, reference, reference & HW_LB_REFERENCE_SPILLED);
 	return 0;
+}
+
+/* In a place that is free, or whose reference is to the very port: it was of the flow that had it before. */
+static __always_inline bool lbpool_add_reference(struct hw_lb_pool_block *block, __u32 wanted)
+{
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		__u32 reference = *(volatile __u32 *)&block->ports[i].reference;
+
+		if (reference & HW_LB_REFERENCE && (reference ^ wanted) & HW_LB_REFERENCE_PORT)
+			continue;
+		if (__sync_val_compare_and_swap(&block->ports[i].reference, reference, (reference & HW_LB_REFERENCE_SPILLED) | wanted) == reference)
+			return true;
+	}
+	return false;
 }
 
 /* False: no block has room. */
 static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port)
 {
-	__u32 wanted = lbpool_tag(flow->hash) | port, choice, i;
+	__u32 wanted = lbpool_tag(flow->hash) | port, choice;
+	struct lbpool_clearing clearing = { .pool = flow->pool };
 
 	for (choice = 0; choice < LBPOOL_CHOICES; choice++) {
-		struct hw_lb_pool_block *block = lbpool_block(flow->pool, lbpool_choice(flow->hash, choice));
+		struct hw_lb_pool_block *block;
 
+		clearing.key = lbpool_choice(flow->hash, choice);
+		block = lbpool_block(flow->pool, clearing.key);
 		if (!block)
 			return false;
-#pragma unroll
-		for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
-			__u32 reference = *(volatile __u32 *)&block->ports[i].reference;
-
-			if (!(reference & HW_LB_REFERENCE) && __sync_val_compare_and_swap(&block->ports[i].reference, reference, reference | wanted) == reference)
-				return true;
-		}
+		if (lbpool_add_reference(block, wanted))
+			return true;
+		bpf_loop(HW_LB_POOL_BLOCK, lbpool_clear, &clearing, 0);
+		if (lbpool_add_reference(block, wanted))
+			return true;
 		__sync_fetch_and_or(&block->ports[0].reference, HW_LB_REFERENCE_SPILLED);
 	}
 	return false;
@@ -190,30 +227,47 @@ static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __
 {
 	union lbpool_word new = { .is = { .port = flow->port, .frontend = flow->frontend, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
 	struct hw_lb_translated *at = lbpool_port(flow->pool, port);
-	struct lbpool_flow before;
 
 	if (!at)
 		return false;
 	old = lbpool_read(at);
-	before = (struct lbpool_flow){ .client = at->client, .port = old.is.port, .frontend = old.is.frontend, .pool = flow->pool };
 	/* Live, and nobody's: of no client, so that it is neither found nor taken meanwhile. */
 	at->expires = (__u32)bpf_jiffies64() + lbpool_lifetime(new.is.flags);
 	taken.is.flags = HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_WENT_ON;
 	if (!lbpool_write(at, old, taken))
 		return false;
-	if (old.is.flags & HW_LB_TRANSLATED_ELSEWHERE) {
-		before.hash = lbpool_hash(&before.client, before.port, before.frontend);
-		lbpool_unrefer(&before, port);
-	}
 	at->client = flow->client;
-	if (port / HW_LB_POOL_BLOCK != lbpool_choice(flow->hash, 0)) {
-		new.is.flags |= HW_LB_TRANSLATED_ELSEWHERE;
-		if (!lbpool_refer(flow, port)) {
-			lbpool_write(at, taken, (union lbpool_word){ 0 });
-			return false;
-		}
+	if (port / HW_LB_POOL_BLOCK != lbpool_choice(flow->hash, 0) && !lbpool_refer(flow, port)) {
+		lbpool_write(at, taken, (union lbpool_word){ 0 });
+		return false;
 	}
 	return lbpool_write(at, taken, new);
+}
+
+/* What the flow may have to wait for, so that it waits for all of it at once: where it is at home, and if nothing is to be had there, the block after it. */
+static __always_inline void lbpool_foresee(const struct lbpool_flow *flow)
+{
+	__u32 key = lbpool_choice(flow->hash, 0), i;
+	struct hw_lb_pool_block *block = lbpool_block(flow->pool, key);
+	struct hw_lb_pool_state *state = lbpool_state(flow->pool);
+	__u64 barren;
+
+	if (!block || !state)
+		return;
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i += 2)
+		lbpool_read(&block->ports[i]);
+	barren = state->barren[key / 64 % (LBPOOL_BLOCKS / 64)] >> (key % 64);
+	if (!(barren & 1))
+		return;
+	for (i = 1; i < LBPOOL_FORESEEN && barren >> i & 1; i++)
+		;
+	block = lbpool_block(flow->pool, key + i);
+	if (!block)
+		return;
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i += 2)
+		lbpool_read(&block->ports[i]);
 }
 
 /*
@@ -222,9 +276,12 @@ static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __
  */
 static __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 {
-	__u32 port = lbpool_find(flow), i;
 	struct hw_lb_translated *at;
+	__u32 port, i;
 
+	if (!flags)
+		lbpool_foresee(flow);
+	port = lbpool_find(flow);
 	if (port != LBPOOL_NONE) {
 		at = lbpool_port(flow->pool, port);
 		if (at)

@@ -293,7 +293,6 @@ export const LbTranslatedFlags = {
   DATAGRAM: 4,
   CLIENT_OVER: 8,
   BACKEND_OVER: 16,
-  ELSEWHERE: 32,
 } as const;
 export type LbTranslatedFlagsName = keyof typeof LbTranslatedFlags;
 export const lbTranslatedFlagsNames: Readonly<Record<number, LbTranslatedFlagsName>> = {
@@ -302,7 +301,6 @@ export const lbTranslatedFlagsNames: Readonly<Record<number, LbTranslatedFlagsNa
   4: "DATAGRAM",
   8: "CLIENT_OVER",
   16: "BACKEND_OVER",
-  32: "ELSEWHERE",
 };
 
 export const MemberLayout = {
