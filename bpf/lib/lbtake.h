@@ -244,19 +244,16 @@ static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __
 	return lbpool_write(at, taken, new);
 }
 
-/* What the flow may have to wait for, so that it waits for all of it at once: where it is at home, and if nothing is to be had there, the block after it. */
+/* Where nothing is to be had, the block from which the flow will have its port is asked for before the one where it is at home, so that it waits for both at once. */
 static __always_inline void lbpool_foresee(const struct lbpool_flow *flow)
 {
 	__u32 key = lbpool_choice(flow->hash, 0), i;
-	struct hw_lb_pool_block *block = lbpool_block(flow->pool, key);
 	struct hw_lb_pool_state *state = lbpool_state(flow->pool);
+	struct hw_lb_pool_block *block;
 	__u64 barren;
 
-	if (!block || !state)
+	if (!state)
 		return;
-#pragma unroll
-	for (i = 0; i < HW_LB_POOL_BLOCK; i += 2)
-		lbpool_read(&block->ports[i]);
 	barren = state->barren[key / 64 % (LBPOOL_BLOCKS / 64)] >> (key % 64);
 	if (!(barren & 1))
 		return;
