@@ -1,10 +1,12 @@
 // What balancing costs a packet: the balancer called by a harness that writes each packet anew and takes off what was put on
-// (bench/lb-harness.bpf.c), timed by the kernel, less the same harness without it. Options: --rounds N (9), --repeat N (2000000), --only TEXT.
+// (bench/lb-harness.bpf.c), timed by the kernel, less the same harness without it. Options: --rounds N (9), --repeat N (2000000), --only TEXT,
+// --cores 2: what two CPUs do at once beside what one does alone, with bpftool and flows of each CPU's own.
 // It prints best and median in ns, beside the goal, and writes build/bench/lb-cost.json. It runs what `make bpf` built.
+import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
 import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
@@ -91,9 +93,11 @@ const ways: readonly Way[] = [
   established("SNAT, a flood of new flows", 4, 0, 300, { mode: "SNAT", flags: "S" }),
   established("SNAT, new flows beside half as many", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.5 }),
   established("SNAT, new flows beside 95 % of the ports", 4, 0, 300, { mode: "SNAT", flags: "S", filled: 0.95 }),
+  established("SNAT, a flood of new flows to one server", 4, 0, null, { mode: "SNAT", flags: "S", backends: 1 }),
+  established("SNAT, new flows to one server beside 95 % of the ports", 4, 0, null, { mode: "SNAT", flags: "S", backends: 1, filled: 0.95 }),
 ];
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" } } });
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" }, repeat: { type: "string", default: "2000000" }, only: { type: "string", default: "" }, cores: { type: "string", default: "1" } } });
 const folder = join(root, "build/bench");
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
@@ -109,7 +113,7 @@ await inPrivateHost(import.meta.url, async () => {
   const wanted = ways.filter(({ name }) => name.includes(values.only));
   const results: Record<string, unknown>[] = [];
   for (const way of wanted) results.push(await measure(way, objects.get(way.without === "") ?? "", uplink));
-  const columns = ["best", "median", "goal", "met"] as const;
+  const columns = values.cores === "2" ? ["alone", "both", "ratio"] : ["best", "median", "goal", "met"];
   console.log(table([["", ...columns], ...results.map((one) => [String(one["name"]), ...columns.map((column) => String(one[column]))])]));
   writeFileSync(join(folder, "lb-cost.json"), `${JSON.stringify({ kernel: release(), rounds: Number(values.rounds), repeat: Number(values.repeat), results }, null, 2)}\n`);
 });
@@ -136,24 +140,52 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
   if (program === undefined || nothing === undefined) throw new Error("the harness has no program");
   // A flow's first packet is another row's.
   if (way.mode === "SNAT" && way.flows > 1) timed(program, way, uplink, 4 * way.flows);
+  const scaled = values.cores === "2" ? await scaling(way, program, nothing, uplink) : undefined;
   const net: number[] = [];
-  for (let round = 0; round < Number(values.rounds); round++) net.push(timed(program, way, uplink) - timed(nothing, way, uplink));
+  for (let round = 0; scaled === undefined && round < Number(values.rounds); round++) net.push(timed(program, way, uplink) - timed(nothing, way, uplink));
   const verdicts = verdictsOf(real.maps);
   const expected = way.stranger ? "pass" : "tx";
   const wrong = Object.entries(verdicts).filter(([verdict, count]) => verdict !== expected && count > 0);
   if (wrong.length > 0) throw new Error(`${way.name}: ${JSON.stringify(verdicts)}`);
+  if (scaled !== undefined) return scaled;
   const [best, median] = [Math.min(...net), quantile(net, 0.5)];
   const result = { name: way.name, best, median, goal: way.goal, met: way.goal === null ? "" : median <= way.goal ? "yes" : "no", net };
   console.error(`${way.name}: ${best} ${median} of ${way.goal}`);
   return result;
 }
 
+/** How much more two CPUs do at once than one alone: each CPU's ns a packet, net, in turns, and the medians' ratio. */
+async function scaling(way: Way, program: KernelProgram, nothing: KernelProgram, uplink: number): Promise<Record<string, unknown>> {
+  const { data, context } = inputOf(way, uplink);
+  const [dataFile, contextFile] = [join(folder, "frame"), join(folder, "context")];
+  writeFileSync(dataFile, data);
+  writeFileSync(contextFile, context);
+  const on = async (cpus: readonly number[], { id }: KernelProgram): Promise<number> => {
+    const runs = await Promise.all(cpus.map((cpu) => promisify(execFile)("taskset", [
+      "-c", String(cpu), "bpftool", "--json", "prog", "run", "id", String(id), "data_in", dataFile, "ctx_in", contextFile, "repeat", values.repeat,
+    ])));
+    return runs.map(({ stdout }) => Number(/"duration":\s*(\d+)/.exec(stdout)?.[1])).reduce((sum, one) => sum + one) / cpus.length;
+  };
+  const [alone, both]: [number[], number[]] = [[], []];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const cpu = round % 2;
+    alone.push(await on([cpu], program) - await on([cpu], nothing));
+    both.push(await on([0, 1], program) - await on([0, 1], nothing));
+  }
+  const [one, two] = [quantile(alone, 0.5), quantile(both, 0.5)];
+  return { name: way.name, alone: one, both: two, ratio: ((2 * one) / two).toFixed(2), rounds: { alone, both } };
+}
+
 function timed(program: KernelProgram, way: Way, uplink: number, repeat = Number(values.repeat)): number {
+  return program.testRun({ ...inputOf(way, uplink), repeat }).duration;
+}
+
+function inputOf(way: Way, uplink: number): { readonly data: Uint8Array; readonly context: Uint8Array } {
   const port = way.stranger && way.mode === "SNAT" ? config.snatFirst : 80;
   const packet = way.family === 4 ? ip("10.0.0.0", "198.18.0.0", tcp(1024, port, way.flags)) : ip("fd00:c::", "fd00:5::", tcp(1024, port, way.flags));
   const data = frame("02:00:00:00:00:fe", "02:00:00:00:00:01", packet);
   const context = new Uint32Array([0, data.length, 0, uplink, 0, 0]);
-  return program.testRun({ data, context: new Uint8Array(context.buffer), repeat }).duration;
+  return { data, context: new Uint8Array(context.buffer) };
 }
 
 function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): void {
@@ -203,13 +235,13 @@ function fillPool(pools: KernelMap, pool: number, share: number): void {
   using blocks = createKernel().openMapById(u32.decode(id));
   const flags = LbTranslatedFlags.USED | LbTranslatedFlags.WENT_ON;
   const expires = (jiffiesClock(config.hz)() + 3600 * config.hz) >>> 0;
-  const taken = { client: parseIp("192.168.0.1"), port: 1, frontend: 9, expires, flags };
-  const free = { client: null, port: 0, frontend: 0, expires: 0, flags: 0 };
+  const taken = { client: parseIp("192.168.0.1"), port: 1, frontend: 9, expires, flags, reference: 0 };
+  const free = { client: null, port: 0, frontend: 0, expires: 0, flags: 0, reference: 0 };
   let seed = pool;
   const random = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   blocks.setBatch(Array.from({ length: blocks.info.maxEntries }, (_, block) => [
     u32.encode(block),
-    lbPoolBlockCodec.encode({ references: Array.from({ length: 16 }, () => 0), ports: Array.from({ length: 8 }, () => (random() < share ? taken : free)) }),
+    lbPoolBlockCodec.encode({ ports: Array.from({ length: 8 }, () => (random() < share ? taken : free)) }),
   ] as const));
 }
 

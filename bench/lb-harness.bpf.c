@@ -112,7 +112,7 @@ int lb_harness(struct xdp_md *ctx)
 
 	if (!state)
 		return XDP_ABORTED;
-	flow = state->count++;
+	flow = state->count++ ^ bpf_get_smp_processor_id() << 31;
 	random = hash_finish(flow);
 	flooding = harness_flood && flow & 1;
 	if (harness_flows && !flooding)

@@ -20,7 +20,6 @@ enum hw_lb_layout {
 enum hw_lb_pool_layout {
 	HW_LB_POOL_PORTS = 16384,	/* of a pool, at most; config says how many there are */
 	HW_LB_POOL_BLOCK = 8,		/* ports in one block */
-	HW_LB_POOL_REFERENCES = 16,	/* to flows, in one */
 	HW_LB_POOL_PROTOCOL = 255,	/* of a frontend: it is where the backend `number` listens, whose answers come to this node (IANA: reserved) */
 };
 
@@ -159,11 +158,12 @@ struct hw_lb_counters {
 /*
  * A pool: the ports from which one backend is asked in this node's name, config's snat_first and on. It has the backend's number. A flow's two directions find it at once:
  *
- *   from the client   ▸ hash of client and frontend ▸ a block's references ▸ the port
+ *   from the client   ▸ hash of client and frontend ▸ a block, or its references ▸ the port
  *   from the backend  ▸ the port it answers to
  */
 enum hw_lb_reference_bits {
 	HW_LB_REFERENCE = 0x8000,	/* there is one: below it the port's number in the pool, above it 16 bits of the flow's hash */
+	HW_LB_REFERENCE_SPILLED = 0x4000,	/* of a block's first: it once had no room for a reference, which lies in the flow's next choice */
 	HW_LB_REFERENCE_PORT = 0x3fff,
 };
 
@@ -182,19 +182,21 @@ struct hw_lb_translated {
 	__u16 flags;		/* enum hw_lb_translated_flags; 0: the port is free */
 	__u32 frontend;		/* which it asked: key of hw_lb_origins */
 	__u32 expires;		/* low 32 bits of jiffies */
-	__u32 pad;
+	__u32 reference;	/* enum hw_lb_reference_bits; the block's, to a flow that is at home in it and has a port elsewhere. 0: room for one */
 };
 
-/* One of HW_LB_POOL_PORTS / 8, key: port / 8. Five cache lines. */
+/* One of HW_LB_POOL_PORTS / 8, key: port / 8. Four cache lines. */
 struct hw_lb_pool_block {
-	__u32 references[HW_LB_POOL_REFERENCES];
 	struct hw_lb_translated ports[HW_LB_POOL_BLOCK];
 };
 
-/* Of a pool, whichever CPU; pools whose numbers are the same modulo 1024 share it. */
+/* What is known of a pool, whichever CPU; pools whose numbers are the same modulo 1024 take it from each other. All of it are hints. */
 struct hw_lb_pool_state {
-	__u32 searched;		/* low 32 bits of jiffies when all of it was last looked through for a port */
-	__u32 choices;		/* blocks in which a flow's reference may lie; 0: it has had none yet */
+	__u32 pool;		/* whose it is */
+	__u32 since;		/* low 32 bits of jiffies when `barren` was last emptied: once a second */
+	__u32 searched;		/* when all of the pool was last looked through for a port */
+	__u32 flooded;		/* when a flow that began a moment ago made room */
+	__u64 barren[HW_LB_POOL_PORTS / HW_LB_POOL_BLOCK / 64];	/* a bit for each block: no port of it could be taken */
 };
 
 /* As whom answers go to clients. Key: the frontend's number * 2^16 + its service. */

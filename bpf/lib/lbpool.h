@@ -7,9 +7,9 @@
  *   lbpool_touch     keeps a flow alive and follows TCP
  *   lbpool_take      gives a flow a port (lib/lbtake.h)
  *
- * A block is five cache lines: references to flows by their hash, and eight ports. A flow's reference lies in the first of four blocks that has
- * room for it, and the pool remembers how many of them were ever needed, hardly ever more than one. A reference whose port is another flow's by
- * now is none.
+ * A block is four cache lines of eight ports. A flow's hash names the block where it is at home: most flows have a port there, and one look at
+ * memory finds them. Of the others that block has a reference, or if it has no room left, the next of four. A reference whose port is another
+ * flow's by now is none.
  */
 #pragma once
 
@@ -24,11 +24,11 @@
 #include "lib/pure/lbhash.h"
 
 #define LBPOOL_POOLS   65536
-#define LBPOOL_STATES  1024
 #define LBPOOL_ORIGINS 65536
 #define LBPOOL_CHOICES 4
 #define LBPOOL_BLOCKS  (HW_LB_POOL_PORTS / HW_LB_POOL_BLOCK)
 #define LBPOOL_NONE    0xffffffff
+#define LBPOOL_TAG     (0xffff0000 | HW_LB_REFERENCE)
 
 #define LBPOOL_SECONDS_TCP	(2 * 3600 + 600)
 #define LBPOOL_SECONDS_DATAGRAM 180
@@ -43,6 +43,7 @@
 struct lbpool_blocks {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, LBPOOL_BLOCKS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* the kernel lays those alone at a page's beginning, others 56 bytes into a cache line (6.18) */
 	__type(key, __u32);
 	__type(value, struct hw_lb_pool_block);
 };
@@ -53,13 +54,6 @@ struct {
 	__type(key, __u32);
 	__array(values, struct lbpool_blocks);
 } hw_lb_pools SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, LBPOOL_STATES);
-	__type(key, __u32);
-	__type(value, struct hw_lb_pool_state);
-} hw_lb_pool_states SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -115,7 +109,7 @@ static __always_inline __u32 lbpool_tag(__u64 hash)
 	return (__u32)hash << 16 | HW_LB_REFERENCE;
 }
 
-/* The block in which a flow's reference lies at the `choice`th try. */
+/* The block where a flow is at home; `choice` from 1 on: where its reference lies if that one has no room. */
 static __always_inline __u32 lbpool_choice(__u64 hash, __u32 choice)
 {
 	return lbhash_slot(hash + ((__u64)(choice * 0x9e3779b1U) << 32), hw_config.snat_ports / HW_LB_POOL_BLOCK);
@@ -136,58 +130,67 @@ static __always_inline struct hw_lb_translated *lbpool_port(__u32 pool, __u32 po
 	return block ? &block->ports[port % HW_LB_POOL_BLOCK] : NULL;
 }
 
-static __always_inline bool lbpool_is(struct hw_lb_translated *at, const struct lbpool_flow *flow)
+/* 0: the port is the flow's. */
+static __always_inline __u64 lbpool_unlike(struct hw_lb_translated *at, const struct lbpool_flow *flow)
 {
-	union lbpool_word word = lbpool_read(at);
+	union lbpool_word wanted = { .is = { .port = flow->port, .flags = HW_LB_TRANSLATED_USED, .frontend = flow->frontend } };
+	union lbpool_word compared = { .is = { .port = 0xffff, .flags = HW_LB_TRANSLATED_USED, .frontend = 0xffffffff } };
+	const volatile __u64 *client = (const volatile __u64 *)&at->client;
+	const __u64 *own = (const __u64 *)&flow->client;
 
-	return word.is.flags & HW_LB_TRANSLATED_USED && word.is.port == flow->port && word.is.frontend == flow->frontend && ip_equal(&at->client, &flow->client);
+	return ((lbpool_read(at).word ^ wanted.word) & compared.word) | (client[0] ^ own[0]) | (client[1] ^ own[1]);
+}
+
+static __always_inline bool lbpool_spilled(const struct hw_lb_pool_block *block)
+{
+	return *(const volatile __u32 *)&block->ports[0].reference & HW_LB_REFERENCE_SPILLED;
 }
 
 /*
- * The port to which a block's references lead, or LBPOOL_NONE. Not inline, so that the compiler describes a block in full: the loader asks how
- * large the pools' are.
+ * The flow's port in a block that begins with port `first`, or to which the block's references lead, or LBPOOL_NONE. Not inline, so that the
+ * compiler describes a block in full: the loader asks how large the pools' are.
  */
-static __noinline __u32 lbpool_search(const struct hw_lb_pool_block *block, const struct lbpool_flow *flow)
+static __noinline __u32 lbpool_search(struct hw_lb_pool_block *block, const struct lbpool_flow *flow, __u32 first)
 {
 	__u32 tag = lbpool_tag(flow->hash), i;
+	__u64 referred = 0;
 
 	if (!block)
 		return LBPOOL_NONE;
 #pragma unroll
-	for (i = 0; i < HW_LB_POOL_REFERENCES; i++) {
-		__u32 reference = *(const volatile __u32 *)&block->references[i];
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		if (!lbpool_unlike(&block->ports[i], flow))
+			return first + i;
+		/* Of 0 alone the highest bit: no branch for each. */
+		referred |= (__u64)((*(const volatile __u32 *)&block->ports[i].reference ^ tag) & LBPOOL_TAG) - 1;
+	}
+	if (!(referred >> 63))
+		return LBPOOL_NONE;
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		__u32 reference = *(const volatile __u32 *)&block->ports[i].reference;
 		struct hw_lb_translated *at;
 
-		if ((reference ^ tag) & ~HW_LB_REFERENCE_PORT)
+		if ((reference ^ tag) & LBPOOL_TAG)
 			continue;
 		at = lbpool_port(flow->pool, reference & HW_LB_REFERENCE_PORT);
-		if (at && lbpool_is(at, flow))
+		if (at && !lbpool_unlike(at, flow))
 			return reference & HW_LB_REFERENCE_PORT;
 	}
 	return LBPOOL_NONE;
 }
 
-static __always_inline struct hw_lb_pool_state *lbpool_state(__u32 pool)
-{
-	__u32 key = pool % LBPOOL_STATES;
-
-	return bpf_map_lookup_elem(&hw_lb_pool_states, &key);
-}
-
 /* The number of the flow's port, or LBPOOL_NONE. */
 static __always_inline __u32 lbpool_find(const struct lbpool_flow *flow)
 {
-	__u32 found = lbpool_search(lbpool_block(flow->pool, lbpool_choice(flow->hash, 0)), flow), i;
-	const struct hw_lb_pool_state *state;
+	__u32 i;
 
-	if (found != LBPOOL_NONE)
-		return found;
-	state = lbpool_state(flow->pool);
-	for (i = 1; i < LBPOOL_CHOICES; i++) {
-		if (!state || state->choices <= i)
-			break;
-		found = lbpool_search(lbpool_block(flow->pool, lbpool_choice(flow->hash, i)), flow);
-		if (found != LBPOOL_NONE)
+	for (i = 0; i < LBPOOL_CHOICES; i++) {
+		__u32 key = lbpool_choice(flow->hash, i), found;
+		struct hw_lb_pool_block *block = lbpool_block(flow->pool, key);
+
+		found = lbpool_search(block, flow, key * HW_LB_POOL_BLOCK);
+		if (found != LBPOOL_NONE || !block || !lbpool_spilled(block))
 			return found;
 	}
 	return LBPOOL_NONE;

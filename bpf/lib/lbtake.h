@@ -2,39 +2,45 @@
 /*
  * Gives a flow a port of its backend's pool (lib/lbpool.h).
  *
- *   the one it has ▸ a free one beside its reference ▸ block after block, from where this CPU took the last:
+ *   the one it has ▸ block after block, from where it is at home:
  *                    free or ended ▸ begun three seconds ago and no more ▸ begun, the oldest of a few blocks ▸ there is none
  *
- * What this CPU comes to next has been taken longest ago, so that a port rests, and a flood of beginnings displaces its like.
+ * A flood of beginnings displaces its like. Blocks in which nothing could be taken are passed over for a second, so that a pool that is nearly
+ * full costs little more than an empty one.
  */
 #pragma once
 
 #include "lib/lbpool.h"
 
+#define LBPOOL_STATES 1024
+
 /*
- * Blocks that are looked at before a flow that began a moment ago makes room, but for the rest of a jiffy in which one has; and those that are
- * looked at for every packet. All are once in a jiffy.
+ * Blocks with something to take that are looked at before a flow that began a moment ago makes room, but for the rest of a jiffy in which one
+ * has; and those that are passed by or looked at for every packet. All are once in a jiffy, whatever is known of them.
  */
 #define LBPOOL_PATIENCE 4
 #define LBPOOL_EACH	64
-
-/* Where this CPU took a port last, of pools whose numbers are the same modulo LBPOOL_STATES: it is no more than a hint. Of this object alone, which nobody else reads (no hw_ name). */
-struct lbpool_hand {
-	__u32 block;   /* and 1; 0: it has taken none */
-	__u32 flooded; /* jiffies when a flow that began a moment ago made room */
-};
+#define LBPOOL_FORESEEN 8
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, LBPOOL_STATES);
 	__type(key, __u32);
-	__type(value, struct lbpool_hand);
-} lbpool_hands SEC(".maps");
+	__type(value, struct hw_lb_pool_state);
+} hw_lb_pool_states SEC(".maps");
+
+static __always_inline struct hw_lb_pool_state *lbpool_state(__u32 pool)
+{
+	__u32 key = pool % LBPOOL_STATES;
+
+	return bpf_map_lookup_elem(&hw_lb_pool_states, &key);
+}
 
 /* What is looked for in one block after another, and the best of it so far. */
 struct lbpool_choice {
 	__u32 pool;
 	__u32 start;
+	__u32 each;  /* steps by what is known; then all of them, whatever it is */
 	__u32 port;  /* number in the pool */
 	__u32 score; /* 0: there is none */
 	__u32 steps;
@@ -71,128 +77,194 @@ static __always_inline __u32 lbpool_old(void)
 static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 {
 	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, key = choice->start + (__u32)step, i;
+	struct hw_lb_pool_state *state = lbpool_state(choice->pool);
 	struct hw_lb_pool_block *block;
-	__u64 best = 0;
+	__u64 best = 0, bit, *barren;
 
 	choice->steps = step;
+	if (step >= choice->each)
+		key -= choice->each;
 	if (key >= blocks)
 		key -= blocks;
 	block = lbpool_block(choice->pool, key);
-	if (!block)
+	if (!block || !state)
 		return 1;
+	barren = &state->barren[key / 64 % (LBPOOL_BLOCKS / 64)];
+	bit = 1ULL << (key % 64);
+	if (step < choice->each && *barren & bit)
+		return 0;
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		if (!(*(volatile __u16 *)&block->ports[i].flags & HW_LB_TRANSLATED_USED)) {
+			choice->score = LBPOOL_FREE;
+			choice->port = key * HW_LB_POOL_BLOCK + i;
+			return 1;
+		}
+	}
 #pragma unroll
 	for (i = 0; i < HW_LB_POOL_BLOCK; i++)
 		best = lbpool_larger(best, lbpool_spare(&block->ports[i], choice->now) * HW_LB_POOL_BLOCK + i);
-	/* Of what this CPU has taken just now nothing makes room. */
-	if (best / HW_LB_POOL_BLOCK > choice->score && (step || best / HW_LB_POOL_BLOCK >= lbpool_old())) {
+	if (best < HW_LB_POOL_BLOCK) {
+		*barren |= bit;
+		return 0;
+	}
+	if (best / HW_LB_POOL_BLOCK > choice->score) {
 		choice->score = best / HW_LB_POOL_BLOCK;
 		choice->port = key * HW_LB_POOL_BLOCK + best % HW_LB_POOL_BLOCK;
 	}
-	return choice->score >= lbpool_old() || (step >= choice->patience && choice->score);
+	return choice->score >= lbpool_old() || --choice->patience == 0;
+}
+
+/* Nobody knows of a pool for longer than a second what could not be taken. */
+static __always_inline void lbpool_refresh(struct hw_lb_pool_state *state, __u32 pool, __u32 now)
+{
+	if (state->pool == pool && now - state->since < hw_config.hz)
+		return;
+	__builtin_memset(state->barren, 0, sizeof(state->barren));
+	state->pool = pool;
+	state->since = now;
 }
 
 /* A port that may be taken, or LBPOOL_NONE. Not inline, for the stack. */
-static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow, struct hw_lb_pool_state *state)
+static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow)
 {
-	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64(), key = flow->pool % LBPOOL_STATES;
+	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64();
 	struct lbpool_choice choice = { .pool = flow->pool, .now = now, .start = lbpool_choice(flow->hash, 0) };
-	struct lbpool_hand *hand = bpf_map_lookup_elem(&lbpool_hands, &key);
+	struct hw_lb_pool_state *state = lbpool_state(flow->pool);
 
-	if (!hand)
+	if (!state)
 		return LBPOOL_NONE;
-	/* Beside its reference, where both come with one look at memory; in a flood nothing is free there. */
-	if (hand->flooded != now) {
-		lbpool_look(0, &choice);
-		if (choice.score >= LBPOOL_FREE)
-			return choice.port;
-		choice.score = 0;
-	}
-	choice.patience = hand->flooded == now ? 1 : LBPOOL_PATIENCE;
-	choice.start = hand->block ? hand->block - 1 : lbhash_slot((__u64)(bpf_get_smp_processor_id() * 0x9e3779b1U) << 32, blocks);
-	/* At last the first block once more, of which the youngest may make room as well. */
-	bpf_loop(state->searched == now ? LBPOOL_EACH : blocks + 1, lbpool_look, &choice, 0);
-	if (choice.steps > LBPOOL_EACH)
+	lbpool_refresh(state, flow->pool, now);
+	choice.each = blocks < LBPOOL_EACH ? blocks : LBPOOL_EACH;
+	choice.patience = state->flooded == now ? 1 : LBPOOL_PATIENCE;
+	bpf_loop(state->searched == now ? choice.each : choice.each + blocks, lbpool_look, &choice, 0);
+	if (choice.steps >= choice.each)
 		state->searched = now;
 	if (!choice.score)
 		return LBPOOL_NONE;
-	hand->block = choice.port / HW_LB_POOL_BLOCK + 1;
 	if (choice.score < lbpool_old())
-		hand->flooded = now;
+		state->flooded = now;
 	return choice.port;
 }
 
-/* The reference of the flow that had the port is none any more. */
-static __noinline int lbpool_unrefer(const struct lbpool_flow *flow, __u32 port)
+struct lbpool_clearing {
+	__u32 pool;
+	__u32 key; /* the block's */
+};
+
+/* Whether a block's reference is to a flow whose it may be. What is given to a flow just now is none's that can be told, and may be it. */
+static __always_inline bool lbpool_is_referred(struct hw_lb_translated *at, __u32 reference, __u32 key)
 {
-	__u32 wanted = lbpool_tag(flow->hash) | port, choice, i;
+	union lbpool_word word = lbpool_read(at);
+	__u64 hash = lbpool_hash(&at->client, word.is.port, word.is.frontend), unlike = 1;
+	__u32 choice;
 
-	for (choice = 0; choice < LBPOOL_CHOICES; choice++) {
-		struct hw_lb_pool_state *state = choice ? lbpool_state(flow->pool) : NULL;
-		struct hw_lb_pool_block *block;
-
-		if (choice && (!state || state->choices <= choice))
-			return 0;
-		block = lbpool_block(flow->pool, lbpool_choice(flow->hash, choice));
-		if (!block)
-			return 0;
+	if (word.is.flags & HW_LB_TRANSLATED_USED && !word.is.frontend)
+		return true;
 #pragma unroll
-		for (i = 0; i < HW_LB_POOL_REFERENCES; i++) {
-			if (block->references[i] == wanted) {
-				__sync_val_compare_and_swap(&block->references[i], wanted, 0);
-				return 0;
-			}
-		}
-	}
+	for (choice = 0; choice < LBPOOL_CHOICES; choice++)
+		unlike *= lbpool_choice(hash, choice) ^ key;
+	return word.is.flags & HW_LB_TRANSLATED_USED && !unlike && !((lbpool_tag(hash) ^ reference) & LBPOOL_TAG);
+}
+
+static long lbpool_clear(__u64 place, struct lbpool_clearing *clearing)
+{
+	struct hw_lb_pool_block *block = lbpool_block(clearing->pool, clearing->key);
+	struct hw_lb_translated *at;
+	__u32 reference;
+
+	if (!block)
+		return 1;
+	reference = *(volatile __u32 *)&block->ports[place % HW_LB_POOL_BLOCK].reference;
+	at = lbpool_port(clearing->pool, reference & HW_LB_REFERENCE_PORT);
+	if (!at || !lbpool_is_referred(at, reference, clearing->key))
+		__sync_val_compare_and_swap(&block->ports[place % HW_LB_POOL_BLOCK].reference, reference, reference & HW_LB_REFERENCE_SPILLED);
 	return 0;
 }
 
-/* False: no block has room. */
-static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port, struct hw_lb_pool_state *state)
+/* In a place that is free, or whose reference is to the very port: it was of the flow that had it before. */
+static __always_inline bool lbpool_add_reference(struct hw_lb_pool_block *block, __u32 wanted)
 {
-	__u32 wanted = lbpool_tag(flow->hash) | port, choice, i;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i++) {
+		__u32 reference = *(volatile __u32 *)&block->ports[i].reference;
+
+		if (reference & HW_LB_REFERENCE && (reference ^ wanted) & HW_LB_REFERENCE_PORT)
+			continue;
+		if (__sync_val_compare_and_swap(&block->ports[i].reference, reference, (reference & HW_LB_REFERENCE_SPILLED) | wanted) == reference)
+			return true;
+	}
+	return false;
+}
+
+/* False: no block has room. */
+static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port)
+{
+	__u32 wanted = lbpool_tag(flow->hash) | port, choice;
+	struct lbpool_clearing clearing = { .pool = flow->pool };
 
 	for (choice = 0; choice < LBPOOL_CHOICES; choice++) {
-		struct hw_lb_pool_block *block = lbpool_block(flow->pool, lbpool_choice(flow->hash, choice));
+		struct hw_lb_pool_block *block;
 
+		clearing.key = lbpool_choice(flow->hash, choice);
+		block = lbpool_block(flow->pool, clearing.key);
 		if (!block)
 			return false;
-		if (state->choices <= choice)
-			state->choices = choice + 1;
-#pragma unroll
-		for (i = 0; i < HW_LB_POOL_REFERENCES; i++) {
-			if (!block->references[i] && !__sync_val_compare_and_swap(&block->references[i], 0, wanted))
-				return true;
-		}
+		if (lbpool_add_reference(block, wanted))
+			return true;
+		bpf_loop(HW_LB_POOL_BLOCK, lbpool_clear, &clearing, 0);
+		if (lbpool_add_reference(block, wanted))
+			return true;
+		__sync_fetch_and_or(&block->ports[0].reference, HW_LB_REFERENCE_SPILLED);
 	}
 	return false;
 }
 
 /* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. Not inline, for the stack. */
-static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __u32 flags, struct hw_lb_pool_state *state)
+static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __u32 flags)
 {
 	union lbpool_word new = { .is = { .port = flow->port, .frontend = flow->frontend, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
 	struct hw_lb_translated *at = lbpool_port(flow->pool, port);
-	struct lbpool_flow before;
 
 	if (!at)
 		return false;
 	old = lbpool_read(at);
-	before = (struct lbpool_flow){ .client = at->client, .port = old.is.port, .frontend = old.is.frontend, .pool = flow->pool };
 	/* Live, and nobody's: of no client, so that it is neither found nor taken meanwhile. */
 	at->expires = (__u32)bpf_jiffies64() + lbpool_lifetime(new.is.flags);
 	taken.is.flags = HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_WENT_ON;
 	if (!lbpool_write(at, old, taken))
 		return false;
-	if (old.is.flags) {
-		before.hash = lbpool_hash(&before.client, before.port, before.frontend);
-		lbpool_unrefer(&before, port);
-	}
 	at->client = flow->client;
-	if (!lbpool_refer(flow, port, state)) {
+	if (port / HW_LB_POOL_BLOCK != lbpool_choice(flow->hash, 0) && !lbpool_refer(flow, port)) {
 		lbpool_write(at, taken, (union lbpool_word){ 0 });
 		return false;
 	}
 	return lbpool_write(at, taken, new);
+}
+
+/* Where nothing is to be had, the block from which the flow will have its port is asked for before the one where it is at home, so that it waits for both at once. */
+static __always_inline void lbpool_foresee(const struct lbpool_flow *flow)
+{
+	__u32 key = lbpool_choice(flow->hash, 0), i;
+	struct hw_lb_pool_state *state = lbpool_state(flow->pool);
+	struct hw_lb_pool_block *block;
+	__u64 barren;
+
+	if (!state)
+		return;
+	barren = state->barren[key / 64 % (LBPOOL_BLOCKS / 64)] >> (key % 64);
+	if (!(barren & 1))
+		return;
+	for (i = 1; i < LBPOOL_FORESEEN && barren >> i & 1; i++)
+		;
+	block = lbpool_block(flow->pool, key + i);
+	if (!block)
+		return;
+#pragma unroll
+	for (i = 0; i < HW_LB_POOL_BLOCK; i += 2)
+		lbpool_read(&block->ports[i]);
 }
 
 /*
@@ -201,10 +273,12 @@ static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __
  */
 static __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 {
-	__u32 port = lbpool_find(flow), i;
-	struct hw_lb_pool_state *state;
 	struct hw_lb_translated *at;
+	__u32 port, i;
 
+	if (!flags)
+		lbpool_foresee(flow);
+	port = lbpool_find(flow);
 	if (port != LBPOOL_NONE) {
 		at = lbpool_port(flow->pool, port);
 		if (at)
@@ -212,12 +286,9 @@ static __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 		return port;
 	}
 	flags &= ~HW_LB_TRANSLATED_WENT_ON;
-	state = lbpool_state(flow->pool);
-	if (!state)
-		return LBPOOL_NONE;
 	for (i = 0; i < 2; i++) {
-		port = lbpool_choose(flow, state);
-		if (port == LBPOOL_NONE || lbpool_give(flow, port, flags, state))
+		port = lbpool_choose(flow);
+		if (port == LBPOOL_NONE || lbpool_give(flow, port, flags))
 			break;
 		port = LBPOOL_NONE;
 	}

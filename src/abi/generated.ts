@@ -246,14 +246,12 @@ export const lbModeNames: Readonly<Record<number, LbModeName>> = {
 export const LbPoolLayout = {
   PORTS: 16384,
   BLOCK: 8,
-  REFERENCES: 16,
   PROTOCOL: 255,
 } as const;
 export type LbPoolLayoutName = keyof typeof LbPoolLayout;
 export const lbPoolLayoutNames: Readonly<Record<number, LbPoolLayoutName>> = {
   16384: "PORTS",
   8: "BLOCK",
-  16: "REFERENCES",
   255: "PROTOCOL",
 };
 
@@ -819,6 +817,7 @@ export interface LbTranslated {
   readonly flags: number;
   readonly frontend: number;
   readonly expires: number;
+  readonly reference: number;
 }
 export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_lb_translated", 32, {
   client: field("client", 0, ip),
@@ -826,24 +825,29 @@ export const lbTranslatedCodec: Codec<LbTranslated> = struct<LbTranslated>("hw_l
   flags: field("flags", 18, u16),
   frontend: field("frontend", 20, u32),
   expires: field("expires", 24, u32),
+  reference: field("reference", 28, u32),
 });
 
 export interface LbPoolBlock {
-  readonly references: readonly (number)[];
   readonly ports: readonly (LbTranslated)[];
 }
-export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 320, {
-  references: field("references", 0, array(u32, 16)),
-  ports: field("ports", 64, array(lbTranslatedCodec, 8)),
+export const lbPoolBlockCodec: Codec<LbPoolBlock> = struct<LbPoolBlock>("hw_lb_pool_block", 256, {
+  ports: field("ports", 0, array(lbTranslatedCodec, 8)),
 });
 
 export interface LbPoolState {
+  readonly pool: number;
+  readonly since: number;
   readonly searched: number;
-  readonly choices: number;
+  readonly flooded: number;
+  readonly barren: readonly (bigint)[];
 }
-export const lbPoolStateCodec: Codec<LbPoolState> = struct<LbPoolState>("hw_lb_pool_state", 8, {
-  searched: field("searched", 0, u32),
-  choices: field("choices", 4, u32),
+export const lbPoolStateCodec: Codec<LbPoolState> = struct<LbPoolState>("hw_lb_pool_state", 272, {
+  pool: field("pool", 0, u32),
+  since: field("since", 4, u32),
+  searched: field("searched", 8, u32),
+  flooded: field("flooded", 12, u32),
+  barren: field("barren", 16, array(u64, 32)),
 });
 
 export interface LbService {
@@ -1100,7 +1104,7 @@ export const maps = {
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
   hw_lb_origins: { name: "hw_lb_origins", kind: "hash", key: u32, value: lbOriginCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<number, LbOrigin>,
   hw_lb_pool_states: { name: "hw_lb_pool_states", kind: "array", key: u32, value: lbPoolStateCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbPoolState>,
-  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 0 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
+  hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 1024 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
   hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,

@@ -35,7 +35,7 @@ export function openPools(kernel: Kernel, outer: KernelMap, table: FrontendTable
     take: (number, { address, port }) => {
       const entry = { address, port, protocol: LbPoolLayout.PROTOCOL, service: 1, number, shared: false };
       if (asked.get(keyOf(entry)) === number && has(number)) return;
-      using map = kernel.createMap(inner.kind, "hw_lb_pool", 4, inner.value.size, inner.maxEntries);
+      using map = kernel.createMap(inner.kind, "hw_lb_pool", 4, inner.value.size, inner.maxEntries, { flags: inner.flags });
       outer.setInner(u32.encode(number), map);
       table.set(entry);
       asked.set(keyOf(entry), number);

@@ -25,7 +25,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_frontends: ["The service of an address and port, two in each bucket; port 0: the address is a service's.", "agent"],
   hw_lb_homes: ["By which address a network namespace's sockets are clients of services, by the namespace's cookie.", "agent"],
   hw_lb_origins: ["As whom answers of servers that know nothing of services go to clients: the frontend that was asked.", "agent"],
-  hw_lb_pool_states: ["Of each pool, when all of it was last looked through for a port, and how far its references lie.", "programs"],
+  hw_lb_pool_states: ["What is known of each pool: where no port could be taken within the last second, and when all of it was last looked through.", "programs"],
   hw_lb_pools: ["From which ports servers that know nothing of services are asked: one pool for each server, by its number, eight ports in a block.", "programs; the agent makes them"],
   hw_lb_services: ["Services by number: where their slots lie.", "agent"],
   hw_lb_slots: ["All services' tables in one row, in pages of 65536 slots: the backend of a flow, by its hash.", "agent"],

@@ -182,6 +182,27 @@ test("a pool that is full refuses what is new, and nothing that it has; ports of
   for (const [port, own] of ports) t.is(portOf((await world.send(to4(tcp(port, 80, "A")))).packet), own);
 });
 
+test("a flood on the ports that are left finds one each time, however many it has displaced, and every flow its own", async (t) => {
+  await using world = await openWorld({ snatFirst: 20_000, snatPorts: 128 });
+  await world.plans(planner()(web));
+  const sent = async (port: number, flags: string): Promise<number> => portOf((await world.send(to4(tcp(port, 80, flags)))).packet);
+  const ports = new Map<number, number>();
+  for (let port = 2000; port < 2096; port++) {
+    ports.set(port, await sent(port, "S"));
+    await sent(port, "A");
+  }
+  t.is(new Set(ports.values()).size, 96, "each has one of its own");
+  for (let port = 2096; port < 2126; port++) {
+    const flood = await world.floodFrom(to4(tcp(7000, 80, "S")), 200);
+    t.is(flood.filter((verdict) => verdict === 3).length, 200);
+    const own = await sent(port, "S");
+    t.is(await sent(port, "A"), own, "one that begins is found again");
+    ports.set(port, own);
+  }
+  t.is(new Set(ports.values()).size, 126);
+  for (const [port, own] of ports) t.is(await sent(port, "A"), own);
+});
+
 test("flows outlive the agent, and go on where they were while others come and go", async (t) => {
   await using world = await openWorld();
   const plans = planner();
