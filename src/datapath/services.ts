@@ -4,6 +4,7 @@ import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
+import { HawserError } from "../std/errors.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
@@ -17,6 +18,7 @@ import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
+import { createRoom } from "./service-room.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
@@ -27,13 +29,19 @@ export interface Services extends Disposable {
   /**
    * Makes the maps what the plans say, of which those that are the same objects as the last time are not looked at; `anew`: all are, because what is
    * around them may have changed. What an earlier agent wrote is taken over where it fits.
-   * @returns to whom nobody is led any more
-   * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
+   * @throws HawserError KERNEL
    */
-  install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
+  install(plans: readonly ServicePlan[], anew?: boolean): Promise<Installed>;
   traffic(): Promise<TrafficReading>;
   /** Of the services that are installed. */
   elsewhere(): Promise<Elsewhere>;
+}
+
+export interface Installed {
+  /** To whom nobody is led any more. */
+  readonly gone: readonly GoneBackend[];
+  /** Plans of which nothing was written, because this node cannot carry them out (UNSUPPORTED) or has no room (TABLE_FULL): what stood in their place stands. */
+  readonly refused: ReadonlyMap<ServicePlan, HawserError>;
 }
 
 type MapName =
@@ -65,18 +73,44 @@ export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
   const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
   let world = readBack(around);
+  /** By number: what was carried out last, whatever became of it since. */
+  let last: ReadonlyMap<number, ServicePlan> = new Map();
 
-  /** What is new of the plans becomes wanted. */
-  const want = async (changed: readonly ServicePlan[], anew: boolean, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
-    const pools = new Map<readonly BackendPlan[], Entries<number, BackendEntry>>();
-    for (const { name, backends: pool } of changed) {
-      if (pools.has(pool) || (!anew && world.pools.has(pool))) continue;
-      pools.set(pool, backendEntries(name, pool, around));
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+
+  /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
+  const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
+    const admitted = new Map<number, Standing>();
+    const claim = createRoom({
+      frontends: { written: world.frontends.written, room: world.table.room }, backends: world.backends.written, translates: around.translates(),
+      sources: { written: world.sources.written, room: sources.info.maxEntries - world.sources.written.size },
+    });
+    for (const plan of [...plans.filter(({ number }) => world.numbers.has(number)), ...plans.filter(({ number }) => !world.numbers.has(number))]) {
+      try {
+        const one = standingOf(plan);
+        claim(one);
+        admitted.set(plan.number, one);
+      } catch (error) {
+        if (!(error instanceof HawserError)) throw error;
+        refused.set(plan, error);
+        const before = last.get(plan.number);
+        if (before !== undefined && (anew || !world.standing.has(plan.number))) admitted.set(plan.number, standingOf(before));
+      }
       await pause();
     }
-    const standing = new Map<number, Standing>();
-    for (const plan of changed) {
-      standing.set(plan.number, { plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+    for (const plan of await world.tables.reserve(Array.from(admitted.values(), ({ plan }) => plan), pause)) {
+      admitted.delete(plan.number);
+      refused.set(plan, new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its table of ${plan.slots.size} slots`));
+    }
+    return admitted;
+  };
+
+  /** What is new of the plans becomes wanted. */
+  const want = async (standing: ReadonlyMap<number, Standing>, anew: boolean, pause: () => Promise<void>): Promise<void> => {
+    const pools = new Map<readonly BackendPlan[], Entries<number, BackendEntry>>();
+    for (const { plan: { backends: pool } } of standing.values()) {
+      if (pools.has(pool) || (!anew && world.pools.has(pool))) continue;
+      pools.set(pool, backendEntries(pool, around));
       await pause();
     }
     // From here on it is half done until all is.
@@ -92,7 +126,6 @@ export function createServices(around: ServicesSurroundings): Services {
       world.frontends.take(frontends);
       world.sources.take(rules);
     }
-    return standing;
   };
   const unwant = async ({ plan: { backends: pool }, frontends, sources: rules }: Standing, pause: () => Promise<void>): Promise<void> => {
     const had = world.pools.get(pool) as Pool;
@@ -105,13 +138,16 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed["refused"]> => {
     const pause = turns();
-    const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
+    const asked = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
     const kept = new Set(plans.map(({ number }) => number));
     await pause();
     const gone = [...world.numbers].filter((number) => !kept.has(number));
-    const after = await want(changed, anew, pause);
+    const refused = new Map<ServicePlan, HawserError>();
+    const after = await admit(asked, anew, refused, pause);
+    const changed = Array.from(after.values(), ({ plan }) => plan);
+    await want(after, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);
       if (before !== undefined) await unwant(before, pause);
@@ -160,14 +196,19 @@ export function createServices(around: ServicesSurroundings): Services {
     world.ports.keep(world.backends.written);
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
+    return refused;
   };
 
-  const install = async (plans: readonly ServicePlan[], anew = false): Promise<readonly GoneBackend[]> => {
-    const before = Array.from(world.standing.values(), ({ plan }) => plan);
+  const standingPlans = (): readonly ServicePlan[] => Array.from(world.standing.values(), ({ plan }) => plan);
+
+  const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {
+    const before = standingPlans();
     const stood = before.length > 0 ? [] : [...world.backends.written.values()];
     try {
-      await write(plans, anew);
-      return [...goneBackends(before, plans), ...unclaimedBackends(stood, plans)];
+      const refused = await write(plans, anew);
+      const after = standingPlans();
+      last = new Map(after.map((plan) => [plan.number, plan]));
+      return { gone: [...goneBackends(before, after), ...unclaimedBackends(stood, after)], refused };
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();

@@ -10,7 +10,7 @@ export type Asked = Turn | "part";
 export type Answer = { readonly head: Head } | { readonly part: Part } | { readonly code: ErrorCode; readonly message: string };
 
 export interface BalancerThread {
-  /** One at a time. @throws HawserError TABLE_FULL, and then all is as it was; INTERNAL when the thread has died, and with it what it remembered. */
+  /** One at a time. @throws HawserError INTERNAL: it failed, or the thread has died, and with it what it remembered. */
   turn(turn: Turn): Promise<Outcome>;
   /** False once it has died. */
   readonly alive: boolean;

@@ -6,6 +6,7 @@ import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } fro
 import type { Cluster } from "../network/cluster.ts";
 import type { State } from "../network/types.ts";
 import type { Clock } from "../std/clock.ts";
+import { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 import type { Change, Json, Store, Tables } from "../store/types.ts";
 import { backendsIn, restingKey } from "./balancing-rows.ts";
@@ -45,13 +46,14 @@ const lookTime = 600_000;
 const writeSize = 200_000;
 
 interface Known {
-  readonly services: ReadonlyMap<string, Service>;
+  /** In order of names. */
+  readonly services: readonly Service[];
   readonly containers: ReadonlyMap<string, ServingContainer>;
   /** As the cluster has it. */
   readonly health: Cluster["health"];
 }
 
-const nothingKnown: Known = { services: new Map(), containers: new Map(), health: undefined };
+const nothingKnown: Known = { services: [], containers: new Map(), health: undefined };
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -71,7 +73,8 @@ export class ServicePlanner {
   #plans: ReadonlyMap<string, ServicePlan> = new Map();
   /** What the thread was told. */
   #told: Known = nothingKnown;
-  #byName: { readonly of: readonly Service[] | undefined; readonly all: ReadonlyMap<string, Service> } = { of: undefined, all: new Map() };
+  /** The services of it. */
+  readonly #toldByName = new Map<string, Service>();
   /** How many services have a backend of that `id`. */
   readonly #serving = new Map<string, number>();
   #ownWereGone = false;
@@ -81,6 +84,8 @@ export class ServicePlanner {
   services: readonly Service[] = [];
   /** By the service's name. */
   backends: ReadonlyMap<string, readonly Backend[]> = new Map();
+  /** Why a service is not planned as it is, by its name: there are no numbers left. */
+  refused: ReadonlyMap<string, HawserError> = new Map();
   /** In order of names, IPv4 before IPv6. */
   plans: readonly ServicePlan[] = [];
 
@@ -114,18 +119,17 @@ export class ServicePlanner {
   }
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
-    const service = this.#told.services.get(name);
+    const service = this.#toldByName.get(name);
     const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
     return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
   }
 
   /**
-   * One at a time. True: `plans` are not what they were. What a later start must know is remembered before they are carried out.
-   * @throws HawserError TABLE_FULL, INTERNAL; the plans are then as before.
+   * One at a time; `services` are those of the state that are to be planned. True: `plans` are not what they were. What a later start must know is
+   * remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
    */
-  async plan(state: State): Promise<boolean> {
+  async plan(state: State, services: readonly Service[]): Promise<boolean> {
     const { clock } = this.#options;
-    const services = this.#book.balanced(state);
     if (services.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = services;
       return false;
@@ -133,13 +137,15 @@ export class ServicePlanner {
     const containers = this.#book.containers(state, services, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
+    const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
-    const turn = { wereGone, services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
+    const turn = { wereGone, services: differenceOf(this.#told.services, services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
-    if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
+    if (!news && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
+    for (const name of turn.services.gone) this.#toldByName.delete(name);
+    for (const service of turn.services.set) this.#toldByName.set(service.name, service);
     this.#failed = true;
     this.#planning = true;
     try {
@@ -147,7 +153,7 @@ export class ServicePlanner {
       await this.#keep(outcome.rows);
       this.#failed = false;
       if (wereGone) this.#ownWereGone = false;
-      this.services = services;
+      [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
@@ -183,6 +189,7 @@ export class ServicePlanner {
     this.#thread = undefined;
     [this.#told, this.backends] = [nothingKnown, new Map()];
     this.#serving.clear();
+    this.#toldByName.clear();
   }
 
   /** One that died has forgotten everything but what was kept. */
@@ -192,6 +199,7 @@ export class ServicePlanner {
     this.#rows = undefined;
     this.#plans = new Map();
     this.#told = nothingKnown;
+    this.#toldByName.clear();
     this.#thread = startBalancer({ ...settings, node, rows }, thread);
   }
 
@@ -236,12 +244,6 @@ export class ServicePlanner {
     }
   }
 
-  /** The same object for the same services, of which there may be thousands. */
-  #named(services: readonly Service[]): ReadonlyMap<string, Service> {
-    if (this.#byName.of !== services) this.#byName = { of: services, all: new Map(services.map((one) => [one.name, one])) };
-    return this.#byName.all;
-  }
-
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
@@ -277,6 +279,20 @@ function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
     }
   }
   return told;
+}
+
+/** Both in order of names. Equal are those that are the same object. */
+function differenceOf(before: readonly Service[], after: readonly Service[]): Difference<Service> {
+  if (before === after) return { set: [], gone: [] };
+  const [set, gone]: [Service[], string[]] = [[], []];
+  let at = 0;
+  for (const one of after) {
+    for (let was = before[at]; was !== undefined && was !== one && was.name < one.name; was = before[++at]) gone.push(was.name);
+    if (before[at] !== one) set.push(one);
+    if (before[at]?.name === one.name) at++;
+  }
+  for (const { name } of before.slice(at)) gone.push(name);
+  return { set, gone };
 }
 
 /** Equal are those that are the same object. */

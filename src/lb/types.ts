@@ -152,6 +152,9 @@ export interface Slots {
   readonly between: ReadonlyMap<number, readonly number[]>;
 }
 
+/** What of a plan says whether a node can carry it out; of a plan that is not made yet what its document tells. */
+export type PlanHead = Pick<ServicePlan, "name" | "frontends"> & { readonly backends: readonly Pick<BackendPlan, "identity" | "node" | "way">[] };
+
 /** A service in one address family: all that the datapath needs to be given. One with frontends of both families is two. */
 export interface ServicePlan {
   readonly name: string;

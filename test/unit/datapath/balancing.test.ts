@@ -40,7 +40,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node ?? undefined,
-    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   await balancing.install([plan]);
   await changed;
