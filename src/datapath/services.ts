@@ -4,6 +4,7 @@ import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
+import { changesOf } from "../std/changes.ts";
 import { HawserError } from "../std/errors.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
@@ -74,7 +75,7 @@ export function createServices(around: ServicesSurroundings): Services {
   const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
   let world = readBack(around);
   /** By number: what was carried out last, whatever became of it since. */
-  let last: ReadonlyMap<number, ServicePlan> = new Map();
+  const last = new Map<number, ServicePlan>();
 
   const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
 
@@ -138,15 +139,18 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed["refused"]> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed> => {
     const pause = turns();
-    const asked = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
-    const kept = new Set(plans.map(({ number }) => number));
+    const inherited = world.asked === undefined;
+    const { left, came } = anew || world.asked === undefined ? { left: world.asked ?? [], came: plans } : changesOf(world.asked, plans);
+    const kept = new Set(came.map(({ number }) => number));
+    const gone = (inherited ? [...world.numbers] : left.map(({ number }) => number)).filter((number) => !kept.has(number));
     await pause();
-    const gone = [...world.numbers].filter((number) => !kept.has(number));
     const refused = new Map<ServicePlan, HawserError>();
-    const after = await admit(asked, anew, refused, pause);
+    const after = await admit(came, anew, refused, pause);
     const changed = Array.from(after.values(), ({ plan }) => plan);
+    const replaced = [...after.keys(), ...gone].flatMap((number) => world.standing.get(number)?.plan ?? []);
+    const stood = inherited ? [...world.backends.written.values()] : [];
     await want(after, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);
@@ -177,6 +181,8 @@ export function createServices(around: ServicesSurroundings): Services {
       world.frontends.drop(unplaced);
       world.standing.set(number, { plan, frontends, ...rest });
       world.numbers.add(number);
+      last.set(number, plan);
+      await pause();
     }
     for (const [, entry] of world.frontends.missing()) {
       if (entry.port !== 0) origins.set(originKey(entry), lbOriginCodec.encode({ addr: entry.address, port: entry.port, proto: entry.protocol }));
@@ -187,6 +193,7 @@ export function createServices(around: ServicesSurroundings): Services {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, flags: 0, affinity: 0 }));
       world.standing.delete(number);
       world.numbers.delete(number);
+      last.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of world.backends.unwanted()) {
@@ -196,19 +203,13 @@ export function createServices(around: ServicesSurroundings): Services {
     world.ports.keep(world.backends.written);
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
-    return refused;
+    world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
+    return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, changed) : [])], refused };
   };
 
-  const standingPlans = (): readonly ServicePlan[] => Array.from(world.standing.values(), ({ plan }) => plan);
-
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {
-    const before = standingPlans();
-    const stood = before.length > 0 ? [] : [...world.backends.written.values()];
     try {
-      const refused = await write(plans, anew);
-      const after = standingPlans();
-      last = new Map(after.map((plan) => [plan.number, plan]));
-      return { gone: [...goneBackends(before, after), ...unclaimedBackends(stood, after)], refused };
+      return await write(plans, anew);
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();
@@ -231,6 +232,8 @@ interface Pool {
 }
 
 interface World {
+  /** What was wanted last, without what was refused; undefined: the maps may hold anything. */
+  asked: readonly ServicePlan[] | undefined;
   /** By number; empty at first, whatever the maps hold. */
   readonly standing: Map<number, Standing>;
   /** Of services that the maps hold. */
@@ -272,7 +275,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   // Those of an agent that knew no origins are not as anybody wants them.
   const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
-    standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
+    asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     tables: createServiceTables(row, inherited, strays, inJiffies),

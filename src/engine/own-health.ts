@@ -6,6 +6,7 @@ import { ownHealth } from "./service-views.ts";
 
 /** Milliseconds. */
 const pause = 200;
+const nothing: NodeHealth = new Map();
 
 export class OwnHealth {
   readonly #node: string;
@@ -13,6 +14,8 @@ export class OwnHealth {
   readonly #tell: () => void;
   readonly #ended = new AbortController();
   #telling = false;
+  /** Keys of `known`, by the service's name. */
+  readonly #keys = new Map<string, readonly string[]>();
   known: NodeHealth = new Map();
 
   /** `tell`: `known` is another. */
@@ -20,11 +23,22 @@ export class OwnHealth {
     [this.#node, this.#clock, this.#tell] = [node, clock, tell];
   }
 
-  /** Told at once, and then at most so often: many backends that fail together are one telling. `backends`: by the service's name. */
-  follow(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>): void {
-    const health = ownHealth(services, backends, this.#node);
-    if (sameHealth(health, this.known)) return;
-    this.known = health;
+  /** As `ProbeList`. Told at once, and then at most so often: many backends that fail together are one telling. */
+  follow(names: Iterable<string>, services: ReadonlyMap<string, Service>, backends: ReadonlyMap<string, readonly Backend[]>): void {
+    let after: Map<string, boolean> | undefined;
+    for (const name of names) {
+      const service = services.get(name);
+      const own = service === undefined ? nothing : ownHealth(service, backends.get(name) ?? [], this.#node);
+      const before = this.#keys.get(name) ?? [];
+      if (own.size === before.length && before.every((key) => own.get(key) === this.known.get(key))) continue;
+      after ??= new Map(this.known);
+      for (const key of before) after.delete(key);
+      for (const [key, up] of own) after.set(key, up);
+      if (own.size === 0) this.#keys.delete(name);
+      else this.#keys.set(name, [...own.keys()]);
+    }
+    if (after === undefined) return;
+    this.known = after;
     if (!this.#telling) void this.#tellAll();
   }
 
@@ -41,8 +55,4 @@ export class OwnHealth {
   close(): void {
     this.#ended.abort();
   }
-}
-
-function sameHealth(a: NodeHealth, b: NodeHealth): boolean {
-  return a.size === b.size && [...a].every(([key, up]) => b.get(key) === up);
 }

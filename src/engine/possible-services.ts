@@ -5,6 +5,7 @@ import { frontendText } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { PlanHead, Service, ServiceMode } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
+import { changesOf } from "../std/changes.ts";
 import type { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 import type { Store, Tables } from "../store/types.ts";
@@ -74,15 +75,15 @@ export class PossibleServices {
   of(services: readonly Service[], rows: State["services"]): readonly Service[] {
     // What was possible once stays so.
     if (services === this.#of && this.refused.size === 0) return this.#those;
-    const before = new Set(this.#those);
-    const refused = new Map(services.flatMap((service) => {
-      const why = before.has(service) ? undefined : this.refusal(service);
+    const refused = new Map(changesOf(this.#those, services).came.flatMap((service) => {
+      const why = this.refusal(service);
       return why === undefined ? [] : [[service.name, why] as const];
     }));
     const former = this.#formerOf(refused);
     const those = refused.size === 0 ? services : withFormer(services, refused, former);
     [this.#of, this.#rows, this.#former, this.refused] = [services, rows, former, refused];
-    if (those.length !== this.#those.length || those.some((one, i) => one !== this.#those[i])) this.#those = those;
+    const { left, came } = changesOf(this.#those, those);
+    if (left.length + came.length > 0) this.#those = those;
     return this.#those;
   }
 

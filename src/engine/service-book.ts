@@ -8,6 +8,7 @@ import { nameOfNetwork } from "../network/state.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
 import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
+import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
 import { calledIn } from "./document-changes.ts";
 import type { WrittenDocument } from "./documents.ts";
@@ -15,7 +16,6 @@ import type { ServiceTexts } from "./service-texts.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
-const few = 100;
 const noNames: ReadonlySet<string> = new Set();
 
 export class ServiceBook {
@@ -41,15 +41,18 @@ export class ServiceBook {
     if (before.of === services) return before.all;
     const fresh = new Map<string, readonly Service[]>();
     let had = 0;
-    for (const [name, row] of services) {
+    // Of ten thousand pairs an iterator would make as many arrays.
+    services.forEach((row, name) => {
       const was = before.of.get(name);
       if (was !== undefined) had++;
       if (was !== row) fresh.set(name, this.#meant(row));
-    }
+    });
     const left = had === before.of.size && fresh.size === 0 ? [] : before.all.filter(({ name }) => fresh.has(name) || !services.has(name));
-    const all = left.length + fresh.size === 0 ? before.all : withChanges(before.all, new Set(left), [...fresh.values()].flat());
+    const gone = new Set(left);
+    const came = [...fresh.values()].flat();
+    const all = left.length + came.length === 0 ? before.all : inOrder(left.length === 0 ? before.all : before.all.filter((one) => !gone.has(one)), came, ({ name }) => name);
     this.#count(left, -1);
-    this.#count([...fresh.values()].flat(), 1);
+    this.#count(came, 1);
     this.#texts.keep(services.size, () => this.documents(services));
     this.#services = { of: services, all };
     return all;
@@ -129,22 +132,6 @@ export class ServiceBook {
     this.#remote.set(endpoint, serving);
     return serving;
   }
-}
-
-/** Both in order of names; a few are put where they belong. */
-function withChanges(before: readonly Service[], left: ReadonlySet<Service>, fresh: readonly Service[]): readonly Service[] {
-  const kept = left.size === 0 ? [...before] : before.filter((one) => !left.has(one));
-  if (fresh.length > few) return [...kept, ...fresh].toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  for (const one of fresh) {
-    let [low, high] = [0, kept.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((kept[middle] as Service).name < one.name) low = middle + 1;
-      else high = middle;
-    }
-    kept.splice(low, 0, one);
-  }
-  return kept;
 }
 
 function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {

@@ -40,7 +40,8 @@ export function writtenServices(judge: ServiceJudge): Written {
       const changed = services.filter(({ name }) => names.has(name));
       const problems: Problem[] = [];
       const addresses = new Set(changed.flatMap(({ frontends }) => frontends.map(({ address }) => address)));
-      const beside = services.filter(({ name, frontends }) => !names.has(name) && frontends.some(({ address }) => addresses.has(address)));
+      const beside: Service[] = [];
+      for (const service of services) for (const { address } of service.frontends) if (addresses.has(address) && beside.at(-1) !== service && !names.has(service.name)) beside.push(service);
       // What is new is told of what stands, not the other way round.
       findTwice([...beside, ...changed], problems);
       for (const { frontends } of changed) {

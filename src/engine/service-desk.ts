@@ -314,8 +314,7 @@ export class ServiceDesk {
   async #tellClients(services: readonly Service[]): Promise<void> {
     const before = this.#clients;
     if (services.length === 0 && before === null) return;
-    const asks = services.some(({ sources: { allow, deny }, affinity }) => allow !== null || deny.length > 0 || affinity !== null);
-    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), asks);
+    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), this.#planner.asks);
     if (sameClients(before, clients)) return;
     await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
     this.#clients = services.length === 0 ? null : clients;
@@ -328,8 +327,9 @@ export class ServiceDesk {
     this.#trouble = undefined;
     this.#refusals.become(new Map([...this.#possible.refused, ...notPlanned, ...Array.from(crowded, ([{ name }, why]) => [name, why] as const)]));
     for (const listener of this.#addressListeners) listener();
-    this.#health.follow(services, this.#planner.backends);
-    if (!this.#probes.follow(services, this.#planner.backends)) return;
+    const { names, services: byName } = this.#planner.changes();
+    this.#health.follow(names, byName, this.#planner.backends);
+    if (!this.#probes.follow(names, byName, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();
   }
 

@@ -94,9 +94,9 @@ export function servicePart({ inForce: { plans, services }, problems, waiting, r
 }
 
 /** What this node's probes found of its own containers; of those that leave nobody asks any more. */
-export function ownHealth(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>, node: string): NodeHealth {
-  return new Map(services.flatMap(({ name, health: { kind } }) => (kind === "none" ? [] : (backends.get(name) ?? []).flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
-    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])))));
+export function ownHealth({ name, health: { kind } }: Service, backends: readonly Backend[], node: string): NodeHealth {
+  return new Map(kind === "none" ? [] : backends.flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
+    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])));
 }
 
 /** A container is probed by its own node, a server by every node that balances to it. */
