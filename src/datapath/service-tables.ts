@@ -43,7 +43,11 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   for (const [service, range] of inherited) tables.set(service, use(range));
   let astray = strays.map(use);
 
-  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array, pause: () => Promise<void>): Promise<void> => {
+  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array | undefined, pause: () => Promise<void>): Promise<void> => {
+    if (which === undefined) {
+      row.write(range, words);
+      return pause();
+    }
     for (let from = 0; from < which.length; from += chunk) {
       row.write(range, words, which.subarray(from, from + chunk), jiffies);
       await pause();
@@ -89,6 +93,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         }
         await pause();
       }
+      row.makePages([...reserved.values()]);
       return crowded;
     },
     change: async (plans, gone, pause) => {
@@ -101,18 +106,16 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         if (before?.slots === slots) continue;
         let table = bySlots.get(slots);
         if (table === undefined && before !== undefined && isForAll(before, slots, moves, users.get(before) ?? 0)) {
-          await write(before, slots.words, before.slots === undefined ? all(slots.size) : differing(before.slots.words, slots.words), pause);
+          await write(before, slots.words, before.slots === undefined ? allOf(slots) : differing(before.slots.words, slots.words), pause);
           if (before.slots !== undefined) bySlots.delete(before.slots);
           before.slots = slots;
           bySlots.set(slots, before);
           continue;
         }
         if (table === undefined) {
-          const range = reserved.get(slots);
-          if (range === undefined) throw new RangeError(`no place was reserved for the slots of service ${number}`);
+          table = { range: reserved.get(slots) ?? row.allocate(slots.size), slots, users: 0 };
           reserved.delete(slots);
-          table = { range, slots, users: 0 };
-          await write(table, slots.words, all(slots.size), pause);
+          await write(table, slots.words, allOf(slots), pause);
           bySlots.set(slots, table);
         }
         leave(number);
@@ -144,10 +147,11 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   };
 }
 
-function all(slots: number): Uint32Array {
-  const which = new Uint32Array(slots);
-  for (let slot = 0; slot < slots; slot++) which[slot] = slot;
-  return which;
+/** undefined: no slot has a time, so that all can be written as they are. */
+function allOf({ size, words }: Slots): Uint32Array | undefined {
+  let slot = 0;
+  while (slot < size && words[2 * slot + 1] === 0) slot++;
+  return slot === size ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
 }
 
 /** Slots in ascending order. */

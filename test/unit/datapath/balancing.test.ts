@@ -17,7 +17,7 @@ function memoryMap(written: () => void = () => {}): KernelMap {
       held.set(name(key), value);
       written();
     }, delete: (key) => held.delete(name(key)),
-    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setPacked: () => {}, close: () => {},
+    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setInners: () => {}, store: () => {}, setPacked: () => {}, close: () => {},
   } as Partial<KernelMap> as KernelMap;
 }
 

@@ -36,7 +36,8 @@ function openMaps(write: (when: "before" | "after") => void) {
         change(() => held.delete(name(key)));
         return true;
       },
-      setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)), close: () => {},
+      setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
+      setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
   };
   const pageOf = (id: number): KernelMap => ({
@@ -45,6 +46,11 @@ function openMaps(write: (when: "before" | "after") => void) {
       write("before");
       const [at, words] = [new Uint32Array(keys.buffer), new Uint32Array(values.buffer)];
       at.forEach((slot, i) => pages.get(id)?.set(words.subarray(2 * i, 2 * i + 2), 2 * slot));
+      write("after");
+    },
+    store: (first, values) => {
+      write("before");
+      pages.get(id)?.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first);
       write("after");
     },
   } as Partial<KernelMap> as KernelMap);
