@@ -92,12 +92,15 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
         let to = from;
         while (to < which.length && first + (which[to] ?? 0) < (number + 1) * pageSlots) to++;
         const [keys, values] = [new Uint32Array(to - from), new Uint32Array(2 * (to - from))];
+        // Most have one time in common.
+        let [said, meant] = [0, 0];
         for (let i = from; i < to; i++) {
           const slot = which[i] ?? 0;
           keys[i - from] = first + slot - number * pageSlots;
           values[2 * (i - from)] = words[2 * slot] ?? 0;
           const changed = words[2 * slot + 1] ?? 0;
-          values[2 * (i - from) + 1] = changed === 0 ? 0 : time(changed);
+          if (changed !== said) [said, meant] = [changed, changed === 0 ? 0 : time(changed)];
+          values[2 * (i - from) + 1] = meant;
         }
         page(number).setPacked(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
         from = to;

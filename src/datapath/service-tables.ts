@@ -22,7 +22,7 @@ interface Table {
 }
 
 /** Slots that are written in one go. */
-const chunk = 8192;
+const chunk = 4096;
 
 /**
  * `inherited`: places in the row, by service; `strays`: of frontends that say another place than their service, of which each is kept as it is until
@@ -148,10 +148,8 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
 }
 
 /** undefined: no slot has a time, so that all can be written as they are. */
-function allOf({ size, words }: Slots): Uint32Array | undefined {
-  let slot = 0;
-  while (slot < size && words[2 * slot + 1] === 0) slot++;
-  return slot === size ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
+function allOf({ size, plain }: Slots): Uint32Array | undefined {
+  return plain === true ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
 }
 
 /** Slots in ascending order. */

@@ -148,6 +148,8 @@ export type Way = "container" | "dsr" | "snat";
 export interface Slots {
   readonly size: number;
   readonly words: Uint32Array;
+  /** No slot remembers anything. Left out: some may. */
+  readonly plain?: true;
   /** By slot: who was current since it was last settled and is neither current nor previous; only of slots where there is any such. */
   readonly between: ReadonlyMap<number, readonly number[]>;
 }
