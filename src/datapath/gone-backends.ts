@@ -13,6 +13,7 @@ interface Way {
 export function goneBackends(before: readonly ServicePlan[], after: readonly ServicePlan[]): readonly GoneBackend[] {
   const [had, has] = [new Set(before), new Set(after)];
   const [old, fresh] = [before.filter((plan) => !has.has(plan)), after.filter((plan) => !had.has(plan))];
+  if (old.length === 0) return [];
   const left = leavers();
   /** Ways of plans that those of the same service among `others` have not. */
   const waysBut = (plans: readonly ServicePlan[], others: readonly ServicePlan[]): readonly Way[] => {

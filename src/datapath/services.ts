@@ -126,6 +126,7 @@ export function createServices(around: ServicesSurroundings): Services {
       (world.pools.get(pool) as Pool).users++;
       world.frontends.take(frontends);
       world.sources.take(rules);
+      await pause();
     }
   };
   const unwant = async ({ plan: { backends: pool }, frontends, sources: rules }: Standing, pause: () => Promise<void>): Promise<void> => {

@@ -36,8 +36,9 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
   const { written, inForce, problems, waiting, files, node, backends: all, refused, trouble, mode, holders: answering } = known;
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
+  const byName = new Map(written.map((service) => [service.name, service]));
   const standing = [...rows.values()].map((row): ServiceView => {
-    const service = written.find(({ name }) => name === row.name);
+    const service = byName.get(row.name);
     const holders = row.source === "directory" ? holdersOf({ files }, row.name) : [];
     const own = ownFile(row, holders, known);
     const file = own ?? files.get(holders[0] ?? "")?.get(row.name) ?? row.file;
