@@ -4,8 +4,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 const napi_type_tag BpfMap::tag = {0x6d61705f68616e64, 0x6c655f6e61706931};
 
@@ -56,6 +60,8 @@ Napi::Function BpfMap::define(Napi::Env env)
 			InstanceMethod<&BpfMap::get>("get"),
 			InstanceMethod<&BpfMap::set>("set"),
 			InstanceMethod<&BpfMap::set_inner>("setInner"),
+			InstanceMethod<&BpfMap::set_inners>("setInners"),
+			InstanceMethod<&BpfMap::store>("store"),
 			InstanceMethod<&BpfMap::remove>("delete"),
 			InstanceMethod<&BpfMap::lookup_batch>("lookupBatch"),
 			InstanceMethod<&BpfMap::update_batch>("updateBatch"),
@@ -202,6 +208,57 @@ Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH",
 			std::string(info_.name) + " after " + std::to_string(count) + " entries");
 	return Napi::Number::New(env, count);
+}
+
+// setInners(keys, maps): as setInner. A kernel that has batches waits once for all programs that may still read what was there, not for each (10 ms).
+void BpfMap::set_inners(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	int fd = open_fd(env, "setInners");
+	Bytes keys = bytes_of(info[0], "keys");
+	uint32_t count = batch_count(info[0], keys.size);
+	auto maps = info[1].As<Napi::Array>();
+	if (maps.Length() != count)
+		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": there is not one map for each key");
+	std::vector<int> inner(count);
+	for (uint32_t i = 0; i < count; i++)
+		inner[i] = from(maps.Get(i), tag, "inner map")->open_fd(env, "setInners");
+	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
+	uint32_t wanted = count;
+	int error = count == 0 ? 0 : bpf_map_update_batch(fd, keys.data, inner.data(), &count, &options);
+	if (error == no_batches || error == -EOPNOTSUPP) {
+		count = wanted;
+		Bytes values = {reinterpret_cast<uint8_t *>(inner.data()), inner.size() * sizeof(int)};
+		error = update_each(fd, keys, info_.key_size, values, sizeof(int), &count, BPF_ANY);
+	}
+	if (error)
+		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH", info_.name);
+}
+
+// store(first, values): entries of an array made with BPF_F_MMAPABLE, one after another, each by one store of 8 bytes: a fiftieth of what batches take.
+void BpfMap::store(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	int fd = open_fd(env, "store");
+	size_t first = number_of(info[0], "first");
+	Bytes values = bytes_of(info[1], "values");
+	size_t count = values.size / sizeof(uint64_t);
+	if (info_.value_size != sizeof(uint64_t) || values.size % sizeof(uint64_t) != 0 || first + count > info_.max_entries)
+		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": these are no values of its entries");
+	if (count == 0)
+		return;
+	size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), begin = first * sizeof(uint64_t), base = begin / page * page;
+	size_t length = begin + values.size - base;
+	void *at = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(base));
+	if (at == MAP_FAILED)
+		throw make_error(env, errno, "mmap", info_.name);
+	auto *to = reinterpret_cast<uint64_t *>(static_cast<uint8_t *>(at) + (begin - base));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t value;
+		memcpy(&value, values.data + i * sizeof(value), sizeof(value));
+		__atomic_store_n(to + i, value, __ATOMIC_RELAXED);
+	}
+	munmap(at, length);
 }
 
 // deleteBatch(keys): how many were deleted before the first that was not there.

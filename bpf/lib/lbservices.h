@@ -18,6 +18,7 @@ struct {
 struct lbservices_page {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << HW_LB_PAGE_BITS);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct hw_lb_slot);
 };

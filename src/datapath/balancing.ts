@@ -14,13 +14,16 @@ import { jiffiesClock } from "./kernel-facts.ts";
 import { noTraffic } from "./lb-traffic.ts";
 import { listMapPins, mapPath } from "./pins.ts";
 import type { LoadedPrograms } from "./programs.ts";
+import { refusalOf } from "./service-entries.ts";
 import { createServices } from "./services.ts";
-import type { Services } from "./services.ts";
-import type { AccelerationSetting, Elsewhere, HostFacts, TrafficReading } from "./types.ts";
+import type { Installed, Services } from "./services.ts";
+import type { AccelerationSetting, BalancedServices, Elsewhere, HostFacts, TrafficReading } from "./types.ts";
 
 export interface BalancingParts extends AsyncDisposable {
-  /** Makes what the plans say; undone by installing others. @throws HawserError UNSUPPORTED, TABLE_FULL, KERNEL */
+  /** Makes what the plans say but for those that are `refused` then; undone by installing others. @throws HawserError KERNEL */
   install(plans: readonly ServicePlan[]): Promise<void>;
+  /** As `Datapath.services`. */
+  readonly services: BalancedServices;
   /** The same plans anew, if nodes of their backends have come, moved or gone. */
   nodesChanged(): Promise<void>;
   /** The host's addresses may be others: outer packets, and what is the host's own as well, follow soon. */
@@ -43,22 +46,27 @@ export interface BalancingSurroundings {
   readonly facts: () => HostFacts;
   /** Puts the programs that were loaded again in the place of the old ones. */
   readonly attachAgain: () => Promise<unknown>;
+  /** From which ports servers can be asked now. */
+  readonly ports: () => PortConfig;
   /** Told of backends to which nobody is led any more, once nobody is. */
   readonly onGone: (gone: readonly GoneBackend[]) => void;
   readonly clock: Pick<Clock, "now">;
   readonly log: Log;
 }
 
+export type PortConfig = Pick<Config, "ephemeralLow" | "ephemeralHigh" | "snatFirst" | "snatPorts">;
 type OuterSources = Pick<Config, "lbIpv4" | "lbIpv6">;
 
 export function createBalancing(around: BalancingSurroundings): BalancingParts {
-  const { kernel, loaded, config, setting, acceleration, node, nodeAddress, facts, attachAgain, clock, log } = around;
+  const { kernel, loaded, setting, acceleration, node, nodeAddress, facts, attachAgain, clock, log } = around;
+  let { config } = around;
   let on = config.services !== 0;
   let accelerated = on;
   let sources: OuterSources = config;
   let own = "";
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
+  let refused: Installed["refused"] = new Map();
   /** Where backends' nodes were when these were written. */
   const homes = new Map<string, Ip | undefined>();
   let unsure = false;
@@ -92,16 +100,34 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   const write = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     services ??= createServices({
       kernel, node, nodeAddress: homeOf, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
-      translates: config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
+      translates: () => config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
-    const gone = await services.install(plans, anew);
+    const installed = await services.install(plans, anew);
+    refused = installed.refused;
     own = ownAddresses(facts());
     last = plans;
-    if (gone.length > 0) around.onGone(gone);
+    if (installed.gone.length > 0) around.onGone(installed.gone);
+  };
+
+  /** Ports that the host's own sockets had, and have no more: nobody was asked from any before. */
+  const takePorts = async (): Promise<void> => {
+    if (config.snatPorts > 0) return;
+    const ports = around.ports();
+    if (ports.snatPorts === 0) return;
+    const before = config;
+    config = { ...config, ...ports };
+    if (on) {
+      await load(accelerated).catch((error: unknown) => {
+        config = before;
+        throw error;
+      });
+    }
+    log.info("there are ports now from which servers of services can be asked", { first: ports.snatFirst, ports: ports.snatPorts });
   };
 
   const install = async (plans: readonly ServicePlan[]): Promise<void> => {
     if (plans.length === 0 && services === undefined && !on) return;
+    await takePorts();
     await write(plans);
     const wanted = plans.length > 0;
     if (wanted === accelerated) return;
@@ -127,6 +153,10 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
 
   return {
     install: (plans) => inTurn(() => install(plans)),
+    services: {
+      refusal: (plan) => refusalOf(plan, config.snatPorts > 0 || around.ports().snatPorts > 0),
+      refused: () => refused,
+    },
     // Whether there are services is not asked before its turn: the first may be on their way.
     nodesChanged: () => inTurn(async () => {
       const moved = [...homes].filter(([name, address]) => nodeAddress(name) !== address);

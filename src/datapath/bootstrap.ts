@@ -6,6 +6,7 @@ import { accelerator, createAcceleration } from "./acceleration.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
 import { balancesAlready, createBalancing, lbAddresses, loadAccelerator } from "./balancing.ts";
+import type { PortConfig } from "./balancing.ts";
 import { createClients } from "./clients.ts";
 import { createCluster } from "./cluster.ts";
 import { createContainerRoutes } from "./container-routes.ts";
@@ -70,7 +71,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
         attachments.renew("from_container");
         await sync.runAfresh();
       },
-      onGone: clients.end, clock: options.clock, log,
+      ports: portsNow, onGone: clients.end, clock: options.clock, log,
     })),
     holding: stack.use(createHolding({
       held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
@@ -130,6 +131,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     intact: () => sync.hasHostDevice && (tunnel === undefined || sync.deviceNames.get(tunnel.index) === tunnelDevice) && attachments.lost().every((pin) => isCableDevice(pin.device) && !sync.cables.has(pin.device)) && loaded.isPinned(),
     gc: (budget = gcBudget) => conntrack.gc(budget),
     elsewhere: () => host.balancing.elsewhere(),
+    services: host.balancing.services,
     counters: () => (counters === undefined ? [] : readCounters(counters)),
     traffic: () => host.balancing.traffic(),
     events: (signal) => events?.listen(signal) ?? nothing(),
@@ -161,17 +163,13 @@ function headerOf(routing: Routing | null): number {
 }
 
 export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo, tunnel?: LinkInfo): Config {
-  const own = ephemeralPorts();
-  const snat = snatPorts(own);
-  const ports = withSnatPorts(own, snat);
   return {
     hostIfindex: hostLink.index,
     hz: ticksPerSecond(options.log),
     hostMac: options.nodeMac,
     betweenNetworks: options.betweenNetworks ? 1 : 0,
     ipv6: options.ipv6 && features.ipv6 ? 1 : 0,
-    ephemeralLow: ports.low,
-    ephemeralHigh: ports.high,
+    ...portsNow(),
     setRetval: features.setRetval ? 1 : 0,
     hostNetnsCookie: options.kernel.netnsCookie() ?? 0n,
     agentPid: process.pid,
@@ -186,9 +184,14 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     services: 0,
     lbIpv4: 0,
     lbIpv6: null,
-    snatFirst: snat.first,
-    snatPorts: snat.ports,
   };
+}
+
+function portsNow(): PortConfig {
+  const own = ephemeralPorts();
+  const snat = snatPorts(own);
+  const { low, high } = withSnatPorts(own, snat);
+  return { ephemeralLow: low, ephemeralHigh: high, snatFirst: snat.first, snatPorts: snat.ports };
 }
 
 async function* nothing(): AsyncIterable<never> {}

@@ -13,6 +13,7 @@ interface Way {
 export function goneBackends(before: readonly ServicePlan[], after: readonly ServicePlan[]): readonly GoneBackend[] {
   const [had, has] = [new Set(before), new Set(after)];
   const [old, fresh] = [before.filter((plan) => !has.has(plan)), after.filter((plan) => !had.has(plan))];
+  if (old.length === 0) return [];
   const left = leavers();
   /** Ways of plans that those of the same service among `others` have not. */
   const waysBut = (plans: readonly ServicePlan[], others: readonly ServicePlan[]): readonly Way[] => {
@@ -44,8 +45,10 @@ function leavers(): (before: ServicePlan["backends"], after: ServicePlan["backen
 
 /** Of those that an earlier agent wrote, who did not say by which services they were reached: those that no plan names. */
 export function unclaimedBackends(stood: Iterable<Pick<GoneBackend, "address" | "port">>, plans: readonly ServicePlan[]): readonly GoneBackend[] {
+  const others = [...stood];
+  if (others.length === 0) return [];
   const kept = new Set(plans.flatMap(({ backends }) => backends.map(({ address, port }) => `${address} ${port}`)));
-  return [...stood].filter(({ address, port }) => !kept.has(`${address} ${port}`))
+  return others.filter(({ address, port }) => !kept.has(`${address} ${port}`))
     .flatMap(({ address, port }) => (["tcp", "udp"] as const).map((protocol) => ({ protocol, address, port })));
 }
 

@@ -18,6 +18,8 @@ export interface FrontendEntry extends FrontendAddress {
 }
 
 export interface FrontendTable {
+  /** So many more surely find a place. */
+  readonly room: number;
   /** Adds it, or gives it another service or number. @throws HawserError TABLE_FULL when it finds no place. */
   set(entry: FrontendEntry): void;
   /** In no order. */
@@ -33,6 +35,8 @@ type Bucket = (FrontendEntry | undefined)[];
 const buckets = maps.hw_lb_frontends.maxEntries;
 /** How many others are moved to make room for one. */
 const moves = 8;
+/** Of all places: beyond that the last ones would take ever more moves, and at nine tenths too many. */
+const sure = 0.85;
 
 /** The map is this table's alone from now on; what it holds already is kept. */
 export function openFrontendTable(map: KernelMap): FrontendTable {
@@ -108,6 +112,9 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
   }
   for (const index of lost) write(index);
   return {
+    get room() {
+      return Math.floor(sure * buckets * LbLayout.BUCKET) - places.size;
+    },
     set: (entry) => {
       const at = places.get(keyOf(entry));
       if (at !== undefined) {

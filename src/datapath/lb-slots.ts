@@ -14,9 +14,11 @@ export interface SlotRow extends Disposable {
   /** A free stretch, whose slots are whatever they were: write all of them. @throws HawserError TABLE_FULL */
   allocate(slots: number): SlotRange;
   free(range: SlotRange): void;
+  /** Makes the pages of these ranges, which `write` would do, but all at once: the kernel takes its time whenever one is put in the row. */
+  makePages(ranges: readonly SlotRange[]): void;
   /**
    * Writes slots of a table: `words` has two elements for each of its slots, the lower half first; each is one store of 8 bytes.
-   * `which`: ascending; left out: all of them. `time`: what is written for an upper half that is not 0.
+   * `which`: ascending; left out: all of them, as they are. `time`: what is written for an upper half that is not 0.
    */
   write(range: SlotRange, words: Uint32Array, which?: Uint32Array, time?: (word: number) => number): void;
 }
@@ -31,14 +33,25 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
   /** So many of the first ones leave no room between them. */
   let dense = 0;
 
-  const page = (number: number): KernelMap => {
+  const standing = (number: number): KernelMap | undefined => {
     const open = pages.get(number);
     if (open !== undefined) return open;
-    const key = u32.encode(number);
-    const id = outer.get(key);
-    const map = id === undefined ? kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots) : kernel.openMapById(u32.decode(id));
-    if (id === undefined) outer.setInner(key, map);
+    const id = outer.get(u32.encode(number));
+    if (id === undefined) return undefined;
+    const map = kernel.openMapById(u32.decode(id));
     pages.set(number, map);
+    return map;
+  };
+  const makePages: SlotRow["makePages"] = (ranges) => {
+    const missing = [...new Set(ranges.flatMap(pagesOf))].filter((number) => standing(number) === undefined);
+    if (missing.length === 0) return;
+    const made = missing.map(() => kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots, { flags: inner.flags }));
+    outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
+    made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
+  };
+  const page = (number: number): KernelMap => {
+    const map = standing(number);
+    if (map === undefined) throw new RangeError(`page ${number} of the row was not made`);
     return map;
   };
   return {
@@ -53,28 +66,41 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       if (first + slots > pageSlots * outer.info.maxEntries) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
       const range = { first, slots };
       used.splice(at, 0, range);
-      for (let number = Math.floor(first / pageSlots); number * pageSlots < first + slots; number++) page(number);
       return range;
     },
+    makePages,
     free: (range) => {
       const at = used.findIndex(({ first }) => first === range.first);
       if (at < 0) return;
       used.splice(at, 1);
       dense = Math.min(dense, at);
     },
-    write: ({ first, slots }, words, which, time = (word) => word) => {
-      const count = which?.length ?? slots;
-      for (let from = 0; from < count;) {
-        const number = Math.floor((first + (which?.[from] ?? from)) / pageSlots);
+    write: (range, words, which, time = (word) => word) => {
+      const { first, slots } = range;
+      makePages([range]);
+      if (which === undefined) {
+        for (let from = 0; from < slots;) {
+          const number = Math.floor((first + from) / pageSlots);
+          const to = Math.min(slots, (number + 1) * pageSlots - first);
+          page(number).store(first + from - number * pageSlots, new Uint8Array(words.buffer, words.byteOffset + 8 * from, 8 * (to - from)));
+          from = to;
+        }
+        return;
+      }
+      for (let from = 0; from < which.length;) {
+        const number = Math.floor((first + (which[from] ?? 0)) / pageSlots);
         let to = from;
-        while (to < count && first + (which?.[to] ?? to) < (number + 1) * pageSlots) to++;
+        while (to < which.length && first + (which[to] ?? 0) < (number + 1) * pageSlots) to++;
         const [keys, values] = [new Uint32Array(to - from), new Uint32Array(2 * (to - from))];
+        // Most have one time in common.
+        let [said, meant] = [0, 0];
         for (let i = from; i < to; i++) {
-          const slot = which?.[i] ?? i;
+          const slot = which[i] ?? 0;
           keys[i - from] = first + slot - number * pageSlots;
           values[2 * (i - from)] = words[2 * slot] ?? 0;
           const changed = words[2 * slot + 1] ?? 0;
-          values[2 * (i - from) + 1] = changed === 0 ? 0 : time(changed);
+          if (changed !== said) [said, meant] = [changed, changed === 0 ? 0 : time(changed)];
+          values[2 * (i - from) + 1] = meant;
         }
         page(number).setPacked(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
         from = to;
@@ -84,6 +110,12 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       for (const map of pages.values()) map.close();
     },
   };
+}
+
+function pagesOf({ first, slots }: SlotRange): readonly number[] {
+  const numbers: number[] = [];
+  for (let number = Math.floor(first / pageSlots); number * pageSlots < first + slots; number++) numbers.push(number);
+  return numbers;
 }
 
 function endOf(range: SlotRange | undefined): number {

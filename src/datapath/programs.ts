@@ -100,7 +100,7 @@ function innerDifference(kernel: Kernel, name: string, outer: KernelMap): string
   const id = outer.get(slot);
   if (id !== undefined) {
     using inner = kernel.openMapById(u32.decode(id));
-    return difference(inner.info, { kind, keySize: key.size, valueSize: value.size });
+    return difference(inner.info, { kind, keySize: key.size, valueSize: value.size, flags });
   }
   using trial = kernel.createMap(kind, name, key.size, value.size, maxEntries, { flags });
   try {

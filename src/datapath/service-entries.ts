@@ -2,7 +2,7 @@
 import { u32 } from "../abi/codec.ts";
 import { LbServiceFlags, LbSourceVerdict, lbServiceCodec, lbSourceCodec } from "../abi/generated.ts";
 import type { LbModeName } from "../abi/generated.ts";
-import type { BackendPlan, ServicePlan, Sources } from "../lb/types.ts";
+import type { BackendPlan, PlanHead, ServicePlan, Sources } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
@@ -23,36 +23,46 @@ export interface EntrySurroundings {
   /** Whether the host has the address itself. */
   readonly isOwn: (address: Ip) => boolean;
   /** Whether there are ports from which servers can be asked in this node's name. */
-  readonly translates: boolean;
+  readonly translates: () => boolean;
 }
 
-/** By number; without those whose node is not known, to whom nothing can be sent. `service` is named by what is thrown. @throws HawserError UNSUPPORTED */
-export function backendEntries(service: string, backends: readonly BackendPlan[], around: EntrySurroundings): readonly (readonly [number, BackendEntry])[] {
+/** Whether it would answer by way of this node, from one of whose ports it is asked. */
+export function isAsked({ way, node }: Pick<BackendPlan, "way" | "node">): boolean {
+  return way === "snat" && node === null;
+}
+
+/** Why this node cannot carry it out, UNSUPPORTED; undefined: it can, if there is room. */
+export function refusalOf({ name, frontends, backends }: PlanHead, translates: boolean): HawserError | undefined {
+  const asked = backends.find(isAsked);
+  if (asked === undefined) return undefined;
+  const instead = "use mode dsr, with the service's address on the server's loopback";
+  if (frontends.some(({ protocol }) => protocol === "sctp")) {
+    return new HawserError("UNSUPPORTED", `service ${name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; ${instead}`);
+  }
+  return translates ? undefined : new HawserError("UNSUPPORTED", `service ${name}: ${asked.identity} would answer by way of this node, which has no ports left to ask it from; narrow net.ipv4.ip_local_port_range, or ${instead}`);
+}
+
+/** By number; without those whose node is not known, to whom nothing can be sent. Of plans that are not refused. */
+export function backendEntries(backends: readonly BackendPlan[], around: EntrySurroundings): readonly (readonly [number, BackendEntry])[] {
   return backends.flatMap((backend) => {
-    const entry = backendEntry(service, backend, around);
+    const entry = backendEntry(backend, around);
     return entry === undefined ? [] : [[backend.number, entry] as const];
   });
 }
 
-function backendEntry(service: string, { identity, address, port, node, way }: BackendPlan, { node: own, nodeAddress, translates }: EntrySurroundings): BackendEntry | undefined {
+function backendEntry(backend: BackendPlan, { node: own, nodeAddress }: EntrySurroundings): BackendEntry | undefined {
+  const { address, port, node, way } = backend;
   const entry = (mode: LbModeName): BackendEntry => ({ address, port, mode });
   if (way === "dsr") return entry("IPIP");
-  if (way === "snat" && node === null) {
-    if (translates) return entry("SNAT");
-    throw new HawserError("UNSUPPORTED", `service ${service}: ${identity} would answer by way of this node, which has no ports left to ask it from; `
-      + "narrow net.ipv4.ip_local_port_range and restart the agent, or use mode dsr, with the service's address on the server's loopback");
-  }
+  if (isAsked(backend)) return entry("SNAT");
   if (node === own || node === null) return entry("LOCAL");
   const outer = nodeAddress(node);
   return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
 }
 
-/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError UNSUPPORTED */
+/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError TABLE_FULL */
 export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
   const known = flagsOf(plan).flags === 0 ? { table } : {};
-  if (plan.frontends.some(({ protocol }) => protocol === "sctp") && plan.backends.some(({ way, node }) => way === "snat" && node === null)) {
-    throw new HawserError("UNSUPPORTED", `service ${plan.name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; use mode dsr, with the service's address on the server's loopback`);
-  }
   const numbers = frontendNumbers(plan);
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
     const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: numbers[i] ?? 0, shared: false, ...known };

@@ -1,9 +1,12 @@
 // Where services' tables lie in the row of slots. Services of the same slots share a place: ten thousand with the same backends have one table.
 import type { ServicePlan, Slots } from "../lb/types.ts";
+import { HawserError } from "../std/errors.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 
 export interface ServiceTables {
-  /** Writes the slots of plans, at places that nobody is sent to yet or with what differs in place. Of a service that is gone the place stays until `release`. */
+  /** Sets places apart for the slots of plans, until the next `change`. @returns the plans for whose slots there is no room */
+  reserve(plans: readonly ServicePlan[], pause: () => Promise<void>): Promise<readonly ServicePlan[]>;
+  /** Writes the slots of plans that are reserved for, at places that nobody is sent to yet or with what differs in place. Of a service that is gone the place stays until `release`. */
   change(plans: readonly ServicePlan[], gone: readonly number[], pause: () => Promise<void>): Promise<void>;
   /** Of a service that has a table. */
   rangeOf(service: number): SlotRange;
@@ -19,7 +22,7 @@ interface Table {
 }
 
 /** Slots that are written in one go. */
-const chunk = 8192;
+const chunk = 4096;
 
 /**
  * `inherited`: places in the row, by service; `strays`: of frontends that say another place than their service, of which each is kept as it is until
@@ -30,6 +33,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   const bySlots = new Map<Slots, Table>();
   const left = new Set<Table>();
   const places = new Map<number, Table>();
+  const reserved = new Map<Slots, SlotRange>();
   const use = (range: SlotRange): Table => {
     const table = places.get(range.first) ?? { range, slots: undefined, users: 0 };
     places.set(range.first, table);
@@ -39,7 +43,11 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   for (const [service, range] of inherited) tables.set(service, use(range));
   let astray = strays.map(use);
 
-  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array, pause: () => Promise<void>): Promise<void> => {
+  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array | undefined, pause: () => Promise<void>): Promise<void> => {
+    if (which === undefined) {
+      row.write(range, words);
+      return pause();
+    }
     for (let from = 0; from < which.length; from += chunk) {
       row.write(range, words, which.subarray(from, from + chunk), jiffies);
       await pause();
@@ -64,7 +72,30 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
     return moves;
   };
 
+  /** Whether all that are sent to the table, and `users` were, want these slots, which fit there. */
+  const isForAll = (table: Table, slots: Slots, moves: ReturnType<typeof movesOf>, users: number): boolean =>
+    table.range.slots === slots.size && [table.users, users].every((count) => count === moves.get(table)?.get(slots));
+
   return {
+    reserve: async (plans, pause) => {
+      const moves = movesOf(plans);
+      const crowded: ServicePlan[] = [];
+      for (const plan of plans) {
+        const { number, slots } = plan;
+        const [before, standing] = [tables.get(number), bySlots.get(slots)];
+        // A table that others leave may be written over by then.
+        if (before?.slots === slots || reserved.has(slots) || (standing !== undefined && !moves.has(standing)) || (before !== undefined && isForAll(before, slots, moves, before.users))) continue;
+        try {
+          reserved.set(slots, row.allocate(slots.size));
+        } catch (error) {
+          if (!(error instanceof HawserError)) throw error;
+          crowded.push(plan);
+        }
+        await pause();
+      }
+      row.makePages([...reserved.values()]);
+      return crowded;
+    },
     change: async (plans, gone, pause) => {
       for (const service of gone) leave(service);
       const moves = movesOf(plans);
@@ -74,17 +105,17 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         const before = tables.get(number);
         if (before?.slots === slots) continue;
         let table = bySlots.get(slots);
-        if (table === undefined && before !== undefined && before.range.slots === slots.size && [before.users, users.get(before)].every((count) => count === moves.get(before)?.get(slots))) {
-          // All that are sent there want the same.
-          await write(before, slots.words, before.slots === undefined ? all(slots.size) : differing(before.slots.words, slots.words), pause);
+        if (table === undefined && before !== undefined && isForAll(before, slots, moves, users.get(before) ?? 0)) {
+          await write(before, slots.words, before.slots === undefined ? allOf(slots) : differing(before.slots.words, slots.words), pause);
           if (before.slots !== undefined) bySlots.delete(before.slots);
           before.slots = slots;
           bySlots.set(slots, before);
           continue;
         }
         if (table === undefined) {
-          table = { range: row.allocate(slots.size), slots, users: 0 };
-          await write(table, slots.words, all(slots.size), pause);
+          table = { range: reserved.get(slots) ?? row.allocate(slots.size), slots, users: 0 };
+          reserved.delete(slots);
+          await write(table, slots.words, allOf(slots), pause);
           bySlots.set(slots, table);
         }
         leave(number);
@@ -92,6 +123,8 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         tables.set(number, table);
         await pause();
       }
+      for (const range of reserved.values()) row.free(range);
+      reserved.clear();
     },
     rangeOf: (service) => {
       const table = tables.get(service);
@@ -114,10 +147,9 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   };
 }
 
-function all(slots: number): Uint32Array {
-  const which = new Uint32Array(slots);
-  for (let slot = 0; slot < slots; slot++) which[slot] = slot;
-  return which;
+/** undefined: no slot has a time, so that all can be written as they are. */
+function allOf({ size, plain }: Slots): Uint32Array | undefined {
+  return plain === true ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
 }
 
 /** Slots in ascending order. */

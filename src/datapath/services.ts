@@ -4,6 +4,8 @@ import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
+import { changesOf } from "../std/changes.ts";
+import { HawserError } from "../std/errors.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
@@ -17,6 +19,7 @@ import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
+import { createRoom } from "./service-room.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
@@ -27,13 +30,19 @@ export interface Services extends Disposable {
   /**
    * Makes the maps what the plans say, of which those that are the same objects as the last time are not looked at; `anew`: all are, because what is
    * around them may have changed. What an earlier agent wrote is taken over where it fits.
-   * @returns to whom nobody is led any more
-   * @throws HawserError UNSUPPORTED naming the service, before anything is written; TABLE_FULL
+   * @throws HawserError KERNEL
    */
-  install(plans: readonly ServicePlan[], anew?: boolean): Promise<readonly GoneBackend[]>;
+  install(plans: readonly ServicePlan[], anew?: boolean): Promise<Installed>;
   traffic(): Promise<TrafficReading>;
   /** Of the services that are installed. */
   elsewhere(): Promise<Elsewhere>;
+}
+
+export interface Installed {
+  /** To whom nobody is led any more. */
+  readonly gone: readonly GoneBackend[];
+  /** Plans of which nothing was written, because this node cannot carry them out (UNSUPPORTED) or has no room (TABLE_FULL): what stood in their place stands. */
+  readonly refused: ReadonlyMap<ServicePlan, HawserError>;
 }
 
 type MapName =
@@ -65,18 +74,44 @@ export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
   const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
   let world = readBack(around);
+  /** By number: what was carried out last, whatever became of it since. */
+  const last = new Map<number, ServicePlan>();
 
-  /** What is new of the plans becomes wanted. */
-  const want = async (changed: readonly ServicePlan[], anew: boolean, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
-    const pools = new Map<readonly BackendPlan[], Entries<number, BackendEntry>>();
-    for (const { name, backends: pool } of changed) {
-      if (pools.has(pool) || (!anew && world.pools.has(pool))) continue;
-      pools.set(pool, backendEntries(name, pool, around));
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+
+  /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
+  const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
+    const admitted = new Map<number, Standing>();
+    const claim = createRoom({
+      frontends: { written: world.frontends.written, room: world.table.room }, backends: world.backends.written, translates: around.translates(),
+      sources: { written: world.sources.written, room: sources.info.maxEntries - world.sources.written.size },
+    });
+    for (const plan of [...plans.filter(({ number }) => world.numbers.has(number)), ...plans.filter(({ number }) => !world.numbers.has(number))]) {
+      try {
+        const one = standingOf(plan);
+        claim(one);
+        admitted.set(plan.number, one);
+      } catch (error) {
+        if (!(error instanceof HawserError)) throw error;
+        refused.set(plan, error);
+        const before = last.get(plan.number);
+        if (before !== undefined && (anew || !world.standing.has(plan.number))) admitted.set(plan.number, standingOf(before));
+      }
       await pause();
     }
-    const standing = new Map<number, Standing>();
-    for (const plan of changed) {
-      standing.set(plan.number, { plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+    for (const plan of await world.tables.reserve(Array.from(admitted.values(), ({ plan }) => plan), pause)) {
+      admitted.delete(plan.number);
+      refused.set(plan, new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its table of ${plan.slots.size} slots`));
+    }
+    return admitted;
+  };
+
+  /** What is new of the plans becomes wanted. */
+  const want = async (standing: ReadonlyMap<number, Standing>, anew: boolean, pause: () => Promise<void>): Promise<void> => {
+    const pools = new Map<readonly BackendPlan[], Entries<number, BackendEntry>>();
+    for (const { plan: { backends: pool } } of standing.values()) {
+      if (pools.has(pool) || (!anew && world.pools.has(pool))) continue;
+      pools.set(pool, backendEntries(pool, around));
       await pause();
     }
     // From here on it is half done until all is.
@@ -91,8 +126,8 @@ export function createServices(around: ServicesSurroundings): Services {
       (world.pools.get(pool) as Pool).users++;
       world.frontends.take(frontends);
       world.sources.take(rules);
+      await pause();
     }
-    return standing;
   };
   const unwant = async ({ plan: { backends: pool }, frontends, sources: rules }: Standing, pause: () => Promise<void>): Promise<void> => {
     const had = world.pools.get(pool) as Pool;
@@ -105,13 +140,19 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<void> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed> => {
     const pause = turns();
-    const changed = anew ? plans : plans.filter((plan) => world.standing.get(plan.number)?.plan !== plan);
-    const kept = new Set(plans.map(({ number }) => number));
+    const inherited = world.asked === undefined;
+    const { left, came } = anew || world.asked === undefined ? { left: world.asked ?? [], came: plans } : changesOf(world.asked, plans);
+    const kept = new Set(came.map(({ number }) => number));
+    const gone = (inherited ? [...world.numbers] : left.map(({ number }) => number)).filter((number) => !kept.has(number));
     await pause();
-    const gone = [...world.numbers].filter((number) => !kept.has(number));
-    const after = await want(changed, anew, pause);
+    const refused = new Map<ServicePlan, HawserError>();
+    const after = await admit(came, anew, refused, pause);
+    const changed = Array.from(after.values(), ({ plan }) => plan);
+    const replaced = [...after.keys(), ...gone].flatMap((number) => world.standing.get(number)?.plan ?? []);
+    const stood = inherited ? [...world.backends.written.values()] : [];
+    await want(after, anew, pause);
     for (const number of [...after.keys(), ...gone]) {
       const before = world.standing.get(number);
       if (before !== undefined) await unwant(before, pause);
@@ -141,6 +182,8 @@ export function createServices(around: ServicesSurroundings): Services {
       world.frontends.drop(unplaced);
       world.standing.set(number, { plan, frontends, ...rest });
       world.numbers.add(number);
+      last.set(number, plan);
+      await pause();
     }
     for (const [, entry] of world.frontends.missing()) {
       if (entry.port !== 0) origins.set(originKey(entry), lbOriginCodec.encode({ addr: entry.address, port: entry.port, proto: entry.protocol }));
@@ -151,6 +194,7 @@ export function createServices(around: ServicesSurroundings): Services {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, flags: 0, affinity: 0 }));
       world.standing.delete(number);
       world.numbers.delete(number);
+      last.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of world.backends.unwanted()) {
@@ -160,14 +204,13 @@ export function createServices(around: ServicesSurroundings): Services {
     world.ports.keep(world.backends.written);
     world.tables.release();
     for (const one of [world.frontends, world.backends, world.sources]) one.done();
+    world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
+    return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, changed) : [])], refused };
   };
 
-  const install = async (plans: readonly ServicePlan[], anew = false): Promise<readonly GoneBackend[]> => {
-    const before = Array.from(world.standing.values(), ({ plan }) => plan);
-    const stood = before.length > 0 ? [] : [...world.backends.written.values()];
+  const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {
     try {
-      await write(plans, anew);
-      return [...goneBackends(before, plans), ...unclaimedBackends(stood, plans)];
+      return await write(plans, anew);
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();
@@ -190,6 +233,8 @@ interface Pool {
 }
 
 interface World {
+  /** What was wanted last, without what was refused; undefined: the maps may hold anything. */
+  asked: readonly ServicePlan[] | undefined;
   /** By number; empty at first, whatever the maps hold. */
   readonly standing: Map<number, Standing>;
   /** Of services that the maps hold. */
@@ -231,7 +276,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   // Those of an agent that knew no origins are not as anybody wants them.
   const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
-    standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
+    asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     tables: createServiceTables(row, inherited, strays, inJiffies),

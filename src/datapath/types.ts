@@ -1,8 +1,10 @@
 // What the datapath offers to the rest of Hawser: doers for steps, facts about the host, and looks into the kernel.
 import type { Kernel, Netlink } from "../kernel/types.ts";
+import type { PlanHead, ServicePlan } from "../lb/types.ts";
 import type { Doers, Standing, Step } from "../network/types.ts";
 import type { PolicyTables, Rule } from "../policy/types.ts";
 import type { Clock } from "../std/clock.ts";
+import type { HawserError } from "../std/errors.ts";
 import type { Cidr, Ip, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 
@@ -226,6 +228,14 @@ export interface TrackedFlows {
   readonly flows: number;
 }
 
+/** Which services this node can carry out. */
+export interface BalancedServices {
+  /** Why it cannot, whatever room there is; undefined: it can. Cheap. */
+  refusal(plan: PlanHead): HawserError | undefined;
+  /** Plans of the last `services` step that are not carried out, and why; what stood in their place stands. */
+  refused(): ReadonlyMap<ServicePlan, HawserError>;
+}
+
 /** When packets of services' changed slots last went to another backend than the slot's current one. */
 export interface Elsewhere {
   /** For each place in the row of all slots, modulo their number, the epoch in which that was; of what never was, any. */
@@ -262,6 +272,7 @@ export interface Datapath extends AsyncDisposable {
   gc(budget?: number): GcReport;
   /** null: there are no services here. */
   elsewhere(): Promise<Elsewhere | null>;
+  readonly services: BalancedServices;
   /** Counters that are not zero. */
   counters(): readonly CounterRow[];
   /** Of services in force. Takes a look at all of conntrack, with turns for others in between. */

@@ -1,16 +1,21 @@
 // The balancer on a thread of its own, because a table of many slots takes milliseconds and thousands of them seconds, in which Docker would wait.
 import { Worker } from "node:worker_threads";
+import type { Service } from "../lb/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { ErrorCode } from "../std/errors.ts";
 import type { BalancerSettings, Outcome, Turn } from "./balancer.ts";
 import { outcomeOf } from "./outcome-parts.ts";
 import type { Head, Part } from "./outcome-parts.ts";
 
-export type Asked = Turn | "part";
+/** `services`: more of the turn that follows. */
+export type Asked = Turn | { readonly services: readonly Service[] } | "part";
 export type Answer = { readonly head: Head } | { readonly part: Part } | { readonly code: ErrorCode; readonly message: string };
 
+/** Services in one message, which then takes a few milliseconds to write. */
+const piece = 200;
+
 export interface BalancerThread {
-  /** One at a time. @throws HawserError TABLE_FULL, and then all is as it was; INTERNAL when the thread has died, and with it what it remembered. */
+  /** One at a time. @throws HawserError INTERNAL: it failed, or the thread has died, and with it what it remembered. */
   turn(turn: Turn): Promise<Outcome>;
   /** False once it has died. */
   readonly alive: boolean;
@@ -54,7 +59,15 @@ export function startBalancer(settings: BalancerSettings, file: URL = new URL(".
       return alive;
     },
     turn: async (turn) => {
-      const answer = await ask(turn);
+      const { set } = turn.services;
+      for (let from = 0; from + piece < set.length; from += piece) {
+        // A thread has no origin.
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin
+        worker.postMessage({ services: set.slice(from, from + piece) });
+        await new Promise(setImmediate);
+      }
+      const rest = set.slice(Math.floor(Math.max(0, set.length - 1) / piece) * piece);
+      const answer = await ask({ ...turn, services: { ...turn.services, set: rest } });
       const parts: Part[] = [];
       if (!("head" in answer)) throw new HawserError("INTERNAL", "the thread that plans services has answered out of turn");
       while (parts.length < answer.head.parts) {

@@ -1,6 +1,7 @@
 // What the balancer's thread does: one turn for each message, whose outcome is fetched part by part.
 import { parentPort, workerData } from "node:worker_threads";
 import type { Fill } from "../lb/maglev.ts";
+import type { Service } from "../lb/types.ts";
 import { asHawserError } from "../std/errors.ts";
 import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
@@ -14,6 +15,7 @@ export function runBalancer(fill?: Fill): void {
   if (port === null) throw new TypeError("it is started as a thread");
   const balancer = createBalancer(workerData as BalancerSettings, fill);
   let waiting: readonly Part[] = [];
+  let early: readonly Service[] = [];
   const answerTo = (turn: Turn): Answer => {
     try {
       const { head, parts } = inParts(balancer.turn(turn));
@@ -31,7 +33,12 @@ export function runBalancer(fill?: Fill): void {
       if (part !== undefined) port.postMessage({ part } satisfies Answer);
       return;
     }
-    const answer = answerTo(asked);
+    if (!("now" in asked)) {
+      early = [...early, ...asked.services];
+      return;
+    }
+    const answer = answerTo({ ...asked, services: { ...asked.services, set: [...early, ...asked.services.set] } });
+    early = [];
     // Tables are handed over: megabytes that the other side need not copy while others wait.
     port.postMessage(answer, "head" in answer ? answer.head.tables.map(({ words }) => words.buffer as ArrayBuffer) : []);
   });

@@ -50,6 +50,8 @@ export interface Outcome {
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** As `Advance.again`. */
   readonly again: number | null;
+  /** As `Advance.refused`. */
+  readonly refused: ReadonlyMap<string, string>;
   /** There are slots that may settle: somebody should look at `elsewhere` again. */
   readonly unsettled: boolean;
   /** To be kept before the plans are carried out: whoever starts anew then knows at least what the kernel knows. */
@@ -57,7 +59,6 @@ export interface Outcome {
 }
 
 export interface Balancer {
-  /** @throws HawserError TABLE_FULL; what is remembered is then as before, with what the turn said still to be taken up. */
   turn(turn: Turn): Outcome;
 }
 
@@ -108,7 +109,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
       const around = { services: [...services.values()], mode, node, now, fill, ...(largestTable === undefined ? {} : { largestTable }) };
       const missed = wereGone ? advance(before, { ...around, containers: containers.filter((one) => one.node !== node), told: others }).next : before;
-      const { next, plans, again } = advance(missed, { ...around, containers, told: wereGone ? withOwn(others, before, node) : others });
+      const { next, plans, again, refused } = advance(missed, { ...around, containers, told: wereGone ? withOwn(others, before, node) : others });
 
       const after = new Map(plans.map((plan) => [planKey(plan), plan]));
       const fresh = plans.filter((plan) => told.get(planKey(plan)) !== plan);
@@ -119,7 +120,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
       const gone = [...told.keys()].filter((key) => !after.has(key));
       [balancing, told, recalled] = [next, after, true];
-      return { plans: { set, gone }, backends, again, unsettled: settling.wanted(next), rows: writes };
+      return { plans: { set, gone }, backends, again, refused, unsettled: settling.wanted(next), rows: writes };
     },
   };
 }

@@ -3,6 +3,7 @@ import { buildTable } from "../lb/maglev.ts";
 import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
 import { createSharing } from "../lb/sharing.ts";
+import { newSlots } from "../lb/slots.ts";
 import type { Backend, Service, Slots } from "../lb/types.ts";
 import type { Family } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
@@ -91,7 +92,8 @@ function membersIn(made: string): readonly TableMember[] {
 }
 
 /** Slot, its two words, how many are between, and these; in base64. */
-function unsettledOf({ size, words, between }: Slots): string {
+function unsettledOf({ size, words, plain, between }: Slots): string {
+  if (plain === true) return "";
   const out: number[] = [];
   for (let slot = 0; slot < size; slot++) {
     if (words[2 * slot + 1] === 0 && (words[2 * slot] as number) >>> 16 === 0) continue;
@@ -102,6 +104,7 @@ function unsettledOf({ size, words, between }: Slots): string {
 }
 
 function slotsOf(wanted: Uint16Array, unsettled: string): Slots {
+  if (unsettled === "") return newSlots(wanted);
   const words = new Uint32Array(2 * wanted.length);
   for (let slot = 0; slot < wanted.length; slot++) words[2 * slot] = wanted[slot] as number;
   const read = new Uint32Array(new Uint8Array(Buffer.from(unsettled, "base64")).buffer);

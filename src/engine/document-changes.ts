@@ -35,7 +35,8 @@ export interface Applied {
 export function applyDocuments(state: State, { documents, strict }: ApplyDocuments, now: number, kind: Written): Applied {
   const { one, code, table, self } = kind;
   if (documents.length === 0) throw new HawserError(code, `no ${one} was given: name at least one file`);
-  const twice = documents.find(({ file }, i) => documents.findIndex((other) => other.file === file) < i);
+  const files = new Set<string>();
+  const twice = documents.find(({ file }) => files.size === files.add(file).size);
   // Each is remembered by its document, and that by its name.
   if (twice !== undefined) throw new HawserError(code, `the file ${twice.file} is given twice`);
   const read = kind.read(documents);
@@ -95,7 +96,8 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
   const there = new Set([...reading.documents.map(({ file }) => file), ...Object.keys(reading.unreadable)]);
   const kept = new Map([...state[table]].filter(([, row]) => !isOwn(row) || there.has(row.file)));
   const base: State = kept.size === state[table].size ? state : { ...state, [table]: kept };
-  const changed = reading.documents.filter(({ file, text }) => !before.some((row) => row.file === file && row.text === text));
+  const known = new Set(before.map(({ file, text }) => `${file}\n${text}`));
+  const changed = reading.documents.filter(({ file, text }) => !known.has(`${file}\n${text}`));
   if (changed.length === 0) return { next: base, problems };
   const together = take(base, changed, now, kind);
   if (together.error === null) return { next: together.next, problems };
@@ -132,8 +134,9 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
 function rowsOf(
   read: readonly { readonly name: string; readonly place: Place }[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
 ): readonly Stored[] {
+  const texts = new Map(documents.map(({ file, text }) => [file, text] as const));
   return read.map(({ name, place }) => {
-    const text = documents.find(({ file }) => file === place.file)?.text ?? "";
+    const text = texts.get(place.file) ?? "";
     const standing = standingRows.get(name);
     if (standing !== undefined && standing.text === text && standing.file === place.file && standing.source === source) return standing;
     return { name, file: place.file, text, source, revision: (standing?.revision ?? 0) + 1, changedAt: now };

@@ -14,7 +14,7 @@ import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./typ
 export interface EngineOptions {
   readonly store: Store;
   readonly datapath: Pick<
-    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "elsewhere" | "rawEvents" | "decodeEvent" | "deviceName"
+    Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "elsewhere" | "services" | "rawEvents" | "decodeEvent" | "deviceName"
   >;
   readonly policy: PolicySettings;
   readonly services: ServiceSettings;

@@ -13,7 +13,7 @@ export function changesBetween(before: State, after: State): readonly Change[] {
   return tables.flatMap((table) => rowsBetween(table, before[table], after[table]));
 }
 
-function rowsBetween(table: string, before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): readonly Change[] {
+export function rowsBetween(table: string, before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): readonly Change[] {
   if (before === after) return [];
   const changes: Change[] = [];
   for (const [key, value] of after) if (before.get(key) !== value) changes.push({ table, key, value: value as Json });
@@ -31,10 +31,15 @@ export function stateOf(stored: Tables): State {
     }), (endpoint) => ({ ...endpoint, identity: typeof endpoint.identity === "number" ? endpoint.identity : 0 })),
     pools: rowsOf<PoolId, Pool>(stored, "pools", { id: "string", prefix: "string", allocated: "object", createdAt: "number" }),
     policies: rowsOf<string, StoredPolicy>(stored, "policies", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
-    services: rowsOf<string, StoredService>(stored, "services", { name: "string", file: "string", text: "string", source: "string", revision: "number" }),
+    services: serviceRows(stored, "services"),
     guests: rowsOf<string, GuestRecord>(stored, "guests", { id: "string", device: "string", ifindex: "number", mac: "string", own: "object", identity: "number" }),
     cluster: noCluster,
   };
+}
+
+/** @throws HawserError STORE as `stateOf` */
+export function serviceRows(stored: Tables, table: string): State["services"] {
+  return rowsOf<string, StoredService>(stored, table, { name: "string", file: "string", text: "string", source: "string", revision: "number" });
 }
 
 function mapped<Key, Value>(rows: ReadonlyMap<Key, Value>, change: (value: Value) => Value): ReadonlyMap<Key, Value> {

@@ -1,7 +1,6 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { isSelected } from "../lb/containers.ts";
-import { ServiceProblems } from "../lb/problems.ts";
-import { frontendText, readServices } from "../lb/read.ts";
+import { frontendText, readRightly } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
@@ -9,69 +8,91 @@ import { nameOfNetwork } from "../network/state.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
 import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
+import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
 import { calledIn } from "./document-changes.ts";
+import type { WrittenDocument } from "./documents.ts";
+import type { ServiceTexts } from "./service-texts.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
 const noNames: ReadonlySet<string> = new Set();
-/** Texts of services that are no more, which may come back. */
-const spareTexts = 100;
 
 export class ServiceBook {
   readonly #node: string;
-  /** By text and file. */
-  #read = new Map<string, readonly Service[]>();
+  readonly #texts: ServiceTexts;
   readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
-  /** Names of services. */
-  #order: readonly string[] = [];
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
+  /** How many of the services have a frontend, and how many frontends more than one has. */
+  readonly #users = new Map<string, number>();
+  #contested = 0;
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
-  constructor(node: string) {
-    this.#node = node;
+  constructor(node: string, texts: ServiceTexts) {
+    [this.#node, this.#texts] = [node, texts];
   }
 
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
-    if (this.#services.of === services) return this.#services.all;
-    // Those that were there are in order already, which a sort sees at once.
-    const known = this.#order.filter((name) => services.has(name));
-    const had = new Set(known);
-    this.#order = [...known, ...[...services.keys()].filter((name) => !had.has(name))].toSorted((x, y) => (x < y ? -1 : 1));
-    const all = this.#order.flatMap((name) => this.#meant(services.get(name) as StoredService));
-    if (this.#read.size > 2 * services.size + spareTexts) this.#read = new Map([...services.values()].map((row) => [this.#textKey(row), this.#readOnce(row)]));
+    const before = this.#services;
+    if (before.of === services) return before.all;
+    const fresh = new Map<string, readonly Service[]>();
+    let had = 0;
+    // Of ten thousand pairs an iterator would make as many arrays.
+    services.forEach((row, name) => {
+      const was = before.of.get(name);
+      if (was !== undefined) had++;
+      if (was !== row) fresh.set(name, this.#meant(row));
+    });
+    const left = had === before.of.size && fresh.size === 0 ? [] : before.all.filter(({ name }) => fresh.has(name) || !services.has(name));
+    const gone = new Set(left);
+    const came = [...fresh.values()].flat();
+    const all = left.length + came.length === 0 ? before.all : inOrder(left.length === 0 ? before.all : before.all.filter((one) => !gone.has(one)), came, ({ name }) => name);
+    this.#count(left, -1);
+    this.#count(came, 1);
+    this.#texts.keep(services.size, () => this.documents(services));
     this.#services = { of: services, all };
     return all;
+  }
+
+  #count(services: readonly Service[], by: 1 | -1): void {
+    for (const { frontends } of services) {
+      for (const frontend of frontends) {
+        const text = frontendText(frontend);
+        const users = (this.#users.get(text) ?? 0) + by;
+        if (users === 0) this.#users.delete(text);
+        else this.#users.set(text, users);
+        if (users === (by > 0 ? 2 : 1)) this.#contested += by;
+      }
+    }
   }
 
   #meant(row: StoredService): readonly Service[] {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
-      meant = this.#readOnce(row).filter(({ name }) => name === row.name);
+      // It was right once; if a later version finds fault with it, the others are in force all the same.
+      meant = (readRightly(this.#texts.one(this.#documentOf(row))) ?? []).filter(({ name }) => name === row.name);
       this.#byRow.set(row, meant);
     }
     return meant;
   }
 
-  #readOnce(row: StoredService): readonly Service[] {
-    const key = this.#textKey(row);
-    const read = this.#read.get(key) ?? readAgain(calledIn(row, this.#node), row.text);
-    this.#read.set(key, read);
-    return read;
+  /** As they are called on this node. */
+  documents(services: State["services"]): readonly WrittenDocument[] {
+    return Array.from(services.values(), (row) => this.#documentOf(row));
   }
 
-  #textKey(row: StoredService): string {
-    return `${calledIn(row, this.#node)}\n${row.text}`;
+  #documentOf(row: StoredService): WrittenDocument {
+    return { file: calledIn(row, this.#node), text: row.text };
   }
 
   /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */
   balanced(state: Pick<State, "services">): readonly Service[] {
     const all = this.services(state);
-    if (this.#balanced.of !== all) this.#balanced = { of: all, those: withoutRivals(all, state.services) };
+    if (this.#balanced.of !== all) this.#balanced = { of: all, those: this.#contested === 0 ? all : withoutRivals(all, state.services) };
     return this.#balanced.those;
   }
 
@@ -114,8 +135,6 @@ export class ServiceBook {
 }
 
 function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {
-  const frontends = all.flatMap((service) => service.frontends.map(frontendText));
-  if (new Set(frontends).size === frontends.length) return all;
   const turn = ({ name }: Service): number => rows.get(name)?.turn ?? 0;
   const taken = new Set<string>();
   const first = new Set(all.toSorted((a, b) => turn(a) - turn(b) || (a.name < b.name ? -1 : 1)).filter((service) => {
@@ -125,16 +144,6 @@ function withoutRivals(all: readonly Service[], rows: State["services"]): readon
     return true;
   }));
   return all.filter((service) => first.has(service));
-}
-
-/** It was right once; if a later version finds fault with it, the others are in force all the same. */
-function readAgain(file: string, text: string): readonly Service[] {
-  try {
-    return readServices([{ file, text }]);
-  } catch (error) {
-    if (error instanceof ServiceProblems) return [];
-    throw error;
-  }
 }
 
 function fieldsOf({ network, project, service, own }: IdentityLabels): Pick<ServingContainer, "network" | "project" | "service" | "labels"> {

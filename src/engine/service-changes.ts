@@ -9,11 +9,15 @@ import type { Cidr } from "../std/ip.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { poolsOf } from "./cluster-desk.ts";
 import type { Written } from "./document-changes.ts";
+import type { ServiceTexts } from "./service-texts.ts";
 
 export const serviceDocuments = { table: "services", one: "service" } as const;
 
 export interface ServiceJudge {
   services(state: State): readonly Service[];
+  readonly texts: ServiceTexts;
+  /** Why this node cannot carry it out; undefined: it can. */
+  refusal(service: Service): string | undefined;
   readonly pool: PoolConfig;
   /** The host's own. */
   hostPrefixes(): readonly Cidr[];
@@ -21,13 +25,23 @@ export interface ServiceJudge {
 
 export function writtenServices(judge: ServiceJudge): Written {
   return {
-    ...serviceDocuments, code: "BAD_SERVICE", read: readServices,
+    ...serviceDocuments, code: "BAD_SERVICE",
+    read: (documents) => {
+      const services = readServices(documents, judge.texts.one);
+      const problems = services.flatMap((service): readonly Problem[] => {
+        const message = judge.refusal(service);
+        return message === undefined ? [] : [{ place: service.place, message }];
+      });
+      if (problems.length > 0) throw new ServiceProblems(problems);
+      return services;
+    },
     verify: (candidate, names) => {
       const services = judge.services(candidate);
       const changed = services.filter(({ name }) => names.has(name));
       const problems: Problem[] = [];
       const addresses = new Set(changed.flatMap(({ frontends }) => frontends.map(({ address }) => address)));
-      const beside = services.filter(({ name, frontends }) => !names.has(name) && frontends.some(({ address }) => addresses.has(address)));
+      const beside: Service[] = [];
+      for (const service of services) for (const { address } of service.frontends) if (addresses.has(address) && beside.at(-1) !== service && !names.has(service.name)) beside.push(service);
       // What is new is told of what stands, not the other way round.
       findTwice([...beside, ...changed], problems);
       for (const { frontends } of changed) {

@@ -2,7 +2,7 @@
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
-import type { NodeHealth, OwnRecords } from "../network/cluster.ts";
+import type { OwnRecords } from "../network/cluster.ts";
 import { sameClients, serviceClients } from "../network/service-clients.ts";
 import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
@@ -11,21 +11,25 @@ import type { Tables } from "../store/types.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
+import { OwnHealth } from "./own-health.ts";
+import { PossibleServices } from "./possible-services.ts";
 import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
+import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
-import { ownHealth, servicePart, serviceViews } from "./service-views.ts";
+import { servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
+import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
 import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
 export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
   readonly pool: PoolConfig;
   /** Left out: this node shares its services with nobody. */
   readonly shareServices?: ShareServices;
@@ -33,15 +37,13 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
   readonly holders?: () => ReadonlyMap<string, string>;
 }
 
-/** Milliseconds. */
-const healthPause = 200;
-
 /** Takes a decision in the engine's queue. */
 type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
 
 export class ServiceDesk {
   readonly #options: ServiceDeskOptions;
   readonly #state: () => State;
+  readonly #texts = new ServiceTexts();
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
   readonly #sharing: ServiceSharing | undefined;
@@ -49,10 +51,9 @@ export class ServiceDesk {
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
   readonly #addressListeners = new Set<() => void>();
-  readonly #tell: () => void;
-  readonly #ended = new AbortController();
-  #health: NodeHealth = new Map();
-  #telling = false;
+  readonly #possible: PossibleServices;
+  readonly #health: OwnHealth;
+  readonly #refusals: Refusals;
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
@@ -68,21 +69,24 @@ export class ServiceDesk {
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
     this.#make = make;
-    this.#tell = tell;
     this.#options = options;
     this.#state = state;
-    this.#book = new ServiceBook(options.node);
+    this.#book = new ServiceBook(options.node, this.#texts);
     this.#probes = new ProbeList(options.node);
+    this.#possible = new PossibleServices({ ...options, mode: options.services.mode });
+    this.#health = new OwnHealth(options.node, options.clock, tell);
+    this.#refusals = new Refusals({ ...options, again: () => this.#soon() });
     this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
     const { shareServices: share, node: self, clock, log } = options;
     this.#sharing = share === undefined ? undefined : new ServiceSharing({
-      self, share, state, written: (book) => this.#written(book), now: () => clock.now(), inForce: () => this.#soon(), retake: () => this.#retake(), log,
+      self, share, texts: this.#texts, state, written: (book) => this.#written(book), now: () => clock.now(), inForce: (names) => this.#enforced(names), retake: () => this.#retake(), log,
     });
   }
 
   /** What an earlier agent remembered; before anything else. */
   recall(tables: Tables): void {
     this.#planner.recall(tables);
+    this.#possible.recall(tables);
   }
 
   /** What the state means for services may have changed: it is looked at soon, behind the queue's back. */
@@ -94,7 +98,8 @@ export class ServiceDesk {
   /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. */
   adopt(work: (step: StepOf<"services">) => Promise<AdoptReport>): Promise<AdoptReport> {
     return this.#lane.run(async () => {
-      const trouble = await this.#planner.plan(this.#state()).then(() => undefined, (error: unknown) => error);
+      await this.#texts.prepare(this.#book.documents(this.#state().services));
+      const trouble = await this.#plan().then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
       if (services.length > 0) await this.#tellClients(services);
       const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
@@ -116,7 +121,8 @@ export class ServiceDesk {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#ended.abort();
+    this.#health.close();
+    this.#refusals.close();
     await this.#lane.idle();
     await this.#planner.close();
   }
@@ -129,16 +135,20 @@ export class ServiceDesk {
 
   /** What this node's probes found of its own containers. */
   ownRecords(): Pick<OwnRecords, "health"> {
-    return this.#health.size === 0 ? {} : { health: this.#health };
+    return this.#health.known.size === 0 ? {} : { health: this.#health.known };
   }
 
   commands(): ServiceCommands {
     const [make, sharing] = [this.#make, this.#sharing];
     return {
-      applyService: ({ documents }, signal) => sharing !== undefined ? sharing.apply(documents, signal).then((applied) => ({ applied })) : this.#whole((state, now) => {
-        const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
-        return { next, steps: [], reply: { applied } };
-      }, signal),
+      applyService: async ({ documents }, signal) => {
+        await this.#texts.prepare(documents);
+        if (sharing !== undefined) return { applied: await sharing.apply(documents, signal) };
+        return this.#whole((state, now) => {
+          const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
+          return { next, steps: [], reply: { applied } };
+        }, ({ applied }) => this.#enforced(applied), signal);
+      },
       deleteService: async (name, signal) => {
         if (sharing !== undefined) return sharing.delete(name, this.#files, signal);
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
@@ -187,7 +197,7 @@ export class ServiceDesk {
   #known(): ServicesKnown {
     return {
       written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
-      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, node: this.#options.node, backends: this.#planner.backends, files: this.#sharing?.known?.files ?? new Map(),
+      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, refused: this.#refusals.all, node: this.#options.node, backends: this.#planner.backends, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
   }
@@ -200,6 +210,7 @@ export class ServiceDesk {
   async #retake(known = this.#sharing?.known): Promise<void> {
     const sharing = this.#sharing;
     if (sharing === undefined || known === undefined) return;
+    await this.#texts.prepare(this.#book.documents(known.services));
     await this.#make((state) => {
       const services = sharing.rowsAfter(known, state);
       return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
@@ -211,6 +222,7 @@ export class ServiceDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
+      await this.#texts.prepare(reading.documents ?? []);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);
@@ -221,7 +233,7 @@ export class ServiceDesk {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
-      }, signal);
+      }, () => this.#soon(), signal);
     } catch (error) {
       problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
@@ -234,8 +246,8 @@ export class ServiceDesk {
     }
   }
 
-  /** What the tables have no room for, or the kernel refuses, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal): Promise<Reply> {
+  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. */
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
     const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
@@ -244,7 +256,7 @@ export class ServiceDesk {
     }, signal);
     if (before === after) return reply;
     try {
-      await this.#soon();
+      await inForce(reply);
     } catch (error) {
       await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
       throw error;
@@ -254,7 +266,13 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+  }
+
+  /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
+  async #enforced(names: readonly string[]): Promise<void> {
+    await this.#soon();
+    this.#refusals.check(names);
   }
 
   /** One turn for all that ask before it begins. */
@@ -273,7 +291,7 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     // With thousands of services each of these takes milliseconds: others have their turns between them.
     await turn();
-    const changed = await this.#planner.plan(this.#state());
+    const changed = await this.#plan();
     const { plans, services } = this.#planner;
     await turn();
     if (services.length > 0) await this.#tellClients(services);
@@ -285,42 +303,34 @@ export class ServiceDesk {
     this.#done(plans, services);
   }
 
+  async #plan(): Promise<boolean> {
+    const state = this.#state();
+    const services = this.#possible.of(this.#book.balanced(state), state.services);
+    await this.#possible.remember();
+    return this.#planner.plan(state, services);
+  }
+
   /** Before services that ask for them, because who is not known is refused, and after the last has gone, whose sockets are looked for there. */
   async #tellClients(services: readonly Service[]): Promise<void> {
     const before = this.#clients;
     if (services.length === 0 && before === null) return;
-    const asks = services.some(({ sources: { allow, deny }, affinity }) => allow !== null || deny.length > 0 || affinity !== null);
-    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), asks);
+    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), this.#planner.asks);
     if (sameClients(before, clients)) return;
     await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
     this.#clients = services.length === 0 ? null : clients;
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
-    this.#inForce = { plans, services };
+    const notPlanned = this.#planner.refused;
+    const crowded = this.#options.datapath.services.refused();
+    this.#inForce = { plans: crowded.size === 0 ? plans : standing(plans, crowded, this.#inForce?.plans ?? []), services };
     this.#trouble = undefined;
+    this.#refusals.become(new Map([...this.#possible.refused, ...notPlanned, ...Array.from(crowded, ([{ name }, why]) => [name, why] as const)]));
     for (const listener of this.#addressListeners) listener();
-    this.#noteHealth(ownHealth(services, this.#planner.backends, this.#options.node));
-    if (!this.#probes.follow(services, this.#planner.backends)) return;
+    const { names, services: byName } = this.#planner.changes();
+    this.#health.follow(names, byName, this.#planner.backends);
+    if (!this.#probes.follow(names, byName, this.#planner.backends)) return;
     for (const listener of this.#listeners) listener();
-  }
-
-  /** Told at once, and then at most so often: many backends that fail together are one telling. */
-  #noteHealth(health: NodeHealth): void {
-    if (sameHealth(health, this.#health)) return;
-    this.#health = health;
-    if (!this.#telling) void this.#tellHealth();
-  }
-
-  async #tellHealth(): Promise<void> {
-    const { clock } = this.#options;
-    this.#telling = true;
-    for (let told: NodeHealth | undefined; told !== this.#health && !this.#ended.signal.aborted;) {
-      told = this.#health;
-      this.#tell();
-      await clock.sleep(healthPause, this.#ended.signal).catch(() => undefined);
-    }
-    this.#telling = false;
   }
 
   #say(error: unknown): void {
@@ -330,11 +340,7 @@ export class ServiceDesk {
   }
 }
 
-const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
-
-function sameHealth(a: NodeHealth, b: NodeHealth): boolean {
-  return a.size === b.size && [...a].every(([key, up]) => b.get(key) === up);
-}
+const turn = (): Promise<unknown> => new Promise(setImmediate);
 
 function sameForServices(a: State, b: State): boolean {
   return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks

@@ -5,7 +5,9 @@ import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { Cluster } from "../network/cluster.ts";
 import type { State } from "../network/types.ts";
+import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
+import { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 import type { Change, Json, Store, Tables } from "../store/types.ts";
 import { backendsIn, restingKey } from "./balancing-rows.ts";
@@ -45,13 +47,14 @@ const lookTime = 600_000;
 const writeSize = 200_000;
 
 interface Known {
-  readonly services: ReadonlyMap<string, Service>;
+  /** In order of names. */
+  readonly services: readonly Service[];
   readonly containers: ReadonlyMap<string, ServingContainer>;
   /** As the cluster has it. */
   readonly health: Cluster["health"];
 }
 
-const nothingKnown: Known = { services: new Map(), containers: new Map(), health: undefined };
+const nothingKnown: Known = { services: [], containers: new Map(), health: undefined };
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -68,10 +71,14 @@ export class ServicePlanner {
   #again: number | null = null;
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
-  #plans: ReadonlyMap<string, ServicePlan> = new Map();
+  readonly #plans = new Map<string, ServicePlan>();
   /** What the thread was told. */
   #told: Known = nothingKnown;
-  #byName: { readonly of: readonly Service[] | undefined; readonly all: ReadonlyMap<string, Service> } = { of: undefined, all: new Map() };
+  /** The services of it. */
+  readonly #toldByName = new Map<string, Service>();
+  readonly #changed = new Set<string>();
+  /** How many of them ask who their clients are. */
+  #asking = 0;
   /** How many services have a backend of that `id`. */
   readonly #serving = new Map<string, number>();
   #ownWereGone = false;
@@ -80,7 +87,9 @@ export class ServicePlanner {
   /** Those of the `plans`. */
   services: readonly Service[] = [];
   /** By the service's name. */
-  backends: ReadonlyMap<string, readonly Backend[]> = new Map();
+  readonly backends = new Map<string, readonly Backend[]>();
+  /** Why a service is not planned as it is, by its name: there are no numbers left. */
+  refused: ReadonlyMap<string, HawserError> = new Map();
   /** In order of names, IPv4 before IPv6. */
   plans: readonly ServicePlan[] = [];
 
@@ -95,8 +104,10 @@ export class ServicePlanner {
   recall(tables: Tables): void {
     const rows = tables.get(balancingTable) ?? noRows;
     this.#rows = rows;
-    this.backends = backendsIn(rows);
-    for (const those of this.backends.values()) this.#serves(those, 1);
+    for (const [name, those] of backendsIn(rows)) {
+      this.backends.set(name, those);
+      this.#serves(those, 1);
+    }
   }
 
   /** As `ServiceCommands.ownWereGone`; with the next plan. */
@@ -114,18 +125,17 @@ export class ServicePlanner {
   }
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
-    const service = this.#told.services.get(name);
+    const service = this.#toldByName.get(name);
     const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
     return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
   }
 
   /**
-   * One at a time. True: `plans` are not what they were. What a later start must know is remembered before they are carried out.
-   * @throws HawserError TABLE_FULL, INTERNAL; the plans are then as before.
+   * One at a time; `services` are those of the state that are to be planned. True: `plans` are not what they were. What a later start must know is
+   * remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
    */
-  async plan(state: State): Promise<boolean> {
+  async plan(state: State, services: readonly Service[]): Promise<boolean> {
     const { clock } = this.#options;
-    const services = this.#book.balanced(state);
     if (services.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = services;
       return false;
@@ -133,12 +143,12 @@ export class ServicePlanner {
     const containers = this.#book.containers(state, services, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const after = { services: this.#named(services), containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
+    const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
-    const turn = { wereGone, services: between(this.#told.services, after.services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
+    const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
-    if (!news && !this.#failed && (this.#again === null || now < this.#again)) return false;
+    if (!news && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) return false;
     this.#told = after;
     this.#failed = true;
     this.#planning = true;
@@ -147,7 +157,7 @@ export class ServicePlanner {
       await this.#keep(outcome.rows);
       this.#failed = false;
       if (wereGone) this.#ownWereGone = false;
-      this.services = services;
+      [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
@@ -181,8 +191,9 @@ export class ServicePlanner {
   async #rest(): Promise<void> {
     await this.#thread?.end();
     this.#thread = undefined;
-    [this.#told, this.backends] = [nothingKnown, new Map()];
+    this.backends.clear();
     this.#serving.clear();
+    this.#forget();
   }
 
   /** One that died has forgotten everything but what was kept. */
@@ -190,9 +201,43 @@ export class ServicePlanner {
     const { services: { thread, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
-    this.#plans = new Map();
-    this.#told = nothingKnown;
+    this.#plans.clear();
+    this.#forget();
     this.#thread = startBalancer({ ...settings, node, rows }, thread);
+  }
+
+  #forget(): void {
+    this.#told = nothingKnown;
+    this.#toldByName.clear();
+    this.#asking = 0;
+  }
+
+  /** Names of services that are not what they were, they or their backends, since this was asked last; and what they are by their names. */
+  changes(): { readonly names: readonly string[]; readonly services: ReadonlyMap<string, Service> } {
+    const names = [...this.#changed];
+    this.#changed.clear();
+    return { names, services: this.#toldByName };
+  }
+
+  /** Whether a service asks who its clients are. */
+  get asks(): boolean {
+    return this.#asking > 0;
+  }
+
+  /** And takes note of it. */
+  #newsOf(services: readonly Service[]): Difference<Service> {
+    const { left, came } = changesOf(this.#told.services, services);
+    for (const service of left) {
+      this.#toldByName.delete(service.name);
+      this.#changed.add(service.name);
+      if (asksClients(service)) this.#asking--;
+    }
+    for (const service of came) {
+      this.#toldByName.set(service.name, service);
+      this.#changed.add(service.name);
+      if (asksClients(service)) this.#asking++;
+    }
+    return { set: came, gone: left.map(({ name }) => name).filter((name) => !this.#toldByName.has(name)) };
   }
 
   /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */
@@ -209,23 +254,21 @@ export class ServicePlanner {
   }
 
   #take({ plans: { set, gone }, backends }: Outcome): void {
-    const plans = new Map(this.#plans);
-    for (const key of gone) plans.delete(key);
-    for (const plan of set) {
+    const fresh = set.flatMap((plan): readonly ServicePlan[] => {
       const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
-      if (slots !== undefined) plans.set(planKey(plan), { ...plan, slots });
-    }
-    const ordered = set.every((plan) => this.#plans.has(planKey(plan)));
-    this.#plans = ordered ? plans : new Map([...plans.keys()].sort().map((key) => [key, plans.get(key) as ServicePlan] as const));
-    this.plans = [...this.#plans.values()];
-    const all = new Map(this.backends);
+      return slots === undefined ? [] : [{ ...plan, slots }];
+    });
+    const left = new Set([...gone, ...fresh.map(planKey)].flatMap((key) => this.#plans.get(key) ?? []));
+    for (const key of gone) this.#plans.delete(key);
+    for (const plan of fresh) this.#plans.set(planKey(plan), plan);
+    if (left.size + fresh.length > 0) this.plans = inOrder(left.size === 0 ? this.plans : this.plans.filter((plan) => !left.has(plan)), fresh, planKey);
     for (const [name, those] of backends) {
+      this.#changed.add(name);
       this.#serves(those, 1);
-      this.#serves(all.get(name) ?? [], -1);
-      if (those.length === 0) all.delete(name);
-      else all.set(name, those);
+      this.#serves(this.backends.get(name) ?? [], -1);
+      if (those.length === 0) this.backends.delete(name);
+      else this.backends.set(name, those);
     }
-    this.backends = all;
   }
 
   #serves(backends: readonly Backend[], by: 1 | -1): void {
@@ -234,12 +277,6 @@ export class ServicePlanner {
       if (users === 0) this.#serving.delete(id);
       else this.#serving.set(id, users);
     }
-  }
-
-  /** The same object for the same services, of which there may be thousands. */
-  #named(services: readonly Service[]): ReadonlyMap<string, Service> {
-    if (this.#byName.of !== services) this.#byName = { of: services, all: new Map(services.map((one) => [one.name, one])) };
-    return this.#byName.all;
   }
 
   #wakeAt(again: number | null): void {
@@ -277,6 +314,10 @@ function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
     }
   }
   return told;
+}
+
+function asksClients({ sources: { allow, deny }, affinity }: Service): boolean {
+  return allow !== null || deny.length > 0 || affinity !== null;
 }
 
 /** Equal are those that are the same object. */

@@ -1,16 +1,16 @@
 // Services of a node that shares them with others through a store: what is applied and what stands in the watched directory is in force when the store has it.
 import type { SharedServices, StoredService } from "../lb/stored.ts";
-import type { Service } from "../lb/types.ts";
 import { nothingShared } from "../lb/stored.ts";
-import { readServices } from "../lb/read.ts";
+import { readRightly } from "../lb/read.ts";
 import type { State } from "../network/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
 import type { Written } from "./document-changes.ts";
 import { ServiceBook } from "./service-book.ts";
+import type { ServiceTexts } from "./service-texts.ts";
 import { applyShared, deleteShared, restoreShared, shareDirectory, takeBack } from "./shared-services.ts";
 import type { Around } from "./shared-services.ts";
-import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
+import type { ApplyDocuments, DirectoryReading } from "./types.ts";
 
 /**
  * Changes what all nodes have: `decide` takes it, perhaps several times, because others change it as well, and says what it should be. Resolves when the
@@ -21,13 +21,14 @@ export type ShareServices = (decide: (known: SharedServices) => SharedServices, 
 export interface SharingOptions {
   readonly self: string;
   readonly share: ShareServices;
+  readonly texts: ServiceTexts;
   /** The one in force. */
   readonly state: () => State;
   /** By services as that book reads them. */
   readonly written: (book: ServiceBook) => Written;
   readonly now: () => number;
-  /** Resolves when the state's services are in force. */
-  readonly inForce: () => Promise<void>;
+  /** Resolves when the state's services of these names are in force. @throws HawserError why one of them cannot be */
+  readonly inForce: (names: readonly string[]) => Promise<void>;
   /** Resolves when the state has what `rowsAfter` says now. */
   readonly retake: () => Promise<void>;
   readonly log: Log;
@@ -39,7 +40,6 @@ export class ServiceSharing {
   readonly #options: SharingOptions;
   /** Candidates are read apart from what is in force, so that both stay read. */
   readonly #book: ServiceBook;
-  #read: ReadonlyMap<string, readonly Service[] | null> = new Map();
   #known: SharedServices | undefined;
   #reading: DirectoryReading | undefined;
   #running: Promise<void> | undefined;
@@ -55,7 +55,7 @@ export class ServiceSharing {
 
   constructor(options: SharingOptions) {
     this.#options = options;
-    this.#book = new ServiceBook(options.self);
+    this.#book = new ServiceBook(options.self, options.texts);
   }
 
   /** undefined: the store was not heard yet. */
@@ -71,7 +71,7 @@ export class ServiceSharing {
       return wanted;
     }, signal);
     try {
-      await this.#options.inForce();
+      await this.#options.inForce(names);
     } catch (error) {
       await this.#change((known) => takeBack(known, before, after));
       throw error;
@@ -81,7 +81,7 @@ export class ServiceSharing {
 
   async delete(name: string, filesThere: ReadonlySet<string>, signal?: AbortSignal): Promise<void> {
     await this.#change((known) => deleteShared(known, name, filesThere, this.#options.self), signal);
-    await this.#options.inForce();
+    await this.#options.inForce([]);
   }
 
   /** Never fails: what cannot be shared now is among `waiting`, and tried again. */
@@ -178,28 +178,14 @@ export class ServiceSharing {
   }
 
   #around(): Around {
-    const { self, state, written, now } = this.#options;
+    const { self, state, written, now, texts } = this.#options;
     return {
       self, state: state(), now: now(), written: { ...written(this.#book), self },
       read: (rows) => new Map(this.#book.services({ services: rows }).map((service) => [service.name, service])),
-      readOne: (document) => this.#readOne(document),
+      readOne: (document) => readRightly(texts.one(document)),
     };
   }
 
-  #readOne({ file, text }: WrittenDocument): readonly Service[] | null {
-    const key = `${file}\n${text}`;
-    const known = this.#read.get(key);
-    if (known !== undefined) return known;
-    let services: readonly Service[] | null = null;
-    try {
-      services = readServices([{ file, text }]);
-    } catch (error) {
-      if (!(error instanceof HawserError)) throw error;
-    }
-    const others = [...this.#read].filter(([one]) => !one.startsWith(`${file}\n`));
-    this.#read = new Map([...others, [key, services]]);
-    return services;
-  }
 }
 
 /** What stands in a directory is given to the store by whose directory it is. */

@@ -22,6 +22,8 @@ export interface ServicesKnown {
   readonly node: string;
   /** By the service's name, also those that are left out here. */
   readonly backends: ReadonlyMap<string, readonly Backend[]>;
+  /** Why a service is not in force as it is written, by its name: this node cannot carry it out, or has no room. */
+  readonly refused: ReadonlyMap<string, Error>;
   /** Why the last change did not reach the datapath. */
   readonly trouble: string | undefined;
   /** Of services that say none. */
@@ -31,17 +33,19 @@ export interface ServicesKnown {
 }
 
 export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: ServicesKnown): readonly ServiceView[] {
-  const { written, inForce, problems, waiting, files, node, backends: all, trouble, mode, holders: answering } = known;
+  const { written, inForce, problems, waiting, files, node, backends: all, refused, trouble, mode, holders: answering } = known;
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
+  const byName = new Map(written.map((service) => [service.name, service]));
   const standing = [...rows.values()].map((row): ServiceView => {
-    const service = written.find(({ name }) => name === row.name);
+    const service = byName.get(row.name);
     const holders = row.source === "directory" ? holdersOf({ files }, row.name) : [];
     const own = ownFile(row, holders, known);
     const file = own ?? files.get(holders[0] ?? "")?.get(row.name) ?? row.file;
     const [wrong, untold] = [problems, waiting].map((those) => (own === undefined ? undefined : those.get(own)));
-    const pending = untold !== undefined || service === undefined || !carried.has(service);
-    const why = wrong ?? untold ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : missed(all.get(row.name) ?? [], service.mode ?? mode, node));
+    const refusal = refused.get(row.name)?.message;
+    const pending = untold !== undefined || refusal !== undefined || service === undefined || !carried.has(service);
+    const why = wrong ?? untold ?? refusal ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : missed(all.get(row.name) ?? [], service.mode ?? mode, node));
     return {
       name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol, holder: answering.get(address) ?? "" })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),
@@ -69,8 +73,15 @@ function ownFile({ name, source, file, node: on }: StoredService, holders: reado
   return files.get(node)?.get(name) ?? (holders.length === 0 && (on === undefined || on === node) ? file : undefined);
 }
 
-export function servicePart({ inForce: { plans, services }, problems, waiting, trouble, written }: ServicesKnown): PartStatus {
-  const wrong = [...[...problems, ...waiting].map(([file, problem]) => (problem.startsWith(file) ? problem : `${file}: ${problem}`)), ...(trouble === undefined ? [] : [trouble])];
+/** So many are told; `service list` has them all. */
+const refusalsTold = 5;
+
+export function servicePart({ inForce: { plans, services }, problems, waiting, refused, trouble, written }: ServicesKnown): PartStatus {
+  const refusals = Array.from(refused.values(), ({ message }) => message);
+  const wrong = [
+    ...[...problems, ...waiting].map(([file, problem]) => (problem.startsWith(file) ? problem : `${file}: ${problem}`)), ...(trouble === undefined ? [] : [trouble]),
+    ...refusals.slice(0, refusalsTold), ...(refusals.length > refusalsTold ? [`and ${refusals.length - refusalsTold} services more`] : []),
+  ];
   if (wrong.length > 0) return { part: "services", state: "degraded", detail: wrong.join("; ") };
   if (written.length === 0) return { part: "services", state: "ok", detail: "none" };
   const closed = plans.filter(({ open }) => !open).map(({ frontends }) => frontends.map(frontendText).join(", "));
@@ -84,9 +95,9 @@ export function servicePart({ inForce: { plans, services }, problems, waiting, t
 }
 
 /** What this node's probes found of its own containers; of those that leave nobody asks any more. */
-export function ownHealth(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>, node: string): NodeHealth {
-  return new Map(services.flatMap(({ name, health: { kind } }) => (kind === "none" ? [] : (backends.get(name) ?? []).flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
-    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])))));
+export function ownHealth({ name, health: { kind } }: Service, backends: readonly Backend[], node: string): NodeHealth {
+  return new Map(kind === "none" ? [] : backends.flatMap(({ node: home, id, port, drainsUntil, health: { state } }) =>
+    (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])));
 }
 
 /** A container is probed by its own node, a server by every node that balances to it. */

@@ -2,7 +2,7 @@
 import type { Elsewhere } from "../datapath/types.ts";
 import { afterSettling } from "../lb/plan.ts";
 import type { Balancing } from "../lb/plan.ts";
-import { changedAt, quietSeconds } from "../lb/slots.ts";
+import { quietSeconds } from "../lb/slots.ts";
 import type { Slots } from "../lb/types.ts";
 
 export interface Settling {
@@ -51,7 +51,7 @@ export function createSettling(): Settling {
   };
 }
 
-function anyChanged(slots: Slots): boolean {
-  for (let slot = 0; slot < slots.size; slot++) if (changedAt(slots, slot) !== 0) return true;
+function anyChanged({ words, plain }: Slots): boolean {
+  if (plain !== true) for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return true;
   return false;
 }

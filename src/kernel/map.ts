@@ -12,9 +12,9 @@ export class MapHandle implements KernelMap {
   readonly #valueBytes: number;
 
   constructor(native: NativeMap) {
-    const { id, name, type, keySize, valueSize, valueBytes, maxEntries } = native.info();
+    const { id, name, type, keySize, valueSize, valueBytes, maxEntries, flags } = native.info();
     this.native = native;
-    this.#info = { id, name, kind: mapKindOf(type), keySize, valueSize, maxEntries };
+    this.#info = { id, name, kind: mapKindOf(type), keySize, valueSize, maxEntries, flags };
     this.#valueBytes = valueBytes;
   }
 
@@ -51,6 +51,14 @@ export class MapHandle implements KernelMap {
       this.native.info(); // a closed map is refused before its argument is looked at
       this.native.setInner(key, nativeMap(inner));
     });
+  }
+
+  setInners(keys: Uint8Array, inner: readonly KernelMap[]): void {
+    kernelCall(() => this.native.setInners(keys, inner.map(nativeMap)));
+  }
+
+  store(first: number, values: Uint8Array): void {
+    kernelCall(() => this.native.store(first, values));
   }
 
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void {

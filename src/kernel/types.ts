@@ -18,6 +18,8 @@ export interface MapInfo {
   /** Of one value; per-CPU maps return `cpus` of them, each rounded up to 8 bytes. */
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** As in linux/bpf.h. */
+  readonly flags: number;
 }
 
 /** An open map. After `close()` every method throws. */
@@ -37,6 +39,10 @@ export interface KernelMap extends Disposable {
   setPacked(keys: Uint8Array, values: Uint8Array): void;
   /** Of a map of maps: what `get` gives then is the inner map's id, four bytes. Only maps of the declared shape fit; their size may differ. */
   setInner(key: Uint8Array, inner: KernelMap): void;
+  /** As setInner, for many, with the keys one after the other: the kernel waits once for those who may still read what was there. */
+  setInners(keys: Uint8Array, inner: readonly KernelMap[]): void;
+  /** Of an array of values of 8 bytes that was made to be mapped: values one after the other from that key on, each written by one store. */
+  store(first: number, values: Uint8Array): void;
   /** How many were there. */
   deleteBatch(keys: readonly Uint8Array[]): number;
   pin(path: string): void;

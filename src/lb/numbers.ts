@@ -49,6 +49,28 @@ export function recount(numbers: Numbers, came: readonly string[], went: readonl
   return { given, resting };
 }
 
+/** How many numbers would be given while users come and go, of which each key counts its own. */
+export interface Tally {
+  readonly size: number;
+  count(keys: readonly string[], by: 1 | -1): void;
+}
+
+export function createTally({ given }: Numbers): Tally {
+  const users = new Map(Array.from(given, ([key, one]) => [key, one.users] as const));
+  return {
+    get size() {
+      return users.size;
+    },
+    count: (keys, by) => {
+      for (const key of keys) {
+        const now = (users.get(key) ?? 0) + by;
+        if (now === 0) users.delete(key);
+        else users.set(key, now);
+      }
+    },
+  };
+}
+
 /** The map holds them in the order in which they were given back. */
 function longestRested(resting: ReadonlyMap<number, number>): number {
   const [first] = resting.keys();

@@ -10,7 +10,7 @@ export function meaningOf(service: Service): string {
 /** The service's own document of the text that it was read from; the whole text when that holds no other, or cannot be taken apart. */
 export function ownText(text: string, service: Service): string {
   const { file, line } = service.place;
-  if (readServices([{ file, text }]).length === 1) return text;
+  if (!/^(?:---|\.\.\.)(?:\s|$)/m.test(text) || readServices([{ file, text }]).length === 1) return text;
   const lines = text.split("\n");
   const end = lines.findIndex((one, i) => i >= line && /^(?:---|\.\.\.)(?:\s|$)/.test(one));
   const own = `${lines.slice(line - 1, end < 0 ? undefined : end).join("\n").trimEnd()}\n`;

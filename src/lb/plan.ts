@@ -1,11 +1,10 @@
 // Services, and who is there, to what the datapath is to carry out: one advance for every change and for the passing of time.
 import type { Family } from "../std/ip.ts";
-import { HawserError } from "../std/errors.ts";
 import { believed, nextChange, probed, reconcile } from "./backends.ts";
 import { createContainers, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
 import type { Fill } from "./maglev.ts";
-import { noNumbers, recount } from "./numbers.ts";
+import { createTally, noNumbers, recount } from "./numbers.ts";
 import type { Numbers } from "./numbers.ts";
 import { families, highestBackend, isSettled, planOf, reachedBy, tableOf } from "./reach.ts";
 import type { Reached, Table, TableSurroundings } from "./reach.ts";
@@ -73,15 +72,16 @@ export interface Advance {
   readonly plans: readonly ServicePlan[];
   /** When to advance again though nothing happens, in milliseconds since the epoch; null: not. */
   readonly again: number | null;
+  /** Services for which no numbers are left, with the reason, by name: what was planned of them is as before. */
+  readonly refused: ReadonlyMap<string, string>;
 }
 
 export const mostServices = 16_383;
 
-/** @throws HawserError TABLE_FULL when there are more services or backends than numbers. */
 export function advance(before: Balancing, around: Circumstances): Advance {
   const containers = createContainers(around.containers);
   const changed = changedContainers(before.containers, around.containers);
-  const looked = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
+  const all = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
     const was = before.services.get(service.name);
     const mode = service.mode ?? around.mode;
     const told = around.told?.get(service.name);
@@ -93,18 +93,18 @@ export function advance(before: Balancing, around: Circumstances): Advance {
     });
     return { name: service.name, was, now: { service, mode, backends, told, reached } };
   });
-  const present = new Set(looked.map(({ name }) => name));
+  const present = new Set(all.map(({ name }) => name));
   const gone = [...before.services.values()].filter(({ service }) => !present.has(service.name));
-  const numbers = renumbered(before, looked, gone, around.now);
+  const { looked, numbers, refused } = renumbered(before, all, gone, around.now);
   const tables: TableSurroundings = {
     numberOf: (key) => numbers.backendNumbers.given.get(key)?.number ?? 0, largest: around.largestTable ?? defaultTableSize, now: around.now,
     share: createSharing(), standing: settledTables(before), fill: around.fill,
   };
   const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, tables)] as const));
-  const times = [...services.values()].flatMap(({ again }) => again ?? []);
+  const times = [...services].flatMap(([name, { again }]) => (refused.has(name) ? [] : again ?? []));
   return {
     next: { services, containers: around.containers, ...numbers }, plans: [...services.values()].flatMap(({ parts }) => parts.map(({ plan }) => plan)),
-    again: times.length === 0 ? null : times.reduce((first, time) => Math.min(first, time)),
+    again: times.length === 0 ? null : times.reduce((first, time) => Math.min(first, time)), refused,
   };
 }
 
@@ -140,20 +140,62 @@ function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed:
   return changed.every((one) => !selects(service, one) && was.backends.every(({ id }) => id !== one.id));
 }
 
-function renumbered(before: Balancing, looked: readonly Looked[], gone: readonly Balanced[], now: number): Pick<Balancing, "serviceNumbers" | "backendNumbers"> {
-  const fresh = looked.filter((one): one is Looked & { readonly now: Now } => one.now !== null);
+type Fresh = Looked & { readonly now: Now };
+type NumbersGiven = Pick<Balancing, "serviceNumbers" | "backendNumbers">;
+
+interface Renumbered {
+  /** Those for which there are numbers, and the others as they were. */
+  readonly looked: readonly Looked[];
+  readonly numbers: NumbersGiven;
+  readonly refused: Advance["refused"];
+}
+
+/** Where there are not enough, who was there goes before who is new. */
+function renumbered(before: Balancing, all: readonly Looked[], gone: readonly Balanced[], now: number): Renumbered {
+  const fresh = all.filter((one): one is Fresh => one.now !== null);
+  const numbers = numbersFor(before, fresh, gone, now);
+  if (numbers !== null) return { looked: all, numbers, refused: new Map() };
+  const refused = withoutNumbers(before, fresh.toSorted((a, b) => Number(a.was === undefined) - Number(b.was === undefined)), gone);
+  const looked = all.flatMap((one): readonly Looked[] => (!refused.has(one.name) ? [one] : one.was === undefined ? [] : [{ ...one, now: null }]));
+  return { looked, numbers: numbersFor(before, fresh.filter(({ name }) => !refused.has(name)), gone, now) as NumbersGiven, refused };
+}
+
+/** null: there are not enough. */
+function numbersFor(before: Balancing, fresh: readonly Fresh[], gone: readonly Balanced[], now: number): NumbersGiven | null {
   const left = [...gone, ...fresh.flatMap(({ was }) => was ?? [])];
-  const serviceNumbers = recount(
-    before.serviceNumbers, fresh.flatMap((one) => one.now.reached.map(({ family }) => `${one.name} ${family}`)),
-    left.flatMap(({ service, parts }) => parts.map(({ family }) => `${service.name} ${family}`)), now, mostServices,
-  );
-  if (serviceNumbers === null) throw new HawserError("TABLE_FULL", `there are ${looked.length} services, and those of both families count twice; this node balances ${mostServices}`);
-  const backendNumbers = recount(
-    before.backendNumbers, fresh.flatMap((one) => one.now.reached.flatMap(({ reached }) => reached.map(({ key }) => key))),
-    left.flatMap(({ parts }) => parts.flatMap(({ keys }) => keys)), now, highestBackend,
-  );
-  if (backendNumbers === null) throw new HawserError("TABLE_FULL", `the services have more than ${highestBackend} backends, which are all that this node balances over`);
-  return { serviceNumbers, backendNumbers };
+  const serviceNumbers = recount(before.serviceNumbers, fresh.flatMap((one) => serviceKeys(one.name, one.now.reached)), left.flatMap(({ service, parts }) => serviceKeys(service.name, parts)), now, mostServices);
+  const backendNumbers = recount(before.backendNumbers, fresh.flatMap(backendKeys), left.flatMap(({ parts }) => parts.flatMap(({ keys }) => keys)), now, highestBackend);
+  return serviceNumbers === null || backendNumbers === null ? null : { serviceNumbers, backendNumbers };
+}
+
+/** Each is asked in turn, by the numbers that those before it have left. */
+function withoutNumbers(before: Balancing, fresh: readonly Fresh[], gone: readonly Balanced[]): Advance["refused"] {
+  const [services, backends] = [createTally(before.serviceNumbers), createTally(before.backendNumbers)];
+  const count = ({ service, parts }: Balanced, by: 1 | -1): void => {
+    services.count(serviceKeys(service.name, parts), by);
+    for (const { keys } of parts) backends.count(keys, by);
+  };
+  for (const one of gone) count(one, -1);
+  return new Map(fresh.flatMap((one) => {
+    if (one.was !== undefined) count(one.was, -1);
+    services.count(serviceKeys(one.name, one.now.reached), 1);
+    backends.count(backendKeys(one), 1);
+    const why = services.size > mostServices ? `this node balances ${mostServices} services, of which one of both families counts twice`
+      : backends.size > highestBackend ? `this node balances over ${highestBackend} backends` : undefined;
+    if (why === undefined) return [];
+    services.count(serviceKeys(one.name, one.now.reached), -1);
+    backends.count(backendKeys(one), -1);
+    if (one.was !== undefined) count(one.was, 1);
+    return [[one.name, `service ${one.name}: there is no room for it: ${why}`] as const];
+  }));
+}
+
+function serviceKeys(name: string, parts: readonly Pick<Part, "family">[]): readonly string[] {
+  return parts.map(({ family }) => `${name} ${family}`);
+}
+
+function backendKeys({ now: { reached: parts } }: Fresh): readonly string[] {
+  return parts.flatMap(({ reached }) => reached.map(({ key }) => key));
 }
 
 function balanced({ service, mode, backends, told, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, tables: TableSurroundings): Balanced {

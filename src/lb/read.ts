@@ -17,18 +17,25 @@ export interface ServiceSource {
 const enough = 1000;
 
 /**
- * A text may hold several documents, each a service, in YAML or in JSON.
+ * A text may hold several documents, each a service, in YAML or in JSON. `read`: how each is, or was.
  * @throws ServiceProblems with every problem, each with its file, line and column; then nothing of the documents may be used.
  */
-export function readServices(documents: readonly ServiceSource[]): readonly Service[] {
-  const problems: Problem[] = [];
-  const services = documents.flatMap((document) => readInOrder(document, problems));
+export function readServices(documents: readonly ServiceSource[], read: typeof readDocument = readDocument): readonly Service[] {
+  const all = documents.map(read);
+  const services = all.flatMap((one) => one.services);
+  const problems = all.flatMap((one) => one.problems);
   findTwice(services, problems);
   if (problems.length > 0) throw new ServiceProblems(problems);
   return services;
 }
 
-function readInOrder({ file, text }: ServiceSource, problems: Problem[]): readonly Service[] {
+/** What is in one document, with what is wrong with it by itself. */
+export interface ReadServices {
+  readonly services: readonly Service[];
+  readonly problems: readonly Problem[];
+}
+
+export function readDocument({ file, text }: ServiceSource): ReadServices {
   const own: Problem[] = [];
   const services: Service[] = [];
   for (const page of readPages(file, text, "service", own)) {
@@ -37,8 +44,14 @@ function readInOrder({ file, text }: ServiceSource, problems: Problem[]): readon
     if (service !== undefined) services.push(service);
   }
   own.sort(({ place: a }, { place: b }) => a.line - b.line || a.column - b.column);
-  for (const one of own) problems.push(one);
-  return services;
+  return { services, problems: own };
+}
+
+/** null: something in it is wrong. */
+export function readRightly({ services, problems }: ReadServices): readonly Service[] | null {
+  const all = [...problems];
+  findTwice(services, all);
+  return all.length === 0 ? services : null;
 }
 
 /** A name is one service's, and so is an address with its port and protocol: both places are told. */

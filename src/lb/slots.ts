@@ -25,7 +25,7 @@ export function currents({ size, words }: Slots): Uint16Array {
 export function newSlots(table: Uint16Array): Slots {
   const words = new Uint32Array(2 * table.length);
   for (let slot = 0; slot < table.length; slot++) words[2 * slot] = table[slot] as number;
-  return { size: table.length, words, between: new Map() };
+  return { size: table.length, words, plain: true, between: new Map() };
 }
 
 /** The same flows in `times` as many slots. */

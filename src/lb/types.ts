@@ -148,9 +148,14 @@ export type Way = "container" | "dsr" | "snat";
 export interface Slots {
   readonly size: number;
   readonly words: Uint32Array;
+  /** No slot remembers anything. Left out: some may. */
+  readonly plain?: true;
   /** By slot: who was current since it was last settled and is neither current nor previous; only of slots where there is any such. */
   readonly between: ReadonlyMap<number, readonly number[]>;
 }
+
+/** What of a plan says whether a node can carry it out; of a plan that is not made yet what its document tells. */
+export type PlanHead = Pick<ServicePlan, "name" | "frontends"> & { readonly backends: readonly Pick<BackendPlan, "identity" | "node" | "way">[] };
 
 /** A service in one address family: all that the datapath needs to be given. One with frontends of both families is two. */
 export interface ServicePlan {

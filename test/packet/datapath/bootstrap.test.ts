@@ -61,6 +61,21 @@ await inOwnHost(import.meta.url, {
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
   },
 
+  "pages of slots that cannot be mapped are replaced, whether there are any or none": async ({ open, kernel, bpffs, lines }) => {
+    for (const held of [0, 1]) {
+      await (await open())[Symbol.asyncDispose]();
+      const path = mapPath(bpffs, "hw_lb_slots");
+      unlinkSync(path);
+      using inner = kernel.createMap("array", "hw_lb_page", 4, 8, 65_536);
+      using outer = kernel.createMap("array_of_maps", "hw_lb_slots", 4, 4, 1024, { inner });
+      if (held === 1) outer.setInner(new Uint8Array(4), inner);
+      outer.pin(path);
+      const seen = lines.length;
+      await using _ = await open();
+      assert.equal(lines.slice(seen).filter((line) => line["map"] === "hw_lb_slots").length, 1);
+    }
+  },
+
   "a pinned map of maps that takes others than ours is replaced too, whether it holds any or none": async ({ open, kernel, bpffs, lines }) => {
     for (const held of [0, 1]) {
       await (await open())[Symbol.asyncDispose]();

@@ -94,6 +94,32 @@ test("a map of maps is made like one of those that it is to hold", async () => {
   assert.throws(() => kernel.createMap("array_of_maps", "hwt_outer", 4, 4, 4), { syscall: "BPF_MAP_CREATE" });
 });
 
+test("several maps are put in a map of maps at once, one for each key", async () => {
+  using object = await kernel.loadObject(await objectOf("slots"));
+  const outer = mapOf(object, outerName);
+  using first = tableOf(7);
+  using second = tableOf(8, 5000);
+  assert.throws(() => outer.setInners(u32(0), [first, second]), { errno: 22 });
+  outer.setInners(new Uint8Array(Uint32Array.of(1, 0).buffer), [first, second]);
+  assert.deepEqual([0, 1].map((at) => numberOf(outer.get(u32(at)))), [second.info.id, first.info.id]);
+  assert.equal(read(object), 8);
+});
+
+test("values of 8 bytes are stored in an array that was made to be mapped, over the ends of pages, and in no other", async () => {
+  const mappable = 1 << 10;
+  using map = kernel.createMap("array", "hwt_mapped", 4, 8, 2000, { flags: mappable });
+  assert.equal(map.info.flags, mappable);
+  const words = BigUint64Array.from({ length: 1500 }, (_, i) => BigInt(i + 1) << 32n);
+  // From an odd place in memory.
+  const bytes = new Uint8Array(8 * words.length + 1).subarray(1);
+  bytes.set(new Uint8Array(words.buffer));
+  map.store(300, bytes);
+  assert.deepEqual(map.values(299, 1502), new Uint8Array(BigUint64Array.of(0n, ...words, 0n).buffer));
+  assert.throws(() => map.store(501, bytes), { errno: 22 });
+  using other = kernel.createMap("array", "hwt_other", 4, 8, 2000);
+  assert.throws(() => other.store(0, bytes), { syscall: "mmap" });
+});
+
 test("100 000 prefixes are written in less than 300 ms", async () => {
   const count = 100_000;
   const [keys, values] = [new Uint8Array(count * 8), new Uint8Array(count * 8)];

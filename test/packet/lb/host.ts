@@ -71,7 +71,7 @@ async function answer(request: Request): Promise<unknown> {
     case "frontends": return request.frontends.forEach((frontend) => tables?.frontends.set(frontend));
     case "forget-frontends": return request.frontends.forEach((frontend) => tables?.frontends.delete(frontend));
     case "reopen-frontends": tables = openLbTables(kernel, mapOf, jiffies); return undefined;
-    case "plans": return (services ??= openServices()).install(request.plans);
+    case "plans": return Array.from((await (services ??= openServices()).install(request.plans)).refused, ([{ name }, { code, message }]) => [name, `${code} ${message}`] as const);
     case "new-agent": services = undefined; return undefined;
     case "elsewhere": return (services ??= openServices()).elsewhere();
     case "dump": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
@@ -95,7 +95,7 @@ async function answer(request: Request): Promise<unknown> {
 /** Of a node a, beside a node b. */
 function openServices(): Services {
   return createServices({
-    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", translates: true, clock: { now: () => Date.now() },
+    kernel, mapOf, jiffies, hz, node: "a", nodeAddress: (node) => (node === "b" ? parseIp("198.18.0.2") : undefined), isOwn: (address) => address === "192.0.2.1", translates: () => true, clock: { now: () => Date.now() },
   });
 }
 

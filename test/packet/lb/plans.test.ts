@@ -8,9 +8,10 @@ import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
 import type { ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
-import type { Ip } from "../../../src/std/ip.ts";
+import type { Cidr, Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
-import { openWorld, request, to4 } from "./world.ts";
+import { ip } from "../packets.ts";
+import { client4, openWorld, request, to4 } from "./world.ts";
 import type { World } from "./world.ts";
 
 const servers = (...addresses: readonly string[]): string => `service: web
@@ -114,11 +115,35 @@ test("sources: who is denied is, though a narrower prefix is allowed", async (t)
   t.true(await sent());
 });
 
-test("what this build cannot reach is refused by name, and nothing is written", async (t) => {
+test("what cannot be carried out is refused by name: what stood of it stands, and everything else changes", async (t) => {
   const world = await host(t);
   const plans = planner();
-  await t.throwsAsync(world.plans(plans('service: web\nfrontends: ["203.0.113.10:80/sctp"]\nbackends: [{ address: "172.16.1.1:80" }]\nhealth: { kind: none }\n')), { message: /service web: SCTP's ports cannot be translated/ });
+  const sctp = (name: string, last: number): string => `service: ${name}\nfrontends: ["203.0.113.${last}:80", "203.0.113.${last}:80/sctp"]\nbackends: [{ address: "172.16.1.2:80" }]\nhealth: { kind: none }\n`;
+  const reason = (name: string): string => `UNSUPPORTED service ${name}: SCTP's ports cannot be translated, so that a server can answer by way of no node; use mode dsr, with the service's address on the server's loopback`;
+  t.deepEqual(await world.plans(plans(sctp("new", 9))), { new: reason("new") });
   t.true((await world.dump("hw_lb_services")).every((entry) => /^[0-9a-f]{8} 0+$/.test(entry)));
+  t.deepEqual(await world.plans(plans(`${servers("172.16.1.1")}---\n${sctp("new", 9)}`)), { new: reason("new") });
+  t.deepEqual(await spread(world), { "172.16.1.1": 100 });
+  t.deepEqual(await world.plans(plans(`${sctp("web", 10)}---\n${servers("172.16.1.2").replace("web", "another").replace("10:80", "11:80")}`)), { web: reason("web") });
+  t.deepEqual(await spread(world), { "172.16.1.1": 100 });
+  t.is((await world.send(ip(client4, "203.0.113.11", request("S")))).verdict, "tx");
+  t.deepEqual(await world.plans(plans(servers("172.16.1.2"))), {});
+  t.deepEqual(await spread(world), { "172.16.1.2": 100 });
+});
+
+test("who finds no room in the map of sources waits until there is some, and is alone with that", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  const named = (name: string, last: number): string => servers("172.16.1.1").replace("web", name).replace("10:80", `${last}:80`);
+  const [crowd, late, other] = plans([named("crowd", 20), named("late", 21), named("other", 22)].join("---\n")) as readonly [ServicePlan, ServicePlan, ServicePlan];
+  const asking = (plan: ServicePlan, count: number): ServicePlan => ({ ...plan, sources: { allow: null, deny: Array.from({ length: count }, (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32` as Cidr) } });
+  const verdict = async (last: number): Promise<string> => (await world.send(ip(client4, `203.0.113.${last}`, request("S")))).verdict;
+  const waiting = asking(late, 10);
+  t.deepEqual(await world.plans([asking(crowd, 65_530), waiting, other]), { late: "TABLE_FULL service late: no room is left for the 11 prefixes of its sources" });
+  t.deepEqual(await Promise.all([20, 21, 22].map(verdict)), ["tx", "pass", "tx"]);
+  await world.plans([asking(crowd, 3), waiting, other]);
+  t.deepEqual(await world.plans([asking(crowd, 3), waiting, other]), {});
+  t.is(await verdict(21), "tx");
 });
 
 test("what goes elsewhere than to its slot's current backend is noted where the agent looks, and nothing else is", async (t) => {

@@ -13,7 +13,7 @@ const pageSlots = 2 ** LbLayout.PAGE_BITS;
 
 /** As the programs' object makes it, of so many pages. */
 function outerMap(pages: number): KernelMap {
-  using inner = kernel.createMap("array", "inner", 4, lbSlotCodec.size, pageSlots);
+  using inner = kernel.createMap("array", "inner", 4, lbSlotCodec.size, pageSlots, { flags: maps.hw_lb_slots.inner.flags });
   return kernel.createMap("array_of_maps", maps.hw_lb_slots.name, 4, 4, pages, { inner });
 }
 

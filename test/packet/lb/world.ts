@@ -53,8 +53,8 @@ export interface World extends AsyncDisposable {
   forgetFrontends(frontends: readonly FrontendAddress[]): Promise<void>;
   /** As another agent would: from what the kernel has. */
   reopenFrontends(): Promise<void>;
-  /** As the datapath writes them, on node a; node b is 198.18.0.2. */
-  plans(plans: readonly ServicePlan[]): Promise<void>;
+  /** As the datapath writes them, on node a; node b is 198.18.0.2. @returns why which services were refused, by name */
+  plans(plans: readonly ServicePlan[]): Promise<Readonly<Record<string, string>>>;
   /** The next plans are another agent's, which knows what the kernel has. */
   newAgent(): Promise<void>;
   /** Of a settled service, which its frontends know nothing of: as an agent leaves it that is ended before it has written these. */
@@ -117,7 +117,7 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     frontends: async (frontends) => { await ask({ op: "frontends", frontends }); },
     forgetFrontends: async (frontends) => { await ask({ op: "forget-frontends", frontends }); },
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
-    plans: async (plans) => { await ask({ op: "plans", plans }); },
+    plans: async (plans) => Object.fromEntries((await ask({ op: "plans", plans })) as readonly (readonly [string, string])[]),
     newAgent: async () => { await ask({ op: "new-agent" }); },
     move: async (service, { first, slots }) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: first, slots, flags: 0, affinity: 0 }) }); },
     elsewhere: async () => (await ask({ op: "elsewhere" })) as Elsewhere,

@@ -17,7 +17,7 @@ function memoryMap(written: () => void = () => {}): KernelMap {
       held.set(name(key), value);
       written();
     }, delete: (key) => held.delete(name(key)),
-    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setPacked: () => {}, close: () => {},
+    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setInners: () => {}, store: () => {}, setPacked: () => {}, close: () => {}, [Symbol.dispose]: () => {},
   } as Partial<KernelMap> as KernelMap;
 }
 
@@ -40,7 +40,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node ?? undefined,
-    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   await balancing.install([plan]);
   await changed;
@@ -56,4 +56,30 @@ test("backends are sent where their node is, also if it becomes known while the 
   node = null;
   await balancing.nodesChanged();
   t.is(backend(), undefined, "it is down while nobody knows where it is");
+});
+
+test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
+  let [free, broken] = [0, true];
+  const loads: number[] = [];
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
+  await using balancing = createBalancing({
+    kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250, snatPorts: 0 } as BalancingSurroundings["config"], setting: "off",
+    loaded: { maps, reload: async (_, { snatPorts }) => {
+      if (snatPorts > 0 && broken) throw new Error("not now");
+      loads.push(snatPorts);
+    } },
+    acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => undefined,
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 16_384, snatPorts: free }),
+    onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+  });
+  const [backend] = plan.backends;
+  const asking: ServicePlan = { ...plan, name: "asking", number: 2, frontends: [{ address: "203.0.113.11" as Ip, port: 80, protocol: "tcp" }], backends: backend === undefined ? [] : [{ ...backend, number: 8, node: null, way: "snat" }] };
+  await balancing.install([plan, asking]);
+  t.deepEqual([[...balancing.services.refused().keys()], balancing.services.refusal(asking)?.code, loads], [[asking], "UNSUPPORTED", [0, 0]]);
+  free = 8;
+  t.is(balancing.services.refusal(asking), undefined);
+  await t.throwsAsync(balancing.install([plan, asking]), { message: "not now" });
+  broken = false;
+  await balancing.install([plan, asking]);
+  t.deepEqual([balancing.services.refused().size, loads], [0, [0, 0, 8, 8]]);
 });

@@ -5,7 +5,7 @@ import type { EntrySurroundings } from "../../../src/datapath/service-entries.ts
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 
-const around: EntrySurroundings = { node: "n1", nodeAddress: () => undefined, isOwn: () => false, translates: true };
+const around: EntrySurroundings = { node: "n1", nodeAddress: () => undefined, isOwn: () => false, translates: () => true };
 type Frontend = ServicePlan["frontends"][number];
 const frontend = (i: number): Frontend => ({ address: parseIp(`203.0.${i >> 8}.${i & 255}`), port: 80, protocol: "tcp" });
 const numbersOf = (frontends: readonly Frontend[]): ReadonlyMap<string, number> => {

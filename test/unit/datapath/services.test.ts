@@ -36,7 +36,8 @@ function openMaps(write: (when: "before" | "after") => void) {
         change(() => held.delete(name(key)));
         return true;
       },
-      setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)), close: () => {},
+      setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
+      setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
   };
   const pageOf = (id: number): KernelMap => ({
@@ -45,6 +46,11 @@ function openMaps(write: (when: "before" | "after") => void) {
       write("before");
       const [at, words] = [new Uint32Array(keys.buffer), new Uint32Array(values.buffer)];
       at.forEach((slot, i) => pages.get(id)?.set(words.subarray(2 * i, 2 * i + 2), 2 * slot));
+      write("after");
+    },
+    store: (first, values) => {
+      write("before");
+      pages.get(id)?.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first);
       write("after");
     },
   } as Partial<KernelMap> as KernelMap);
@@ -103,7 +109,7 @@ for (const seed of [1, 2, 10]) {
       else if (left-- === 0) throw new Error("here it ends");
     });
     const open = (): Services => createServices({
-      kernel: world.kernel, mapOf: (name) => world.maps[name], jiffies: () => 1_000_000, hz: 250, clock: { now: () => now }, node: "a", translates: true, nodeAddress: (node) => (node === "c" ? undefined : "198.18.0.2" as Ip), isOwn: () => false,
+      kernel: world.kernel, mapOf: (name) => world.maps[name], jiffies: () => 1_000_000, hz: 250, clock: { now: () => now }, node: "a", translates: () => true, nodeAddress: (node) => (node === "c" ? undefined : "198.18.0.2" as Ip), isOwn: () => false,
     });
     let now = 1_750_000_000_000;
     let services = open();
@@ -139,15 +145,16 @@ for (const seed of [1, 2, 10]) {
       allow(plans);
       unreachable = new Set([...unreachable, ...plans.flatMap(({ backends }) => backends.filter(({ node }) => node === "c").map(({ number }) => number))]);
       left = random(3) === 0 ? random(60) : Infinity;
-      let gone = await services.install(plans, random(6) === 0).catch(() => null);
+      let installed = await services.install(plans, random(6) === 0).catch(() => null);
       left = Infinity;
-      if (gone === null) {
+      if (installed === null) {
         if (random(2) === 0) await services.install(inForce);
         else services = open();
-        gone = await services.install(plans);
+        installed = await services.install(plans);
       }
+      t.is(installed.refused.size, 0);
       const reached = plans.flatMap(({ frontends, backends }) => backends.flatMap((backend) => frontends.map((by) => [`${backend.address} ${backend.port}`, `${by.protocol} ${by.address} ${by.port}`] as const)));
-      for (const { address, port, protocol, through } of gone) {
+      for (const { address, port, protocol, through } of installed.gone) {
         const [ways, by] = [reached.filter(([backend]) => backend === `${address} ${port}`), through?.map((way) => `${protocol} ${way.address} ${way.port}`)];
         t.deepEqual(ways.filter(([, way]) => by === undefined || by.includes(way)), [], `who is gone in round ${round}`);
       }

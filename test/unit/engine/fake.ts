@@ -7,7 +7,7 @@ import type { Engine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
 import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
 import type { ClientsPlan, ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
-import type { ServicePlan } from "../../../src/lb/types.ts";
+import type { PlanHead, ServicePlan } from "../../../src/lb/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
 import type { ShareServices } from "../../../src/engine/service-sharing.ts";
 import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
@@ -18,7 +18,7 @@ import { createLog } from "../../../src/std/log.ts";
 import type { Change, Json, Store, Tables } from "../../../src/store/types.ts";
 
 export interface FakeHost {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "elsewhere" | "rawEvents" | "decodeEvent" | "deviceName">;
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "adopt" | "standing" | "counters" | "maps" | "dumpMap" | "inspect" | "policy" | "traffic" | "elsewhere" | "services" | "rawEvents" | "decodeEvent" | "deviceName">;
   /** Every do and undo, in order. */
   readonly calls: string[];
   /** What it knows of other nodes; null: nothing was said. */
@@ -30,6 +30,10 @@ export interface FakeHost {
   /** Where it was told that services' clients are; null: nothing was said. */
   clients: ClientsPlan | null;
   elsewhere: Elsewhere | null;
+  /** Why it cannot carry out a service, whatever room there is. */
+  refusal: (plan: PlanHead) => HawserError | undefined;
+  /** Why it has no room for a plan. */
+  full: (plan: ServicePlan) => HawserError | undefined;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -45,6 +49,16 @@ export function fakeHost(): FakeHost {
   const calls: string[] = [];
   let tables: PolicyTables | null = null;
   let revision = 0;
+  let refused: ReadonlyMap<ServicePlan, HawserError> = new Map();
+  const install = (plans: readonly ServicePlan[] | null): void => {
+    const why = (plan: ServicePlan): HawserError | undefined => host.refusal(plan) ?? host.full(plan);
+    refused = new Map(plans?.flatMap((plan) => {
+      const error = why(plan);
+      return error === undefined ? [] : [[plan, error] as const];
+    }));
+    const before = host.services ?? [];
+    host.services = plans?.flatMap((plan) => (refused.has(plan) ? before.filter(({ number }) => number === plan.number) : [plan])) ?? null;
+  };
   const act = async (verb: "do" | "undo", step: Step): Promise<void> => {
     const call = `${verb} ${describe(step)}`;
     calls.push(call);
@@ -68,7 +82,7 @@ export function fakeHost(): FakeHost {
       return;
     }
     if (step.kind === "services") {
-      host.services = verb === "do" ? step.plans : step.before;
+      install(verb === "do" ? step.plans : step.before);
       return;
     }
     // Undone, what was there before is there again.
@@ -99,6 +113,8 @@ export function fakeHost(): FakeHost {
     services: null,
     clients: null,
     elsewhere: null,
+    refusal: () => undefined,
+    full: () => undefined,
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -114,6 +130,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       elsewhere: async () => host.elsewhere,
+      services: { refusal: (plan) => host.refusal(plan), refused: () => refused },
       counters: () => [],
       traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],

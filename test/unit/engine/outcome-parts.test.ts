@@ -18,7 +18,7 @@ test("an outcome is after its way what it was, and what plans had in common they
   const [common, own, table] = [pool(1, 1500), pool(5000, 3), slots(1)];
   const outcome: Outcome = {
     plans: { set: [plan(1, common, table), plan(2, common, table), plan(3, own, { of: "web-9 4" }), plan(4, [], slots(9))], gone: ["web-7 4"] },
-    backends: new Map(Array.from({ length: 40 }, (_, i) => [`web-${i}`, []])), again: 12, unsettled: true, rows: [{ table: "balancing", key: "service web-1", value: "{}" }],
+    backends: new Map(Array.from({ length: 40 }, (_, i) => [`web-${i}`, []])), again: 12, unsettled: true, refused: new Map(), rows: [{ table: "balancing", key: "service web-1", value: "{}" }],
   };
   const { head, parts } = inParts(outcome);
   const carried = structuredClone({ head, parts: parts.map((part) => structuredClone(part)) });
@@ -32,7 +32,7 @@ test("an outcome is after its way what it was, and what plans had in common they
 
 test("no part has many more backends than take a few milliseconds to read", (t) => {
   const backends = new Map(Array.from({ length: 100 }, (_, i) => [`web-${i}`, Array.from({ length: 200 }, () => ({}) as never)] as const));
-  const { parts } = inParts({ plans: { set: [], gone: [] }, backends, again: null, unsettled: false, rows: [] });
+  const { parts } = inParts({ plans: { set: [], gone: [] }, backends, again: null, unsettled: false, refused: new Map(), rows: [] });
   t.is(parts.flatMap((part) => part.backends).length, 100);
   for (const part of parts) t.true(part.backends.reduce((sum, [, all]) => sum + all.length, 0) <= 1200);
 });

@@ -1,15 +1,15 @@
 // What a node's watched directory makes of the services that all nodes have: whose a service is, and what of another's this node leaves alone.
 import test from "ava";
 import { ServiceBook } from "../../../src/engine/service-book.ts";
+import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { writtenServices } from "../../../src/engine/service-changes.ts";
 import { restoreShared, shareDirectory } from "../../../src/engine/shared-services.ts";
 import type { Around } from "../../../src/engine/shared-services.ts";
 import type { DirectoryReading } from "../../../src/engine/types.ts";
 import { nothingShared } from "../../../src/lb/stored.ts";
 import type { SharedServices } from "../../../src/lb/stored.ts";
-import { readServices } from "../../../src/lb/read.ts";
+import { readRightly } from "../../../src/lb/read.ts";
 import { emptyState } from "../../../src/network/types.ts";
-import { HawserError } from "../../../src/std/errors.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 
 const directory = "/d";
@@ -18,19 +18,13 @@ const reading = (files: Readonly<Record<string, string>>, unreadable: Readonly<R
   ({ directory, documents: Object.entries(files).map(([file, one]) => ({ file: `${directory}/${file}`, text: one })), unreadable });
 
 function around(self: string): Around {
-  const book = new ServiceBook(self);
+  const texts = new ServiceTexts();
+  const book = new ServiceBook(self, texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
   return {
-    self, state: emptyState, now: 1000, written: { ...writtenServices({ services: (state) => book.services(state), pool, hostPrefixes: () => [] }), self },
+    self, state: emptyState, now: 1000, written: { ...writtenServices({ services: (state) => book.services(state), texts, refusal: () => undefined, pool, hostPrefixes: () => [] }), self },
     read: (rows) => new Map(book.services({ services: rows }).map((one) => [one.name, one])),
-    readOne: (document) => {
-      try {
-        return readServices([document]);
-      } catch (error) {
-        if (error instanceof HawserError) return null;
-        throw error;
-      }
-    },
+    readOne: (document) => readRightly(texts.one(document)),
   };
 }
 

@@ -4,7 +4,8 @@ import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
 import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf } from "../../../src/lb/slots.ts";
-import type { ServicePlan } from "../../../src/lb/types.ts";
+import type { Service, ServicePlan } from "../../../src/lb/types.ts";
+import type { Ip } from "../../../src/std/ip.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
 const start = 1_750_000_000_000;
@@ -85,9 +86,11 @@ test("when numbers are short one that has not rested is taken, the longest reste
   t.is(recount(numbers, ["c", "x"], ["x", "c"], start, 3), numbers);
 });
 
-test("more services than there are numbers are refused", (t) => {
+test("of more services than there are numbers the last one is refused", (t) => {
   const many = Array.from({ length: 16_384 }, (_, i) => read(serviceWith(`service: s${i}`, `frontends: ["10.${i >> 8}.${i & 255}.1:80"]`)));
-  t.throws(() => advance(noBalancing, { ...around(), services: many, containers: [] }), { code: "TABLE_FULL", message: /16384 services/ });
+  const { plans, refused } = advance(noBalancing, { ...around(), services: many, containers: [] });
+  t.is(plans.length, 16_383);
+  t.deepEqual([...refused], [["s9999", "service s9999: there is no room for it: this node balances 16383 services, of which one of both families counts twice"]]);
 });
 
 test("only what changed is made anew", (t) => {
@@ -226,4 +229,19 @@ test("services whose flows have and had the same backends have the same slots, a
   t.not(slotsOf(fewer)[0], slotsOf(later)[0]);
   const alone = after(fewer.next, { ...around(one, `${two}mode: snat\n`, three), containers: containers.slice(1), now: start + 2000 });
   t.is(new Set(slotsOf(alone)).size, 2);
+});
+
+test("services for which no numbers are left are alone with that: who was there stays, and who needs none comes", (t) => {
+  const server = (i: number) => ({ kind: "address" as const, address: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}` as Ip, port: 80, weight: 1, place: { file: "", line: 1, column: 1 } });
+  const with_ = (name: string, last: number, first: number, count: number): Service => ({ ...read(serviceWith(`service: ${name}`, `frontends: ["203.0.113.${last}:80"]`)), name, backends: Array.from({ length: count }, (_, i) => server(first + i)) });
+  const [crowd, few, known] = [with_("crowd", 1, 0, 65_530), with_("few", 2, 70_000, 6), with_("known", 3, 5, 5)];
+  const circumstances = (services: readonly Service[]): Circumstances => ({ services, containers: [], mode: "dsr", now: start, largestTable: 61 });
+  const names = ({ plans }: Advance): readonly string[] => plans.map(({ name, backends }) => `${name} ${backends.length}`);
+  const first = advance(noBalancing, circumstances([crowd]));
+  const second = advance(first.next, circumstances([crowd, few, known]));
+  t.deepEqual([names(second), [...second.refused]], [["crowd 65530", "known 5"], [["few", "service few: there is no room for it: this node balances over 65535 backends"]]]);
+  const grown = advance(second.next, circumstances([with_("crowd", 1, 0, 65_536), known]));
+  t.deepEqual([names(grown), [...grown.refused.keys()], grown.plans[0]], [["crowd 65530", "known 5"], ["crowd"], first.plans[0]]);
+  const gone = advance(second.next, circumstances([few, known]));
+  t.deepEqual([names(gone), [...gone.refused]], [["few 6", "known 5"], []]);
 });

@@ -1,0 +1,53 @@
+// Whether the balancer's maps have room for what plans would write, counted before anything is written.
+import type { BackendPlan, ServicePlan } from "../lb/types.ts";
+import { HawserError } from "../std/errors.ts";
+import type { FrontendEntry } from "./lb-frontends.ts";
+import { isAsked, refusalOf } from "./service-entries.ts";
+
+/** What a plan would have in the maps, by the keys there. */
+export interface Claim {
+  readonly plan: ServicePlan;
+  readonly frontends: readonly (readonly [string, FrontendEntry])[];
+  readonly sources: readonly (readonly [string, number])[];
+}
+
+export interface RoomSurroundings {
+  /** What the maps hold, and how many more entries they take. */
+  readonly frontends: { readonly written: ReadonlyMap<string, unknown>; readonly room: number };
+  readonly sources: { readonly written: ReadonlyMap<string, unknown>; readonly room: number };
+  /** By number: of those that are asked from a port of this node's it is kept beside the frontends where they answer. */
+  readonly backends: ReadonlyMap<number, unknown>;
+  /** As `EntrySurroundings` has it now. */
+  readonly translates: boolean;
+}
+
+/** For claims one after another: room is given to who asks first. What is in the maps and would go is not counted as free. @throws HawserError UNSUPPORTED, TABLE_FULL */
+export function createRoom({ frontends, sources, backends, translates }: RoomSurroundings): (claim: Claim) => void {
+  const claimFrontends = counted(frontends.room);
+  const claimSources = counted(sources.room);
+  /** Services with the same backends share the list of them. */
+  const asked = new Map<readonly BackendPlan[], readonly BackendPlan[]>();
+  return ({ plan, frontends: own, sources: rules }) => {
+    const those = asked.get(plan.backends) ?? plan.backends.filter(isAsked);
+    asked.set(plan.backends, those);
+    const refusal = refusalOf({ name: plan.name, frontends: plan.frontends, backends: those }, translates);
+    if (refusal !== undefined) throw refusal;
+    const fresh = own.flatMap(([key]) => (frontends.written.has(key) ? [] : [key]));
+    const answering = those.flatMap(({ number }) => (backends.has(number) ? [] : [`${number}`]));
+    if (!claimSources(rules.flatMap(([key]) => (sources.written.has(key) ? [] : [key])))) {
+      throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for the ${rules.length} prefixes of its sources`);
+    }
+    if (!claimFrontends([...fresh, ...answering])) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its addresses`);
+  };
+}
+
+/** Takes keys, each once, as long as all of a claim's fit. */
+function counted(room: number): (keys: readonly string[]) => boolean {
+  const taken = new Set<string>();
+  return (keys) => {
+    const fresh = keys.filter((key) => !taken.has(key));
+    if (taken.size + fresh.length > room) return false;
+    for (const key of fresh) taken.add(key);
+    return true;
+  };
+}

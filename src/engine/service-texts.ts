@@ -1,0 +1,41 @@
+// Service documents, each read once, whoever asks for it; many of them with turns for others in between.
+import { readDocument } from "../lb/read.ts";
+import type { ReadServices } from "../lb/read.ts";
+import type { WrittenDocument } from "./documents.ts";
+
+/** Others have their turns after so much work. Milliseconds. */
+const turn = 5;
+/** Texts of services that are no more, which may come back. */
+const spare = 100;
+
+export class ServiceTexts {
+  #read = new Map<string, ReadServices>();
+
+  /** What is the same text of the same file is the same object. */
+  readonly one = (document: WrittenDocument): ReadServices => {
+    const key = keyOf(document);
+    const known = this.#read.get(key) ?? readDocument(document);
+    this.#read.set(key, known);
+    return known;
+  };
+
+  /** So that nobody waits for all of them to be read when they are asked for. */
+  async prepare(documents: Iterable<WrittenDocument>): Promise<void> {
+    let since = performance.now();
+    for (const document of documents) {
+      this.one(document);
+      if (performance.now() - since < turn) continue;
+      await new Promise(setImmediate);
+      since = performance.now();
+    }
+  }
+
+  /** Forgets all but these, so many, when the others have become more. */
+  keep(count: number, documents: () => readonly WrittenDocument[]): void {
+    if (this.#read.size > 2 * count + spare) this.#read = new Map(documents().map((document) => [keyOf(document), this.one(document)]));
+  }
+}
+
+function keyOf({ file, text }: WrittenDocument): string {
+  return `${file}\n${text}`;
+}

@@ -1,0 +1,125 @@
+// Services that this node cannot carry out, or has no room for: each is alone with that, and what it was before goes on.
+import test from "ava";
+import type { ShareServices } from "../../../src/engine/service-sharing.ts";
+import { nothingShared } from "../../../src/lb/stored.ts";
+import type { SharedServices } from "../../../src/lb/stored.ts";
+import { HawserError } from "../../../src/std/errors.ts";
+import { desk, fakeHost, memoryStore } from "./fake.ts";
+import type { FakeHost } from "./fake.ts";
+import { handClock } from "./shop.ts";
+
+const written = (name: string, frontend: string, server = "192.0.2.7"): string =>
+  `service: ${name}\nfrontends: ["${frontend}"]\nbackends: [{ address: "${server}:80" }]\nhealth: { kind: none }\n`;
+const sctp = "203.0.113.10:80/sctp";
+const noSctp = "service web: no server answers SCTP by way of this node";
+
+/** Node n1, which shares services with n2, and answers no SCTP. */
+async function node(rows = new Map(), host: FakeHost = fakeHost(), before: SharedServices = nothingShared) {
+  const { clock, pass } = handClock();
+  host.refusal = ({ name, frontends, backends }) =>
+    (frontends.some(({ protocol }) => protocol === "sctp") && backends.some(({ way }) => way === "snat") ? new HawserError("UNSUPPORTED", `service ${name}: no server answers SCTP by way of this node`) : undefined);
+  let known = before;
+  const shareServices: ShareServices = async (decide) => {
+    const wanted = decide(known);
+    if (wanted === known) return;
+    known = { ...wanted, turn: known.turn + 1 };
+    await engine.commands.syncServices(known);
+  };
+  const engine = desk(host, memoryStore(rows), { clock, shareServices });
+  await engine.start();
+  const settled = async (): Promise<void> => {
+    await engine.commands.syncServices(known);
+    await engine.idle();
+  };
+  await settled();
+  return {
+    host, engine,
+    get known() {
+      return known;
+    },
+    /** What n2 applies. */
+    others: async (texts: Readonly<Record<string, string>>): Promise<void> => {
+      const turn = known.turn + 1;
+      const fresh = Object.entries(texts).map(([name, text]) => [name, { name, file: `${name}.yaml`, text, source: "apply", revision: turn, changedAt: 0, node: "n2", turn }] as const);
+      known = { ...known, turn, services: new Map([...known.services, ...fresh]) };
+      await settled();
+    },
+    later: async (): Promise<void> => {
+      pass(30_000);
+      await engine.idle();
+    },
+    inForce: (): readonly string[] => (host.services ?? []).map(({ name, frontends, backends }) => `${name} ${frontends.map(({ address, port, protocol }) => `${address}:${port}/${protocol}`).join()} ${backends.filter(({ state }) => state === "active").map(({ address }) => address).join()}`),
+    shown: (): readonly string[] => engine.queries.services().map(({ name, state, error }) => `${name} ${state}${error === null ? "" : `: ${error}`}`),
+  };
+}
+
+const tcp = ["dns 203.0.113.11:80/tcp 192.0.2.7", "web 203.0.113.10:80/tcp 192.0.2.7"];
+
+test("one that this node cannot carry out goes on as it was, says why, and holds back no other; it is in force when it can be", async (t) => {
+  const n1 = await node();
+  await n1.others({ web: written("web", "203.0.113.10:80"), dns: written("dns", "203.0.113.11:80") });
+  t.deepEqual(n1.inForce(), tcp);
+  await n1.others({ web: written("web", sctp, "192.0.2.8"), dns: written("dns", "203.0.113.11:80", "192.0.2.9"), new: written("new", "203.0.113.12:80") });
+  t.deepEqual(n1.inForce(), ["dns 203.0.113.11:80/tcp 192.0.2.9", "new 203.0.113.12:80/tcp 192.0.2.7", "web 203.0.113.10:80/tcp 192.0.2.7"]);
+  t.deepEqual(n1.shown(), ["dns enforced", "new enforced", `web pending: ${noSctp}`]);
+  t.true((await n1.engine.queries.status()).problems.includes(`services: ${noSctp}`));
+  n1.host.refusal = () => undefined;
+  await n1.later();
+  t.deepEqual(n1.inForce()[2], "web 203.0.113.10:80/sctp 192.0.2.8");
+  t.deepEqual(n1.shown(), ["dns enforced", "new enforced", "web enforced"]);
+  t.deepEqual((await n1.engine.queries.status()).problems, []);
+});
+
+test("one that is mended is in force at once, and one that never was possible is not there until then", async (t) => {
+  const n1 = await node();
+  await n1.others({ web: written("web", sctp), dns: written("dns", "203.0.113.11:80") });
+  t.deepEqual(n1.inForce(), tcp.slice(0, 1));
+  t.deepEqual(n1.shown(), ["dns enforced", `web pending: ${noSctp}`]);
+  await n1.others({ web: written("web", "203.0.113.10:80") });
+  t.deepEqual([n1.inForce(), n1.shown()], [tcp, ["dns enforced", "web enforced"]]);
+});
+
+test("what goes on is remembered over a start, and forgotten when it is in force again", async (t) => {
+  const rows = new Map<string, Map<string, never>>();
+  const n1 = await node(rows);
+  await n1.others({ web: written("web", "203.0.113.10:80"), dns: written("dns", "203.0.113.11:80") });
+  await n1.others({ web: written("web", sctp) });
+  const again = await node(rows, fakeHost(), n1.known);
+  t.deepEqual(again.inForce(), tcp);
+  t.deepEqual(again.shown(), ["dns enforced", `web pending: ${noSctp}`]);
+  await again.others({ web: written("web", "203.0.113.10:80", "192.0.2.8") });
+  t.deepEqual(again.inForce()[1], "web 203.0.113.10:80/tcp 192.0.2.8");
+  t.is(rows.get("former services")?.size, 0);
+});
+
+test("what goes on gives way where another service has its frontend by now, or when it is deleted", async (t) => {
+  const n1 = await node();
+  await n1.others({ web: written("web", "203.0.113.10:80"), api: written("api", "203.0.113.13:80") });
+  await n1.others({ web: written("web", sctp), api: written("api", "203.0.113.13:80/sctp"), new: written("new", "203.0.113.10:80") });
+  t.deepEqual(n1.inForce(), ["api 203.0.113.13:80/tcp 192.0.2.7", "new 203.0.113.10:80/tcp 192.0.2.7"]);
+  await n1.engine.commands.deleteService("api");
+  t.deepEqual([n1.inForce(), n1.shown()], [["new 203.0.113.10:80/tcp 192.0.2.7"], ["new enforced", `web pending: ${noSctp}`]]);
+});
+
+test("who applies one here that this node cannot carry out is told so, with its place, and nobody else hears of it", async (t) => {
+  const n1 = await node();
+  await n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", "203.0.113.10:80") }] });
+  const before = n1.known;
+  await t.throwsAsync(n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", sctp) }] }), { code: "BAD_SERVICE", message: `web.yaml:1:10: ${noSctp}` });
+  t.is(n1.known, before);
+  t.deepEqual(n1.shown(), ["web enforced"]);
+});
+
+test("who applies one here for which there is no room is told so, and it is taken back; others' wait for room", async (t) => {
+  const n1 = await node();
+  n1.host.full = ({ name }) => (name === "late" ? new HawserError("TABLE_FULL", "service late: no room is left for its addresses") : undefined);
+  const late = written("late", "203.0.113.20:80");
+  await t.throwsAsync(n1.engine.commands.applyService({ documents: [{ file: "late.yaml", text: late }] }), { code: "TABLE_FULL" });
+  t.deepEqual([[...n1.known.services.keys()], n1.shown()], [[], []]);
+  await n1.others({ late, dns: written("dns", "203.0.113.11:80") });
+  t.deepEqual([n1.inForce(), n1.shown()], [tcp.slice(0, 1), ["dns enforced", "late pending: service late: no room is left for its addresses"]]);
+  t.deepEqual([...n1.engine.queries.serviceAddresses() ?? []], ["203.0.113.11"]);
+  n1.host.full = () => undefined;
+  await n1.later();
+  t.deepEqual([n1.inForce()[1], n1.shown()], ["late 203.0.113.20:80/tcp 192.0.2.7", ["dns enforced", "late enforced"]]);
+});
