@@ -9,7 +9,7 @@
  *
  * A block is four cache lines of eight ports. A flow's hash names the block where it is at home: most flows have a port there, and one look at
  * memory finds them. Of the others that block has a reference, or if it has no room left, the next of four. A reference whose port is another
- * flow's by now is none.
+ * flow's by now is none, and stays until its place is needed.
  */
 #pragma once
 
