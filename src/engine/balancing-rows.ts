@@ -1,4 +1,5 @@
 // What must outlive the agent for no flow to move when it starts again: backends and their numbers, and what slots know beside the table.
+import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { buildTable } from "../lb/maglev.ts";
 import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
@@ -20,7 +21,9 @@ interface PartRow {
   readonly made: string;
   readonly size: number;
   /** Its slots that are not settled, or know who was before: what others have follows from the table. */
-  readonly unsettled: string;
+  readonly remembered: string;
+  /** The same in rows of builds that did not deflate it. */
+  readonly unsettled?: string;
 }
 
 interface ServiceRow {
@@ -39,7 +42,7 @@ export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Ba
   return {
     backends: backends.map((backend) => ({ ...backend, health: { ...backend.health, against: 0 } })),
     parts: parts.map(({ family, keys, table: { key: made, slots }, plan: { number } }) => ({
-      family, number, numbers: keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]), made, size: slots.size, unsettled: unsettledOf(slots),
+      family, number, numbers: keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]), made, size: slots.size, remembered: rememberedOf(slots),
     })),
   };
 }
@@ -68,10 +71,13 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
   const known = services.flatMap((service) => {
     const row = readRow(rows.get(rowKey(service.name)));
     if (row === undefined) return [];
-    const parts = row.parts.map(({ family, number, numbers, made: key, size, unsettled }) => {
+    const parts = row.parts.map(({ family, number, numbers, made: key, size, remembered, unsettled }) => {
       use(given.services, `${service.name} ${family}`, number);
       for (const [one, its] of numbers) use(given.backends, one, its);
-      const table = made([key, size, unsettled], () => ({ key, slots: slotsOf(buildTable(membersIn(key), size, fill), unsettled) }));
+      const table = made([key, size, unsettled ?? remembered], () => {
+        const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
+        return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
+      });
       const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots: table.slots };
       return { family, keys: numbers.map(([one]) => one), table, plan };
     });
@@ -91,8 +97,8 @@ function membersIn(made: string): readonly TableMember[] {
   return members.map(([identity, number, weight]) => ({ identity, number, weight }));
 }
 
-/** Slot, its two words, how many are between, and these; in base64. */
-function unsettledOf({ size, words, plain, between }: Slots): string {
+/** Slot, its two words, how many are between, and these; deflated, because most are alike, and in base64. */
+function rememberedOf({ size, words, plain, between }: Slots): string {
   if (plain === true) return "";
   const out: number[] = [];
   for (let slot = 0; slot < size; slot++) {
@@ -100,14 +106,13 @@ function unsettledOf({ size, words, plain, between }: Slots): string {
     const others = between.get(slot) ?? [];
     out.push(slot, words[2 * slot] as number, words[2 * slot + 1] as number, others.length, ...others);
   }
-  return Buffer.from(Uint32Array.from(out).buffer).toString("base64");
+  return out.length === 0 ? "" : deflateRawSync(new Uint8Array(Uint32Array.from(out).buffer), { level: 1 }).toString("base64");
 }
 
-function slotsOf(wanted: Uint16Array, unsettled: string): Slots {
-  if (unsettled === "") return newSlots(wanted);
+function slotsOf(wanted: Uint16Array, read: Uint32Array): Slots {
+  if (read.length === 0) return newSlots(wanted);
   const words = new Uint32Array(2 * wanted.length);
   for (let slot = 0; slot < wanted.length; slot++) words[2 * slot] = wanted[slot] as number;
-  const read = new Uint32Array(new Uint8Array(Buffer.from(unsettled, "base64")).buffer);
   const between = new Map<number, readonly number[]>();
   for (let i = 0; i + 3 < read.length; ) {
     const [slot = 0, word = 0, changed = 0, count = 0] = read.subarray(i, i + 4);

@@ -44,7 +44,7 @@ const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
 /** Characters in one write, after which others have their turns: a few milliseconds' worth. */
-const writeSize = 200_000;
+const writeSize = 100_000;
 
 interface Known {
   /** In order of names. */
