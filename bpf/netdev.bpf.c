@@ -139,24 +139,16 @@ static __always_inline int carry_on(struct __sk_buff *skb, struct scratch *scrat
 __noinline int netdev_serve(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
-	__be16 ethertype = parse_ethertype(skb);
+	int error = lbreturn_parse(skb);
 	struct packet *p;
-	int error;
 
 	if (!scratch)
 		return -HW_DROP_MALFORMED;
-	p = &scratch->packet;
-	error = parse_ip(skb, p, ethertype);
 	if (error)
 		return error;
-	if (p->kind == PACKET_ND || p->kind == PACKET_OTHER || ip_is_multicast(&p->flow.daddr))
-		return -HW_DROP_UNKNOWN_PROTOCOL;
-	if (!fragments_follow(p))
-		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
-	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
-		return -HW_DROP_ICMP_WITHOUT_FLOW;
+	p = &scratch->packet;
 	if (ct_find(skb, p, HW_CT_FROM_UPLINK, &scratch->route)) {
-		ct_follow_way(p, &scratch->route, scratch->returns);
+		lbnode_follow(skb, scratch, scratch->returns);
 		return carry_on(skb, scratch, judge_known(skb, scratch, JUDGE_NEITHER));
 	}
 	error = lbpass(skb);
@@ -210,7 +202,7 @@ static __always_inline enum ended end_tunnel(struct __sk_buff *skb, struct scrat
 	if (hw_config.services && lbnode_take(skb, scratch))
 		ended = ENDED_SERVED;
 	else if (hw_config.tunnel_header && tunnel_take(skb, &sender->key))
-		ended = sender->key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
+		ended = hw_config.services && sender->key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
 	else
 		return ENDED_NONE;
 	__builtin_memset(p, 0, sizeof(*p));
@@ -260,7 +252,7 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 		if (!error)
 			error = ctopen(skb);
 	} else {
-		ct_follow_way(p, route, 0);
+		lbnode_follow(skb, scratch, 0);
 		error = judge_known(skb, scratch, JUDGE_NEITHER);
 	}
 	return carry_on(skb, scratch, error);

@@ -5,7 +5,6 @@
  *   ct_find    the packet's flow ▸ where it goes, or "no flow"
  *   ct_touch   keeps a flow alive and follows TCP; costs a second lookup once an epoch at most
  *   ct_judged  remembers which policy judged it, and touches it
- *   ct_follow_way  remembers by way of which node a service's client came
  *   ct_prepare a first packet: lib/ctopen.h makes both entries
  *
  * Flows are spoken of as struct hw_ct6_key for both families; only here are IPv4 ones made narrow.
@@ -216,27 +215,6 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 	route->policy = state->policy;
 	route->node = state->node;
 	return true;
-}
-
-/* Both entries of a known flow say from now on by way of which node it is answered. Rare: not inline, for the stack. */
-static __noinline int ct_turn(const struct packet *p, const struct ct_route *route, __u32 node)
-{
-	struct hw_ct6_key partner = tuple_reverse(&route->to);
-	struct ct_state *state = ct_lookup(&p->flow, p->family, NULL);
-
-	if (state)
-		state->node = node;
-	state = ct_lookup(&partner, p->family, NULL);
-	if (state)
-		state->node = node;
-	return 0;
-}
-
-/* A service's client has come by another way: answers take that one. Who tells of an error need not have come by it. */
-static __always_inline void ct_follow_way(const struct packet *p, const struct ct_route *route, __u32 node)
-{
-	if (__builtin_expect(route->node != node, 0) && p->kind != PACKET_ICMP_ERROR)
-		ct_turn(p, route, node);
 }
 
 /* A known flow that may go on: both entries remember which policy said so, and that it is alive. */

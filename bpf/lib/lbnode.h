@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Takes off what another node has put around a packet of a service for a container here (lib/lbgeneve.h). */
+/* Takes off what another node has put around a packet of a service for a container here (lib/lbgeneve.h), and follows by way of whom it came. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,6 +28,32 @@ static __always_inline void lbnode_read_balancer(struct __sk_buff *skb, struct s
 		bpf_skb_load_bytes(skb, LBNODE_OPTION_AT + size + LBGENEVE_BALANCER, &scratch->balancer, sizeof(scratch->balancer));
 	else
 		scratch->balancer = scratch->sender.address.words[3];
+}
+
+/* Both entries of the flow of scratch->packet say from now on by way of which node it is answered. Not static, so that the verifier walks it once. */
+__noinline int lbnode_turn(struct __sk_buff *skb, __u32 node)
+{
+	struct scratch *scratch = scratch_same();
+	struct hw_ct6_key partner;
+	struct ct_state *state;
+
+	if (!scratch || !skb)
+		return 0;
+	partner = tuple_reverse(&scratch->route.to);
+	state = ct_lookup(&scratch->packet.flow, scratch->packet.family, NULL);
+	if (state)
+		state->node = node;
+	state = ct_lookup(&partner, scratch->packet.family, NULL);
+	if (state)
+		state->node = node;
+	return 0;
+}
+
+/* A client of a known flow has come by another way: answers take that one. Who tells of an error need not have come by it. */
+static __always_inline void lbnode_follow(struct __sk_buff *skb, const struct scratch *scratch, __u32 node)
+{
+	if (__builtin_expect(scratch->route.node != node, 0) && scratch->packet.kind != PACKET_ICMP_ERROR)
+		lbnode_turn(skb, node);
 }
 
 /* The number of scratch->balancer. Not static, so that the verifier walks it once. */

@@ -17,6 +17,32 @@
 #include "lib/route.h"
 #include "lib/scratch.h"
 
+/*
+ * Reads what was in a tunnel of a service's, either way, into scratch->packet: of a flow, or an error about one. 0, or a negated drop reason. Not
+ * static, so that the verifier walks it once.
+ */
+__noinline int lbreturn_parse(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	__be16 ethertype = parse_ethertype(skb);
+	struct packet *p;
+	int error;
+
+	if (!scratch)
+		return -HW_DROP_MALFORMED;
+	p = &scratch->packet;
+	if (ethertype != bpf_htons(ETH_P_IP) && (ethertype != bpf_htons(ETH_P_IPV6) || !hw_config.ipv6))
+		return -HW_DROP_UNKNOWN_PROTOCOL;
+	error = parse_ip(skb, p, ethertype);
+	if (error)
+		return error;
+	if (p->kind == PACKET_ND || p->kind == PACKET_OTHER || ip_is_multicast(&p->flow.daddr))
+		return -HW_DROP_UNKNOWN_PROTOCOL;
+	if (!fragments_follow(p))
+		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
+	return p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p) ? -HW_DROP_ICMP_WITHOUT_FLOW : 0;
+}
+
 static __always_inline bool lbreturn_is_service(const struct packet *p)
 {
 	const struct hw_ip *addr = &p->flow.saddr;
@@ -27,22 +53,12 @@ static __always_inline bool lbreturn_is_service(const struct packet *p)
 /* 0, or a negated drop reason. */
 static __always_inline int lbreturn_read(struct __sk_buff *skb, struct packet *p)
 {
-	__be16 ethertype = parse_ethertype(skb);
-	int error;
+	int error = lbreturn_parse(skb);
 
-	if (ethertype != bpf_htons(ETH_P_IP) && (ethertype != bpf_htons(ETH_P_IPV6) || !hw_config.ipv6))
-		return -HW_DROP_UNKNOWN_PROTOCOL;
-	error = parse_ip(skb, p, ethertype);
 	if (error)
 		return error;
-	if (p->kind != PACKET_FLOW && p->kind != PACKET_ICMP_ERROR)
-		return -HW_DROP_UNKNOWN_PROTOCOL;
 	if (p->source_routed)
 		return -HW_DROP_INVALID_OPTIONS;
-	if (!fragments_follow(p))
-		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
-	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
-		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	return lbreturn_is_service(p) ? 0 : -HW_DROP_PEER_ADDRESS;
 }
 

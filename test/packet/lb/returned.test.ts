@@ -190,3 +190,16 @@ test.serial("a node may answer for the services of this one alone, and only a no
   t.is((await answer(four.vip, 80, { key: "00000100" })).verdict, "drop PEER_ADDRESS", "with another key");
   for (const client of ["192.0.2.1", "203.0.113.9", "198.18.0.1"]) t.regex((await bench.fromUplink(tunnelled(ip(four.vip, client, tcp(80, 5000, "A"))))).verdict, /^drop (NO_ROUTE|NOT_AN_UPLINK)$/, client);
 });
+
+test("with native routing tunnels carry what services need, and nothing else", async (t) => {
+  await using bench = await openBench({ ...config, tunnelIfindex: 0, native: 1 });
+  await bench.service(1, { address: parseIp(four.vip), port: 80, protocol: protocols.tcp }, { address: parseIp("10.44.9.2"), port: 8080, mode: "GENEVE", outer: parseIp("192.0.2.9"), returns: true });
+  await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
+  t.is((await bench.fromUplink(wanted(four, 8080, syn()))).packet, `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp S ttl 64`);
+  t.is(await answered(bench, reply()), by(9));
+  const { packet } = await bench.fromContainer(a, ip(four.own, four.client, tcp(8080, 5000, "A", "x".repeat(1380))));
+  t.regex(packet, /icmp 3\/4 mtu 1400 /, "there the way itself says what fits, and the tunnel takes 50 bytes of it");
+  t.is((await bench.fromUplink(tunnelled(ip(four.vip, four.client, tcp(80, 5000, "A"))))).packet, `${out} 203.0.114.10:80 > 198.51.100.7:5000 tcp A ttl 63`);
+  t.is((await bench.fromUplink(tunnelled(ip("10.44.9.2", "10.44.0.2", tcp(4000, 53, "S")), { key: "00004d00" }))).verdict, "drop UNKNOWN_PROTOCOL");
+  t.is((await bench.fromUplink(tunnelled(ip(four.vip, four.client, tcp(80, 5000, "A")), { from: "192.0.2.77" }))).verdict, "pass untouched");
+});
