@@ -67,15 +67,12 @@ static __always_inline int overlay_find(const struct packet *p, const struct hw_
 	return ROUTE_FOUND;
 }
 
-/* To the node by way of which a service's client is answered; otherwise the same. */
+/* To the node by way of which a service's client is answered; otherwise the same. Found or not, `hop` says what fits. */
 static __always_inline int overlay_find_balancer(const struct packet *p, const struct hw_node *node, struct route_hop *hop)
 {
-	__u32 mtu = node->mtu - (hw_config.native ? TUNNEL_BYTES : 0);
-
-	if (p->size > mtu) {
-		hop->mtu = mtu;
+	hop->mtu = node->mtu - (hw_config.native ? TUNNEL_BYTES : 0);
+	if (p->size > hop->mtu)
 		return ROUTE_REFUSED;
-	}
 	hop->tunnel = node->address;
 	hop->tunnel_key = HW_TUNNEL_RETURN;
 	return ROUTE_FOUND;

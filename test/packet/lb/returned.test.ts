@@ -68,7 +68,7 @@ for (const side of sides) {
   test.serial(`IPv${family}: the container sees its client, and what it answers in the service's name goes to the node that balanced`, async (t) => {
     const { bench } = t.context;
     t.deepEqual(await bench.fromUplink(wanted(side, 8080, ip(client, vip, tcp(5000, 80, "S")))), { verdict: "redirect", packet: `${into} ${at(client, 5000)} > ${at(own, 8080)} tcp S ttl 64` });
-    t.is(await answered(bench, ip(own, client, tcp(8080, 5000, "SA"))), `9: ${from} ${at(vip, 80)} > ${at(client, 5000)} tcp SA ttl 64`);
+    t.is(await answered(bench, ip(own, client, tcp(8080, 5000, "SA", "", [2, 4, 5, 180]))), `9: ${from} ${at(vip, 80)} > ${at(client, 5000)} tcp SA mss ${family === 4 ? 1398 : 1366} ttl 64`);
     t.deepEqual(await bench.fromUplink(wanted(side, 8080, ip(client, vip, tcp(5000, 80, "A", "GET /")))), { verdict: "redirect", packet: `${into} ${at(client, 5000)} > ${at(own, 8080)} tcp A ttl 64` });
     t.is(await answered(bench, ip(own, client, tcp(8080, 5000, "A", "here"))), `9: ${from} ${at(vip, 80)} > ${at(client, 5000)} tcp A ttl 64`);
     t.deepEqual(await bench.fromUplink(wanted(side, 5353, ip(client, vip, udp(5000, 53, "who?")))), { verdict: "redirect", packet: `${into} ${at(client, 5000)} > ${at(own, 5353)} udp ttl 64` });
