@@ -147,6 +147,15 @@ test.serial("answers go where the client's packets come from: another node that 
   t.regex(await answered(bench, reply()), /^7 \S+ > \S+ 203\.0\.114\.10:80 > 198\.51\.100\.7:5000 tcp A ttl 63$/, "this node balances now");
 });
 
+test.serial("once the node that balanced is struck out the container's own answers, until the client comes by another", async (t) => {
+  const { bench } = t.context;
+  await bench.fromUplink(wanted(four, 8080, syn()));
+  await bench.nodeGone(1);
+  t.regex(await answered(bench, reply()), /^7 \S+ > \S+ 203\.0\.114\.10:80 > 198\.51\.100\.7:5000 tcp A ttl 63$/);
+  await bench.fromUplink(wanted(four, 8080, syn("A"), { from: "192.0.2.10" }));
+  t.is(await answered(bench, reply()), by(10));
+});
+
 test.serial("a new connection on the ports of one that has ended goes by its own way", async (t) => {
   const { bench } = t.context;
   await bench.fromUplink(wanted(four, 8080, syn()));
