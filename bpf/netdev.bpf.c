@@ -14,6 +14,7 @@
  */
 #include "lib/ctopen.h"
 #include "lib/deliver.h"
+#include "lib/ended.h"
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
@@ -32,7 +33,6 @@
 #include "lib/parse.h"
 #include "lib/probes.h"
 #include "lib/scratch.h"
-#include "lib/tunnel.h"
 
 /* <linux/if_packet.h>: PACKET_HOST, PACKET_MULTICAST */
 #define PACKET_TO_US	0
@@ -175,41 +175,6 @@ static __always_inline int return_to_client(struct __sk_buff *skb, const struct 
 	return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(scratch->hop.mtu) : -HW_DROP_MTU_EXCEEDED;
 }
 
-/* What was in a tunnel that ends here. */
-enum ended {
-	ENDED_NONE = 0, /* there is none, or it is not for us to read */
-	ENDED_SERVED,	/* for a container that scratch->backend says */
-	ENDED_RETURNED, /* for a client */
-	ENDED_RECEIVED, /* between nodes and their containers */
-};
-
-/*
- * Takes the headers off. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. With native
- * routing tunnels carry nothing but what services need.
- */
-static __always_inline enum ended end_tunnel(struct __sk_buff *skb, struct scratch *scratch)
-{
-	struct packet *p = &scratch->packet;
-	struct sender *sender = &scratch->sender;
-	enum ended ended;
-
-	if (p->family != 4 || p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
-		return ENDED_NONE;
-	sender->address = p->flow.saddr;
-	sender->node = nodes_by_address(&p->flow.saddr);
-	if (!sender->node)
-		return ENDED_NONE;
-	sender->key = HW_TUNNEL_HOST;
-	if (hw_config.services && lbnode_take(skb, scratch))
-		ended = ENDED_SERVED;
-	else if (hw_config.tunnel_header && tunnel_take(skb, &sender->key))
-		ended = hw_config.services && sender->key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
-	else
-		return ENDED_NONE;
-	__builtin_memset(p, 0, sizeof(*p));
-	return ended;
-}
-
 static __always_inline int carry_ended(struct __sk_buff *skb, struct scratch *scratch, enum ended ended)
 {
 	switch (ended) {
@@ -294,7 +259,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return error == HW_PASS ? leave(p) : error;
 	}
 	if ((hw_config.tunnel_ifindex || hw_config.services) && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port) {
-		ended = end_tunnel(skb, scratch);
+		ended = ended_take(skb, scratch);
 		if (ended) {
 			*direction = HW_DIRECTION_FROM_OVERLAY;
 			return carry_ended(skb, scratch, ended);
