@@ -2,9 +2,10 @@
 /*
  * What other nodes send through the tunnel, as far as netdev has not taken it: the overlay's device, ingress.
  *
- *   outer source and key, from the packet's metadata ▸ lib/node.h
+ *   outer source and key, from the packet's metadata ▸ lib/node.h, or what a service's client is answered ▸ lib/lbreturn.h
  */
 #include "lib/exit.h"
+#include "lib/lbreturn.h"
 #include "lib/node.h"
 
 #define PACKET_TO_US 0 /* <linux/if_packet.h>: PACKET_HOST */
@@ -26,6 +27,19 @@ static __always_inline bool read_sender(struct __sk_buff *skb, struct sender *se
 	return true;
 }
 
+static __always_inline int receive(struct __sk_buff *skb, struct scratch *scratch)
+{
+	int verdict;
+
+	if (!read_sender(skb, &scratch->sender))
+		return -HW_DROP_MALFORMED;
+	if (scratch->sender.key != HW_TUNNEL_RETURN)
+		return node_receive(skb);
+	verdict = lbreturn(skb);
+	/* netdev tells of it, which nearly all of them meet. */
+	return verdict == ROUTE_REFUSED ? -HW_DROP_MTU_EXCEEDED : verdict;
+}
+
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
@@ -37,7 +51,7 @@ int from_overlay(struct __sk_buff *skb)
 	scratch->network = 0;
 	/* The inner frame is to the other node's MAC. */
 	bpf_skb_change_type(skb, PACKET_TO_US);
-	verdict = read_sender(skb, &scratch->sender) ? node_receive(skb) : -HW_DROP_MALFORMED;
+	verdict = receive(skb, scratch);
 	return exit_with(skb, &scratch->packet, &scratch->judgement, scratch->network, HW_DIRECTION_FROM_OVERLAY, false, verdict);
 }
 

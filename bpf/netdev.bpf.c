@@ -3,7 +3,7 @@
  * What arrives from the world: an uplink, ingress.
  *
  *   frame ▸ who has an address that this node holds ▸ answered (lib/lbheld.h)
- *         ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h
+ *         ▸ parse ▸ martians ▸ another node's tunnel: headers off ▸ lib/node.h, or what a service's client is answered ▸ lib/lbreturn.h
  *                            ▸ fragments ▸ a service's backend answers this node ▸ client (lib/lbsnattc.h)
  *                                        ▸ conntrack ─ known, and judged by the policy in force ─┐
  *                                  └ published port ▸ policy ▸ opened                            ▸ rewrite ▸ container
@@ -14,6 +14,7 @@
  */
 #include "lib/ctopen.h"
 #include "lib/deliver.h"
+#include "lib/ended.h"
 #include "lib/endpoints.h"
 #include "lib/exit.h"
 #include "lib/fragments.h"
@@ -25,13 +26,13 @@
 #include "lib/lbtc.h"
 #include "lib/lbnode.h"
 #include "lib/lbpass.h"
+#include "lib/lbreturn.h"
 #include "lib/node.h"
 #include "lib/open.h"
 #include "lib/outside.h"
 #include "lib/parse.h"
 #include "lib/probes.h"
 #include "lib/scratch.h"
-#include "lib/tunnel.h"
 
 /* <linux/if_packet.h>: PACKET_HOST, PACKET_MULTICAST */
 #define PACKET_TO_US	0
@@ -61,8 +62,8 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 	return judge_flow(skb, JUDGE_NEITHER);
 }
 
-/* To a container here. */
-static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch *scratch, const struct hw_backend *backend)
+/* To a container here, whose answers go by way of a `node`; 0: straight to the client. */
+static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch *scratch, const struct hw_backend *backend, __u32 node)
 {
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
@@ -73,6 +74,7 @@ static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch
 	ct_prepare(p, route, backend->network);
 	route->flags = HW_CT_FROM_UPLINK;
 	route->answer_flags = HW_CT_TO_UPLINK;
+	route->node = node;
 	error = open_published(p, backend, route);
 	return error ? error : judge_flow(skb, JUDGE_NEITHER);
 }
@@ -101,7 +103,7 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	if (p->kind != PACKET_FLOW)
 		return leave(p);
 	if (found == LBTC_HERE)
-		return open_to_backend(skb, scratch, &scratch->backend);
+		return open_to_backend(skb, scratch, &scratch->backend, 0);
 	if (hw_config.native && outside_is_ours(&p->flow.daddr))
 		return open_from_node(skb, scratch);
 	host = hostaddrs_find(&p->flow.daddr);
@@ -111,7 +113,7 @@ static __always_inline int open_from_uplink(struct __sk_buff *skb, struct scratc
 	if (host->flags & HW_HOST_ADDRESS_GATEWAY)
 		return HW_PASS;
 	backend = open_find_published(p);
-	return backend ? open_to_backend(skb, scratch, backend) : HW_PASS;
+	return backend ? open_to_backend(skb, scratch, backend, 0) : HW_PASS;
 }
 
 /* Known, opened or refused: rewritten, and to its container. */
@@ -131,29 +133,24 @@ static __always_inline int carry_on(struct __sk_buff *skb, struct scratch *scrat
 
 /*
  * What another node has sent for scratch->backend, which is a container here if it is anything. The client's packet is as the client
- * sent it, and its flow is one from the uplink: that is how its answers leave. Not static, so that the verifier walks it once.
+ * sent it, and its flow is one from the uplink: that is how its answers leave, unless the node that balanced wants them (scratch->returns). Not
+ * static, so that the verifier walks it once.
  */
 __noinline int netdev_serve(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
-	__be16 ethertype = parse_ethertype(skb);
+	int error = lbreturn_parse(skb);
 	struct packet *p;
-	int error;
 
 	if (!scratch)
 		return -HW_DROP_MALFORMED;
-	p = &scratch->packet;
-	error = parse_ip(skb, p, ethertype);
 	if (error)
 		return error;
-	if (p->kind == PACKET_ND || p->kind == PACKET_OTHER || ip_is_multicast(&p->flow.daddr))
-		return -HW_DROP_UNKNOWN_PROTOCOL;
-	if (!fragments_follow(p))
-		return -HW_DROP_FRAGMENT_WITHOUT_FIRST;
-	if (p->kind == PACKET_ICMP_ERROR && !icmp_read_carried(skb, p))
-		return -HW_DROP_ICMP_WITHOUT_FLOW;
-	if (ct_find(skb, p, HW_CT_FROM_UPLINK, &scratch->route))
+	p = &scratch->packet;
+	if (ct_find(skb, p, HW_CT_FROM_UPLINK, &scratch->route)) {
+		lbnode_follow(skb, scratch, scratch->returns);
 		return carry_on(skb, scratch, judge_known(skb, scratch, JUDGE_NEITHER));
+	}
 	error = lbpass(skb);
 	if (error == TC_ACT_REDIRECT)
 		fragments_carried(p);
@@ -163,33 +160,33 @@ __noinline int netdev_serve(struct __sk_buff *skb)
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	if (!lbtc_is_here(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
 		return -HW_DROP_NO_SUCH_ADDRESS;
-	error = open_to_backend(skb, scratch, &scratch->backend);
+	error = open_to_backend(skb, scratch, &scratch->backend, scratch->returns);
 	scratch->route.answer_flags |= HW_CT_WRAPPED;
 	return carry_on(skb, scratch, error ? error : ctopen(skb));
 }
 
-/* To the tunnel's end. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. */
-static __always_inline int end_tunnel(struct __sk_buff *skb, struct scratch *scratch, __u8 *direction)
+/* What a container on another node answers a client. */
+static __always_inline int return_to_client(struct __sk_buff *skb, const struct scratch *scratch)
 {
-	struct packet *p = &scratch->packet;
-	struct sender *sender = &scratch->sender;
+	int verdict = lbreturn(skb);
 
-	if (!hw_config.tunnel_header || p->family != 4 || p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
-		return leave(p);
-	sender->address = p->flow.saddr;
-	sender->node = nodes_by_address(&p->flow.saddr);
-	if (!sender->node)
-		return leave(p);
-	if (hw_config.services && lbnode_take(skb, &scratch->backend, &scratch->passed)) {
-		*direction = HW_DIRECTION_FROM_OVERLAY;
-		__builtin_memset(p, 0, sizeof(*p));
+	if (verdict != ROUTE_REFUSED)
+		return verdict;
+	return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(scratch->hop.mtu) : -HW_DROP_MTU_EXCEEDED;
+}
+
+static __always_inline int carry_ended(struct __sk_buff *skb, struct scratch *scratch, enum ended ended)
+{
+	switch (ended) {
+	case ENDED_SERVED:
+		if (scratch->balancer)
+			lbnode_find_balancer(skb);
 		return netdev_serve(skb);
+	case ENDED_RETURNED:
+		return return_to_client(skb, scratch);
+	default:
+		return hw_config.native ? -HW_DROP_UNKNOWN_PROTOCOL : node_receive(skb);
 	}
-	if (!tunnel_take(skb, &sender->key))
-		return leave(p);
-	*direction = HW_DIRECTION_FROM_OVERLAY;
-	__builtin_memset(p, 0, sizeof(*p));
-	return node_receive(skb);
 }
 
 /* What may be a flow's, known or opened. Not static, so that the verifier walks it once. */
@@ -221,6 +218,7 @@ __noinline int netdev_carry(struct __sk_buff *skb)
 		if (!error)
 			error = ctopen(skb);
 	} else {
+		lbnode_follow(skb, scratch, 0);
 		error = judge_known(skb, scratch, JUDGE_NEITHER);
 	}
 	return carry_on(skb, scratch, error);
@@ -230,6 +228,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 {
 	struct packet *p = &scratch->packet;
 	__be16 ethertype = parse_ethertype(skb);
+	enum ended ended;
 	int error;
 
 	if (ethertype == bpf_htons(ETH_P_ARP))
@@ -259,8 +258,15 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		error = probes_answer(skb);
 		return error == HW_PASS ? leave(p) : error;
 	}
-	if (hw_config.tunnel_ifindex && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port)
-		return end_tunnel(skb, scratch, direction);
+	if ((hw_config.tunnel_ifindex || hw_config.services) && p->flow.proto == IPPROTO_UDP && p->flow.dport == hw_config.tunnel_port) {
+		ended = ended_take(skb, scratch);
+		if (ended) {
+			*direction = HW_DIRECTION_FROM_OVERLAY;
+			return carry_ended(skb, scratch, ended);
+		}
+		if (hw_config.tunnel_ifindex)
+			return leave(p);
+	}
 	return netdev_carry(skb);
 }
 
@@ -275,14 +281,20 @@ __noinline int netdev_exit(struct __sk_buff *skb, __u32 direction, int verdict)
 }
 
 /*
- * In a service's name (LBANSWER_*); counted and told as dropped where there is a reason for it. To what another node has sent there is none: the
- * client is not where it came from. Not static, so that the verifier walks it once.
+ * In a service's name (LBANSWER_*); counted and told as dropped where there is a reason for it. To a client's packet that another node has sent
+ * there is none, because the client is not where it came from; to a container's answer it is as if a client's router had made it, and goes the same
+ * way. Not static, so that the verifier walks it once.
  */
 __noinline int netdev_answer(struct __sk_buff *skb, __u32 direction, int wanted)
 {
-	int reason = wanted >> 16 & 0xff, sent;
+	const struct scratch *scratch = scratch_same();
+	int reason = wanted >> 16 & 0xff, sent = -reason;
+	bool returned = scratch && direction == HW_DIRECTION_FROM_OVERLAY && scratch->sender.key == HW_TUNNEL_RETURN;
 
-	sent = direction == HW_DIRECTION_FROM_UPLINK ? lbanswertc_make(skb, wanted) : -reason;
+	if (direction == HW_DIRECTION_FROM_UPLINK || returned)
+		sent = lbanswertc_make(skb, wanted);
+	if (returned && sent == TC_ACT_REDIRECT)
+		sent = probes_turn_ethernet(skb) ? -HW_DROP_REWRITE_FAILED : bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 	if (sent != TC_ACT_REDIRECT || !reason)
 		return netdev_exit(skb, direction, sent);
 	netdev_exit(skb, direction, -reason);

@@ -125,6 +125,7 @@ enum hw_lb_mode {
 
 enum hw_lb_backend_flags {
 	HW_LB_BACKEND_DOWN = 1,	/* gets nothing any more, not even what it has */
+	HW_LB_BACKEND_RETURNS = 2,	/* of GENEVE: answers by way of this node */
 };
 
 /* Key: the backend's number. One cache line. */

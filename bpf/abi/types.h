@@ -137,6 +137,7 @@ struct hw_name_scope {
 /* Tunnel keys (24 bits) with a meaning of their own; from 256 on they are identities, or networks' keys. */
 enum hw_tunnel_key {
 	HW_TUNNEL_HOST = 1,	/* a node's own stack sends */
+	HW_TUNNEL_RETURN = 2,	/* what a container answers a service's client, by way of the node that balanced (lib/lbreturn.h) */
 	HW_TUNNEL_INTERNAL = 0x800000,	/* in a network's key: it is internal; agreed identities are below it */
 };
 
@@ -158,14 +159,18 @@ struct hw_backend {
 	__u32 network;
 };
 
-/* Conntrack keys: the packet as seen before any rewrite. For ICMP echo a request has sport = id and dport = 0, a reply the reverse. */
+/*
+ * Conntrack keys: the packet as seen before any rewrite. For ICMP echo a request has sport = id and dport = 0, a reply the reverse.
+ * `node` is 0 in keys. In an entry's `to` it is the number of the node by way of which a service's client is answered; 0: answers go their own way.
+ */
 struct hw_ct4_key {
 	__be32 saddr;
 	__be32 daddr;
 	__be16 sport;
 	__be16 dport;
 	__u8 proto;
-	__u8 pad[3];
+	__u8 pad;
+	__u16 node;
 };
 
 struct hw_ct6_key {
@@ -174,7 +179,8 @@ struct hw_ct6_key {
 	__be16 sport;
 	__be16 dport;
 	__u8 proto;
-	__u8 pad[3];
+	__u8 pad;
+	__u16 node;
 };
 
 enum hw_ct_flags {

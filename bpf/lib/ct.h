@@ -52,8 +52,11 @@ struct {
 	__type(value, struct hw_ct6);
 } hw_ct6 SEC(".maps");
 
-/* What both values carry behind `to`. */
+/* What both values carry behind the addresses and ports of `to`. */
 struct ct_state {
+	__u8 proto;
+	__u8 pad;
+	__u16 node;
 	__u32 expires;
 	__u16 flags;
 	__u16 touched;
@@ -61,10 +64,10 @@ struct ct_state {
 	__u32 policy;
 };
 
-_Static_assert(__builtin_offsetof(struct hw_ct4, policy) - __builtin_offsetof(struct hw_ct4, expires) ==
+_Static_assert(__builtin_offsetof(struct hw_ct4, policy) - __builtin_offsetof(struct hw_ct4, to.proto) ==
 		       __builtin_offsetof(struct ct_state, policy),
 	       "struct hw_ct4 carries a struct ct_state");
-_Static_assert(__builtin_offsetof(struct hw_ct6, policy) - __builtin_offsetof(struct hw_ct6, expires) ==
+_Static_assert(__builtin_offsetof(struct hw_ct6, policy) - __builtin_offsetof(struct hw_ct6, to.proto) ==
 		       __builtin_offsetof(struct ct_state, policy),
 	       "struct hw_ct6 carries a struct ct_state");
 
@@ -84,6 +87,7 @@ struct ct_route {
 	__u16 answer_flags; /* opening: of the partner */
 	__u16 port;	    /* opening: enum ct_port */
 	__u16 again;	    /* opening: an earlier flow's entry is there */
+	__u32 node;	    /* by way of which a service's client is answered; 0: answers go their own way */
 };
 
 /* The state of the entry with this key, and its `to`; NULL: none. */
@@ -97,7 +101,7 @@ static __always_inline struct ct_state *ct_lookup(const struct hw_ct6_key *wide,
 			return NULL;
 		if (to)
 			*to = tuple_widen(&entry->to);
-		return (struct ct_state *)&entry->expires;
+		return (struct ct_state *)&entry->to.proto;
 	} else {
 		struct hw_ct6 *entry = bpf_map_lookup_elem(&hw_ct6, wide);
 
@@ -105,7 +109,7 @@ static __always_inline struct ct_state *ct_lookup(const struct hw_ct6_key *wide,
 			return NULL;
 		if (to)
 			*to = entry->to;
-		return (struct ct_state *)&entry->expires;
+		return (struct ct_state *)&entry->to.proto;
 	}
 }
 
@@ -209,6 +213,7 @@ static __always_inline bool ct_find(struct __sk_buff *skb, const struct packet *
 	route->flags = state->flags;
 	route->network = state->network;
 	route->policy = state->policy;
+	route->node = state->node;
 	return true;
 }
 
@@ -236,5 +241,6 @@ static __always_inline void ct_prepare(const struct packet *p, struct ct_route *
 	route->network = network;
 	route->flags = 0;
 	route->answer_flags = 0;
+	route->node = 0;
 	route->port = CT_PORT_FREE;
 }

@@ -29,6 +29,7 @@ static __always_inline void ctopen_renew(struct ct_state *old, const struct ct_s
 	old->flags = state->flags;
 	old->touched = state->touched;
 	old->network = state->network;
+	old->node = state->node;
 	barrier();
 	old->policy = state->policy;
 }
@@ -54,6 +55,7 @@ static __always_inline int ctopen_write4(const struct hw_ct6_key *seen, const st
 	};
 	struct hw_ct4 *old = again ? bpf_map_lookup_elem(&hw_ct4, &key) : NULL;
 
+	value.to.node = state->node;
 	if (!old) {
 		if (!bpf_map_update_elem(&hw_ct4, &key, &value, partner ? BPF_NOEXIST : BPF_ANY))
 			return 0;
@@ -61,7 +63,7 @@ static __always_inline int ctopen_write4(const struct hw_ct6_key *seen, const st
 	}
 	if (old && old->to.saddr == value.to.saddr && old->to.daddr == value.to.daddr && old->to.sport == value.to.sport &&
 	    old->to.dport == value.to.dport) {
-		ctopen_renew((struct ct_state *)&old->expires, state);
+		ctopen_renew((struct ct_state *)&old->to.proto, state);
 		return 0;
 	}
 	if (partner && old && !ct_is_dead(old->expires))
@@ -83,13 +85,14 @@ static __always_inline int ctopen_write6(const struct hw_ct6_key *seen, const st
 	};
 	struct hw_ct6 *old = again ? bpf_map_lookup_elem(&hw_ct6, &key) : NULL;
 
+	value.to.node = state->node;
 	if (!old) {
 		if (!bpf_map_update_elem(&hw_ct6, &key, &value, partner ? BPF_NOEXIST : BPF_ANY))
 			return 0;
 		old = bpf_map_lookup_elem(&hw_ct6, &key);
 	}
 	if (old && tuple_equal(&old->to, &value.to)) {
-		ctopen_renew((struct ct_state *)&old->expires, state);
+		ctopen_renew((struct ct_state *)&old->to.proto, state);
 		return 0;
 	}
 	if (partner && old && !ct_is_dead(old->expires))
@@ -156,6 +159,7 @@ __noinline int ctopen(struct __sk_buff *skb)
 	state->flags = route->answer_flags | HW_CT_REPLY;
 	state->touched = clock_epoch(now);
 	state->network = route->network;
+	state->node = route->node;
 	state->policy = route->policy;
 	if (!ip_equal(&p->flow.saddr, &route->to.saddr) || !ip_equal(&p->flow.daddr, &route->to.daddr) ||
 	    p->flow.dport != route->to.dport)

@@ -5,6 +5,7 @@
  *   to a container   ▸ its MAC, redirect_peer into its namespace
  *   to the host      ▸ hwhost's ingress
  *   to another node  ▸ lib/overlay.h, or by its route as to the world
+ *   to a service's client, by way of the node that balanced ▸ lib/overlay.h
  *   to the world     ▸ lib/route.h
  */
 #pragma once
@@ -37,10 +38,15 @@ static __always_inline int deliver_endpoint(struct __sk_buff *skb, const struct 
 static __always_inline int deliver_find_way(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
 {
 	const struct packet *p = &scratch->packet;
-	const struct ct_route *route = &scratch->route;
+	struct ct_route *route = &scratch->route;
 	const struct hw_ip *saddr = route->flags & HW_CT_REPLY ? &route->to.saddr : &p->flow.saddr;
+	const struct hw_node *balancer = route->node ? nodes_find(route->node) : NULL;
 	const struct hw_uplink *uplink;
 
+	if (balancer)
+		return overlay_find_balancer(p, balancer, &scratch->hop);
+	/* Struck out: until the client comes by another node, it is answered from here. */
+	route->node = 0;
 	if (route->flags & HW_CT_TO_NODE)
 		return overlay_find(p, ep, &route->to.daddr, &scratch->hop);
 	if (!(route->flags & HW_CT_TO_UPLINK))
@@ -72,7 +78,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 		return error;
 	if (ep)
 		return deliver_endpoint(skb, ep);
-	if (route->flags & HW_CT_TO_NODE)
+	if (route->flags & HW_CT_TO_NODE || route->node)
 		return overlay_send(skb);
 	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();
 }

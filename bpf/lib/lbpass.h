@@ -74,8 +74,8 @@ __noinline int lbpass(struct __sk_buff *skb)
 	if (service->flags & HW_LB_SERVICE_AFFINITY)
 		b.hash = lbchoose_client_hash(&scratch->packet.flow.saddr);
 	other = lbpass_other(b.hash, lbservices_slot(table.first + lbhash_slot(b.hash, table.slots)), b.frontend, &scratch->backend, &scratch->chosen);
-	/* A container here has it not, either: conntrack knows the flows of all of them. */
-	if (!other || other->mode == HW_LB_LOCAL)
+	/* A container here has it not, either: conntrack knows the flows of all of them. A server's is known to who asked it, and to nobody else. */
+	if (!other || other->mode == HW_LB_LOCAL || other->mode == HW_LB_SNAT)
 		return LBTC_NOT;
 	scratch->flow_hash = b.hash;
 	scratch->passed++;

@@ -73,6 +73,14 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	return 0;
 }
 
+/* In the source MAC of the inner frame, of which nobody knows from the outer headers any more who balanced. */
+static __always_inline void lbtc_name_balancer(__u8 *frame, __be32 address)
+{
+	frame[ETH_ALEN] = 0x02;
+	frame[ETH_ALEN + 1] = 0;
+	__builtin_memcpy(frame + LBGENEVE_BALANCER, &address, sizeof(address));
+}
+
 /* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
 static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, __u8 tos, int family,
 					  bool outer4)
@@ -96,7 +104,11 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (!outer4)
 		return 0;
 	lbwrap_geneve_head((void *)(headers + outer), backend, scratch->flow_hash, family, size, scratch->passed);
-	return bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0 ? 0 : outer + geneve + ETH_HLEN;
+	if (bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0)
+		return 0;
+	if (scratch->passed)
+		lbtc_name_balancer(headers + outer + geneve, scratch->balancer ? scratch->balancer : hw_config.lb_ipv4);
+	return outer + geneve + ETH_HLEN;
 }
 
 static __always_inline __u64 lbtc_flags(const struct hw_lb_backend *backend, bool outer4)
@@ -191,6 +203,7 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
 	scratch->passed = 0;
+	scratch->balancer = 0;
 	frontend = lbpick_frontend(p, lbfrontends_port(p->flow.dport, p->flow.proto));
 	if (!frontend)
 		return lbtc_other(p);

@@ -100,7 +100,7 @@ static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct 
 #pragma unroll
 	for (i = 0; i < words; i++)
 		geneve->option[i] = backend->address.words[4 - words + i];
-	geneve->option[words] = LBGENEVE_LAST(backend->port, passed);
+	geneve->option[words] = LBGENEVE_LAST(backend->port, passed, (backend->flags & HW_LB_BACKEND_RETURNS) / HW_LB_BACKEND_RETURNS);
 }
 
 /* From here to the end of the inner headers there is nothing of which the sum is not known: `inner` begins at the inner Ethernet header. */

@@ -31,26 +31,35 @@ static __always_inline bool mss_is_offered(const struct packet *p, const struct 
 	return route->flags & HW_CT_WRAPPED && p->flow.proto == IPPROTO_TCP && p->tcp_flags & CT_SYN && p->fragment == PACKET_WHOLE;
 }
 
+/* What fits the tunnel that the client's packets come by, were there no option in it; 0: that is not known. */
+static __always_inline __u32 mss_fitting(const struct scratch *scratch)
+{
+	const struct hw_uplink *uplink;
+
+	if (scratch->route.node)
+		return scratch->hop.mtu;
+	uplink = uplinks_find(scratch->hop.ifindex);
+	return uplink ? uplink->mtu - TUNNEL_BYTES : 0;
+}
+
 /* The packet of the scratch, before it is rewritten, on its way to scratch->hop. Not static, so that the verifier walks it once. */
 __noinline int mss_lower(struct __sk_buff *skb)
 {
 	const struct scratch *scratch = scratch_same();
-	const struct hw_uplink *uplink = scratch ? uplinks_find(scratch->hop.ifindex) : NULL;
+	__u32 at, end, most = scratch ? mss_fitting(scratch) : 0;
 	struct mss_option option;
 	struct tcphdr *tcp;
-	__u32 at, end, most;
 	__be16 lower;
 	int i;
 
-	if (!uplink)
+	if (!most)
 		return 0;
 	at = scratch->packet.l4;
 	tcp = packet_at(skb, at, sizeof(*tcp));
 	if (!tcp)
 		return 0;
 	end = at + tcp->doff * 4;
-	most = uplink->mtu - TUNNEL_BYTES - sizeof(*tcp) -
-	       (scratch->packet.family == 4 ? LBGENEVE_OPTION4 + sizeof(struct iphdr) : LBGENEVE_OPTION6 + sizeof(struct ipv6hdr));
+	most -= sizeof(*tcp) + (scratch->packet.family == 4 ? LBGENEVE_OPTION4 + sizeof(struct iphdr) : LBGENEVE_OPTION6 + sizeof(struct ipv6hdr));
 	at += sizeof(*tcp);
 	for (i = 0; i < MSS_OPTIONS && at + sizeof(option) <= end; i++) {
 		if (bpf_skb_load_bytes(skb, at, &option, sizeof(option)) < 0 || !option.kind)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The tunnel between nodes, VXLAN or Geneve: its headers are ours to write (lib/tunnel.h), or those of one device of the kernel's that
- * takes outer addresses and key from each packet's metadata.
+ * takes outer addresses and key from each packet's metadata. With native routing there is no device, and only answers of services go by it.
  *
  *   outer: this node ▸ the other node, UDP to hw_config.tunnel_port, key (24 bits):
  *
@@ -67,6 +67,17 @@ static __always_inline int overlay_find(const struct packet *p, const struct hw_
 	return ROUTE_FOUND;
 }
 
+/* To the node by way of which a service's client is answered; otherwise the same. Found or not, `hop` says what fits. */
+static __always_inline int overlay_find_balancer(const struct packet *p, const struct hw_node *node, struct route_hop *hop)
+{
+	hop->mtu = node->mtu - (hw_config.native ? TUNNEL_BYTES : 0);
+	if (p->size > hop->mtu)
+		return ROUTE_REFUSED;
+	hop->tunnel = node->address;
+	hop->tunnel_key = HW_TUNNEL_RETURN;
+	return ROUTE_FOUND;
+}
+
 /* By the device, which takes outer addresses and key from beside the packet. */
 static __always_inline int overlay_by_device(struct __sk_buff *skb, const struct route_hop *hop)
 {
@@ -95,5 +106,7 @@ __noinline int overlay_send(struct __sk_buff *skb)
 		return -HW_DROP_REWRITE_FAILED;
 	if (hw_config.tunnel_header)
 		verdict = tunnel_send(skb, &scratch->packet, &scratch->hop, &scratch->outer_id);
-	return verdict == HW_PASS ? overlay_by_device(skb, &scratch->hop) : verdict;
+	if (verdict != HW_PASS)
+		return verdict;
+	return hw_config.tunnel_ifindex ? overlay_by_device(skb, &scratch->hop) : -HW_DROP_NO_ROUTE;
 }

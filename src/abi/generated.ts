@@ -179,10 +179,12 @@ export const hostAddressFlagsNames: Readonly<Record<number, HostAddressFlagsName
 
 export const LbBackendFlags = {
   DOWN: 1,
+  RETURNS: 2,
 } as const;
 export type LbBackendFlagsName = keyof typeof LbBackendFlags;
 export const lbBackendFlagsNames: Readonly<Record<number, LbBackendFlagsName>> = {
   1: "DOWN",
+  2: "RETURNS",
 };
 
 export const LbElsewhereLayout = {
@@ -405,11 +407,13 @@ export const sockLayoutNames: Readonly<Record<number, SockLayoutName>> = {
 
 export const TunnelKey = {
   HOST: 1,
+  RETURN: 2,
   INTERNAL: 8388608,
 } as const;
 export type TunnelKeyName = keyof typeof TunnelKey;
 export const tunnelKeyNames: Readonly<Record<number, TunnelKeyName>> = {
   1: "HOST",
+  2: "RETURN",
   8388608: "INTERNAL",
 };
 
@@ -490,6 +494,7 @@ export interface Ct4Key {
   readonly sport: number;
   readonly dport: number;
   readonly proto: number;
+  readonly node: number;
 }
 export const ct4KeyCodec: Codec<Ct4Key> = struct<Ct4Key>("hw_ct4_key", 16, {
   saddr: field("saddr", 0, be32),
@@ -497,6 +502,7 @@ export const ct4KeyCodec: Codec<Ct4Key> = struct<Ct4Key>("hw_ct4_key", 16, {
   sport: field("sport", 8, be16),
   dport: field("dport", 10, be16),
   proto: field("proto", 12, u8),
+  node: field("node", 14, u16),
 });
 
 export interface Ct4 {
@@ -522,6 +528,7 @@ export interface Ct6Key {
   readonly sport: number;
   readonly dport: number;
   readonly proto: number;
+  readonly node: number;
 }
 export const ct6KeyCodec: Codec<Ct6Key> = struct<Ct6Key>("hw_ct6_key", 40, {
   saddr: field("saddr", 0, ip),
@@ -529,6 +536,7 @@ export const ct6KeyCodec: Codec<Ct6Key> = struct<Ct6Key>("hw_ct6_key", 40, {
   sport: field("sport", 32, be16),
   dport: field("dport", 34, be16),
   proto: field("proto", 36, u8),
+  node: field("node", 38, u16),
 });
 
 export interface Ct6 {

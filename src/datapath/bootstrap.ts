@@ -157,9 +157,10 @@ async function tunnelOf({ netlink, routing }: DatapathOptions, index?: number): 
 /** First words of VXLAN's header (RFC 7348: flags) and of Geneve's without options (RFC 8926: an Ethernet frame follows). */
 const headers = { vxlan: 0x0800_0000, geneve: 0x0000_6558 } as const;
 
-/** 0: the device writes and reads it. */
+/** 0: the device writes and reads it. With native routing there is none, and nothing but services' packets go by a tunnel. */
 function headerOf(routing: Routing | null): number {
-  return routing?.mode === "overlay" && routing.direct ? headers[routing.encapsulation] : 0;
+  if (routing?.mode === "native") return headers.geneve;
+  return routing?.direct === true ? headers[routing.encapsulation] : 0;
 }
 
 export function configOf(options: DatapathOptions, features: Features, hostLink: LinkInfo, tunnel?: LinkInfo): Config {

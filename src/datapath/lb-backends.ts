@@ -12,12 +12,14 @@ export interface BackendEntry {
   /** Where its outer packets go; left out: to its own address. */
   readonly outer?: Ip;
   readonly down?: boolean;
+  /** Of GENEVE: answers by way of this node. */
+  readonly returns?: boolean;
 }
 
-export function encodeBackend({ address, port, mode, outer = address, down = false }: BackendEntry): Uint8Array {
+export function encodeBackend({ address, port, mode, outer = address, down = false, returns = false }: BackendEntry): Uint8Array {
   const unknown = macFromBytes(new Uint8Array(6));
   return lbBackendCodec.encode({
-    address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0,
+    address, outer, port, mode: LbMode[mode], flags: (down ? LbBackendFlags.DOWN : 0) | (returns ? LbBackendFlags.RETURNS : 0),
     ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   });
 }
@@ -28,7 +30,8 @@ export function decodeBackend(value: Uint8Array): BackendEntry | undefined {
   if (value[portAt] === 0 && value[portAt + 1] === 0) return undefined;
   const { address, outer, port, mode, flags } = lbBackendCodec.decode(value);
   const name = lbModeNames[mode];
-  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined : { address, outer, port, mode: name };
+  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined
+    : { address, outer, port, mode: name, returns: (flags & LbBackendFlags.RETURNS) !== 0 };
 }
 
 /** Bytes before the port. */

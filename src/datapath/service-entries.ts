@@ -57,7 +57,7 @@ function backendEntry(backend: BackendPlan, { node: own, nodeAddress }: EntrySur
   if (isAsked(backend)) return entry("SNAT");
   if (node === own || node === null) return entry("LOCAL");
   const outer = nodeAddress(node);
-  return outer === undefined ? undefined : { ...entry("GENEVE"), outer };
+  return outer === undefined ? undefined : { ...entry("GENEVE"), outer, returns: way === "snat" };
 }
 
 /** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError TABLE_FULL */
@@ -101,7 +101,7 @@ export function sameFrontend(a: FrontendEntry, b: FrontendEntry): boolean {
 }
 
 export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
-  return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address);
+  return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address) && (a.returns ?? false) === (b.returns ?? false);
 }
 
 export function serviceEntry(plan: ServicePlan, { first, slots }: SlotRange): Uint8Array {

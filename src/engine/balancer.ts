@@ -14,7 +14,7 @@ export interface BalancerSettings {
   readonly mode: ServiceMode;
   /** Slots of a table at most; left out: as the model has it. */
   readonly largestTable?: number;
-  /** As `Circumstances.node`. */
+  /** This node; left out: no other takes its containers for gone. */
   readonly node?: string;
   /** As an earlier balancer wrote them. */
   readonly rows: ReadonlyMap<string, Json>;
@@ -107,7 +107,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
       const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
       const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
-      const around = { services: [...services.values()], mode, node, now, fill, ...(largestTable === undefined ? {} : { largestTable }) };
+      const around = { services: [...services.values()], mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) };
       const missed = wereGone ? advance(before, { ...around, containers: containers.filter((one) => one.node !== node), told: others }).next : before;
       const { next, plans, again, refused } = advance(missed, { ...around, containers, told: wereGone ? withOwn(others, before, node) : others });
 

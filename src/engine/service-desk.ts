@@ -197,7 +197,7 @@ export class ServiceDesk {
   #known(): ServicesKnown {
     return {
       written: this.#book.balanced(this.#state()), inForce: this.#inForce ?? { plans: [], services: [] }, problems: this.#sharing?.problems ?? this.#problems,
-      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, refused: this.#refusals.all, node: this.#options.node, backends: this.#planner.backends, files: this.#sharing?.known?.files ?? new Map(),
+      waiting: this.#sharing?.waiting ?? new Map(), trouble: this.#trouble, refused: this.#refusals.all, node: this.#options.node, files: this.#sharing?.known?.files ?? new Map(),
       mode: this.#options.services.mode, holders: new Map([...this.#nodesByAddress(), ...this.#options.holders?.() ?? []]),
     };
   }

@@ -1,5 +1,4 @@
 // Services as users read them, and whom this node is to probe.
-import { isLeftOut } from "../lb/reach.ts";
 import { frontendText } from "../lb/read.ts";
 import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
 import type { NodeHealth } from "../network/cluster.ts";
@@ -20,8 +19,6 @@ export interface ServicesKnown {
   readonly files: SharedServices["files"];
   /** This node. */
   readonly node: string;
-  /** By the service's name, also those that are left out here. */
-  readonly backends: ReadonlyMap<string, readonly Backend[]>;
   /** Why a service is not in force as it is written, by its name: this node cannot carry it out, or has no room. */
   readonly refused: ReadonlyMap<string, Error>;
   /** Why the last change did not reach the datapath. */
@@ -33,7 +30,7 @@ export interface ServicesKnown {
 }
 
 export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: ServicesKnown): readonly ServiceView[] {
-  const { written, inForce, problems, waiting, files, node, backends: all, refused, trouble, mode, holders: answering } = known;
+  const { written, inForce, problems, waiting, files, node, refused, trouble, mode, holders: answering } = known;
   const plans = Map.groupBy(inForce.plans, ({ name }) => name);
   const carried = new Set(inForce.services);
   const byName = new Map(written.map((service) => [service.name, service]));
@@ -45,7 +42,7 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
     const [wrong, untold] = [problems, waiting].map((those) => (own === undefined ? undefined : those.get(own)));
     const refusal = refused.get(row.name)?.message;
     const pending = untold !== undefined || refusal !== undefined || service === undefined || !carried.has(service);
-    const why = wrong ?? untold ?? refusal ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : missed(all.get(row.name) ?? [], service.mode ?? mode, node));
+    const why = wrong ?? untold ?? refusal ?? (service === undefined ? "its text is not understood any more, or a service that was there before has its frontend; write it anew" : pending ? trouble : undefined);
     return {
       name: row.name, frontends: (service?.frontends ?? []).map(({ address, port, protocol }) => ({ address, port, protocol, holder: answering.get(address) ?? "" })),
       backends: (plans.get(row.name) ?? []).flatMap(({ backends }) => backends.map(({ address, port, weight, node, state, identity }) => ({ address, port, weight, node: node ?? "", state, identity }))),
@@ -59,12 +56,6 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
     state: problems.has(file) ? "rejected" : "pending", error,
   }));
   return [...standing.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...never];
-}
-
-/** Whom the service does not reach from here, though it is in force. */
-function missed(backends: readonly Backend[], mode: ServiceMode, node: string): string | undefined {
-  const those = backends.filter((one) => isLeftOut(one, mode, node)).map(({ identity }) => identity);
-  return those.length === 0 ? undefined : `mode snat reaches containers of this node alone, without ${those.join(", ")}; use mode auto`;
 }
 
 /** The file in this node's watched directory; undefined: it stands in none there. */

@@ -56,8 +56,6 @@ export interface Circumstances {
   readonly told?: ReadonlyMap<string, Told>;
   /** Of services that say none. */
   readonly mode: ServiceMode;
-  /** This node, by way of which alone containers answer with mode `snat`; left out: every container is here. */
-  readonly node?: string | undefined;
   /** Slots of a table at most; left out: 65537. Of services that have a table it changes nothing but how far that grows. */
   readonly largestTable?: number;
   /** How tables are filled; left out: by the model itself. */
@@ -88,7 +86,7 @@ export function advance(before: Balancing, around: Circumstances): Advance {
     if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
     const backends = reconcile(was?.backends ?? [], service, containers, around.now).map((one) => believed(one, told?.get(`${one.node} ${one.id}:${one.port}`), around.now));
     const reached = families.flatMap((family) => {
-      const found = reachedBy(service, backends, family, mode, around.node);
+      const found = reachedBy(service, backends, family, mode);
       return found === null ? [] : [{ family, reached: found }];
     });
     return { name: service.name, was, now: { service, mode, backends, told, reached } };
@@ -238,7 +236,7 @@ export function afterSettling(before: Balancing, quiet: (service: number, size: 
     const parts = one.parts.map((part): Part => {
       // Services of one table have it in one place.
       const table = share([part.table, part.plan.backends], (): Table => {
-        const containers = new Set(part.plan.backends.filter(({ way }) => way === "container").map(({ number }) => number));
+        const containers = new Set(part.plan.backends.filter(({ node }) => node !== null).map(({ number }) => number));
         const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size), (number) => containers.has(number));
         return slots === part.table.slots ? part.table : { ...part.table, slots };
       });

@@ -20,17 +20,12 @@ export interface Reached {
 export const families: readonly Family[] = [4, 6];
 export const highestBackend = 65_535;
 
-/** A container elsewhere would answer by way of its own node, which mode `snat` does not want. */
-export function isLeftOut({ kind, node }: Pick<Backend, "kind" | "node">, mode: ServiceMode, self: string): boolean {
-  return mode === "snat" && kind === "container" && node !== self;
-}
-
-/** Without those that are left out; `self` undefined: nobody is. null: the service has no frontend of that family. */
-export function reachedBy(service: Service, backends: readonly Backend[], family: Family, mode: ServiceMode, self?: string): readonly Reached[] | null {
+/** null: the service has no frontend of that family. */
+export function reachedBy(service: Service, backends: readonly Backend[], family: Family, mode: ServiceMode): readonly Reached[] | null {
   if (!service.frontends.some(({ address }) => familyOf(address) === family)) return null;
   return backends.flatMap((backend) => {
     const address = family === 4 ? backend.ipv4 : backend.ipv6;
-    if (address === null || (self !== undefined && isLeftOut(backend, mode, self))) return [];
+    if (address === null) return [];
     const way = mode === "snat" ? "snat" : backend.kind === "container" ? "container" : mode === "dsr" ? "dsr" : "snat";
     return [{ key: `${way} ${address} ${backend.port} ${backend.id}`, backend, address, way }];
   });

@@ -129,7 +129,10 @@ export interface BackendPlan {
   readonly port: number;
   /** Whose node knows its flows and passes on what it does not know; null: a plain server, of whose flows only the balancing node can know. */
   readonly node: string | null;
-  /** How it is reached: as itself (a container), with the service's address (`dsr`) or in the balancing node's name (`snat`). */
+  /**
+   * How it is reached, and answers: as itself (a container that answers clients from its own node), with the service's address (`dsr`), or by way of
+   * the balancing node (`snat`): a server asked in that node's name, a container as itself.
+   */
   readonly way: Way;
   readonly weight: number;
   readonly state: BackendState;

@@ -116,6 +116,8 @@ export interface Bench extends AsyncDisposable {
   listen(proto: "tcp" | "udp", port: number): Promise<void>;
   /** Another node with one address, its containers, and one identity for all of them. `slice`: its IPv4 one. */
   otherNode(node: { readonly number?: number; readonly address: string; readonly containers: readonly string[]; readonly identity: number; readonly network: number; readonly slice?: string; readonly isStatic?: boolean }): Promise<void>;
+  /** It is struck out. */
+  nodeGone(number: number): Promise<void>;
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   /** A service of one frontend and one backend; `number` is both's. `slot`, its only one: left out, settled on that backend. `flags`: of the service. */
@@ -201,6 +203,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       const cidr = slice === undefined ? undefined : parseCidr(slice);
       if (cidr !== undefined) await set("hw_slices", sliceCodec.encode({ length: 96 + lengthOf(cidr), addr: addressOf(cidr) }), u32.encode(number));
     },
+    nodeGone: async (number) => { await ask({ op: "delete", map: "hw_nodes", key: u32.encode(number) }); },
     publish: async (addr, port, proto, to, toPort) => {
       await set(
         "hw_frontends",

@@ -2,6 +2,7 @@
 //
 //   a: c1 (shop)   b: c2 (shop)   c: c3 (shop)     nb
 //   └───────┬──────┴──────┬───────┴────────────────┴── LAN ── router ── outside
+import { writeFileSync } from "node:fs";
 import test from "ava";
 import { allTalk, clusterScene, dropsOf, meet, nodesOf, packetsOf, sniff } from "../lab/cluster.ts";
 import { expectDrops, some } from "../lab/drops.ts";
@@ -102,5 +103,30 @@ test.serial("a megabyte by TCP and large datagrams pass at the uplink's full wid
   for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
     t.regex(await c1.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `));
     t.regex(await c1.ask("udp", theirs, 7000, { size: 65_400 }), new RegExp(`^${mine} `));
+  }
+});
+
+test.serial("services reach containers on other nodes, whether these answer themselves or by way of the node that balances", async (t) => {
+  t.timeout(120_000);
+  const { a, b, world: { directory, outside, router } } = stage;
+  const address = "198.18.7.7";
+  await router.run(["ip", "route", "replace", address, "via", a.ipv4]);
+  await stage.network("shop", "--ipv6");
+  const web = await stage.container(b, "web", "shop", "--label", "app=web");
+  await using _server = await web.serve({ tcp: [7000], udp: [7000] });
+  await using plain = await sniff(b, `(tcp or udp) and src host ${address}`);
+  const file = `${directory}/web.yaml`;
+  try {
+    for (const [mode, first] of [["snat", 5000], ["auto", 5100]] as const) {
+      writeFileSync(file, `service: web\nfrontends: ["${address}:80", "${address}:81/udp"]\nbackends: [{ select: { network: shop, label: app=web }, port: 7000 }]\nmode: ${mode}\nhealth: { kind: none }\n`);
+      await a.hawser(["service", "apply", file]);
+      await waitFor(`a to reach web with mode ${mode}`, async () => (await outside.ask("udp", address, 81, { timeout: 0.3 })).startsWith(outside.ipv4));
+      for (const protocol of ["tcp", "udp"] as const) t.is(await outside.ask(protocol, address, protocol === "tcp" ? 80 : 81, { sourcePort: first }), `${outside.ipv4} ${first}`, mode);
+      t.is(await outside.ask("tcp", address, 80, { size: 1_000_000, timeout: 10, sourcePort: first + 1 }), `${outside.ipv4} ${first + 1}`, mode);
+      if (mode === "snat") t.deepEqual(packetsOf(plain), [], "b sends nothing in the service's name");
+      else await waitFor("b to answer itself", () => packetsOf(plain).length > 0);
+    }
+  } finally {
+    await a.hawser(["service", "delete", "web"]);
   }
 });

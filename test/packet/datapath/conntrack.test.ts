@@ -77,7 +77,7 @@ function flows({ kernel, bpffs }: Pins): string[] {
 
 function tuple(text: string): Ct4Key {
   const [, saddr = "", sport, daddr = "", dport] = /^(.*):(\d+)>(.*):(\d+)$/.exec(text) ?? [];
-  return { saddr: ip4ToNumber(parseIp(saddr)), sport: Number(sport), daddr: ip4ToNumber(parseIp(daddr)), dport: Number(dport), proto: 6 };
+  return { saddr: ip4ToNumber(parseIp(saddr)), sport: Number(sport), daddr: ip4ToNumber(parseIp(daddr)), dport: Number(dport), proto: 6, node: 0 };
 }
 
 function shown(key: Ct4Key): string {

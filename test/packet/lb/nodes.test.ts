@@ -66,6 +66,19 @@ for (const [what, packet, option] of [
   });
 }
 
+test.serial("where answers shall come back by this node the option says so, and nothing else is different", async (t) => {
+  const { world } = t.context;
+  await world.backend(4, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9", returns: true });
+  await world.backend(104, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9", returns: true });
+  for (const [sent, number, option] of [[frame(gateway, uplink, to4(request("S"))), 4, geneve4], [frame(gateway, uplink, to6(query())), 104, geneve6]] as const) {
+    const { data: plain } = await world.sendBytes(sent);
+    await world.service(number === 4 ? 1 : 2, [number]);
+    const { data, verdict } = await world.sendBytes(sent);
+    t.is(verdict, 3);
+    t.is(hex(data, 0, data.length), hex(plain, 0, plain.length).replace(option, option.replace(/00$/, "01")));
+  }
+});
+
 test.serial("what has no checksum of its own does not go to nodes of IPv6", async (t) => {
   const { world } = t.context;
   await world.service(1, [2]);

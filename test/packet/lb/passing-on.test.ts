@@ -109,6 +109,15 @@ test.serial("a backend that is down is not asked", async (t) => {
   await bench.backend(3, { address: parseIp("10.44.9.3"), outer: parseIp("172.16.9.3"), port: 8080, mode: "GENEVE" });
 });
 
+test.serial("a server that is asked in the balancing node's name is not asked from here: who is not known here is told so by the container", async (t) => {
+  const { bench } = t.context;
+  await bench.backend(6, { address: parseIp("172.16.1.6"), port: 80, mode: "SNAT" });
+  await slot4(bench, { current: 2, previous: 6, changed });
+  t.is(await went(bench, toA(goesOn(5015))), "2");
+  await slot4(bench, { current: 6, previous: 2, changed });
+  t.is(await went(bench, toA(goesOn(5016))), "2");
+});
+
 test.serial("what this node has recorded when it balanced itself is surer than its slot", async (t) => {
   const { bench } = t.context;
   await slot4(bench, { current: 3, previous: 2, changed });

@@ -1,8 +1,10 @@
-// Frontends' numbers, by which flows are known: a frontend keeps its own.
+// Frontends' numbers, by which flows are known: a frontend keeps its own. And how a backend is reached.
 import test from "ava";
-import { frontendEntries } from "../../../src/datapath/service-entries.ts";
+import { decodeBackend, encodeBackend } from "../../../src/datapath/lb-backends.ts";
+import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import { backendEntries, frontendEntries, sameBackend } from "../../../src/datapath/service-entries.ts";
 import type { EntrySurroundings } from "../../../src/datapath/service-entries.ts";
-import type { ServicePlan } from "../../../src/lb/types.ts";
+import type { BackendPlan, ServicePlan } from "../../../src/lb/types.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 
 const around: EntrySurroundings = { node: "n1", nodeAddress: () => undefined, isOwn: () => false, translates: () => true };
@@ -32,4 +34,23 @@ test("a frontend keeps its number when others come before it or go", (t) => {
 test("more frontends than numbers are refused", (t) => {
   const { message } = t.throws(() => numbersOf(Array.from({ length: 0x10000 }, (_, i) => frontend(i)))) as Error;
   t.regex(message, /^service web has 65536 frontends/);
+});
+
+test("a container is reached where it is, and only on another node does the mode say by which way it answers", (t) => {
+  const nodes = { ...around, nodeAddress: (node: string) => (node === "n2" ? parseIp("192.0.2.2") : undefined) };
+  const reached = (node: string, way: BackendPlan["way"]): unknown => {
+    const plan: BackendPlan = { number: 7, identity: "web", address: parseIp("10.44.0.2"), port: 8080, node, way, weight: 1, state: "active" };
+    return backendEntries([plan], nodes)[0]?.[1];
+  };
+  const container = { address: "10.44.0.2", port: 8080 };
+  for (const way of ["container", "snat"] as const) t.deepEqual(reached("n1", way), { ...container, mode: "LOCAL" });
+  t.deepEqual(reached("n2", "container"), { ...container, mode: "GENEVE", outer: "192.0.2.2", returns: false });
+  t.deepEqual(reached("n2", "snat"), { ...container, mode: "GENEVE", outer: "192.0.2.2", returns: true });
+  t.is(reached("n3", "snat"), undefined, "nobody knows where that is");
+});
+
+test("a backend that answers by another way is another entry, and comes back from the kernel as it was", (t) => {
+  const entry: BackendEntry = { address: parseIp("10.44.0.2"), port: 8080, mode: "GENEVE", outer: parseIp("192.0.2.2"), returns: true };
+  t.false(sameBackend(entry, { ...entry, returns: false }));
+  t.true(sameBackend(entry, decodeBackend(encodeBackend(entry)) ?? { ...entry, returns: false }));
 });

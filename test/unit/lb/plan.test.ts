@@ -47,12 +47,13 @@ test("how a backend is reached follows from the mode and from what it is", (t) =
   t.is(advance(noBalancing, { ...around(serviceWith(`backends: [${server}]`)), mode: "dsr" }).plans[0]?.backends[0]?.way, "dsr");
 });
 
-test("with mode snat a node leaves out containers of others, which would not answer by way of it", (t) => {
-  const snat = around(serviceWith("mode: snat", "backends: [{ select: { network: shop }, port: 8080 }, { address: 192.0.2.7:80 }]"));
-  const reached = (node: string): readonly string[] => printed(advance(noBalancing, { ...snat, node }).plans[0] as ServicePlan).map((line) => line.split(" ")[1] ?? "");
-  t.deepEqual(reached("n1"), ["n1/shop/web-1:8080", "192.0.2.7:80"]);
-  t.deepEqual(reached("n2"), ["n2/shop/web-2:8080", "n2/shop/web-3:8080", "192.0.2.7:80"]);
-  t.is(advance(noBalancing, { ...around(serviceWith()), node: "n1" }).plans[0]?.backends.length, 3, "in any other mode they are reached");
+test("with mode snat containers of every node are reached, as others than with mode auto: they answer another", (t) => {
+  const backends = "backends: [{ select: { network: shop }, port: 8080 }]";
+  const [snat, auto] = after(noBalancing, around(serviceWith("mode: snat", backends), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]', backends))).plans.toSorted((a, b) => (a.name > b.name ? -1 : 1));
+  const asked = (plan: ServicePlan | undefined): readonly string[] => (plan?.backends ?? []).map(({ identity, way }) => `${identity} ${way}`);
+  t.deepEqual(asked(snat), ["n1/shop/web-1:8080 snat", "n2/shop/web-2:8080 snat", "n2/shop/web-3:8080 snat"]);
+  t.deepEqual(asked(auto), ["n1/shop/web-1:8080 container", "n2/shop/web-2:8080 container", "n2/shop/web-3:8080 container"]);
+  t.is(new Set([snat, auto].flatMap((plan) => (plan?.backends ?? []).map(({ number }) => number))).size, 6);
 });
 
 test("a backend that two services reach the same way has one number, and one that is reached another way another", (t) => {

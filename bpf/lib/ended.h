@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Tunnels that end here: whose the packet is that was in one. */
+#pragma once
+
+#include "lib/hostaddrs.h"
+#include "lib/lbnode.h"
+#include "lib/nodes.h"
+#include "lib/scratch.h"
+#include "lib/tunnel.h"
+
+/* What was in a tunnel that ends here. */
+enum ended {
+	ENDED_NONE = 0, /* there is none, or it is not for us to read */
+	ENDED_SERVED,	/* for a container that scratch->backend says */
+	ENDED_RETURNED, /* for a client */
+	ENDED_RECEIVED, /* between nodes and their containers */
+};
+
+/*
+ * Takes the headers off. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. With native
+ * routing tunnels carry nothing but what services need.
+ */
+static __always_inline enum ended ended_take(struct __sk_buff *skb, struct scratch *scratch)
+{
+	struct packet *p = &scratch->packet;
+	struct sender *sender = &scratch->sender;
+	enum ended ended;
+
+	if (p->family != 4 || p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
+		return ENDED_NONE;
+	sender->address = p->flow.saddr;
+	sender->node = nodes_by_address(&p->flow.saddr);
+	if (!sender->node)
+		return ENDED_NONE;
+	sender->key = HW_TUNNEL_HOST;
+	if (hw_config.services && lbnode_take(skb, scratch))
+		ended = ENDED_SERVED;
+	else if (hw_config.tunnel_header && tunnel_take(skb, &sender->key))
+		ended = hw_config.services && sender->key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
+	else
+		return ENDED_NONE;
+	__builtin_memset(p, 0, sizeof(*p));
+	return ended;
+}
