@@ -44,7 +44,7 @@ test("every method of the addon's handles throws EBADF once closed, whatever its
       walked++;
     }
   }
-  assert.equal(walked, 9 + 2 + 4 + 0 + 4);
+  assert.equal(walked, 11 + 2 + 4 + 0 + 4);
 });
 
 test("every method of the kernel's handles throws once closed", async () => {
@@ -57,7 +57,7 @@ test("every method of the kernel's handles throws once closed", async () => {
   object[Symbol.dispose]();
   const closed = { name: "KernelError", errno: 9 };
   const samples: Record<string, readonly unknown[]> = {
-    get: [u32(1)], set: [u32(1), new Uint8Array(8)], delete: [u32(1)], values: [0, 1], setBatch: [[]], setPacked: [new Uint8Array(0), new Uint8Array(0)], deleteBatch: [[]], pin: ["/nowhere"],
+    get: [u32(1)], set: [u32(1), new Uint8Array(8)], delete: [u32(1)], values: [0, 1], setBatch: [[]], setPacked: [new Uint8Array(0), new Uint8Array(0)], setInners: [new Uint8Array(0), []], store: [0, new Uint8Array(8)], deleteBatch: [[]], pin: ["/nowhere"],
     update: [program], testRun: [{ data: new Uint8Array(64) }],
   };
   let walked = 0;
@@ -67,7 +67,7 @@ test("every method of the kernel's handles throws once closed", async () => {
       walked++;
     }
   }
-  assert.equal(walked, 10 + 3 + 1);
+  assert.equal(walked, 12 + 3 + 1);
   assert.throws(() => kernel.attachTcx(program, 1, "ingress"), closed);
   assert.throws(() => kernel.openRing(map, () => {}), closed);
   await assert.rejects(kernel.loadObject(await objectOf("counters"), { reuse: new Map([["counts", map]]) }), closed);

@@ -10,7 +10,7 @@ const kernel = createKernel();
 
 test("a map gives back what was set, and says what was not there", async () => {
   using map = kernel.createMap("hash", "hwt_map", 4, 8, 16);
-  assert.deepEqual({ ...map.info, id: 0 }, { id: 0, name: "hwt_map", kind: "hash", keySize: 4, valueSize: 8, maxEntries: 16 });
+  assert.deepEqual({ ...map.info, id: 0 }, { id: 0, name: "hwt_map", kind: "hash", keySize: 4, valueSize: 8, maxEntries: 16, flags: 0 });
   assert.equal(map.get(u32(1)), undefined);
   map.set(u32(1), u64(10));
   assert.deepEqual(map.get(u32(1)), u64(10));
