@@ -87,7 +87,7 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (size + outer > 0xffff)
 		return 0;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto, lbhop_sum(backend));
 	else
 		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
 	if (!extra)
@@ -113,7 +113,7 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
 	struct ethhdr *eth;
-	__u32 bytes = lbwrap_bytes(backend, family);
+	__u32 bytes = lbwrap_bytes(backend->mode, family, outer4);
 	__u8 tos;
 	int error;
 

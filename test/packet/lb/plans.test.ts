@@ -63,7 +63,6 @@ test("a service's packets go to its servers; one that is struck out gets nothing
   await world.plans(plans(""));
   const gone = await world.send(to4(request("S", 2000)));
   t.not(gone.packet, other);
-  t.deepEqual(await world.dump("hw_lb_sources"), []);
 });
 
 test("containers on other nodes are reached through their node, and wait for it to be known", async (t) => {
@@ -76,8 +75,10 @@ test("containers on other nodes are reached through their node, and wait for it 
 test("another agent that finds the maps as they were changes nothing in them", async (t) => {
   const world = await host(t);
   const plans = planner();
-  await world.plans(plans(servers("172.16.1.1", "172.16.1.2")));
-  const last = plans(servers("172.16.1.1"));
+  const guarded = servers("172.16.1.2").replace("web", "guarded").replace("10:80", "11:80");
+  const both = (list: string, web: string): string => `${web}---\n${guarded}sources: { deny: [${list}] }\n`;
+  await world.plans(plans(both("203.0.113.0/24", servers("172.16.1.1", "172.16.1.2"))));
+  const last = plans(both("192.0.2.0/24, 203.0.113.0/24", servers("172.16.1.1")));
   await world.plans(last);
   const dumps = (): Promise<readonly (readonly string[])[]> => Promise.all(["hw_lb_frontends", "hw_lb_services", "hw_lb_backends", "hw_lb_sources"].map((map) => world.dump(map)));
   const before = await dumps();
