@@ -118,16 +118,23 @@ static __always_inline __u64 lbflows_larger(__u64 a, __u64 b)
 
 #define LBFLOWS_SPARE (1 << 16)
 
+/* What is the same for every place of a bucket. */
+struct lbflows_asks {
+	__u32 tag;
+	__u16 now;
+	__u64 sooner; /* by how much those that have ended are dead before others */
+};
+
 /* How readily a place takes the flow: its own, a free one, one that is dead, the oldest of those that did not go on; below LBFLOWS_SPARE: not at all. */
-static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, __u32 tag, __u16 now)
+static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, struct lbflows_asks asks)
 {
-	__u64 age = lbflows_age(flow.seen, now), same = lbflows_is_zero(flow.tag ^ tag), free = lbflows_is_zero(flow.tag);
+	__u64 age = lbflows_age(flow.seen, asks.now), same = lbflows_is_zero(flow.tag ^ asks.tag), free = lbflows_is_zero(flow.tag);
 	__u64 began = flow.seen / HW_LB_FLOW_WENT_ON ^ 1, ended = flow.seen / HW_LB_FLOW_ENDED & 1;
 	__u64 dead;
 
 	/* As what it is, and not as a sign that is spread, over which verifiers walk twice. */
 	asm volatile("" : "+r"(ended));
-	dead = (LBFLOWS_DEAD - 1 - ended * (LBFLOWS_DEAD - LBFLOWS_CLOSED) - age) >> 63;
+	dead = (LBFLOWS_DEAD - 1 - ended * asks.sooner - age) >> 63;
 	return same << 19 | free << 18 | dead << 17 | began * LBFLOWS_SPARE | age;
 }
 
@@ -140,17 +147,17 @@ struct lbflows_place {
 static __always_inline struct lbflows_place lbflows_place(__u64 hash, __u32 frontend)
 {
 	struct hw_lb_flows *bucket = lbflows_bucket(hash, frontend);
-	__u32 tag = lbflows_tag(hash, frontend), i;
+	struct lbflows_asks asks = { .tag = lbflows_tag(hash, frontend), .now = lbflows_now(), .sooner = LBFLOWS_DEAD - LBFLOWS_CLOSED };
 	struct lbflows_place place = { 0 };
-	__u16 now = lbflows_now();
 	__u64 best = 0;
+	__u32 i;
 
 	if (!bucket)
 		return place;
 #pragma unroll
 	for (i = 0; i < HW_LB_FLOW_BUCKET; i++) {
 		place.is.word = *(volatile __u64 *)&bucket->flows[i];
-		best = lbflows_larger(best, lbflows_spare(place.is.flow, tag, now) * HW_LB_FLOW_BUCKET + i);
+		best = lbflows_larger(best, lbflows_spare(place.is.flow, asks) * HW_LB_FLOW_BUCKET + i);
 	}
 	if (best < LBFLOWS_SPARE * HW_LB_FLOW_BUCKET)
 		return place;
