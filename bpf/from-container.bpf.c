@@ -19,6 +19,7 @@
 #include "lib/icmp.h"
 #include "lib/judge.h"
 #include "lib/lbclient.h"
+#include "lib/mss.h"
 #include "lib/names.h"
 #include "lib/nd.h"
 #include "lib/nodes.h"
@@ -87,6 +88,8 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 		error = judge_known(skb, scratch, JUDGE_SENDER);
 		if (!error)
 			error = deliver_find_way(skb, scratch, ep);
+		if (!error && hw_config.services && mss_is_offered(p, route))
+			error = mss_lower(skb);
 	}
 	if (error == ROUTE_REFUSED) {
 		scratch->judgement.verdict = 0; /* goes no further: nothing to tell of */

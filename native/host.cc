@@ -1,9 +1,13 @@
-// Small calls that Node has no words for: mount(2) and a datagram to a unix socket.
+// Small calls that Node has no words for: mount(2), a datagram to a unix socket, and giving memory back.
 #include "common.h"
 
+#include <link.h>
+#include <malloc.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -42,10 +46,35 @@ void unix_datagram(const Napi::CallbackInfo &info)
 		throw make_error(env, errno, "sendto(AF_UNIX)", path);
 }
 
+// A segment that was never writable holds what its file holds, relocations included; any other may have been written to.
+int forget_segments(dl_phdr_info *object, size_t, void *)
+{
+	const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+	for (int at = 0; at < object->dlpi_phnum; at++) {
+		const ElfW(Phdr) &segment = object->dlpi_phdr[at];
+		if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W))
+			continue;
+		uintptr_t begin = (object->dlpi_addr + segment.p_vaddr + page - 1) & ~(page - 1);
+		uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
+		// A segment that the kernel keeps (the vDSO) stays, which is no fault.
+		if (begin < end)
+			madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+// trim(): free heap and the pages of code and constants leave the process; what is used again is mapped again.
+void trim(const Napi::CallbackInfo &)
+{
+	malloc_trim(0);
+	dl_iterate_phdr(forget_segments, nullptr);
+}
+
 } // namespace
 
 void export_host(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("mount", Napi::Function::New(env, mount_at));
+	exports.Set("trim", Napi::Function::New(env, trim));
 	exports.Set("unixDatagram", Napi::Function::New(env, unix_datagram));
 }

@@ -16,6 +16,7 @@ export const CtFlags = {
   FROM_NODE: 512,
   SAME_NETWORK: 1024,
   SERVICE: 2048,
+  WRAPPED: 4096,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -31,6 +32,7 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   512: "FROM_NODE",
   1024: "SAME_NETWORK",
   2048: "SERVICE",
+  4096: "WRAPPED",
 };
 
 export const Direction = {

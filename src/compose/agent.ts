@@ -38,6 +38,7 @@ import { watchIpsec } from "./ipsec.ts";
 import { lockFolder } from "./lock.ts";
 import { configuredParts } from "./parts.ts";
 import { hostServices } from "./policy-settings.ts";
+import { stayLean } from "./resident.ts";
 import { makeRounds } from "./rounds.ts";
 import type { Duty } from "./rounds.ts";
 import { sweptOf } from "./sweep.ts";
@@ -182,7 +183,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       health.run(signal),
       election.run(signal),
       makeRounds([...duties({ engine, datapath, store, docker, containerd, policies, services, log }), ipsec], roundPause, clock, log, signal),
-      makeRounds([guard(engine, datapath, log)], guardPause, clock, log, signal),
+      makeRounds([guard(engine, datapath, log), stayLean(kernel)], guardPause, clock, log, signal),
       stopped(signal),
     ]);
     log.info("the agent stops; packets keep flowing", { reason: String(signal.reason) });

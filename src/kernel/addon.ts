@@ -90,6 +90,7 @@ export interface Addon {
   readBtf(path: string): Uint8Array;
   netnsCookie(path?: string): bigint | undefined;
   mount(source: string, target: string, type: string, flags: number, data: string): void;
+  trim(): void;
   unixDatagram(address: string, text: string): void;
   fillTable(table: Uint16Array, numbers: Uint16Array, weights: Float64Array, next: Int32Array, skip: Int32Array, heaviest: number): void;
 }

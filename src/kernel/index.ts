@@ -73,6 +73,7 @@ export function createKernel(): Kernel {
 
     readBtf: (path) => kernelCall(() => addon().readBtf(path)),
     netnsCookie: (path) => kernelCall(() => addon().netnsCookie(path)),
+    trim: () => addon().trim(),
     probeTcx,
     mountBpffs,
 

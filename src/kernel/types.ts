@@ -132,6 +132,8 @@ export interface Kernel {
   probeTcx(): boolean;
   /** Mounts bpffs at the path unless one is there. */
   mountBpffs(path: string): void;
+  /** Gives back free heap, and pages of code and constants of this process: what is used again is mapped again from the page cache. */
+  trim(): void;
   /** sd_notify datagram; false when NOTIFY_SOCKET is not set. */
   sdNotify(state: string): boolean;
 }

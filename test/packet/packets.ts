@@ -62,10 +62,12 @@ export function slice(payload: Payload, offset: number, length: number): Payload
   return { protocol: payload.protocol, bytes: (source, destination) => payload.bytes(source, destination).subarray(offset, offset + length) };
 }
 
-/** flags: letters of FSRPA. */
-export function tcp(sport: number, dport: number, flags: string, data = ""): Payload {
+/** flags: letters of FSRPA. The options' bytes are filled up to whole words. */
+export function tcp(sport: number, dport: number, flags: string, data = "", options: readonly number[] = []): Payload {
   const bits = [...flags].reduce((sum, letter) => sum | tcpFlags[letter as keyof typeof tcpFlags], 0);
-  const header = join(be16(sport), be16(dport), be32(1000), be32(flags.includes("A") ? 2000 : 0), [0x50, bits], be16(64240), be16(0), be16(0));
+  const words = 5 + Math.ceil(options.length / 4);
+  const filled = [...options, ...Array.from({ length: words * 4 - 20 - options.length }, () => 0)];
+  const header = join(be16(sport), be16(dport), be32(1000), be32(flags.includes("A") ? 2000 : 0), [words << 4, bits], be16(64240), be16(0), be16(0), filled);
   return summed(protocols.tcp, 16, join(header, text(data)));
 }
 
@@ -171,7 +173,7 @@ function describeTransport(source: Ip, destination: Ip, protocol: number, bytes:
   switch (protocol) {
     case protocols.tcp: {
       const flags = Object.entries(tcpFlags).filter(([, bit]) => (bytes[13] ?? 0) & bit).map(([letter]) => letter).join("");
-      return `${ports} tcp ${bytes.length > 13 ? flags : "…"}${judge(checksum(pseudo, bytes), "tcp")}`;
+      return `${ports} tcp ${bytes.length > 13 ? flags : "…"}${mssIn(bytes)}${judge(checksum(pseudo, bytes), "tcp")}`;
     }
     case protocols.udp: {
       const none = read16(bytes, 6) === 0;
@@ -281,4 +283,15 @@ function mac(address: string): Mac {
 
 function bracket(address: Ip): string {
   return familyOf(address) === 6 ? `[${address}]` : address;
+}
+
+/** What a TCP header offers as the largest segment (RFC 9293, 3.7.1). */
+function mssIn(header: Uint8Array): string {
+  for (let at = 20; at + 4 <= (header[12] ?? 0) / 4; ) {
+    const kind = header[at] ?? 0;
+    if (kind === 0) return "";
+    if (kind === 2) return ` mss ${((header[at + 2] ?? 0) << 8) | (header[at + 3] ?? 0)}`;
+    at += kind === 1 ? 1 : Math.max(header[at + 1] ?? 0, 2);
+  }
+  return "";
 }

@@ -56,6 +56,27 @@ test.serial("what a balancing node wraps reaches the container that it names, an
   t.regex((await bench.fromContainer(a, ip("fd44::2", client6, tcp(8080, 5000, "SA")))).packet, /\[2001:db8:5::20\]:80 > \[2001:db8:c::7\]:5000 tcp SA ttl 63$/);
 });
 
+test.serial("a container's SYN-ACK offers no more than fits when it is wrapped, wherever the option lies, and else what it will (R77)", async (t) => {
+  const { bench } = t.context;
+  const offer = (size: number): readonly number[] => [2, 4, size >> 8, size & 255];
+  const answers = async (options: readonly number[], port = 5000): Promise<string> =>
+    /tcp SA.*(?= ttl 63$)/.exec((await bench.fromContainer(a, ip("10.44.0.2", client4, tcp(8080, port, "SA", "", options)))).packet ?? "")?.[0] ?? "";
+  await bench.fromUplink(wrapped("10.44.0.2", 8080, ip(client4, web4, tcp(5000, 80, "S"))));
+  t.is(await answers(offer(1460)), "tcp SA mss 1398");
+  t.is(await answers([1, ...offer(1460), 3, 3, 7]), "tcp SA mss 1398", "at an odd place");
+  t.is(await answers([4, 2, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, ...offer(8960)]), "tcp SA mss 1398");
+  t.is(await answers(offer(1398)), "tcp SA mss 1398");
+  t.is(await answers(offer(536)), "tcp SA mss 536", "less than fits");
+  t.is(await answers([]), "tcp SA");
+  t.is(await answers([8, 0, ...offer(1460)]), "tcp SA mss 1460", "an option without a length");
+  t.is(await answers([2, 3, 5, 180]), "tcp SA mss 1460", "of another length");
+  t.is(await answers([...Array.from({ length: 36 }, () => 1), ...offer(1460)]), "tcp SA mss 1460", "behind more than anybody sends");
+  await bench.fromUplink(wrapped("fd44::2", 8080, ip(client6, web6, tcp(5000, 80, "S"))));
+  t.regex((await bench.fromContainer(a, ip("fd44::2", client6, tcp(8080, 5000, "SA", "", offer(1440))))).packet ?? "", /tcp SA mss 1366 ttl 63$/);
+  await bench.fromUplink(ip(client4, "203.0.114.10", tcp(5001, 80, "S")));
+  t.is(await answers(offer(1460), 5001), "tcp SA mss 1460", "a client of this node's");
+});
+
 test.serial("errors and fragments that a balancing node wraps follow their flow", async (t) => {
   const { bench } = t.context;
   await bench.fromUplink(wrapped("10.44.0.2", 53, ip(client4, web4, udp(5000, 53, "who?"))));
