@@ -36,6 +36,7 @@ enum lbpacket_kind {
 	LBPACKET_ENDS = 4,     /* FIN or RST, ABORT or SHUTDOWN COMPLETE: a few more may come */
 };
 
+/* Without a gap, which on a stack nobody may read before Linux 6.3, and who copies all of it would. */
 struct lbpacket {
 	__u64 hash; /* of the flow */
 	struct lbfrontends_table table; /* as the frontend has it */
@@ -46,11 +47,13 @@ struct lbpacket {
 	__u16 inner;  /* of an ICMP error: of the transport header in the packet that it carries */
 	__u8 fragment; /* enum packet_fragment */
 	__u8 kind;     /* enum lbpacket_kind */
-	__u16 size;    /* bytes of the IP packet */
+	__u32 size;    /* bytes of the IP packet */
 	__be16 port;   /* the client's */
 	__u8 tos;      /* or traffic class */
 	__u8 proto;    /* of the flow */
 };
+
+_Static_assert(sizeof(struct lbpacket) == 40, "its fields are all of it");
 
 /* Where plain packets have the client's address. */
 #define LBPACKET_CLIENT4 (ETH_HLEN + (__u32)__builtin_offsetof(struct iphdr, saddr))
