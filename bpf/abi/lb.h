@@ -136,8 +136,7 @@ struct hw_lb_backend {
 	__be16 port;
 	__u8 mode;		/* enum hw_lb_mode */
 	__u8 flags;		/* enum hw_lb_backend_flags */
-	__u16 outer4;		/* from here on what the programs find and keep fresh: 1: outer packets are IPv4 */
-	__u16 sum;		/* of their IPv4 header's words: those that are the same in every one (lib/lbhop.h) */
+	__u32 outer4;		/* from here on what the programs find and keep fresh: 1: outer packets are IPv4 */
 	__u32 ifindex;		/* of the next hop; 0: nothing is known yet */
 	__u32 found;		/* low 32 bits of jiffies */
 	__u8 destination_mac[6];

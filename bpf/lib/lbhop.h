@@ -8,7 +8,6 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
-#include "lib/pure/checksum.h"
 #include "lib/uplinks.h"
 #include "lib/wire.h"
 
@@ -17,12 +16,6 @@ static __always_inline bool lbhop_has_source(bool outer4)
 {
 	return outer4 ? hw_config.lb_ipv4 != 0
 		      : (hw_config.lb_ipv6.words[0] | hw_config.lb_ipv6.words[1] | hw_config.lb_ipv6.words[2] | hw_config.lb_ipv6.words[3]) != 0;
-}
-
-/* Of the outer IPv4 header's words: those that neither packet nor mode change. */
-static __always_inline __u16 lbhop_sum(const struct hw_lb_backend *backend)
-{
-	return checksum_fold16((__u64)hw_config.lb_ipv4 + backend->outer.words[3] + bpf_htons(0x4000));
 }
 
 /* Not inline, because it is seldom asked. False: the way is not known, or not by an uplink. */
@@ -59,7 +52,6 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);
 	backend->mtu = fib.mtu_result;
 	backend->outer4 = fib.family == WIRE_AF_INET;
-	backend->sum = lbhop_sum(backend);
 	backend->found = now;
 	backend->ifindex = fib.ifindex;
 	return true;

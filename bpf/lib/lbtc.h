@@ -87,7 +87,7 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (size + outer > 0xffff)
 		return 0;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto, lbhop_sum(backend));
+		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
 	else
 		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
 	if (!extra)

@@ -43,19 +43,22 @@ static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_
 	*(checksum_u16 *)(words + 3) = proto;
 }
 
-/* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). `sum`: lbhop_sum. */
-static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 size, __u8 proto, __u16 sum)
+/* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
+static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 size, __u8 proto)
 {
-	__u32 whole = sum + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(LBWRAP_TTL << 8 | proto);
+	__u32 from = hw_config.lb_ipv4, to = backend->outer.words[3], sum;
 
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
 	ip->id = 0;
 	ip->frag_off = bpf_htons(0x4000);
 	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
-	ip->saddr = hw_config.lb_ipv4;
-	ip->daddr = backend->outer.words[3];
-	ip->check = ~checksum_fold16(whole);
+	ip->saddr = from;
+	ip->daddr = to;
+	/* In halves, of which 32 bits hold the sum. */
+	sum = (from & 0xffff) + (from >> 16) + (to & 0xffff) + (to >> 16) + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) +
+	      bpf_htons(LBWRAP_TTL << 8 | proto);
+	ip->check = ~checksum_fold16(sum);
 }
 
 static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 payload, __u8 proto)
@@ -77,7 +80,7 @@ static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_
 {
 	if (outer4) {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IP));
-		lbwrap_ipv4((void *)(eth + 1), backend, tos, payload + sizeof(struct iphdr), proto, backend->sum);
+		lbwrap_ipv4((void *)(eth + 1), backend, tos, payload + sizeof(struct iphdr), proto);
 	} else {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IPV6));
 		lbwrap_ipv6((void *)(eth + 1), backend, tos, payload, proto);

@@ -673,7 +673,6 @@ export interface LbBackend {
   readonly mode: number;
   readonly flags: number;
   readonly outer4: number;
-  readonly sum: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
@@ -686,8 +685,7 @@ export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend
   port: field("port", 32, be16),
   mode: field("mode", 34, u8),
   flags: field("flags", 35, u8),
-  outer4: field("outer4", 36, u16),
-  sum: field("sum", 38, u16),
+  outer4: field("outer4", 36, u32),
   ifindex: field("ifindex", 40, u32),
   found: field("found", 44, u32),
   destinationMac: field("destination_mac", 48, mac),

@@ -18,7 +18,7 @@ export function encodeBackend({ address, port, mode, outer = address, down = fal
   const unknown = macFromBytes(new Uint8Array(6));
   return lbBackendCodec.encode({
     address, outer, port, mode: LbMode[mode], flags: down ? LbBackendFlags.DOWN : 0,
-    outer4: 0, sum: 0, ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
+    outer4: 0, ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   });
 }
 
