@@ -106,8 +106,8 @@ export function asksSources({ allow, deny }: Sources): boolean {
 
 /** Where ranges begin that may and that may not, in turns, from one that may at address 0 on. Denied is what any prefix denies. */
 function rangeStarts({ allow, deny }: Sources, family: Family): readonly bigint[] {
-  const edgesOf = (prefixes: readonly Cidr[], allowed: number, denied: number) => prefixes.filter((prefix) => familyOf(prefix) === family).flatMap((prefix) =>
-    [{ at: firstOf(prefix), allowed, denied }, { at: lastOf(prefix) + 1n, allowed: -allowed, denied: -denied }]);
+  const edgesOf = (prefixes: readonly Cidr[], allowed: number, denied: number) => prefixes.flatMap((prefix) =>
+    familyOf(prefix) === family ? [{ at: firstOf(prefix), allowed, denied }, { at: lastOf(prefix) + 1n, allowed: -allowed, denied: -denied }] : []);
   const all = cidrOf((family === 4 ? "0.0.0.0" : "::") as Ip, 0);
   const edges = [{ at: 0n, allowed: 0, denied: 0 }, ...edgesOf(allow ?? [all], 1, 0), ...edgesOf(deny, 0, 1)].sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
   const end = 1n << BigInt(bitsOf(family));
