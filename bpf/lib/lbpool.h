@@ -67,9 +67,11 @@ struct {
 struct lbpool_flow {
 	struct hw_ip client;
 	__be16 port;
+	__u16 pad;
 	__u32 frontend; /* lbfrontends_identity */
 	__u32 pool;	/* the backend's number */
-	__u64 hash;	/* lbpool_hash */
+	__u32 padded;
+	__u64 hash; /* lbpool_hash */
 };
 
 union lbpool_word {
@@ -180,11 +182,13 @@ static __noinline __u32 lbpool_search(struct hw_lb_pool_block *block, const stru
 	return LBPOOL_NONE;
 }
 
-/* The number of the flow's port, or LBPOOL_NONE. */
-static __always_inline __u32 lbpool_find(const struct lbpool_flow *flow)
+/* The number of the flow's port, or LBPOOL_NONE. Not static, so that the verifier walks it once. */
+__noinline __u32 lbpool_find(const struct lbpool_flow *flow)
 {
 	__u32 i;
 
+	if (!flow)
+		return LBPOOL_NONE;
 	for (i = 0; i < LBPOOL_CHOICES; i++) {
 		__u32 key = lbpool_choice(flow->hash, i), found;
 		struct hw_lb_pool_block *block = lbpool_block(flow->pool, key);

@@ -159,8 +159,10 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 	if (!lbsnat_client(ctx, p, &flow->client, family))
 		return -HW_DROP_REWRITE_FAILED;
 	flow->port = p->port;
+	flow->pad = 0;
 	flow->frontend = p->frontend;
 	flow->pool = s->backend;
+	flow->padded = 0;
 	flow->hash = lbpool_hash(&flow->client, flow->port, flow->frontend);
 	port = known ? lbpool_find(flow) : lbpool_take(flow, lbsnat_says(ctx, p, family));
 	if (port == LBPOOL_NONE)

@@ -269,13 +269,15 @@ static __always_inline void lbpool_foresee(const struct lbpool_flow *flow)
 
 /*
  * The number of the flow's port, which it has or is given, or LBPOOL_NONE. `flags`: what the client's packet says of a flow that goes on; 0: it
- * begins. Not inline, for the stack.
+ * begins. Not static, so that the verifier walks it once.
  */
-static __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
+__noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 {
 	struct hw_lb_translated *at;
 	__u32 port, i;
 
+	if (!flow)
+		return LBPOOL_NONE;
 	if (!flags)
 		lbpool_foresee(flow);
 	port = lbpool_find(flow);
