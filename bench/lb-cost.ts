@@ -8,16 +8,18 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
+import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
 import { encodeBackend } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { jiffiesClock } from "../src/datapath/kernel-facts.ts";
 import { openPools } from "../src/datapath/lb-pools.ts";
 import { openSlotRow } from "../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../src/datapath/lb-slots.ts";
+import { openServiceSources } from "../src/datapath/lb-sources.ts";
 import { createKernel } from "../src/kernel/index.ts";
 import type { KernelMap, KernelProgram } from "../src/kernel/types.ts";
-import { parseIp, parseMac } from "../src/std/ip.ts";
+import { parseCidr, parseIp, parseMac } from "../src/std/ip.ts";
+import type { Cidr } from "../src/std/ip.ts";
 import { frame, ip, tcp } from "../test/packet/packets.ts";
 import { inPrivateHost, root, run } from "./run.ts";
 import { quantile, table } from "./summary.ts";
@@ -39,8 +41,8 @@ interface Way {
   readonly mode: "IPIP" | "GENEVE" | "SNAT";
   /** Of SNAT: flows that each server has beforehand, of those that its pool has room for; 0: as many as come. */
   readonly filled?: number;
-  /** Of hw_lb_services, and of the service's sources. */
-  readonly asks: number;
+  /** What the service asks of its clients; sources: so many prefixes that may not. */
+  readonly asks: { readonly sources?: number; readonly affinity?: boolean };
   /** Compiled without these, to see what they cost: a backend's counter and the program's; and with them IPv6. */
   readonly without: "" | "counters" | "counters and IPv6";
   /** Every other packet is a SYN of a new flow. */
@@ -50,7 +52,7 @@ interface Way {
 }
 
 const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
-  ({ name, family, flows, services: 1, shared: false, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: 0, without: "", flood: false, goal, ...more });
+  ({ name, family, flows, services: 1, shared: false, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: {}, without: "", flood: false, goal, ...more });
 const million = 2 ** 20;
 const ways: readonly Way[] = [
   established("not for us", 4, 1, 20, { stranger: true }),
@@ -73,10 +75,16 @@ const ways: readonly Way[] = [
   established("IPIP, 100k flows and as many SYNs", 4, 2 ** 17, null, { flood: true }),
   established("IPIP, 100k flows and as many SYNs, 2 % of slots changed", 4, 2 ** 17, null, { flood: true, changed: 0.02 }),
   established("IPIP, 100k flows, 2 % of slots changed", 4, 2 ** 17, null, { changed: 0.02 }),
-  established("IPIP, 1 flow, sources asked", 4, 1, null, { asks: LbServiceFlags.SOURCES }),
-  established("IPIP, 1M flows, sources asked", 4, million, null, { asks: LbServiceFlags.SOURCES }),
-  established("IPIP, 1 flow, affinity", 4, 1, null, { asks: LbServiceFlags.AFFINITY }),
-  established("IPIP, 100k clients, affinity", 4, 2 ** 17, null, { asks: LbServiceFlags.AFFINITY }),
+  established("IPIP, 1 flow, sources asked", 4, 1, null, { asks: { sources: 4 } }),
+  established("IPIP, 1 flow, 100 sources asked", 4, 1, null, { asks: { sources: 100 } }),
+  established("IPIP, 1 flow, 50 000 sources asked", 4, 1, null, { asks: { sources: 50_000 } }),
+  established("IPIP, 1M flows, sources asked", 4, million, null, { asks: { sources: 4 } }),
+  established("IPIP, 1M flows, 100 sources asked", 4, million, null, { asks: { sources: 100 } }),
+  established("IPIP, 1M flows, 50 000 sources asked", 4, million, null, { asks: { sources: 50_000 } }),
+  established("IPIP, 1 flow, sources asked, IPv6", 6, 1, null, { asks: { sources: 4 } }),
+  established("IPIP, 1 flow, 100 sources asked, IPv6", 6, 1, null, { asks: { sources: 100 } }),
+  established("IPIP, 1 flow, affinity", 4, 1, null, { asks: { affinity: true } }),
+  established("IPIP, 100k clients, affinity", 4, 2 ** 17, null, { asks: { affinity: true } }),
   established("IPIP, 1M flows, 2 % of slots changed", 4, million, 60, { changed: 0.02 }),
   established("IPIP, new flows, 2 % of slots changed", 4, 0, 85, { flags: "S", changed: 0.02 }),
   established("IPIP, new flows, all slots changed", 4, 0, 85, { flags: "S", changed: 1 }),
@@ -204,6 +212,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
   }));
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
+  const sources = openServiceSources(map("hw_lb_sources"), new Map());
   if (way.mode === "SNAT") {
     const pools = openPools(createKernel(), map("hw_lb_pools"), frontends);
     for (const number of backends) pools.take(number, { address: addressOf(number), port: 80, mode: "SNAT" });
@@ -216,15 +225,15 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
       range = row.allocate(size);
       row.write(range, wordsOf(way, size, service));
     }
-    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, flags: way.asks, affinity: 60 }));
-    if (way.asks & LbServiceFlags.SOURCES) {
-      for (let prefix = 0; prefix < 100; prefix++) map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32 + 96 + 24, service: service + 1, addr: parseIp(`192.168.${prefix}.0`) }), u32.encode(LbSourceVerdict.DENY));
-      map("hw_lb_sources").set(lbSourceCodec.encode({ length: 32, service: service + 1, addr: null }), u32.encode(LbSourceVerdict.ALLOW));
-    }
+    const plan = { number: service + 1, family: way.family, sources: { allow: null, deny: Array.from({ length: way.asks.sources ?? 0 }, (_, i) => deniedOf(way, i)) } };
+    if (!sources.reserve(plan)) throw new Error("no lines are left for the services' sources");
+    const { first, depth } = sources.take(plan);
+    const flags = way.asks.affinity === true ? LbServiceFlags.AFFINITY : 0;
+    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, sources: first, depth, flags, affinity: 60 }));
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
-    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(way.asks === 0 ? { table: range } : {}) });
+    frontends.set({ address, port: 80, protocol: 6, service: service + 1, number: 1, shared: false, ...(Object.keys(way.asks).length === 0 ? { table: range } : {}) });
     frontends.set({ address, port: 0, protocol: 0, service: service + 1, number: 0, shared: false });
   }
 }
@@ -244,6 +253,11 @@ function fillPool(pools: KernelMap, pool: number, share: number): void {
     u32.encode(block),
     lbPoolBlockCodec.encode({ ports: Array.from({ length: 8 }, () => (random() < share ? taken : free)) }),
   ] as const));
+}
+
+/** Every other network of 256 addresses of IPv4, of 2^64 of IPv6, none of which anybody comes from. */
+function deniedOf({ family }: Way, i: number): Cidr {
+  return parseCidr(family === 4 ? `${172 + (i >> 15)}.${(i >> 7) & 255}.${(2 * i) & 255}.0/24` : `2001:db8:${(i >> 8).toString(16)}:${(2 * i).toString(16)}::/64`);
 }
 
 function wordsOf(way: Way, size: number, service: number): Uint32Array {

@@ -48,7 +48,7 @@ struct words {
 	struct hw_lb_flows lb_flows;
 	struct hw_lb_backend lb_backend;
 	struct hw_lb_counters lb_counters;
-	struct hw_lb_source lb_source;
+	struct hw_lb_sources lb_sources;
 	struct hw_lb_client lb_client;
 	struct hw_lb_stay lb_stay;
 	struct hw_lb_home lb_home;
@@ -81,5 +81,5 @@ struct words {
 	enum hw_lb_flow_seen lb_flow_seen;
 	enum hw_lb_mode lb_mode;
 	enum hw_lb_backend_flags lb_backend_flags;
-	enum hw_lb_source_verdict lb_source_verdict;
+	enum hw_lb_source_layout lb_source_layout;
 } words;

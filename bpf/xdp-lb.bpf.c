@@ -17,9 +17,6 @@
 #include "lib/metrics.h"
 #include "lib/xdp.h"
 
-/* Of a client that may not: beside every backend's number. */
-#define CHOSEN_NOT 0xffffffff
-
 /* Too long for the way: told to the client, who then sends what fits. */
 static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
 {
@@ -36,10 +33,22 @@ static __always_inline bool is_several(struct xdp_md *ctx, const struct lbpacket
 	return uplink && p->size > uplink->mtu;
 }
 
+/* `mode` and `outer4`: the backend's, which each caller knows, so that nothing is asked twice. */
+static __always_inline int send_wrapped(struct xdp_md *ctx, const struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, __u8 mode,
+					int family, bool outer4)
+{
+	const __u32 bytes = lbwrap_bytes(mode, family, outer4);
+
+	if (p->size + bytes > backend->mtu)
+		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
+	lbbackends_count(number, p->size, p->kind);
+	if (!lbwrap(ctx, backend, p, mode, family, outer4))
+		return -HW_DROP_REWRITE_FAILED;
+	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
+}
+
 static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
 {
-	__u32 bytes;
-
 	if (backend->mode == HW_LB_LOCAL) {
 		lbbackends_count(number, p->size, LBPACKET_GOES_ON);
 		return LBOTHER_PASS;
@@ -59,13 +68,11 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		lbbackends_count(number, p->size, p->kind);
 		return lbsnat_send(ctx, s, backend, family);
 	}
-	bytes = lbwrap_bytes(backend, family);
-	if (p->size + bytes > backend->mtu)
-		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
-	lbbackends_count(number, p->size, p->kind);
-	if (!lbwrap(ctx, backend, p, family))
-		return -HW_DROP_REWRITE_FAILED;
-	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
+	if (backend->mode == HW_LB_IPIP)
+		return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, true)
+				       : send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, false);
+	return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, true)
+			       : send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, false);
 }
 
 /* Nobody can take it. */
@@ -76,49 +83,69 @@ static __always_inline int refuse(const struct lbpacket *p)
 	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
 }
 
-/* As the service says, which may ask something of its clients: who may, and with whom each stays. NULL: nobody has it; with CHOSEN_NOT it may not. */
-static __noinline struct hw_lb_backend *choose_by_service(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
+static __always_inline bool load_client(struct xdp_md *ctx, const struct lbpacket *p, struct hw_ip *client, int family)
 {
-	const struct hw_lb_service *service = lbservices_find(p->service);
-	struct lbfrontends_table table;
-	struct hw_ip client = { 0 };
+	*client = (struct hw_ip){ 0 };
+	if (family == 6)
+		return !bpf_xdp_load_bytes(ctx, p->client, client, 16);
+	client->words[2] = LBFRONTENDS_MAPPED;
+	return !bpf_xdp_load_bytes(ctx, p->client, &client->words[3], 4);
+}
+
+/* With whom the client stays. */
+static __noinline struct hw_lb_backend *choose_stay(struct xdp_md *ctx, const struct lbpacket *p, const struct hw_lb_service *service, int family,
+						    __u32 *number)
+{
+	struct hw_ip client;
 
 	*number = 0;
-	client.words[2] = LBFRONTENDS_MAPPED;
-	if (!service || (family == 4 ? bpf_xdp_load_bytes(ctx, p->client, &client.words[3], 4) : bpf_xdp_load_bytes(ctx, p->client, &client, 16)))
-		return NULL;
-	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(p->service, &client)) {
-		*number = CHOSEN_NOT;
-		return NULL;
-	}
-	table = lbservices_table(service);
-	if (!table.slots)
-		return NULL;
-	if (service->flags & HW_LB_SERVICE_AFFINITY)
-		return lbchoose_stay(p, table, service->affinity, &client, number);
-	return lbchoose_by_slot(p, table, p->hash, number);
+	return load_client(ctx, p, &client, family) ? lbchoose_stay(p, lbservices_table(service), lbservices_asks(service).affinity, &client, number) : NULL;
+}
+
+/* Of a plain packet the address is where such packets have it, and no helper is called. */
+static __always_inline bool client_may(struct xdp_md *ctx, const struct lbpacket *p, union lbservices_asks asks, int family)
+{
+	const __u32 plain = family == 4 ? LBPACKET_CLIENT4 : LBPACKET_CLIENT6;
+	const struct hw_ip *near = xdp_at(ctx, plain, family == 4 ? 4 : 16);
+	struct hw_ip client;
+
+	if (p->client == plain && near)
+		return family == 4 ? lbsources_near(asks, 4, 0, bpf_ntohl(*(const __be32 *)near))
+				   : lbsources_near(asks, 6, lbsources_high(near), lbsources_low(near));
+	return load_client(ctx, p, &client, family) && lbsources_may(asks, &client);
 }
 
 static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
 {
-	struct hw_lb_backend *backend;
-	__u32 number;
+	struct lbfrontends_table table = p->table;
+	struct hw_lb_backend *backend = NULL;
+	__u32 number = 0;
 
-	if (__builtin_expect(p->table.slots == 0, 0)) {
-		struct lbpacket same = *p;
+	if (__builtin_expect(table.slots == 0, 0)) {
+		const struct hw_lb_service *service = lbservices_find(p->service);
+		union lbservices_asks asks;
 
-		backend = choose_by_service(ctx, &same, family, &number);
-		if (number == CHOSEN_NOT)
+		if (!service)
+			return refuse(p);
+		asks = lbservices_asks(service);
+		if (asks.depth && !client_may(ctx, p, asks, family))
 			return -HW_DROP_SERVICE_SOURCE;
+		table = lbservices_table(service);
+		if (!table.slots)
+			return refuse(p);
+		if (asks.flags & HW_LB_SERVICE_AFFINITY)
+			backend = choose_stay(ctx, p, service, family, &number);
+		else
+			backend = lbchoose_by_slot(p, table, p->hash, &number);
 	} else {
-		backend = lbchoose_by_slot(p, p->table, p->hash, &number);
+		backend = lbchoose_by_slot(p, table, p->hash, &number);
 	}
 	return backend ? send(ctx, backend, number, p, family) : refuse(p);
 }
 
 static __always_inline int balance(struct xdp_md *ctx, int family)
 {
-	struct lbpacket p, other;
+	struct lbpacket p;
 	int reading, verdict;
 
 	if (__builtin_expect(family == 4 ? lbsnat_may_answer4(ctx) : lbsnat_may_answer6(ctx), 0)) {
@@ -130,11 +157,10 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 	if (__builtin_expect(reading == LBPACKET_NOT, 1))
 		return LBOTHER_PASS;
 	if (reading == LBPACKET_OTHER) {
-		__builtin_memset(&other, 0, sizeof(other));
-		verdict = lbother_read(ctx, family, &other);
+		__builtin_memset(&p, 0, sizeof(p));
+		verdict = lbother_read(ctx, family, &p);
 		if (verdict)
 			return verdict;
-		p = other;
 	}
 	return carry(ctx, &p, family);
 }
@@ -142,13 +168,13 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 /* The address family of the frame; 0: none that may be a service's. */
 static __always_inline int family_of(struct xdp_md *ctx)
 {
-	const struct ethhdr *eth = xdp_at(ctx, 0, sizeof(*eth));
+	const __be16 *proto = xdp_at(ctx, __builtin_offsetof(struct ethhdr, h_proto), sizeof(*proto));
 
-	if (!eth)
+	if (!proto)
 		return 0;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
+	if (*proto == bpf_htons(ETH_P_IP))
 		return 4;
-	return eth->h_proto == bpf_htons(ETH_P_IPV6) && hw_config.ipv6 ? 6 : 0;
+	return *proto == bpf_htons(ETH_P_IPV6) && hw_config.ipv6 ? 6 : 0;
 }
 
 static __always_inline int lb(struct xdp_md *ctx)

@@ -52,14 +52,15 @@ struct hw_lb_bucket {
 
 enum hw_lb_service_flags {
 	HW_LB_SERVICE_AFFINITY = 1,	/* the client's address alone chooses, and stays with its backend for `affinity` */
-	HW_LB_SERVICE_SOURCES = 2,	/* hw_lb_sources says who may */
 };
 
 /* Key: the service's number. */
 struct hw_lb_service {
 	__u32 table;		/* its first slot in hw_lb_slots; read together with `slots`, at once */
 	__u32 slots;		/* how many; 0: there is no backend. A flow's slot is hash * slots / 2^32, so another number moves flows */
-	__u32 flags;		/* enum hw_lb_service_flags */
+	__u8 flags;		/* enum hw_lb_service_flags; from here on read at once */
+	__u8 depth;		/* lines of hw_lb_sources from its first to one that says whether a client may; 0: all may */
+	__u16 sources;		/* the first */
 	__u32 affinity;		/* seconds */
 };
 
@@ -135,8 +136,8 @@ struct hw_lb_backend {
 	__be16 port;
 	__u8 mode;		/* enum hw_lb_mode */
 	__u8 flags;		/* enum hw_lb_backend_flags */
-	__u32 pad;
-	__u32 ifindex;		/* from here on the next hop, which the programs find and keep fresh; 0: not known yet */
+	__u32 outer4;		/* from here on what the programs find and keep fresh: 1: outer packets are IPv4 */
+	__u32 ifindex;		/* of the next hop; 0: nothing is known yet */
 	__u32 found;		/* low 32 bits of jiffies */
 	__u8 destination_mac[6];
 	__u8 source_mac[6];
@@ -208,16 +209,21 @@ struct hw_lb_origin {
 	__u8 pad;
 };
 
-/* Key of the longest-prefix table of clients. Value: enum hw_lb_source. A service of whose sources none matches has its rule for ::/0. */
-struct hw_lb_source {
-	__u32 length;		/* bits, 32 of them the service's; IPv4 as ::ffff:a.b.c.d, so 96 more */
-	__u32 service;
-	struct hw_ip addr;
+enum hw_lb_source_layout {
+	HW_LB_SOURCES4 = 16,		/* starts in a line, of IPv4: half a word each */
+	HW_LB_SOURCES6 = 4,		/* of IPv6: two words each, the upper one first */
+	HW_LB_SOURCES_DEEPEST = 10,
 };
 
-enum hw_lb_source_verdict {
-	HW_LB_SOURCE_DENY = 1,
-	HW_LB_SOURCE_ALLOW = 2,
+/*
+ * A line of the starts of ranges of clients, ascending, in the host's byte order: those of ranges that may and that may not in turns, from address 0 on,
+ * which one that may begins. So who may not at address 0 has two starts there, and the last start that is no more than a client's address
+ * says by its place, even or odd, whether it may. Starts lie in lines like the leaves of a tree, all as deep, whose other lines have the first
+ * start of each line below: below line i, counted from the service's first, and its place p lies line i * starts + 1 + p. Places that are left
+ * over are all ones.
+ */
+struct hw_lb_sources {
+	__u64 words[8];
 };
 
 /* A client of a service with affinity. */

@@ -49,6 +49,8 @@ static __always_inline void lbbackends_count(__u32 number, __u32 bytes, __u32 ki
 		return;
 	counter->packets++;
 	counter->bytes += bytes;
+	if (kind == LBPACKET_GOES_ON)
+		return;
 	counter->begun += kind == LBPACKET_BEGINS;
 	counter->ended += kind == LBPACKET_ENDS;
 }

@@ -24,27 +24,34 @@
 static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, __u32 frontend, __u32 kind)
 {
 	__u32 before = at.slot.previous ? at.slot.previous : at.slot.current, wanted = before;
-	struct hw_lb_flow flow = lbflows_find(hash, frontend, kind);
+	struct lbflows_place place;
+	struct hw_lb_flow flow;
 
-	if (!lbbackends_find(flow.backend))
-		flow.backend = 0;
+	if (kind != LBPACKET_BEGINS) {
+		flow = lbflows_find(hash, frontend, kind);
+		if (lbbackends_find(flow.backend))
+			return flow.backend;
+		if (kind != LBPACKET_DATAGRAM)
+			return before;
+		if (at.slot.current && (__u32)bpf_jiffies64() - at.slot.changed >= HW_LB_UDP_SECONDS * hw_config.hz)
+			wanted = at.slot.current;
+	} else if (at.slot.current) {
+		wanted = at.slot.current;
+	} else {
+		return 0;
+	}
+	place = lbflows_place(hash, frontend);
 	if (kind == LBPACKET_BEGINS) {
-		if (!at.slot.current)
-			return 0;
+		flow = lbflows_at(&place, hash, frontend);
+		if (!lbbackends_find(flow.backend))
+			flow.backend = 0;
 		/* The same beginning once more, and not the next flow of a client that has gone through its ports. */
 		if (flow.backend && lbflows_is_young(flow))
 			return flow.backend;
-		wanted = at.slot.current;
 		if (wanted == before && !flow.backend)
 			return wanted;
-	} else if (flow.backend) {
-		return flow.backend;
-	} else if (kind != LBPACKET_DATAGRAM) {
-		return before;
-	} else if (at.slot.current && (__u32)bpf_jiffies64() - at.slot.changed >= HW_LB_UDP_SECONDS * hw_config.hz) {
-		wanted = at.slot.current;
 	}
-	return lbflows_record(hash, frontend, wanted) ? wanted : before;
+	return lbflows_record(&place, hash, frontend, wanted) ? wanted : before;
 }
 
 /* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */

@@ -116,37 +116,68 @@ static __always_inline __u64 lbflows_larger(__u64 a, __u64 b)
 	return a + ((b - a) & less);
 }
 
-/* How readily a place takes the flow: its own, a free one, one that is dead, the oldest of those that did not go on; 0: not at all. */
-static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, __u32 tag, __u16 now)
+#define LBFLOWS_SPARE (1 << 16)
+
+/* What is the same for every place of a bucket. */
+struct lbflows_asks {
+	__u32 tag;
+	__u16 now;
+	__u64 sooner; /* by how much those that have ended are dead before others */
+};
+
+/* How readily a place takes the flow: its own, a free one, one that is dead, the oldest of those that did not go on; below LBFLOWS_SPARE: not at all. */
+static __always_inline __u64 lbflows_spare(struct hw_lb_flow flow, struct lbflows_asks asks)
 {
-	__u64 age = lbflows_age(flow.seen, now), same = lbflows_is_zero(flow.tag ^ tag), free = lbflows_is_zero(flow.tag);
-	__u64 began = lbflows_is_zero(flow.seen & HW_LB_FLOW_WENT_ON), ended = 1 - lbflows_is_zero(flow.seen & HW_LB_FLOW_ENDED);
+	__u64 age = lbflows_age(flow.seen, asks.now), same = lbflows_is_zero(flow.tag ^ asks.tag), free = lbflows_is_zero(flow.tag);
+	__u64 began = flow.seen / HW_LB_FLOW_WENT_ON ^ 1, ended = flow.seen / HW_LB_FLOW_ENDED & 1;
 	__u64 dead;
 
 	/* As what it is, and not as a sign that is spread, over which verifiers walk twice. */
 	asm volatile("" : "+r"(ended));
-	dead = 1 - ((age - LBFLOWS_DEAD + ended * (LBFLOWS_DEAD - LBFLOWS_CLOSED)) >> 63);
-	return same << 19 | free << 18 | dead << 17 | began << 16 | ((age + 1) & (0 - (began | dead)));
+	dead = (LBFLOWS_DEAD - 1 - ended * asks.sooner - age) >> 63;
+	return same << 19 | free << 18 | dead << 17 | began * LBFLOWS_SPARE | age;
 }
 
-/* Records a flow's first packet. False: there is no room. */
-static __always_inline bool lbflows_record(__u64 hash, __u32 frontend, __u16 backend)
+/* A place for a flow's first packet, and what is there. */
+struct lbflows_place {
+	__u64 *word; /* NULL: there is no room */
+	union lbflows_word is;
+};
+
+static __always_inline struct lbflows_place lbflows_place(__u64 hash, __u32 frontend)
 {
-	union lbflows_word old, is, new = { .flow = { .tag = lbflows_tag(hash, frontend), .backend = backend, .seen = lbflows_now() } };
 	struct hw_lb_flows *bucket = lbflows_bucket(hash, frontend);
-	__u64 best = 0, *place;
+	struct lbflows_asks asks = { .tag = lbflows_tag(hash, frontend), .now = lbflows_now(), .sooner = LBFLOWS_DEAD - LBFLOWS_CLOSED };
+	struct lbflows_place place = { 0 };
+	__u64 best = 0;
 	__u32 i;
 
 	if (!bucket)
-		return false;
+		return place;
 #pragma unroll
 	for (i = 0; i < HW_LB_FLOW_BUCKET; i++) {
-		is.word = *(volatile __u64 *)&bucket->flows[i];
-		best = lbflows_larger(best, lbflows_spare(is.flow, new.flow.tag, new.flow.seen) * HW_LB_FLOW_BUCKET + i);
+		place.is.word = *(volatile __u64 *)&bucket->flows[i];
+		best = lbflows_larger(best, lbflows_spare(place.is.flow, asks) * HW_LB_FLOW_BUCKET + i);
 	}
-	if (best < HW_LB_FLOW_BUCKET)
-		return false;
-	place = (__u64 *)&bucket->flows[best & (HW_LB_FLOW_BUCKET - 1)];
-	old.word = *(volatile __u64 *)place;
-	return __sync_val_compare_and_swap(place, old.word, new.word) == old.word;
+	if (best < LBFLOWS_SPARE * HW_LB_FLOW_BUCKET)
+		return place;
+	place.word = (__u64 *)&bucket->flows[best & (HW_LB_FLOW_BUCKET - 1)];
+	place.is.word = *(volatile __u64 *)place.word;
+	return place;
+}
+
+/* The flow, if it was recorded there before. */
+static __always_inline struct hw_lb_flow lbflows_at(const struct lbflows_place *place, __u64 hash, __u32 frontend)
+{
+	union lbflows_word none = { 0 };
+
+	return place->word && place->is.flow.tag == lbflows_tag(hash, frontend) ? place->is.flow : none.flow;
+}
+
+/* Records a flow's first packet. False: there is no room, or somebody has taken it in between. */
+static __always_inline bool lbflows_record(const struct lbflows_place *place, __u64 hash, __u32 frontend, __u16 backend)
+{
+	union lbflows_word new = { .flow = { .tag = lbflows_tag(hash, frontend), .backend = backend, .seen = lbflows_now() } };
+
+	return place->word && __sync_val_compare_and_swap(place->word, place->is.word, new.word) == place->is.word;
 }

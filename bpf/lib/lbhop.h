@@ -51,6 +51,7 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	__builtin_memcpy(backend->destination_mac, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);
 	backend->mtu = fib.mtu_result;
+	backend->outer4 = fib.family == WIRE_AF_INET;
 	backend->found = now;
 	backend->ifindex = fib.ifindex;
 	return true;

@@ -36,21 +36,28 @@ enum lbpacket_kind {
 	LBPACKET_ENDS = 4,     /* FIN or RST, ABORT or SHUTDOWN COMPLETE: a few more may come */
 };
 
+/* Without a gap, which on a stack nobody may read before Linux 6.3, and who copies all of it would. */
 struct lbpacket {
 	__u64 hash; /* of the flow */
 	struct lbfrontends_table table; /* as the frontend has it */
 	__u32 service;
 	__u32 frontend; /* lbfrontends_identity */
-	__u16 size;   /* bytes of the IP packet */
 	__u16 client; /* offset of the client's address in the frame */
-	__u8 tos;     /* or traffic class */
-	__u8 kind;    /* enum lbpacket_kind */
-	__u8 proto;   /* of the flow */
+	__u16 l4;     /* offset of the transport header; of a later fragment: of its payload */
+	__u16 inner;  /* of an ICMP error: of the transport header in the packet that it carries */
 	__u8 fragment; /* enum packet_fragment */
+	__u8 kind;     /* enum lbpacket_kind */
+	__u32 size;    /* bytes of the IP packet */
 	__be16 port;   /* the client's */
-	__u16 l4;      /* offset of the transport header; of a later fragment: of its payload */
-	__u16 inner;   /* of an ICMP error: of the transport header in the packet that it carries */
+	__u8 tos;      /* or traffic class */
+	__u8 proto;    /* of the flow */
 };
+
+_Static_assert(sizeof(struct lbpacket) == 40, "its fields are all of it");
+
+/* Where plain packets have the client's address. */
+#define LBPACKET_CLIENT4 (ETH_HLEN + (__u32)__builtin_offsetof(struct iphdr, saddr))
+#define LBPACKET_CLIENT6 (ETH_HLEN + (__u32)__builtin_offsetof(struct ipv6hdr, saddr))
 
 enum lbpacket_reading {
 	LBPACKET_READ = 0,
@@ -106,35 +113,38 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	const __be16 *ports = l4;
 	const struct hw_lb_frontend *frontend;
 	__u32 hash, address[4], room;
+	__u8 proto;
 
 	if (l4 > end)
 		return LBPACKET_NOT;
 	address[3] = ip->daddr;
 	hash = lbhash_address4(LBFRONTENDS_MAPPED, ip->daddr);
+	proto = ip->protocol;
 	if (*(const __u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
 		goto other;
-	p->proto = ip->protocol;
-	if (p->proto == IPPROTO_TCP) {
+	if (proto == IPPROTO_TCP) {
 		if (l4 + sizeof(struct tcphdr) > end)
 			goto other;
-	} else if (p->proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
+	} else if (proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
 		goto other;
 	}
-	frontend = lbfrontends_find(address, 4, hash, lbfrontends_port(ports[1], p->proto));
+	frontend = lbfrontends_find(address, 4, hash, lbfrontends_port(ports[1], proto));
 	if (!frontend)
 		goto other;
 	p->size = bpf_ntohs(ip->tot_len);
 	room = end - data - ETH_HLEN;
-	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
+	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
+	p->proto = proto;
 	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = ip->tos;
-	p->kind = lbpacket_kind(l4, p->proto);
-	p->client = ETH_HLEN + __builtin_offsetof(struct iphdr, saddr);
+	p->kind = lbpacket_kind(l4, proto);
+	p->client = LBPACKET_CLIENT4;
+	p->inner = 0;
 	p->fragment = PACKET_WHOLE;
 	p->hash = lbhash_flow4(ip->saddr, lbpacket_ports(ports[0], ports[1]));
 	return LBPACKET_READ;
@@ -157,32 +167,35 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	const __be16 *ports = l4;
 	const struct hw_lb_frontend *frontend;
 	__u32 hash, room;
+	__u8 proto;
 
 	if (l4 > end)
 		return LBPACKET_NOT;
 	hash = lbhash_address(address);
-	p->proto = ip->nexthdr;
-	if (p->proto == IPPROTO_TCP) {
+	proto = ip->nexthdr;
+	if (proto == IPPROTO_TCP) {
 		if (l4 + sizeof(struct tcphdr) > end)
 			goto other;
-	} else if (p->proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
+	} else if (proto != IPPROTO_UDP || l4 + sizeof(struct udphdr) > end) {
 		goto other;
 	}
-	frontend = lbfrontends_find(address, 6, hash, lbfrontends_port(ports[1], p->proto));
+	frontend = lbfrontends_find(address, 6, hash, lbfrontends_port(ports[1], proto));
 	if (!frontend)
 		goto other;
 	p->size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 	room = end - data - ETH_HLEN;
-	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, p->proto, p->size - sizeof(*ip)))
+	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
+	p->proto = proto;
 	p->l4 = ETH_HLEN + sizeof(*ip);
 	p->tos = bpf_ntohs(*(const __be16 *)ip) >> 4;
-	p->kind = lbpacket_kind(l4, p->proto);
-	p->client = ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr);
+	p->kind = lbpacket_kind(l4, proto);
+	p->client = LBPACKET_CLIENT6;
+	p->inner = 0;
 	p->fragment = PACKET_WHOLE;
 	p->hash = lbpacket_hash6(&ip->saddr, lbpacket_ports(ports[0], ports[1]));
 	return LBPACKET_READ;

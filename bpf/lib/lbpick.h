@@ -46,18 +46,20 @@ static __always_inline struct hw_lb_backend *lbpick(struct __sk_buff *skb, const
 {
 	const struct hw_lb_service *service = lbpick_read(skb, p, frontend, b);
 	struct lbfrontends_table table;
+	union lbservices_asks asks;
 
 	*number = 0;
 	if (!service)
 		return NULL;
-	if (service->flags & HW_LB_SERVICE_SOURCES && !lbsources_may(b->service, &p->flow.saddr)) {
+	asks = lbservices_asks(service);
+	if (asks.depth && !lbsources_may(asks, &p->flow.saddr)) {
 		*number = LBPICK_DENIED;
 		return NULL;
 	}
 	table = lbservices_table(service);
 	if (!table.slots)
 		return NULL;
-	if (service->flags & HW_LB_SERVICE_AFFINITY)
-		return lbchoose_stay(b, table, service->affinity, &p->flow.saddr, number);
+	if (asks.flags & HW_LB_SERVICE_AFFINITY)
+		return lbchoose_stay(b, table, asks.affinity, &p->flow.saddr, number);
 	return lbchoose_by_slot(b, table, b->hash, number);
 }

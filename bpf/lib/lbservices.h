@@ -40,6 +40,24 @@ static __always_inline struct lbfrontends_table lbservices_table(const struct hw
 	return lbfrontends_table_at(service);
 }
 
+/* What a service asks of its clients, as it was at one moment. */
+union lbservices_asks {
+	__u64 word;
+	struct {
+		__u8 flags;
+		__u8 depth;
+		__u16 sources;
+		__u32 affinity;
+	};
+};
+
+static __always_inline union lbservices_asks lbservices_asks(const struct hw_lb_service *service)
+{
+	union lbservices_asks asks = { .word = *(const volatile __u64 *)&service->flags };
+
+	return asks;
+}
+
 union lbservices_word {
 	__u64 word;
 	struct hw_lb_slot slot;

@@ -77,21 +77,23 @@ static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 numb
 {
 	const struct hw_lb_service *service = lbservices_find(number);
 	struct lbfrontends_table table;
+	union lbservices_asks asks;
 	struct hw_ip client = { 0 };
 	bool known = false;
 
 	if (!service)
 		return -HW_DROP_SERVICE_EMPTY;
-	if (service->flags) {
+	asks = lbservices_asks(service);
+	if (asks.depth || asks.flags) {
 		known = lbhomes_client(ctx, to, &client);
-		if (service->flags & HW_LB_SERVICE_SOURCES && !(known && lbsources_may(number, &client)))
+		if (asks.depth && !(known && lbsources_may(asks, &client)))
 			return -HW_DROP_SERVICE_SOURCE;
 	}
 	table = lbservices_table(service);
 	if (!table.slots)
 		return -HW_DROP_SERVICE_EMPTY;
-	if (service->flags & HW_LB_SERVICE_AFFINITY)
-		return lbsocket_stay(number, table, service->affinity, &client);
+	if (asks.flags & HW_LB_SERVICE_AFFINITY)
+		return lbsocket_stay(number, table, asks.affinity, &client);
 	return lbsocket_by_slot(table, lbhash_finish(bpf_get_socket_cookie(ctx)), lbsocket_had(had));
 }
 

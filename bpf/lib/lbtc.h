@@ -125,7 +125,7 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
 	struct ethhdr *eth;
-	__u32 bytes = lbwrap_bytes(backend, family);
+	__u32 bytes = lbwrap_bytes(backend->mode, family, outer4);
 	__u8 tos;
 	int error;
 

@@ -27,26 +27,37 @@
 #define LBWRAP_PORTS_FIRST 49152
 #define LBWRAP_PORTS_MASK  16383
 
+_Static_assert(__builtin_offsetof(struct hw_lb_backend, destination_mac) % 4 == 0 &&
+		       __builtin_offsetof(struct hw_lb_backend, source_mac) == __builtin_offsetof(struct hw_lb_backend, destination_mac) + ETH_ALEN,
+	       "both addresses are three words");
+
+/* In words: a compiler that is not told of any alignment would copy byte by byte. */
 static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_lb_backend *backend, __be16 proto)
 {
-	__builtin_memcpy(eth->h_dest, backend->destination_mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, backend->source_mac, ETH_ALEN);
-	eth->h_proto = proto;
+	const checksum_u32 *macs = (const void *)backend->destination_mac;
+	checksum_u32 *words = (void *)eth;
+
+	words[0] = macs[0];
+	words[1] = macs[1];
+	words[2] = macs[2];
+	*(checksum_u16 *)(words + 3) = proto;
 }
 
 /* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
 static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 size, __u8 proto)
 {
-	__u64 sum;
+	__u32 from = hw_config.lb_ipv4, to = backend->outer.words[3], sum;
 
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
 	ip->id = 0;
 	ip->frag_off = bpf_htons(0x4000);
 	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
-	ip->saddr = hw_config.lb_ipv4;
-	ip->daddr = backend->outer.words[3];
-	sum = (__u64)ip->saddr + ip->daddr + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
+	ip->saddr = from;
+	ip->daddr = to;
+	/* In halves, of which 32 bits hold the sum. */
+	sum = (from & 0xffff) + (from >> 16) + (to & 0xffff) + (to >> 16) + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) +
+	      bpf_htons(LBWRAP_TTL << 8 | proto);
 	ip->check = ~checksum_fold16(sum);
 }
 
@@ -169,19 +180,15 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 }
 
 /* Bytes that are put before the packet. */
-static __always_inline __u32 lbwrap_bytes(const struct hw_lb_backend *backend, int family)
+static __always_inline __u32 lbwrap_bytes(__u8 mode, int family, bool outer4)
 {
-	__u32 outer = ip_is4(&backend->outer) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u32 outer = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 
-	return backend->mode == HW_LB_IPIP ? outer : outer + sizeof(struct lbgeneve) + (family == 4 ? 8 : 20) + ETH_HLEN;
+	return mode == HW_LB_IPIP ? outer : outer + sizeof(struct lbgeneve) + (family == 4 ? 8 : 20) + ETH_HLEN;
 }
 
-/* False: it cannot be. */
-static __always_inline bool lbwrap(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family)
+/* `mode` and `outer4`: the backend's. False: it cannot be. */
+static __always_inline bool lbwrap(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, __u8 mode, int family, bool outer4)
 {
-	bool outer4 = ip_is4(&backend->outer);
-
-	if (backend->mode == HW_LB_IPIP)
-		return outer4 ? lbwrap_ipip(ctx, backend, p, family, true) : lbwrap_ipip(ctx, backend, p, family, false);
-	return outer4 ? lbwrap_geneve(ctx, backend, p, family, true) : lbwrap_geneve(ctx, backend, p, family, false);
+	return mode == HW_LB_IPIP ? lbwrap_ipip(ctx, backend, p, family, outer4) : lbwrap_geneve(ctx, backend, p, family, outer4);
 }

@@ -259,22 +259,22 @@ export const lbPoolLayoutNames: Readonly<Record<number, LbPoolLayoutName>> = {
 
 export const LbServiceFlags = {
   AFFINITY: 1,
-  SOURCES: 2,
 } as const;
 export type LbServiceFlagsName = keyof typeof LbServiceFlags;
 export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> = {
   1: "AFFINITY",
-  2: "SOURCES",
 };
 
-export const LbSourceVerdict = {
-  DENY: 1,
-  ALLOW: 2,
+export const LbSourceLayout = {
+  SOURCES4: 16,
+  SOURCES6: 4,
+  SOURCES_DEEPEST: 10,
 } as const;
-export type LbSourceVerdictName = keyof typeof LbSourceVerdict;
-export const lbSourceVerdictNames: Readonly<Record<number, LbSourceVerdictName>> = {
-  1: "DENY",
-  2: "ALLOW",
+export type LbSourceLayoutName = keyof typeof LbSourceLayout;
+export const lbSourceLayoutNames: Readonly<Record<number, LbSourceLayoutName>> = {
+  16: "SOURCES4",
+  4: "SOURCES6",
+  10: "SOURCES_DEEPEST",
 };
 
 export const LbTimes = {
@@ -678,6 +678,7 @@ export interface LbBackend {
   readonly port: number;
   readonly mode: number;
   readonly flags: number;
+  readonly outer4: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
@@ -690,6 +691,7 @@ export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend
   port: field("port", 32, be16),
   mode: field("mode", 34, u8),
   flags: field("flags", 35, u8),
+  outer4: field("outer4", 36, u32),
   ifindex: field("ifindex", 40, u32),
   found: field("found", 44, u32),
   destinationMac: field("destination_mac", 48, mac),
@@ -862,12 +864,16 @@ export interface LbService {
   readonly table: number;
   readonly slots: number;
   readonly flags: number;
+  readonly depth: number;
+  readonly sources: number;
   readonly affinity: number;
 }
 export const lbServiceCodec: Codec<LbService> = struct<LbService>("hw_lb_service", 16, {
   table: field("table", 0, u32),
   slots: field("slots", 4, u32),
-  flags: field("flags", 8, u32),
+  flags: field("flags", 8, u8),
+  depth: field("depth", 9, u8),
+  sources: field("sources", 10, u16),
   affinity: field("affinity", 12, u32),
 });
 
@@ -882,15 +888,11 @@ export const lbSlotCodec: Codec<LbSlot> = struct<LbSlot>("hw_lb_slot", 8, {
   changed: field("changed", 4, u32),
 });
 
-export interface LbSource {
-  readonly length: number;
-  readonly service: number;
-  readonly addr: Ip | null;
+export interface LbSources {
+  readonly words: readonly (bigint)[];
 }
-export const lbSourceCodec: Codec<LbSource> = struct<LbSource>("hw_lb_source", 24, {
-  length: field("length", 0, u32),
-  service: field("service", 4, u32),
-  addr: field("addr", 8, ip),
+export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 64, {
+  words: field("words", 0, array(u64, 8)),
 });
 
 export interface LbStay {
@@ -1115,7 +1117,7 @@ export const maps = {
   hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 1024 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 1024 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
-  hw_lb_sources: { name: "hw_lb_sources", kind: "lpm_trie", key: lbSourceCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbSource, number>,
+  hw_lb_sources: { name: "hw_lb_sources", kind: "array", key: u32, value: lbSourcesCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbSources>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
   hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 768, flags: 0 } satisfies MapShape<number, Counter>,
   hw_name_scopes: { name: "hw_name_scopes", kind: "hash", key: u32, value: nameScopeCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, NameScope>,
@@ -1135,5 +1137,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<LbSource, number> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -20,7 +20,7 @@ export function encodeBackend({ address, port, mode, outer = address, down = fal
   const unknown = macFromBytes(new Uint8Array(6));
   return lbBackendCodec.encode({
     address, outer, port, mode: LbMode[mode], flags: (down ? LbBackendFlags.DOWN : 0) | (returns ? LbBackendFlags.RETURNS : 0),
-    ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
+    outer4: 0, ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   });
 }
 

@@ -3,6 +3,7 @@ import { u32 } from "../abi/codec.ts";
 import { LbLayout, maps } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
+import { createStretches } from "./stretches.ts";
 
 /** A table's place in the row. */
 export interface SlotRange {
@@ -29,9 +30,7 @@ const pageSlots = 2 ** LbLayout.PAGE_BITS;
 /** `taken`: tables that are in the row already. */
 export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly SlotRange[] = []): SlotRow {
   const pages = new Map<number, KernelMap>();
-  const used = [...taken].sort((a, b) => a.first - b.first);
-  /** So many of the first ones leave no room between them. */
-  let dense = 0;
+  const row = createStretches(pageSlots * outer.info.maxEntries, taken.map(({ first, slots }) => ({ first, length: slots })));
 
   const standing = (number: number): KernelMap | undefined => {
     const open = pages.get(number);
@@ -56,25 +55,12 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
   };
   return {
     allocate: (slots) => {
-      for (let range = used[dense]; range?.first === endOf(used[dense - 1]); range = used[dense]) dense++;
-      let at = dense;
-      let first = endOf(used[at - 1]);
-      for (let range = used[at]; range !== undefined && range.first - first < slots; range = used[at]) {
-        first = endOf(range);
-        at++;
-      }
-      if (first + slots > pageSlots * outer.info.maxEntries) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
-      const range = { first, slots };
-      used.splice(at, 0, range);
-      return range;
+      const stretch = row.take(slots);
+      if (stretch === undefined) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
+      return { first: stretch.first, slots };
     },
     makePages,
-    free: (range) => {
-      const at = used.findIndex(({ first }) => first === range.first);
-      if (at < 0) return;
-      used.splice(at, 1);
-      dense = Math.min(dense, at);
-    },
+    free: ({ first }) => row.give(first),
     write: (range, words, which, time = (word) => word) => {
       const { first, slots } = range;
       makePages([range]);
@@ -116,8 +102,4 @@ function pagesOf({ first, slots }: SlotRange): readonly number[] {
   const numbers: number[] = [];
   for (let number = Math.floor(first / pageSlots); number * pageSlots < first + slots; number++) numbers.push(number);
   return numbers;
-}
-
-function endOf(range: SlotRange | undefined): number {
-  return range === undefined ? 0 : range.first + range.slots;
 }

@@ -1,15 +1,16 @@
 // What a service's plan means to the balancer's maps: its frontends, its backends, what it asks of its clients.
 import { u32 } from "../abi/codec.ts";
-import { LbServiceFlags, LbSourceVerdict, lbServiceCodec, lbSourceCodec } from "../abi/generated.ts";
+import { LbServiceFlags, lbServiceCodec } from "../abi/generated.ts";
 import type { LbModeName } from "../abi/generated.ts";
-import type { BackendPlan, PlanHead, ServicePlan, Sources } from "../lb/types.ts";
+import type { BackendPlan, PlanHead, ServicePlan } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
-import { addressOf, contains, familyOf, lengthOf } from "../std/ip.ts";
-import type { Cidr, Ip } from "../std/ip.ts";
+import type { Ip } from "../std/ip.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import type { FrontendEntry } from "./lb-frontends.ts";
 import { hashOf } from "./lb-hash.ts";
 import type { SlotRange } from "./lb-slots.ts";
+import { asksSources } from "./lb-sources.ts";
+import type { SourcePlace } from "./lb-sources.ts";
 import { protocolNumbers } from "./port.ts";
 
 /** Their numbers have 16 bits. */
@@ -62,7 +63,7 @@ function backendEntry(backend: BackendPlan, { node: own, nodeAddress }: EntrySur
 
 /** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError TABLE_FULL */
 export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
-  const known = flagsOf(plan).flags === 0 ? { table } : {};
+  const known = plan.affinity === null && !asksSources(plan.sources) ? { table } : {};
   const numbers = frontendNumbers(plan);
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
     const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: numbers[i] ?? 0, shared: false, ...known };
@@ -104,32 +105,8 @@ export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
   return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address) && (a.returns ?? false) === (b.returns ?? false);
 }
 
-export function serviceEntry(plan: ServicePlan, { first, slots }: SlotRange): Uint8Array {
-  return lbServiceCodec.encode({ table: first, slots, ...flagsOf(plan) });
+export function serviceEntry({ affinity }: ServicePlan, { first, slots }: SlotRange, { first: sources, depth }: SourcePlace): Uint8Array {
+  return lbServiceCodec.encode({
+    table: first, slots, sources, depth, flags: affinity === null ? 0 : LbServiceFlags.AFFINITY, affinity: affinity === null ? 0 : Math.ceil(affinity / 1000),
+  });
 }
-
-function flagsOf({ affinity, sources: { allow, deny } }: ServicePlan): { readonly flags: number; readonly affinity: number } {
-  const asks = allow !== null || deny.length > 0;
-  return { flags: (affinity === null ? 0 : LbServiceFlags.AFFINITY) | (asks ? LbServiceFlags.SOURCES : 0), affinity: affinity === null ? 0 : Math.ceil(affinity / 1000) };
-}
-
-/** By the key's bytes in hex. */
-export function sourceEntries({ number, sources }: ServicePlan): readonly (readonly [string, number])[] {
-  return sourceRules(sources).map(([prefix, verdict]) => [sourceKey(number, prefix), verdict] as const);
-}
-
-/** The kernel takes the longest prefix; a denied one wins however short it is, so what lies within one is not allowed at all. */
-function sourceRules({ allow, deny }: Sources): readonly (readonly [Cidr, number])[] {
-  if (allow === null && deny.length === 0) return [];
-  const others = [["::/0" as Cidr, allow === null ? LbSourceVerdict.ALLOW : LbSourceVerdict.DENY] as const];
-  const allowed = (allow ?? []).filter((prefix) => !deny.some((one) => familyOf(one) === familyOf(prefix) && contains(one, prefix)));
-  return [...others, ...allowed.map((prefix) => [prefix, LbSourceVerdict.ALLOW] as const), ...deny.map((prefix) => [prefix, LbSourceVerdict.DENY] as const)];
-}
-
-function sourceKey(service: number, prefix: Cidr): string {
-  const address = addressOf(prefix);
-  return Buffer.from(lbSourceCodec.encode({ length: 32 + lengthOf(prefix) + (familyOf(address) === 4 ? 96 : 0), service, addr: address === "::" ? null : address })).toString("hex");
-}
-
-export const sourceBytes = (key: string): Uint8Array => Buffer.from(key, "hex");
-export const sourceValue = (verdict: number): Uint8Array => u32.encode(verdict);

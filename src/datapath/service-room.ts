@@ -2,19 +2,19 @@
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { FrontendEntry } from "./lb-frontends.ts";
+import type { ServiceSources } from "./lb-sources.ts";
 import { isAsked, refusalOf } from "./service-entries.ts";
 
-/** What a plan would have in the maps, by the keys there. */
+/** What a plan would have in the map of frontends, by the keys there. */
 export interface Claim {
   readonly plan: ServicePlan;
   readonly frontends: readonly (readonly [string, FrontendEntry])[];
-  readonly sources: readonly (readonly [string, number])[];
 }
 
 export interface RoomSurroundings {
-  /** What the maps hold, and how many more entries they take. */
+  /** What the map holds, and how many more entries it takes. */
   readonly frontends: { readonly written: ReadonlyMap<string, unknown>; readonly room: number };
-  readonly sources: { readonly written: ReadonlyMap<string, unknown>; readonly room: number };
+  readonly sources: Pick<ServiceSources, "reserve">;
   /** By number: of those that are asked from a port of this node's it is kept beside the frontends where they answer. */
   readonly backends: ReadonlyMap<number, unknown>;
   /** As `EntrySurroundings` has it now. */
@@ -23,31 +23,19 @@ export interface RoomSurroundings {
 
 /** For claims one after another: room is given to who asks first. What is in the maps and would go is not counted as free. @throws HawserError UNSUPPORTED, TABLE_FULL */
 export function createRoom({ frontends, sources, backends, translates }: RoomSurroundings): (claim: Claim) => void {
-  const claimFrontends = counted(frontends.room);
-  const claimSources = counted(sources.room);
+  const taken = new Set<string>();
   /** Services with the same backends share the list of them. */
   const asked = new Map<readonly BackendPlan[], readonly BackendPlan[]>();
-  return ({ plan, frontends: own, sources: rules }) => {
+  return ({ plan, frontends: own }) => {
     const those = asked.get(plan.backends) ?? plan.backends.filter(isAsked);
     asked.set(plan.backends, those);
     const refusal = refusalOf({ name: plan.name, frontends: plan.frontends, backends: those }, translates);
     if (refusal !== undefined) throw refusal;
-    const fresh = own.flatMap(([key]) => (frontends.written.has(key) ? [] : [key]));
+    const addresses = own.flatMap(([key]) => (frontends.written.has(key) ? [] : [key]));
     const answering = those.flatMap(({ number }) => (backends.has(number) ? [] : [`${number}`]));
-    if (!claimSources(rules.flatMap(([key]) => (sources.written.has(key) ? [] : [key])))) {
-      throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for the ${rules.length} prefixes of its sources`);
-    }
-    if (!claimFrontends([...fresh, ...answering])) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its addresses`);
-  };
-}
-
-/** Takes keys, each once, as long as all of a claim's fit. */
-function counted(room: number): (keys: readonly string[]) => boolean {
-  const taken = new Set<string>();
-  return (keys) => {
-    const fresh = keys.filter((key) => !taken.has(key));
-    if (taken.size + fresh.length > room) return false;
+    const fresh = new Set([...addresses, ...answering].filter((key) => !taken.has(key)));
+    if (taken.size + fresh.size > frontends.room) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its addresses`);
+    if (!sources.reserve(plan)) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for the ranges of its sources`);
     for (const key of fresh) taken.add(key);
-    return true;
   };
 }

@@ -6,6 +6,7 @@ import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
 import { changesOf } from "../std/changes.ts";
 import { HawserError } from "../std/errors.ts";
+import { familyOf } from "../std/ip.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { decodeBackend, encodeBackend } from "./lb-backends.ts";
@@ -17,7 +18,9 @@ import { isAnswering, openPools } from "./lb-pools.ts";
 import type { Pools } from "./lb-pools.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
-import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry, sourceBytes, sourceEntries, sourceValue } from "./service-entries.ts";
+import { openServiceSources } from "./lb-sources.ts";
+import type { ServiceSources, SourcePlace } from "./lb-sources.ts";
+import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
 import { createRoom } from "./service-room.ts";
 import { createServiceTables } from "./service-tables.ts";
@@ -61,7 +64,6 @@ export interface ServicesSurroundings extends EntrySurroundings {
 interface Standing {
   readonly plan: ServicePlan;
   readonly frontends: Entries<string, FrontendEntry>;
-  readonly sources: Entries<string, number>;
 }
 
 type Entries<K, V> = readonly (readonly [K, V])[];
@@ -72,19 +74,19 @@ const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
-  const [services, backends, sources, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_sources"), mapOf("hw_lb_origins")];
+  const [services, backends, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_origins")];
   let world = readBack(around);
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
 
-  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), sources: sourceEntries(plan) });
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none) });
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
     const admitted = new Map<number, Standing>();
     const claim = createRoom({
       frontends: { written: world.frontends.written, room: world.table.room }, backends: world.backends.written, translates: around.translates(),
-      sources: { written: world.sources.written, room: sources.info.maxEntries - world.sources.written.size },
+      sources: world.sources,
     });
     for (const plan of [...plans.filter(({ number }) => world.numbers.has(number)), ...plans.filter(({ number }) => !world.numbers.has(number))]) {
       try {
@@ -95,7 +97,7 @@ export function createServices(around: ServicesSurroundings): Services {
         if (!(error instanceof HawserError)) throw error;
         refused.set(plan, error);
         const before = last.get(plan.number);
-        if (before !== undefined && (anew || !world.standing.has(plan.number))) admitted.set(plan.number, standingOf(before));
+        if (before !== undefined && (anew || !world.standing.has(plan.number)) && world.sources.reserve(before)) admitted.set(plan.number, standingOf(before));
       }
       await pause();
     }
@@ -122,21 +124,19 @@ export function createServices(around: ServicesSurroundings): Services {
       world.pools.set(pool, { entries, users: had?.users ?? 0 });
       await pause();
     }
-    for (const { plan: { backends: pool }, frontends, sources: rules } of standing.values()) {
+    for (const { plan: { backends: pool }, frontends } of standing.values()) {
       (world.pools.get(pool) as Pool).users++;
       world.frontends.take(frontends);
-      world.sources.take(rules);
       await pause();
     }
   };
-  const unwant = async ({ plan: { backends: pool }, frontends, sources: rules }: Standing, pause: () => Promise<void>): Promise<void> => {
+  const unwant = async ({ plan: { backends: pool }, frontends }: Standing, pause: () => Promise<void>): Promise<void> => {
     const had = world.pools.get(pool) as Pool;
     if (--had.users === 0) {
       world.backends.drop(had.entries);
       world.pools.delete(pool);
     }
     world.frontends.drop(frontends);
-    world.sources.drop(rules);
     await pause();
   };
 
@@ -170,17 +170,15 @@ export function createServices(around: ServicesSurroundings): Services {
       await pause();
     }
     await world.tables.change(changed, gone, pause);
-    for (const [key, verdict] of world.sources.missing()) sources.set(sourceBytes(key), sourceValue(verdict));
     for (const plan of changed) {
-      services.set(u32.encode(plan.number), serviceEntry(plan, world.tables.rangeOf(plan.number)));
+      services.set(u32.encode(plan.number), serviceEntry(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
       await pause();
     }
-    for (const [key] of world.sources.unwanted()) sources.delete(sourceBytes(key));
-    for (const [number, { plan, frontends: unplaced, ...rest }] of after) {
+    for (const [number, { plan, frontends: unplaced }] of after) {
       const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
       world.frontends.take(frontends);
       world.frontends.drop(unplaced);
-      world.standing.set(number, { plan, frontends, ...rest });
+      world.standing.set(number, { plan, frontends });
       world.numbers.add(number);
       last.set(number, plan);
       await pause();
@@ -191,7 +189,8 @@ export function createServices(around: ServicesSurroundings): Services {
       await pause();
     }
     for (const number of gone) {
-      services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, flags: 0, affinity: 0 }));
+      services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
+      world.sources.leave(number);
       world.standing.delete(number);
       world.numbers.delete(number);
       last.delete(number);
@@ -203,7 +202,8 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     world.ports.keep(world.backends.written);
     world.tables.release();
-    for (const one of [world.frontends, world.backends, world.sources]) one.done();
+    world.sources.release();
+    for (const one of [world.frontends, world.backends]) one.done();
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
     return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, changed) : [])], refused };
   };
@@ -242,7 +242,7 @@ interface World {
   /** Services with the same backends share the list of them. */
   readonly pools: Map<readonly BackendPlan[], Pool>;
   readonly backends: Wanted<number, BackendEntry>;
-  readonly sources: Wanted<string, number>;
+  readonly sources: ServiceSources;
   readonly frontends: Wanted<string, FrontendEntry>;
   readonly table: FrontendTable;
   readonly ports: Pools;
@@ -256,9 +256,12 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
   const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
+  const lines = new Map<number, SourcePlace>();
   for (const [key, value] of mapOf("hw_lb_services").entries()) {
-    const { table: first, slots } = lbServiceCodec.decode(value);
-    if (slots !== 0) inherited.set(u32.decode(key), { first, slots });
+    const { table: first, slots, sources: line, depth } = lbServiceCodec.decode(value);
+    if (slots === 0) continue;
+    inherited.set(u32.decode(key), { first, slots });
+    lines.set(u32.decode(key), { first: line, depth });
   }
   const backends = new Map<number, BackendEntry>();
   // Without services there is nobody whose backends could be reached.
@@ -266,8 +269,12 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     const entry = decodeBackend(value);
     if (entry !== undefined && (entry.mode !== "SNAT" || ports.has(u32.decode(key)))) backends.set(u32.decode(key), entry);
   }
-  const sources = new Map([...mapOf("hw_lb_sources").entries()].map(([key, value]) => [Buffer.from(key).toString("hex"), u32.decode(value)]));
   const standing = table.all().filter((entry) => !isAnswering(entry));
+  // Without a frontend nobody looks there.
+  const sources = new Map(standing.flatMap(({ address, port, service }) => {
+    const place = lines.get(service);
+    return port === 0 || place === undefined ? [] : [[service, { ...place, family: familyOf(address) }] as const];
+  }));
   // Whoever was ended between a service and its frontends left them sent to where its table was.
   const strays = standing.flatMap(({ port, service, table: range }) => (port === 0 || range === undefined || inherited.get(service)?.first === range.first ? [] : [range]));
   const places = new Map([...inherited.values(), ...strays].map((range) => [range.first, range]));
@@ -277,7 +284,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
   return {
     asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
-    backends: new Wanted(backends, sameBackend), sources: new Wanted(sources, Object.is),
+    backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     tables: createServiceTables(row, inherited, strays, inJiffies),
   };

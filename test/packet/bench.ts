@@ -10,14 +10,14 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, lbSourceCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
 import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
-import type { SlotEntry } from "./lb/tables.ts";
+import type { SlotEntry, SourceLists } from "./lb/tables.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
-import { addressOf, familyOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
+import { addressOf, lastOf, lengthOf, parseCidr, parseIp, parseMac } from "../../src/std/ip.ts";
 import type { Ip, Mac } from "../../src/std/ip.ts";
 import { asker } from "./asker.ts";
 import type { Request, RunReply } from "./bench-host.ts";
@@ -121,11 +121,9 @@ export interface Bench extends AsyncDisposable {
   /** addr null: every IPv6 address. */
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   /** A service of one frontend and one backend; `number` is both's. `slot`, its only one: left out, settled on that backend. `flags`: of the service. */
-  service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly shared?: boolean }): Promise<void>;
+  service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly sources?: SourceLists; readonly shared?: boolean }): Promise<void>;
   /** Another backend. */
   backend(number: number, backend: BackendEntry): Promise<void>;
-  /** `verdict`: of clients of a service from there, LbSourceVerdict. */
-  source(service: number, prefix: string, verdict: number): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
@@ -217,13 +215,8 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
     backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
-    service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, shared = false } = {}) => {
-      await ask({ op: "service", service: { number, slots: empty ? [] : [slot], flags, affinity: 60 }, frontend: { ...frontend, service: number, number, shared }, backend });
-    },
-    source: async (service, prefix, verdict) => {
-      const cidr = parseCidr(prefix);
-      const addr = prefix === "::/0" ? null : addressOf(cidr);
-      await set("hw_lb_sources", lbSourceCodec.encode({ length: 32 + lengthOf(cidr) + (familyOf(addressOf(cidr)) === 4 ? 96 : 0), service, addr }), u32.encode(verdict));
+    service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, sources = {}, shared = false } = {}) => {
+      await ask({ op: "service", service: { number, slots: empty ? [] : [slot], flags, affinity: 60, sources }, frontend: { ...frontend, service: number, number, shared }, backend });
     },
     setMtu: (of, mtu) => writeEndpoint(set, ifindexes, of, mtu),
     flows: async () => (await entries("hw_ct4")).map(([key, value]) => [ct4KeyCodec.decode(key), ct4Codec.decode(value)] as const),

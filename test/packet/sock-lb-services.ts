@@ -1,21 +1,23 @@
 // Services as the agent writes them into sock-lb's maps.
 import { u32 } from "../../src/abi/codec.ts";
-import { LbServiceFlags, lbServiceCodec, lbSourceCodec, LbSourceVerdict } from "../../src/abi/generated.ts";
+import { LbServiceFlags, lbServiceCodec } from "../../src/abi/generated.ts";
 import { encodeBackend } from "../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../../src/datapath/lb-slots.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import type { KernelMap } from "../../src/kernel/types.ts";
-import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../src/std/ip.ts";
+import { parseIp } from "../../src/std/ip.ts";
+import { sourceWriter } from "./lb/tables.ts";
+import type { SourceLists } from "./lb/tables.ts";
 
 /** A slot: its backend, or [current, previous, changed]. */
 export type Slot = number | readonly [current: number, previous: number, changed: number];
 
 export interface Services extends Disposable {
   backend(number: number, at: string, state?: "up" | "down"): void;
-  /** `affinity` in seconds. `allow` and `deny` in CIDR; a service with any lets in nobody else. */
-  service(number: number, slots: readonly Slot[], more?: { readonly affinity?: number; readonly allow?: readonly string[]; readonly deny?: readonly string[] }): void;
+  /** `affinity` in seconds. */
+  service(number: number, slots: readonly Slot[], more?: { readonly affinity?: number } & SourceLists): void;
   /** `address@port` for TCP and UDP. `shared`: the host has the address as well. */
   frontend(at: string, service: number, shared?: boolean): void;
 }
@@ -23,13 +25,14 @@ export interface Services extends Disposable {
 export function writeServices(map: (name: string) => KernelMap): Services {
   const frontends = openFrontendTable(map("hw_lb_frontends"));
   const row = openSlotRow(createKernel(), map("hw_lb_slots"));
+  const takeSources = sourceWriter(map("hw_lb_sources"));
   const ranges = new Map<number, SlotRange>();
   return {
     backend: (number, at, state = "up") => {
       const [address, port] = parts(at);
       map("hw_lb_backends").set(u32.encode(number), encodeBackend({ address, port, mode: "LOCAL", down: state === "down" }));
     },
-    service: (number, slots, { affinity = 0, allow, deny } = {}) => {
+    service: (number, slots, { affinity = 0, ...lists } = {}) => {
       const words = new Uint32Array(2 * slots.length);
       slots.forEach((slot, i) => {
         const [current, previous, changed] = typeof slot === "number" ? [slot, 0, 0] : slot;
@@ -39,15 +42,8 @@ export function writeServices(map: (name: string) => KernelMap): Services {
       if (ranges.has(number) && range.slots !== Math.max(1, slots.length)) throw new Error("a table keeps its size");
       ranges.set(number, range);
       row.write({ first: range.first, slots: slots.length }, words);
-      const sources = allow !== undefined || deny !== undefined;
-      for (const [list, verdict] of [[allow ?? [], LbSourceVerdict.ALLOW], [deny ?? [], LbSourceVerdict.DENY]] as const) {
-        for (const prefix of list.map((text) => parseCidr(text))) {
-          const length = 32 + lengthOf(prefix) + (familyOf(prefix) === 4 ? 96 : 0);
-          map("hw_lb_sources").set(lbSourceCodec.encode({ length, service: number, addr: addressOf(prefix) }), u32.encode(verdict));
-        }
-      }
-      const flags = (affinity > 0 ? LbServiceFlags.AFFINITY : 0) | (sources ? LbServiceFlags.SOURCES : 0);
-      map("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: slots.length, flags, affinity }));
+      const flags = affinity > 0 ? LbServiceFlags.AFFINITY : 0;
+      map("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: slots.length, ...takeSources(number, lists), flags, affinity }));
     },
     frontend: (at, service, shared = false) => {
       const [address, port] = parts(at);

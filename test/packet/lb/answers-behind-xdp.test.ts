@@ -1,7 +1,6 @@
 // What netdev answers in a service's name, where XDP is off or has passed it on: the same as XDP does (answers.test.ts).
 import anyTest from "ava";
 import type { TestFn } from "ava";
-import { LbServiceFlags, LbSourceVerdict } from "../../../src/abi/generated.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { openBench } from "../bench.ts";
 import type { Bench } from "../bench.ts";
@@ -28,8 +27,7 @@ test.before(async (t) => {
   await bench.service(4, { address: parseIp(web6), port: 80, protocol: protocols.tcp }, { ...server, address: parseIp("2001:db8:5ca1::1") });
   await bench.service(5, { address: parseIp(web6), port: 81, protocol: protocols.tcp }, { address: parseIp("fd44:9::2"), outer: parseIp("198.51.100.200"), port: 8080, mode: "GENEVE" });
   await bench.service(6, { address: parseIp(web4), port: 80, protocol: protocols.udp }, { ...server, address: parseIp("198.51.100.200") });
-  await bench.service(7, { address: parseIp(web4), port: 100, protocol: protocols.tcp }, server, { empty: true, flags: LbServiceFlags.SOURCES });
-  await bench.source(7, "198.51.100.0/24", LbSourceVerdict.DENY);
+  await bench.service(7, { address: parseIp(web4), port: 100, protocol: protocols.tcp }, server, { empty: true, sources: { deny: ["198.51.100.0/24"] } });
   // The host's own address, which is a service's as well.
   await bench.service(8, { address: parseIp("192.0.2.1"), port: 80, protocol: protocols.tcp }, server, { shared: true });
 });

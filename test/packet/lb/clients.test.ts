@@ -1,22 +1,18 @@
 // What a service asks of its clients: which may use it, and that each stays with one backend.
 import anyTest from "ava";
 import type { TestFn } from "ava";
-import { LbServiceFlags, LbSourceVerdict } from "../../../src/abi/generated.ts";
+import { LbServiceFlags } from "../../../src/abi/generated.ts";
 import { icmpError, ip, tcp } from "../packets.ts";
 import type { Packet } from "../packets.ts";
 import { client4, client6, openWeb, query, request, to4, to6, web4, web6 } from "./world.ts";
 import type { World } from "./world.ts";
 
 const test = anyTest as TestFn<{ world: World }>;
-const { AFFINITY, SOURCES } = LbServiceFlags;
+const { AFFINITY } = LbServiceFlags;
 const servers = [1, 2, 3, 4];
 
 test.before(async (t) => {
-  const world = (t.context.world = await openWeb(4));
-  await world.source(1, "0.0.0.0/0", LbSourceVerdict.ALLOW);
-  await world.source(1, "198.51.100.0/24", LbSourceVerdict.DENY);
-  await world.source(1, "198.51.100.9/32", LbSourceVerdict.ALLOW);
-  await world.source(2, "2001:db8:c::/64", LbSourceVerdict.ALLOW);
+  t.context.world = await openWeb(4);
 });
 test.beforeEach(async (t) => { await t.context.world.forgetFlows(); });
 test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
@@ -27,15 +23,15 @@ async function server(world: World, packet: Packet): Promise<string> {
   return / > (172\.16\.1\.\d+|2001:db8:b::\d+) ipip/.exec(left)?.[1] ?? verdict;
 }
 
-test.serial("the longest prefix says whether a client may", async (t) => {
+test.serial("a client may that is allowed and not denied", async (t) => {
   const { world } = t.context;
-  await world.service(1, servers, { flags: SOURCES });
-  await world.service(2, servers.map((number) => 100 + number), { flags: SOURCES });
+  await world.service(1, servers, { sources: { deny: ["198.51.100.0/29"] } });
+  await world.service(2, servers.map((number) => 100 + number), { sources: { allow: ["2001:db8:c::/64"] } });
   t.is((await world.send(from("203.0.113.200", 5000))).verdict, "tx");
   t.is((await world.send(from(client4, 5000))).verdict, "drop SERVICE_SOURCE");
   t.is((await world.send(from("198.51.100.9", 5000))).verdict, "tx");
   t.is((await world.send(from(client6, 5000))).verdict, "tx");
-  t.is((await world.send(from("2001:db8:d::7", 5000))).verdict, "drop SERVICE_SOURCE", "no rule: it may not");
+  t.is((await world.send(from("2001:db8:d::7", 5000))).verdict, "drop SERVICE_SOURCE", "nobody allows it");
   const error = ip("192.0.2.77", web4, icmpError(3, 3, ip(web4, client4, tcp(80, 5000, "A"))));
   t.is((await world.send(error)).verdict, "drop SERVICE_SOURCE", "of an error it is the flow's client who counts");
   t.is((await world.send(ip("192.0.2.77", web4, icmpError(3, 3, ip(web4, "198.51.100.9", tcp(80, 5000, "A")))))).verdict, "tx");
@@ -80,7 +76,7 @@ test.serial("a client that was silent for longer than its time is anybody's", as
 
 test.serial("a service that asks something of its clients and has no backend refuses as others do", async (t) => {
   const { world } = t.context;
-  await world.service(1, [], { flags: AFFINITY | SOURCES, affinity: 60 });
+  await world.service(1, [], { flags: AFFINITY, affinity: 60, sources: { deny: ["198.51.100.0/29"] } });
   t.is((await world.send(from("203.0.113.200", 5000))).verdict, "answered SERVICE_EMPTY");
   t.is((await world.send(to6(request("S")))).verdict, "tx", "the other is as it was");
 });

@@ -5,7 +5,6 @@
 //                                       87, UDP: b:53             9, SCTP: b       2001:db8:5::10: the same of IPv6, ports 80, 81, 83, 85
 import anyTest from "ava";
 import type { TestFn } from "ava";
-import { LbServiceFlags, LbSourceVerdict } from "../../../src/abi/generated.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { a, b, c, containers, hostMac, openBench } from "../bench.ts";
 import type { Bench, Row } from "../bench.ts";
@@ -35,9 +34,7 @@ test.before(async (t) => {
   }
   await service(web4, 82, protocols.tcp, "10.44.1.2", 8080, "LOCAL");
   await service(web4, 84, protocols.tcp, "10.44.9.2", 8080, "GENEVE");
-  const closed = await service(web4, 86, protocols.tcp, server4, 86, "IPIP", { flags: LbServiceFlags.SOURCES });
-  await bench.source(closed, "::/0", LbSourceVerdict.ALLOW);
-  await bench.source(closed, "10.44.0.0/24", LbSourceVerdict.DENY);
+  await service(web4, 86, protocols.tcp, server4, 86, "IPIP", { sources: { deny: ["10.44.0.0/24"] } });
   await service(web4, 9, protocols.sctp, "10.44.0.3", 9, "LOCAL");
   await service(web4, 10, protocols.sctp, "10.44.0.3", 11, "LOCAL");
   await service("192.0.2.1", 80, protocols.tcp, "10.44.0.3", 8080, "LOCAL", { shared: true });

@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
-import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbServiceCodec, lbSourceCodec } from "../../../src/abi/generated.ts";
+import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbServiceCodec } from "../../../src/abi/generated.ts";
 import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -15,12 +15,12 @@ import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import type { Elsewhere } from "../../../src/datapath/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { FrontendAddress } from "../../../src/datapath/lb-hash.ts";
-import { addressOf, familyOf, lengthOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
+import { parseIp } from "../../../src/std/ip.ts";
 import { asker } from "../asker.ts";
 import { describe, frame, ip, protocols, tcp, udp } from "../packets.ts";
 import type { Packet, Payload } from "../packets.ts";
 import type { Request, RunReply } from "./host.ts";
-import type { SlotEntry } from "./tables.ts";
+import type { SlotEntry, SourceLists } from "./tables.ts";
 
 export const gateway = "02:00:00:00:00:fe";
 export const uplink = "02:00:00:00:00:01";
@@ -47,7 +47,7 @@ export interface World extends AsyncDisposable {
   /** The same, each from a client of its own, 10.0.0.0 and on. */
   floodFrom(packet: Packet, times: number): Promise<readonly number[]>;
   /** Numbers alone are settled slots. */
-  service(number: number, slots: readonly (number | SlotEntry)[], more?: { readonly flags?: number; readonly affinity?: number }): Promise<void>;
+  service(number: number, slots: readonly (number | SlotEntry)[], more?: { readonly flags?: number; readonly affinity?: number; readonly sources?: SourceLists }): Promise<void>;
   frontend(address: string, port: number, protocol: number, service: number): Promise<void>;
   frontends(frontends: readonly FrontendEntry[]): Promise<void>;
   forgetFrontends(frontends: readonly FrontendAddress[]): Promise<void>;
@@ -68,7 +68,6 @@ export interface World extends AsyncDisposable {
   /** The address is a service's. */
   address(address: string, options?: { readonly shared?: boolean }): Promise<void>;
   backend(number: number, address: string, more?: Partial<Omit<BackendEntry, "outer">> & { readonly outer?: string }): Promise<void>;
-  source(service: number, prefix: string, verdict: number): Promise<void>;
   /** Packets sent to a backend. */
   sentTo(backend: number): Promise<number>;
   /** Flows that were seen to begin and to end there. */
@@ -106,8 +105,8 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     },
     flood: async (packet, times) => (await ask({ op: "flood", data: frame(gateway, uplink, packet), times, clients: false })) as readonly number[],
     floodFrom: async (packet, times) => (await ask({ op: "flood", data: frame(gateway, uplink, packet), times, clients: true })) as readonly number[],
-    service: async (number, slots, { flags = 0, affinity = 0 } = {}) => {
-      await ask({ op: "service", service: { number, slots: slots.map((slot) => (typeof slot === "number" ? { current: slot } : slot)), flags, affinity } });
+    service: async (number, slots, { flags = 0, affinity = 0, sources = {} } = {}) => {
+      await ask({ op: "service", service: { number, slots: slots.map((slot) => (typeof slot === "number" ? { current: slot } : slot)), flags, affinity, sources } });
     },
     frontend: async (address, port, protocol, service) => {
       const number = (numbers.get(service) ?? 0) + 1;
@@ -119,7 +118,7 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
     plans: async (plans) => Object.fromEntries((await ask({ op: "plans", plans })) as readonly (readonly [string, string])[]),
     newAgent: async () => { await ask({ op: "new-agent" }); },
-    move: async (service, { first, slots }) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: first, slots, flags: 0, affinity: 0 }) }); },
+    move: async (service, { first, slots }) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: first, slots, sources: 0, depth: 0, flags: 0, affinity: 0 }) }); },
     elsewhere: async () => (await ask({ op: "elsewhere" })) as Elsewhere,
     ageElsewhere: async (epochs) => {
       const { epoch, places } = (await ask({ op: "elsewhere" })) as Elsewhere;
@@ -134,11 +133,6 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     },
     backend: async (number, address, { outer, ...more } = {}) => {
       await ask({ op: "backend", number, backend: { address: parseIp(address), port: 80, mode: "IPIP", ...more, ...(outer === undefined ? {} : { outer: parseIp(outer) }) } });
-    },
-    source: async (service, prefix, verdict) => {
-      const cidr = parseCidr(prefix);
-      const length = 32 + lengthOf(cidr) + (familyOf(addressOf(cidr)) === 4 ? 96 : 0);
-      await ask({ op: "set", map: "hw_lb_sources", key: lbSourceCodec.encode({ length, service, addr: addressOf(cidr) }), value: u32.encode(verdict) });
     },
     sentTo: async (backend) => (await counted(backend)).packets,
     flowsOf: async (backend) => {

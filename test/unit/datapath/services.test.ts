@@ -11,6 +11,7 @@ import { advance, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
 import type { Service, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
+import { firstOf } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { container } from "../lb/given.ts";
 import { generator } from "../lb/random.ts";
@@ -35,6 +36,10 @@ function openMaps(write: (when: "before" | "after") => void) {
       set: (key, value) => change(() => held.set(name(key), value)), delete: (key) => {
         change(() => held.delete(name(key)));
         return true;
+      },
+      setPacked: (keys, values) => {
+        const size = values.length / (keys.length / 4);
+        for (let i = 0; 4 * i < keys.length; i++) change(() => held.set(name(keys.subarray(4 * i, 4 * i + 4)), values.slice(size * i, size * (i + 1))));
       },
       setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
       setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
@@ -83,7 +88,10 @@ for (const seed of [1, 2, 10]) {
     const one = <T>(of: readonly T[]): T => of[random(of.length)] as T;
     /** By the service's number: backends that one of its plans names which may be in force. */
     const allowed = new Map<number, Set<number>>();
+    /** By the service's number: where the one range begins that one of its plans denies. */
+    const denied = new Map<number, Set<number>>();
     const allow = (plans: readonly ServicePlan[]): void => {
+      for (const { number, sources: { deny } } of plans) denied.set(number, new Set([...denied.get(number) ?? [], ...deny.map((prefix) => Number(firstOf(prefix)))]));
       for (const { number, backends } of plans) allowed.set(number, new Set([...allowed.get(number) ?? [], 0, ...backends.map((backend) => backend.number)]));
     };
     let unreachable = new Set<number>();
@@ -92,6 +100,12 @@ for (const seed of [1, 2, 10]) {
     const look = (): void => {
       if (failures.length > 0) return;
       const up = new Set([...world.maps.hw_lb_backends.entries()].flatMap(([key, value]) => (decodeBackend(value) === undefined ? [] : [u32.decode(key)])));
+      for (const [key, value] of world.maps.hw_lb_services.entries()) {
+        const { depth, sources } = lbServiceCodec.decode(value);
+        const line = world.maps.hw_lb_sources.get(u32.encode(sources));
+        const start = line === undefined ? 0 : u32.decode(line.slice(4, 8));
+        if (depth > 0 && denied.get(u32.decode(key))?.has(start) !== true) failures.push(`service ${u32.decode(key)} denies ${start}`);
+      }
       for (const value of world.maps.hw_lb_frontends.held.values()) {
         for (const { service, table, slots } of lbBucketCodec.decode(value).frontends.filter(isFrontend)) {
           const said = slots !== 0 ? { table, slots } : lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(service)) ?? new Uint8Array(lbServiceCodec.size));
@@ -121,7 +135,7 @@ for (const seed of [1, 2, 10]) {
       const weight = one(["", "", ", weight: 0"]);
       const server = one(["", "", `, { address: "192.0.2.${one([7, 8])}:80" }`]);
       const lines = [`backends: [{ select: { network: ${one(["shop", "shop", "dns"])} }, port: 80${weight} }${server}]`, `mode: ${one(["auto", "dsr", "snat"])}`, "health: { kind: none }", `drain: ${one([10, 10, 300])}s`,
-        ...one([[], [], [], ["affinity: { by: client, timeout: 60s }"], ["sources: { deny: [198.51.100.0/24] }"]])];
+        ...one([[], [], [], ["affinity: { by: client, timeout: 60s }"], ["sources: { deny: [198.51.100.0/24] }"], ["sources: { deny: [192.0.2.0/24] }"]])];
       const addresses = one([[`"203.0.113.${name}:80"`], [`"203.0.113.${name}:80"`, `"203.0.113.${name}:80/udp"`], [`"203.0.113.${name}:80"`, `"[2001:db8::${name}]:80"`]]);
       return readServices([{ file: "a.yaml", text: `service: s${name}\nfrontends: [${addresses.join(", ")}]\n${lines.join("\n")}\n` }])[0] as Service;
     };
