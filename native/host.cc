@@ -9,9 +9,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
 
 namespace
 {
@@ -46,19 +52,41 @@ void unix_datagram(const Napi::CallbackInfo &info)
 		throw make_error(env, errno, "sendto(AF_UNIX)", path);
 }
 
-// A segment that was never writable holds what its file holds, relocations included; any other may have been written to.
-int forget_segments(dl_phdr_info *object, size_t, void *)
+struct Range
 {
-	const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+	uintptr_t begin, end;
+};
+
+// What of this process is a private view of a file, and may not be written to now (proc(5)).
+std::vector<Range> file_ranges()
+{
+	std::vector<Range> ranges;
+	std::ifstream maps("/proc/self/maps");
+	for (std::string line; std::getline(maps, line);) {
+		uintptr_t begin, end;
+		unsigned long inode;
+		char permissions[5];
+		if (sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %lu", &begin, &end, permissions, &inode) == 4 && inode != 0 && permissions[1] == '-' && permissions[3] == 'p')
+			ranges.push_back({begin, end});
+	}
+	return ranges;
+}
+
+// A segment that was never writable holds what its file holds, relocations included, unless its pages were put there anew; any other may have been written to.
+int forget_segments(dl_phdr_info *object, size_t, void *files)
+{
 	for (int at = 0; at < object->dlpi_phnum; at++) {
 		const ElfW(Phdr) &segment = object->dlpi_phdr[at];
 		if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W))
 			continue;
-		uintptr_t begin = (object->dlpi_addr + segment.p_vaddr + page - 1) & ~(page - 1);
-		uintptr_t end = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
-		// A segment that the kernel keeps (the vDSO) stays, which is no fault.
-		if (begin < end)
-			madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+		const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+		uintptr_t first = (object->dlpi_addr + segment.p_vaddr + page - 1) & ~(page - 1);
+		uintptr_t last = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
+		for (const Range &file : *static_cast<const std::vector<Range> *>(files)) {
+			uintptr_t begin = std::max(first, file.begin), end = std::min(last, file.end);
+			if (begin < end)
+				madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+		}
 	}
 	return 0;
 }
@@ -67,7 +95,8 @@ int forget_segments(dl_phdr_info *object, size_t, void *)
 void trim(const Napi::CallbackInfo &)
 {
 	malloc_trim(0);
-	dl_iterate_phdr(forget_segments, nullptr);
+	std::vector<Range> files = file_ranges();
+	dl_iterate_phdr(forget_segments, &files);
 }
 
 } // namespace
