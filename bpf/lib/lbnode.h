@@ -30,6 +30,14 @@ static __always_inline void lbnode_read_balancer(struct __sk_buff *skb, struct s
 		scratch->balancer = scratch->sender.address.words[3];
 }
 
+/* Whether the packet's known flow is one to the very container that is said. No node turns what other flows are answered by, nor what a container's own are. */
+static __always_inline bool lbnode_is_to_backend(const struct scratch *scratch)
+{
+	const struct ct_route *route = &scratch->route;
+
+	return !(route->flags & HW_CT_REPLY) && route->to.dport == scratch->backend.port && ip_equal(&route->to.daddr, &scratch->backend.addr);
+}
+
 /* Both entries of the flow of scratch->packet say from now on by way of which node it is answered. Not static, so that the verifier walks it once. */
 __noinline int lbnode_turn(struct __sk_buff *skb, __u32 node)
 {
@@ -37,7 +45,7 @@ __noinline int lbnode_turn(struct __sk_buff *skb, __u32 node)
 	struct hw_ct6_key partner;
 	struct ct_state *state;
 
-	if (!scratch || !skb)
+	if (!scratch || !skb || (node && !lbnode_is_to_backend(scratch)))
 		return 0;
 	partner = tuple_reverse(&scratch->route.to);
 	state = ct_lookup(&scratch->packet.flow, scratch->packet.family, NULL);

@@ -182,6 +182,16 @@ test.serial("what was passed on names the node that balanced, and that one is an
   t.regex(await answered(bench, reply(5002)), /^7 \S+ > \S+ 203\.0\.114\.10:80 > 198\.51\.100\.7:5002 tcp A ttl 63$/, "no node has that address");
 });
 
+test.serial("a node turns what a service's client is answered, and never what a container asks of the world", async (t) => {
+  const { bench } = t.context;
+  const asks = (flags: string): Promise<string> => answered(bench, ip("10.44.0.2", "198.51.100.7", tcp(5000, 443, flags)));
+  const first = await asks("S");
+  const port = Number(/ 192\.0\.2\.1:(\d+) > 198\.51\.100\.7:443 tcp S /.exec(first)?.[1]);
+  t.true(port > 0, first);
+  await bench.fromUplink(wrapped("10.44.0.2", 5000, ip("198.51.100.7", "192.0.2.1", tcp(443, port, "SA")), { returns: true }));
+  t.is(await asks("A"), first.replace(" tcp S ", " tcp A "));
+});
+
 test.serial("policy asks of the client's own address, at the container's node", async (t) => {
   const { bench } = t.context;
   await bench.policy(tablesOf(containers, [said(1, "deny", "in", a, `${four.client}/32`)]));
