@@ -23,12 +23,13 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex };
 	__u32 now = (__u32)bpf_jiffies64();
+	bool four = ip_is4(&backend->outer);
 	const struct hw_uplink *uplink;
 	long result;
 
-	if (!lbhop_has_source(ip_is4(&backend->outer)))
+	if (!lbhop_has_source(four))
 		return false;
-	if (ip_is4(&backend->outer)) {
+	if (four) {
 		fib.family = WIRE_AF_INET;
 		fib.ipv4_dst = backend->outer.words[3];
 		fib.ipv4_src = hw_config.lb_ipv4;
@@ -39,6 +40,7 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	/* Without a neighbour the old one is as good a guess as any, and the kernel is not asked by every packet. */
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH && backend->ifindex) {
+		backend->outer4 = four;
 		backend->found = now;
 		return true;
 	}
@@ -51,7 +53,8 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	__builtin_memcpy(backend->destination_mac, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);
 	backend->mtu = fib.mtu_result;
-	backend->outer4 = fib.family == WIRE_AF_INET;
+	/* Not the lookup's family: the next hop of an IPv4 way may be one of IPv6. */
+	backend->outer4 = four;
 	backend->found = now;
 	backend->ifindex = fib.ifindex;
 	return true;
