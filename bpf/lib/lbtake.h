@@ -60,10 +60,10 @@ static __always_inline __u64 lbpool_larger(__u64 a, __u64 b)
 }
 
 /* How readily a port is taken; 0: not at all. In arithmetic, as in lib/lbflows.h. */
-static __always_inline __u64 lbpool_spare(struct hw_lb_translated *at, __u32 now)
+static __always_inline __u64 lbpool_spare(union lbpool_word word, __u32 expires, __u32 now)
 {
-	__s64 left = (__s32)(at->expires - now);
-	__u64 flags = at->flags, used = flags & 1, began = used & ~(flags >> 1), ended = (__u64)(left - 1) >> 63;
+	__s64 left = (__s32)(expires - now);
+	__u64 flags = word.is.flags, used = flags & 1, began = used & ~(flags >> 1), ended = (__u64)(left - 1) >> 63;
 
 	return (1 - (used & ~ended & 1)) << 17 | ((LBPOOL_BEGAN | (0xffff - left)) & (0 - (began & ~ended & 1)));
 }
@@ -98,16 +98,19 @@ static long lbpool_look(__u64 step, struct lbpool_choice *choice)
 		if (!(*(volatile __u16 *)&block->ports[i].flags & HW_LB_TRANSLATED_USED)) {
 			choice->score = LBPOOL_FREE;
 			choice->port = key * HW_LB_POOL_BLOCK + i;
+			*barren &= ~bit;
 			return 1;
 		}
 	}
 #pragma unroll
 	for (i = 0; i < HW_LB_POOL_BLOCK; i++)
-		best = lbpool_larger(best, lbpool_spare(&block->ports[i], choice->now) * HW_LB_POOL_BLOCK + i);
+		best = lbpool_larger(best, lbpool_spare(lbpool_read(&block->ports[i]), block->ports[i].expires, choice->now) * HW_LB_POOL_BLOCK + i);
 	if (best < HW_LB_POOL_BLOCK) {
-		*barren |= bit;
+		if (state->pool == choice->pool)
+			*barren |= bit;
 		return 0;
 	}
+	*barren &= ~bit;
 	if (best / HW_LB_POOL_BLOCK > choice->score) {
 		choice->score = best / HW_LB_POOL_BLOCK;
 		choice->port = key * HW_LB_POOL_BLOCK + best % HW_LB_POOL_BLOCK;
@@ -123,28 +126,32 @@ static __always_inline void lbpool_refresh(struct hw_lb_pool_state *state, __u32
 	__builtin_memset(state->barren, 0, sizeof(state->barren));
 	state->pool = pool;
 	state->since = now;
+	state->searched = now - 1;
+	state->flooded = now - 1;
 }
 
-/* A port that may be taken, or LBPOOL_NONE. Not inline, for the stack. */
-static __noinline __u32 lbpool_choose(const struct lbpool_flow *flow)
+/* A port that may be taken, above it its score; or LBPOOL_NONE. Not static, so that the verifier walks it once. */
+__noinline __u64 lbpool_choose(const struct lbpool_flow *flow)
 {
 	__u32 blocks = hw_config.snat_ports / HW_LB_POOL_BLOCK, now = (__u32)bpf_jiffies64();
-	struct lbpool_choice choice = { .pool = flow->pool, .now = now, .start = lbpool_choice(flow->hash, 0) };
-	struct hw_lb_pool_state *state = lbpool_state(flow->pool);
+	struct lbpool_choice choice = { .now = now };
+	struct hw_lb_pool_state *state = flow ? lbpool_state(flow->pool) : NULL;
 
-	if (!state)
+	if (!state || !flow)
 		return LBPOOL_NONE;
+	choice.pool = flow->pool;
+	choice.start = lbpool_choice(flow->hash, 0);
 	lbpool_refresh(state, flow->pool, now);
 	choice.each = blocks < LBPOOL_EACH ? blocks : LBPOOL_EACH;
 	choice.patience = state->flooded == now ? 1 : LBPOOL_PATIENCE;
 	bpf_loop(state->searched == now ? choice.each : choice.each + blocks, lbpool_look, &choice, 0);
-	if (choice.steps >= choice.each)
+	if (!choice.score) {
 		state->searched = now;
-	if (!choice.score)
 		return LBPOOL_NONE;
+	}
 	if (choice.score < lbpool_old())
 		state->flooded = now;
-	return choice.port;
+	return (__u64)choice.score << 32 | choice.port;
 }
 
 struct lbpool_clearing {
@@ -222,15 +229,23 @@ static __noinline int lbpool_refer(const struct lbpool_flow *flow, __u32 port)
 	return false;
 }
 
-/* Makes the port the flow's, whoever had it. False: somebody else was faster, or no block has room for the reference. Not inline, for the stack. */
-static __noinline int lbpool_give(const struct lbpool_flow *flow, __u32 port, __u32 flags)
+/*
+ * Makes the port that was chosen the flow's, whoever had it. False: it is not as readily taken as it was then, since somebody was faster or its flow went on,
+ * or no block has room for the reference. Not static, so that the verifier walks it once.
+ */
+__noinline int lbpool_give(const struct lbpool_flow *flow, __u64 chosen, __u32 flags)
 {
-	union lbpool_word new = { .is = { .port = flow->port, .frontend = flow->frontend, .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
-	struct hw_lb_translated *at = lbpool_port(flow->pool, port);
+	union lbpool_word new = { .is = { .flags = flags | HW_LB_TRANSLATED_USED } }, old, taken = { 0 };
+	__u32 port = (__u32)chosen;
+	struct hw_lb_translated *at = flow ? lbpool_port(flow->pool, port) : NULL;
 
-	if (!at)
+	if (!at || !flow)
 		return false;
+	new.is.port = flow->port;
+	new.is.frontend = flow->frontend;
 	old = lbpool_read(at);
+	if (lbpool_spare(old, at->expires, (__u32)bpf_jiffies64()) < chosen >> 32)
+		return false;
 	/* Live, and nobody's: of no client, so that it is neither found nor taken meanwhile. */
 	at->expires = (__u32)bpf_jiffies64() + lbpool_lifetime(new.is.flags);
 	taken.is.flags = HW_LB_TRANSLATED_USED | HW_LB_TRANSLATED_WENT_ON;
@@ -274,6 +289,7 @@ static __always_inline void lbpool_foresee(const struct lbpool_flow *flow)
 __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 {
 	struct hw_lb_translated *at;
+	__u64 chosen;
 	__u32 port, i;
 
 	if (!flow)
@@ -289,10 +305,9 @@ __noinline __u32 lbpool_take(const struct lbpool_flow *flow, __u32 flags)
 	}
 	flags &= ~HW_LB_TRANSLATED_WENT_ON;
 	for (i = 0; i < 2; i++) {
-		port = lbpool_choose(flow);
-		if (port == LBPOOL_NONE || lbpool_give(flow, port, flags))
-			break;
-		port = LBPOOL_NONE;
+		chosen = lbpool_choose(flow);
+		if (chosen == LBPOOL_NONE || lbpool_give(flow, chosen, flags))
+			return (__u32)chosen;
 	}
-	return port;
+	return LBPOOL_NONE;
 }
