@@ -154,7 +154,8 @@ function renumbered(before: Balancing, all: readonly Looked[], gone: readonly Ba
   const numbers = numbersFor(before, fresh, gone, now);
   if (numbers !== null) return { looked: all, numbers, refused: new Map() };
   const refused = withoutNumbers(before, fresh.toSorted((a, b) => Number(a.was === undefined) - Number(b.was === undefined)), gone);
-  const looked = all.flatMap((one): readonly Looked[] => (!refused.has(one.name) ? [one] : one.was === undefined ? [] : [{ ...one, now: null }]));
+  // The containers are known from now on: that there is no room for them must not make it look as if nothing had changed.
+  const looked = all.flatMap((one): readonly Looked[] => (!refused.has(one.name) ? [one] : one.was === undefined ? [] : [{ ...one, was: { ...one.was, again: 0 }, now: null }]));
   return { looked, numbers: numbersFor(before, fresh.filter(({ name }) => !refused.has(name)), gone, now) as NumbersGiven, refused };
 }
 

@@ -4,7 +4,7 @@ import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
 import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf } from "../../../src/lb/slots.ts";
-import type { Service, ServicePlan } from "../../../src/lb/types.ts";
+import type { Service, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
@@ -245,4 +245,17 @@ test("services for which no numbers are left are alone with that: who was there 
   t.deepEqual([names(grown), [...grown.refused.keys()], grown.plans[0]], [["crowd 65530", "known 5"], ["crowd"], first.plans[0]]);
   const gone = advance(second.next, circumstances([few, known]));
   t.deepEqual([names(gone), [...gone.refused]], [["few 6", "known 5"], []]);
+});
+
+test("one that has more containers than there are numbers is refused until there are, though nothing else changes", (t) => {
+  const server = (i: number) => ({ kind: "address" as const, address: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}` as Ip, port: 80, weight: 1, place: { file: "", line: 1, column: 1 } });
+  const crowd: Service = { ...read(serviceWith("service: crowd", 'frontends: ["203.0.113.1:80"]')), name: "crowd", backends: Array.from({ length: 65_533 }, (_, i) => server(i)) };
+  const [web, three] = [read(serviceWith("backends: [{ select: { network: shop }, port: 8080 }]")), containers.map((one) => ({ ...one, ipv6: null }))];
+  const circumstances = (services: readonly Service[], of: readonly ServingContainer[]): Circumstances => ({ services, containers: of, mode: "dsr", now: start, largestTable: 61 });
+  const said = ({ plans, refused }: Advance): unknown => [plans.find(({ name }) => name === "web")?.backends.length, [...refused.keys()]];
+  const first = advance(noBalancing, circumstances([crowd, web], three.slice(0, 2)));
+  const grown = advance(first.next, circumstances([crowd, web], three));
+  const next = advance(grown.next, circumstances([crowd, web], three));
+  const room = advance(next.next, circumstances([web], three));
+  t.deepEqual([first, grown, next, room].map(said), [[2, []], [2, ["web"]], [2, ["web"]], [3, []]]);
 });
