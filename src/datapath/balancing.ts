@@ -67,6 +67,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
   let refused: Installed["refused"] = new Map();
+  let refusedAnew = (): void => {};
   /** Where backends' nodes were when these were written. */
   const homes = new Map<string, Ip | undefined>();
   let unsure = false;
@@ -103,10 +104,12 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       translates: () => config.snatPorts > 0, mapOf: (name) => mapNamed(loaded.maps, name), isOwn: (address) => facts().hostPrefixes.some((prefix) => addressOf(prefix) === address),
     });
     const installed = await services.install(plans, anew);
+    const before = refused;
     refused = installed.refused;
     own = ownAddresses(facts());
     last = plans;
     if (installed.gone.length > 0) around.onGone(installed.gone);
+    if (anew && before.size + refused.size > 0) refusedAnew();
   };
 
   /** Ports that the host's own sockets had, and have no more: nobody was asked from any before. */
@@ -156,6 +159,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     services: {
       refusal: (plan) => refusalOf(plan, config.snatPorts > 0 || around.ports().snatPorts > 0),
       refused: () => refused,
+      onRefused: (listener) => void (refusedAnew = listener),
     },
     // Whether there are services is not asked before its turn: the first may be on their way.
     nodesChanged: () => inTurn(async () => {

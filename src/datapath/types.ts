@@ -234,6 +234,8 @@ export interface BalancedServices {
   refusal(plan: PlanHead): HawserError | undefined;
   /** Plans of the last `services` step that are not carried out, and why; what stood in their place stands. */
   refused(): ReadonlyMap<ServicePlan, HawserError>;
+  /** Calls back when `refused` may be others without a step: nodes have moved, or the host's addresses are others. */
+  onRefused(listener: () => void): void;
 }
 
 /** When packets of services' changed slots last went to another backend than the slot's current one. */

@@ -33,16 +33,22 @@ export class Refusals {
   }
 
   become(all: ReadonlyMap<string, HawserError>): void {
-    const { clock, log, again } = this.#options;
+    const { log } = this.#options;
     for (const [service, error] of all) if (this.all.get(service)?.message !== error.message) log.warn("a service is not in force as it is written", { service, error });
     for (const service of this.all.keys()) if (!all.has(service)) log.info("what stood in the way of a service is gone", { service });
     this.all = all;
-    if (all.size === 0 || this.#waiting) return;
+    this.#wait();
+  }
+
+  #wait(): void {
+    const { clock, again } = this.#options;
+    if (this.all.size === 0 || this.#waiting) return;
     this.#waiting = true;
-    void clock.sleep(retryTime, this.#ended.signal).then(() => {
+    void clock.sleep(retryTime, this.#ended.signal).then(async () => {
       this.#waiting = false;
-      return again();
-    }).catch(() => undefined);
+      await again().catch(() => undefined);
+      this.#wait();
+    }, () => undefined);
   }
 
   close(): void {

@@ -77,6 +77,7 @@ export class ServiceDesk {
     this.#health = new OwnHealth(options.node, options.clock, tell);
     this.#refusals = new Refusals({ ...options, again: () => this.#soon() });
     this.#planner = new ServicePlanner(options, this.#book, () => void this.#soon());
+    options.datapath.services.onRefused(() => void this.#soon());
     const { shareServices: share, node: self, clock, log } = options;
     this.#sharing = share === undefined ? undefined : new ServiceSharing({
       self, share, texts: this.#texts, state, written: (book) => this.#written(book), now: () => clock.now(), inForce: (names) => this.#enforced(names), retake: () => this.#retake(), log,

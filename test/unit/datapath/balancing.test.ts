@@ -59,7 +59,7 @@ test("backends are sent where their node is, also if it becomes known while the 
 });
 
 test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
-  let [free, broken] = [0, true];
+  let [free, broken, told, known] = [0, true, 0, false];
   const loads: number[] = [];
   const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
   await using balancing = createBalancing({
@@ -68,14 +68,18 @@ test("ports that the host gives free are loaded before servers are asked from th
       if (snatPorts > 0 && broken) throw new Error("not now");
       loads.push(snatPorts);
     } },
-    acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => undefined,
+    acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => (known ? ("198.18.0.2" as Ip) : undefined),
     facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 16_384, snatPorts: free }),
     onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   const [backend] = plan.backends;
   const asking: ServicePlan = { ...plan, name: "asking", number: 2, frontends: [{ address: "203.0.113.11" as Ip, port: 80, protocol: "tcp" }], backends: backend === undefined ? [] : [{ ...backend, number: 8, node: null, way: "snat" }] };
+  balancing.services.onRefused(() => void told++);
   await balancing.install([plan, asking]);
   t.deepEqual([[...balancing.services.refused().keys()], balancing.services.refusal(asking)?.code, loads], [[asking], "UNSUPPORTED", [0, 0]]);
+  known = true;
+  await balancing.nodesChanged();
+  t.deepEqual([told, [...balancing.services.refused().keys()]], [1, [asking]], "whoever waits hears of what no step has done");
   free = 8;
   t.is(balancing.services.refusal(asking), undefined);
   await t.throwsAsync(balancing.install([plan, asking]), { message: "not now" });

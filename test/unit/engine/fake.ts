@@ -34,6 +34,8 @@ export interface FakeHost {
   refusal: (plan: PlanHead) => HawserError | undefined;
   /** Why it has no room for a plan. */
   full: (plan: ServicePlan) => HawserError | undefined;
+  /** Services are written anew, as when nodes have moved. */
+  writeAnew(): void;
   /** What is there now. */
   things(): readonly string[];
   /** Called before each do or undo; may throw or wait. */
@@ -50,6 +52,7 @@ export function fakeHost(): FakeHost {
   let tables: PolicyTables | null = null;
   let revision = 0;
   let refused: ReadonlyMap<ServicePlan, HawserError> = new Map();
+  let anew = (): void => {};
   const install = (plans: readonly ServicePlan[] | null): void => {
     const why = (plan: ServicePlan): HawserError | undefined => host.refusal(plan) ?? host.full(plan);
     refused = new Map(plans?.flatMap((plan) => {
@@ -115,6 +118,10 @@ export function fakeHost(): FakeHost {
     elsewhere: null,
     refusal: () => undefined,
     full: () => undefined,
+    writeAnew: () => {
+      install(host.services);
+      anew();
+    },
     things: () => [...there].toSorted(),
     before: () => {},
     datapath: {
@@ -130,7 +137,7 @@ export function fakeHost(): FakeHost {
       decodeEvent: () => { throw new Error("no packet was told"); },
       deviceName: () => "",
       elsewhere: async () => host.elsewhere,
-      services: { refusal: (plan) => host.refusal(plan), refused: () => refused },
+      services: { refusal: (plan) => host.refusal(plan), refused: () => refused, onRefused: (listener) => void (anew = listener) },
       counters: () => [],
       traffic: async () => ({ sent: new Map(), tracked: [] }),
       maps: async () => [],

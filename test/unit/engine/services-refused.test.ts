@@ -123,3 +123,33 @@ test("who applies one here for which there is no room is told so, and it is take
   await n1.later();
   t.deepEqual([n1.inForce()[1], n1.shown()], ["late 203.0.113.20:80/tcp 192.0.2.7", ["dns enforced", "late enforced"]]);
 });
+
+test("a look at what stands in the way that fails is not the last one", async (t) => {
+  const n1 = await node();
+  n1.host.full = () => new HawserError("TABLE_FULL", "service web: no room is left for its addresses");
+  await n1.others({ web: written("web", "203.0.113.10:80") });
+  let failures = 0;
+  n1.host.before = (call) => {
+    if (!call.startsWith("do services")) return;
+    failures++;
+    throw new HawserError("KERNEL", "not now");
+  };
+  await n1.later();
+  t.is(failures, 1);
+  n1.host.before = () => {};
+  n1.host.full = () => undefined;
+  await n1.later();
+  t.deepEqual(n1.shown(), ["web enforced"]);
+});
+
+test("one for which there is no room any more when nodes move is tried again though nothing happens", async (t) => {
+  const n1 = await node();
+  await n1.others({ web: written("web", "203.0.113.10:80") });
+  n1.host.full = () => new HawserError("TABLE_FULL", "service web: no room is left for its addresses");
+  n1.host.writeAnew();
+  await n1.engine.idle();
+  t.deepEqual([n1.inForce(), n1.shown()], [tcp.slice(1), ["web pending: service web: no room is left for its addresses"]]);
+  n1.host.full = () => undefined;
+  await n1.later();
+  t.deepEqual(n1.shown(), ["web enforced"]);
+});
