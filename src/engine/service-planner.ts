@@ -72,6 +72,8 @@ export class ServicePlanner {
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
   readonly #plans = new Map<string, ServicePlan>();
+  /** The thread has said nothing yet: what it says first is all that there is. */
+  #afresh = false;
   /** What the thread was told. */
   #told: Known = nothingKnown;
   /** The services of it. */
@@ -201,7 +203,7 @@ export class ServicePlanner {
     const { services: { thread, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
-    this.#plans.clear();
+    this.#afresh = true;
     this.#forget();
     this.#thread = startBalancer({ ...settings, node, rows }, thread);
   }
@@ -254,6 +256,9 @@ export class ServicePlanner {
   }
 
   #take({ plans: { set, gone }, backends }: Outcome): void {
+    const afresh = this.#afresh;
+    this.#afresh = false;
+    if (afresh) this.#plans.clear();
     const fresh = set.flatMap((plan): readonly ServicePlan[] => {
       const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
       return slots === undefined ? [] : [{ ...plan, slots }];
@@ -261,8 +266,10 @@ export class ServicePlanner {
     const left = new Set([...gone, ...fresh.map(planKey)].flatMap((key) => this.#plans.get(key) ?? []));
     for (const key of gone) this.#plans.delete(key);
     for (const plan of fresh) this.#plans.set(planKey(plan), plan);
-    if (left.size + fresh.length > 0) this.plans = inOrder(left.size === 0 ? this.plans : this.plans.filter((plan) => !left.has(plan)), fresh, planKey);
-    for (const [name, those] of backends) {
+    const before = afresh ? [] : this.plans;
+    if (afresh || left.size + fresh.length > 0) this.plans = inOrder(left.size === 0 ? before : before.filter((plan) => !left.has(plan)), fresh, planKey);
+    const unsaid = afresh ? [...this.backends.keys()].filter((name) => !backends.has(name)) : [];
+    for (const [name, those] of [...backends, ...unsaid.map((name) => [name, []] as const)]) {
       this.#changed.add(name);
       this.#serves(those, 1);
       this.#serves(this.backends.get(name) ?? [], -1);

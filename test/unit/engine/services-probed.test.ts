@@ -1,8 +1,8 @@
 // The desk and services: whom this node probes, what the answers come to, and what nodes tell each other of their containers.
 import test from "ava";
 import { noCluster } from "../../../src/network/cluster.ts";
-import { desk, endpointId, fakeHost } from "./fake.ts";
-import { backendsIn, far, heard, shop, text } from "./shop.ts";
+import { desk, endpointId, fakeHost, memoryStore, openShop } from "./fake.ts";
+import { backendsIn, far, handClock, heard, shop, text, web } from "./shop.ts";
 
 test("of a container on another node that node's word counts at once, and what is not said any more stays", async (t) => {
   const { engine, join, host } = await shop();
@@ -113,4 +113,20 @@ test("probes: what is known of backends outlives the agent, so that its start ta
   t.deepEqual(backendsIn(host.services), known);
   await engine.commands.healthHeard([heard(1, true)]);
   t.deepEqual(backendsIn(host.services), known);
+});
+
+test("when the thread that plans dies, what is deleted meanwhile is gone, its probes too, and what is there stays once", async (t) => {
+  const worker = new URL("../../../src/engine/balancer-worker.ts", import.meta.url);
+  const ending = 'parentPort.on("message", ({ services }) => services?.gone?.includes("web") && process.exit(1))';
+  const thread = new URL(`data:text/javascript,${encodeURIComponent(`import { parentPort } from "node:worker_threads"; import { runBalancer } from "${worker.href}"; ${ending}; runBalancer();`)}`);
+  const host = fakeHost();
+  const engine = desk(host, memoryStore(), { whose: async ({ id }) => web(Number(id.slice(0, 11))), clock: handClock().clock, services: { mode: "auto", thread } });
+  await engine.start();
+  await (await openShop(engine))(1);
+  const probing = (name: string, address: string) => ({ file: `${name}.yaml`, text: text("", name, address).replace("kind: none", "kind: tcp") });
+  await engine.commands.applyService({ documents: [probing("web", "203.0.113.10:80"), probing("dns", "203.0.113.11:80")] });
+  const standing = (): unknown => [host.services?.map(({ name }) => name), engine.queries.probeTargets().map(({ service }) => service), [...engine.queries.serviceAddresses() ?? []]];
+  t.deepEqual(standing(), [["dns", "web"], ["dns", "web"], ["203.0.113.11", "203.0.113.10"]]);
+  await engine.commands.deleteService("web");
+  t.deepEqual(standing(), [["dns"], ["dns"], ["203.0.113.11"]]);
 });
