@@ -44,7 +44,10 @@ export interface Services extends Disposable {
 export interface Installed {
   /** To whom nobody is led any more. */
   readonly gone: readonly GoneBackend[];
-  /** Plans of which nothing was written, because this node cannot carry them out (UNSUPPORTED) or has no room (TABLE_FULL): what stood in their place stands. */
+  /**
+   * Plans of which nothing was written, because this node cannot carry them out (UNSUPPORTED) or has no room (TABLE_FULL): what stood in their place
+   * stands, unless an earlier agent wrote it.
+   */
   readonly refused: ReadonlyMap<ServicePlan, HawserError>;
 }
 
@@ -140,15 +143,18 @@ export function createServices(around: ServicesSurroundings): Services {
     await pause();
   };
 
-  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed> => {
+  const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed & { readonly freed: boolean }> => {
     const pause = turns();
     const inherited = world.asked === undefined;
     const { left, came } = anew || world.asked === undefined ? { left: world.asked ?? [], came: plans } : changesOf(world.asked, plans);
     const kept = new Set(came.map(({ number }) => number));
-    const gone = (inherited ? [...world.numbers] : left.map(({ number }) => number)).filter((number) => !kept.has(number));
+    const leaving = (inherited ? [...world.numbers] : left.map(({ number }) => number)).filter((number) => !kept.has(number));
     await pause();
     const refused = new Map<ServicePlan, HawserError>();
     const after = await admit(came, anew, refused, pause);
+    // Nobody knows the plan of what an earlier agent wrote there, so that it cannot follow what is around it.
+    const unknown = new Set(Array.from(refused.keys(), ({ number }) => number).filter((number) => world.numbers.has(number) && !world.standing.has(number) && !after.has(number)));
+    const gone = [...leaving, ...unknown];
     const changed = Array.from(after.values(), ({ plan }) => plan);
     const replaced = [...after.keys(), ...gone].flatMap((number) => world.standing.get(number)?.plan ?? []);
     const stood = inherited ? [...world.backends.written.values()] : [];
@@ -205,12 +211,15 @@ export function createServices(around: ServicesSurroundings): Services {
     world.sources.release();
     for (const one of [world.frontends, world.backends]) one.done();
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
-    return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, changed) : [])], refused };
+    return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
 
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {
     try {
-      return await write(plans, anew);
+      const { gone, refused, freed } = await write(plans, anew);
+      if (!freed) return { gone, refused };
+      const again = await write(plans, false);
+      return { gone: [...gone, ...again.gone], refused: again.refused };
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();

@@ -6,7 +6,6 @@ import type { LbFrontend } from "../../../src/abi/generated.ts";
 import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
 import { createServices } from "../../../src/datapath/services.ts";
 import type { Services } from "../../../src/datapath/services.ts";
-import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import { advance, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
@@ -15,72 +14,11 @@ import { firstOf } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { container } from "../lb/given.ts";
 import { generator } from "../lb/random.ts";
+import { openMaps } from "./lb-maps.ts";
 
 const rounds = 40;
 /** Neither an address alone nor where a server answers from. */
 const isFrontend = ({ service, port, proto }: LbFrontend): boolean => service !== 0 && port !== 0 && proto !== LbPoolLayout.PROTOCOL;
-
-/** Maps in memory; `write` is called after each write, and before one it may throw. */
-function openMaps(write: (when: "before" | "after") => void) {
-  const pages = new Map<number, Uint32Array>();
-  const mapOf = (): KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> } => {
-    const held = new Map<string, Uint8Array>();
-    const name = (key: Uint8Array): string => Buffer.from(key).toString("hex");
-    const change = (work: () => unknown): void => {
-      write("before");
-      work();
-      write("after");
-    };
-    return {
-      held, info: { maxEntries: 1024 } as KernelMap["info"], get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const),
-      set: (key, value) => change(() => held.set(name(key), value)), delete: (key) => {
-        change(() => held.delete(name(key)));
-        return true;
-      },
-      setPacked: (keys, values) => {
-        const size = values.length / (keys.length / 4);
-        for (let i = 0; 4 * i < keys.length; i++) change(() => held.set(name(keys.subarray(4 * i, 4 * i + 4)), values.slice(size * i, size * (i + 1))));
-      },
-      setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
-      setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
-    } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
-  };
-  const pageOf = (id: number): KernelMap => ({
-    info: { id } as KernelMap["info"], close: () => {}, [Symbol.dispose]: () => {},
-    setPacked: (keys, values) => {
-      write("before");
-      const [at, words] = [new Uint32Array(keys.buffer), new Uint32Array(values.buffer)];
-      at.forEach((slot, i) => pages.get(id)?.set(words.subarray(2 * i, 2 * i + 2), 2 * slot));
-      write("after");
-    },
-    store: (first, values) => {
-      write("before");
-      pages.get(id)?.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first);
-      write("after");
-    },
-  } as Partial<KernelMap> as KernelMap);
-  const kernel = {
-    createMap: (_kind, name) => {
-      const id = pages.size + 1;
-      pages.set(id, new Uint32Array(name === "hw_lb_page" ? 2 ** 17 : 0));
-      return pageOf(id);
-    },
-    openMapById: pageOf,
-  } as Partial<Kernel> as Kernel;
-  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: mapOf(), hw_lb_origins: mapOf(), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
-  const inPages = new Map<number, Uint32Array>();
-  return {
-    kernel, maps,
-    /** A slot's first word. */
-    slot: (index: number): number => {
-      const number = index >>> 16;
-      const id = maps.hw_lb_slots.get(u32.encode(number));
-      const page = inPages.get(number) ?? (id === undefined ? undefined : pages.get(u32.decode(id)));
-      if (page !== undefined) inPages.set(number, page);
-      return page?.[2 * (index & 0xffff)] ?? 0;
-    },
-  };
-}
 
 for (const seed of [1, 2, 10]) {
   test(`changes by chance, ${seed}`, async (t) => {
