@@ -3,10 +3,12 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { buildTable } from "../lb/maglev.ts";
 import type { Fill, TableMember } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
+import { planOf } from "../lb/reach.ts";
+import type { Reached } from "../lb/reach.ts";
 import { createSharing } from "../lb/sharing.ts";
 import { newSlots } from "../lb/slots.ts";
-import type { Backend, Service, Slots } from "../lb/types.ts";
-import type { Family } from "../std/ip.ts";
+import type { Backend, Service, Slots, Way } from "../lb/types.ts";
+import type { Family, Ip } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
 
 type Balanced = Balancing["services"] extends ReadonlyMap<string, infer One> ? One : never;
@@ -78,7 +80,8 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
         const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
         return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
       });
-      const plan = { name: service.name, family, number, frontends: [], affinity: null, sources: service.sources, open: false, backends: [], slots: table.slots };
+      const numberOf = new Map(numbers);
+      const plan = planOf(service, family, number, reachedAgain(row, numberOf.keys()), (one) => numberOf.get(one) ?? 0, table.slots, made);
       return { family, keys: numbers.map(([one]) => one), table, plan };
     });
     return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, told: undefined, again: 0 }] as const];
@@ -89,6 +92,16 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
     services: new Map(known), containers: [],
     serviceNumbers: { given: given.services, resting: rested(resting?.services) }, backendNumbers: { given: given.backends, resting: rested(resting?.backends) },
   };
+}
+
+/** As it was, by the keys of `Reached`. */
+function reachedAgain({ backends }: ServiceRow, keys: Iterable<string>): readonly Reached[] {
+  const byPlace = new Map(backends.map((backend) => [`${backend.port} ${backend.id}`, backend]));
+  return Array.from(keys).flatMap((key): readonly Reached[] => {
+    const [way, address, ...place] = key.split(" ");
+    const backend = byPlace.get(place.join(" "));
+    return backend === undefined ? [] : [{ key, backend, address: address as Ip, way: way as Way }];
+  });
 }
 
 /** As a table's key is made: the size, then each member's identity, number and weight. */
