@@ -86,7 +86,7 @@ export function createServices(around: ServicesSurroundings): Services {
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
-    const admitted = new Map<number, Standing>();
+    const [stood, admitted] = [new Map<number, Standing>(), new Map<number, Standing>()];
     const claim = createRoom({
       frontends: { written: world.frontends.written, room: world.table.room }, backends: world.backends.written, translates: around.translates(),
       sources: world.sources,
@@ -100,15 +100,17 @@ export function createServices(around: ServicesSurroundings): Services {
         if (!(error instanceof HawserError)) throw error;
         refused.set(plan, error);
         const before = last.get(plan.number);
-        if (before !== undefined && (anew || !world.standing.has(plan.number)) && world.sources.reserve(before)) admitted.set(plan.number, standingOf(before));
+        if (before !== undefined && (anew || !world.standing.has(plan.number)) && world.sources.reserve(before)) stood.set(plan.number, standingOf(before));
       }
       await pause();
     }
-    for (const plan of await world.tables.reserve(Array.from(admitted.values(), ({ plan }) => plan), pause)) {
-      admitted.delete(plan.number);
+    // What one of the others has taken over from these is the other's.
+    const all = new Map([...stood, ...admitted]);
+    for (const plan of await world.tables.reserve(Array.from(all.values(), ({ plan }) => plan), pause)) {
+      all.delete(plan.number);
       refused.set(plan, new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its table of ${plan.slots.size} slots`));
     }
-    return admitted;
+    return all;
   };
 
   /** What is new of the plans becomes wanted. */

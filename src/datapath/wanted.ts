@@ -1,9 +1,17 @@
 // What a map shall hold when several want the same of it: each key with how many want it, and what the map holds meanwhile.
 
+interface Taken<V> {
+  value: V;
+  /** How many want it so. */
+  users: number;
+  /** What it is when nobody does any more. */
+  under: Taken<V> | undefined;
+}
+
 export class Wanted<K, V> {
   readonly #same: (a: V, b: V) => boolean;
   readonly #written: Map<K, V>;
-  readonly #wanted = new Map<K, { value: V; users: number }>();
+  readonly #wanted = new Map<K, Taken<V>>();
   /** Keys of which it is to be looked whether the map holds what is wanted. */
   readonly #looked: Set<K>;
 
@@ -23,21 +31,27 @@ export class Wanted<K, V> {
   take(entries: Iterable<readonly [K, V]>): void {
     for (const [key, value] of entries) {
       const had = this.#wanted.get(key);
-      if (had === undefined) this.#wanted.set(key, { value, users: 1 });
+      if (had === undefined || !this.#same(had.value, value)) this.#wanted.set(key, { value, users: 1, under: had });
       else [had.value, had.users] = [value, had.users + 1];
       this.#looked.add(key);
     }
   }
 
-  /** One that took it wants it no longer. */
+  /** One that took it so wants it no longer: the last value of those who still do counts. */
   drop(entries: Iterable<readonly [K, V]>): void {
-    for (const [key] of entries) {
-      const had = this.#wanted.get(key);
-      if (had === undefined) continue;
-      if (had.users === 1) this.#wanted.delete(key);
-      else had.users--;
+    for (const [key, value] of entries) {
+      const left = this.#without(this.#wanted.get(key), value);
+      if (left === undefined) this.#wanted.delete(key);
+      else this.#wanted.set(key, left);
       this.#looked.add(key);
     }
+  }
+
+  #without(taken: Taken<V> | undefined, value: V): Taken<V> | undefined {
+    if (taken === undefined) return undefined;
+    if (!this.#same(taken.value, value)) taken.under = this.#without(taken.under, value);
+    else if (--taken.users === 0) return taken.under;
+    return taken;
   }
 
   /** What is in the map and nobody wants; taken for deleted as it is gone through. */

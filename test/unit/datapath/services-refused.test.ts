@@ -4,6 +4,7 @@ import { lbBucketCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
 import { createServices } from "../../../src/datapath/services.ts";
 import type { Services } from "../../../src/datapath/services.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
+import type { Advance, Balancing } from "../../../src/lb/plan.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { read, serviceWith } from "../lb/given.ts";
@@ -12,8 +13,8 @@ import { openMaps } from "./lb-maps.ts";
 const backends = "backends: [{ address: 192.0.2.7:80 }]";
 /** As many as take so many lines. */
 const denied = (lines: number, first: number): string => `sources: { deny: [${Array.from({ length: 7 * lines }, (_, i) => `10.${first}.${2 * i}.0/24`).join()}] }`;
-const plansOf = (...texts: readonly string[]): readonly ServicePlan[] =>
-  advance(noBalancing, { services: texts.map(read), containers: [], mode: "dsr", largestTable: 61, now: 0 }).plans;
+const follow = (before: Balancing, ...texts: readonly string[]): Advance => advance(before, { services: texts.map(read), containers: [], mode: "dsr", largestTable: 61, now: 0 });
+const plansOf = (...texts: readonly string[]): readonly ServicePlan[] => follow(noBalancing, ...texts).plans;
 const web = (lines: number, first: number): string => serviceWith(backends, denied(lines, first));
 const dns = serviceWith("service: z", 'frontends: ["203.0.113.11:53/udp"]', backends);
 
@@ -51,4 +52,22 @@ test("what this agent wrote stands when there is no room for what is to stand in
   const services = agent();
   await services.install(plansOf(web(5, 1), dns));
   t.deepEqual([(await services.install(plansOf(web(6, 2), dns))).refused.size, standing(), tables()], [1, ["1 80", "2 53"], 2]);
+});
+
+test("a frontend that is given up by a service without room is the one's who takes it, and that service's again when the taker goes", async (t) => {
+  const { agent, standing } = node();
+  const services = agent();
+  const both = serviceWith(backends, denied(5, 1), 'frontends: ["203.0.113.10:80", "203.0.113.10:81"]');
+  const taker = serviceWith("service: a", 'frontends: ["203.0.113.10:81"]', backends);
+  const first = follow(noBalancing, both);
+  await services.install(first.plans);
+  t.deepEqual(standing(), ["1 80", "1 81"]);
+  const taken = follow(first.next, web(6, 2), taker);
+  t.is((await services.install(taken.plans)).refused.size, 1);
+  t.deepEqual(standing(), ["1 80", "2 81"]);
+  await services.install(taken.plans, true);
+  t.deepEqual(standing(), ["1 80", "2 81"], "also when all is written anew");
+  const given = follow(taken.next, web(6, 2));
+  t.is((await services.install(given.plans)).refused.size, 1);
+  t.deepEqual(standing(), ["1 80", "1 81"]);
 });

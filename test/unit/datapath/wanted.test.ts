@@ -34,3 +34,17 @@ test("who takes it anew before he drops it changes its value alone", (t) => {
   wanted.drop([["a", 1]]);
   t.deepEqual(look(wanted), { gone: [], new: [["a", 2]] });
 });
+
+test("of what several want differently the last one's value counts, and when he drops it the one's before him", (t) => {
+  const wanted = new Wanted<string, number>(new Map(), Object.is);
+  wanted.take([["a", 1]]);
+  wanted.take([["a", 2]]);
+  wanted.take([["a", 2]]);
+  t.deepEqual(look(wanted), { gone: [], new: [["a", 2]] });
+  wanted.drop([["a", 2]]);
+  t.deepEqual(look(wanted), { gone: [], new: [] });
+  wanted.drop([["a", 2]]);
+  t.deepEqual(look(wanted), { gone: [], new: [["a", 1]] });
+  wanted.drop([["a", 1]]);
+  t.deepEqual(look(wanted), { gone: [["a", 1]], new: [] });
+});
