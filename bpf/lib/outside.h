@@ -31,16 +31,7 @@ static __noinline bool outside_leads_out(struct __sk_buff *skb, const struct pac
 
 	if (route_known(saddr, daddr, p->flow.proto, 0))
 		return true;
-	fib.family = p->family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
-	fib.l4_protocol = p->flow.proto;
-	fib.ifindex = hw_config.host_ifindex;
-	if (p->family == 4) {
-		fib.ipv4_src = saddr->words[3];
-		fib.ipv4_dst = daddr->words[3];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
-	}
+	route_ask(&fib, p, saddr, daddr, 0);
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) || !uplinks_find(fib.ifindex))
 		return false;

@@ -109,6 +109,23 @@ static __always_inline void route_take(const struct bpf_fib_lookup *found, struc
 	__builtin_memcpy(hop->neighbour.ipv6_nh, found->ipv6_dst, 16);
 }
 
+/* What is asked of the FIB, as for a packet of the host's own. `size`: of it, 0 if any. */
+static __always_inline void route_ask(struct bpf_fib_lookup *fib, const struct packet *p, const struct hw_ip *saddr, const struct hw_ip *daddr,
+				      __u16 size)
+{
+	fib->family = p->family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
+	fib->l4_protocol = p->flow.proto;
+	fib->tot_len = size;
+	fib->ifindex = hw_config.host_ifindex;
+	if (p->family == 4) {
+		fib->ipv4_src = saddr->words[3];
+		fib->ipv4_dst = daddr->words[3];
+	} else {
+		__builtin_memcpy(fib->ipv6_src, saddr, 16);
+		__builtin_memcpy(fib->ipv6_dst, daddr, 16);
+	}
+}
+
 /* ROUTE_*, or a negated drop reason. `saddr` matters to policy routing only. */
 static __always_inline int route_find(struct __sk_buff *skb, const struct packet *p, const struct hw_ip *saddr,
 				      const struct hw_ip *daddr, struct route_hop *hop, const struct hw_uplink **uplink)
@@ -116,17 +133,7 @@ static __always_inline int route_find(struct __sk_buff *skb, const struct packet
 	struct bpf_fib_lookup fib = { 0 };
 	long result;
 
-	fib.family = p->family == 4 ? WIRE_AF_INET : WIRE_AF_INET6;
-	fib.l4_protocol = p->flow.proto;
-	fib.tot_len = p->size;
-	fib.ifindex = hw_config.host_ifindex;
-	if (p->family == 4) {
-		fib.ipv4_src = saddr->words[3];
-		fib.ipv4_dst = daddr->words[3];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
-	}
+	route_ask(&fib, p, saddr, daddr, p->size);
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		/* Linux before 5.13 does not say what fits: the field is still the question, tot_len. */
