@@ -203,6 +203,15 @@ test("a flood on the ports that are left finds one each time, however many it ha
   for (const [port, own] of ports) t.is(await sent(port, "A"), own);
 });
 
+test("where ports have become free since nothing was to be had, all who come find them, and not one in a jiffy", async (t) => {
+  await using world = await openWorld();
+  await world.plans(planner()(web));
+  await world.send(to4(tcp(2000, 80, "S")));
+  await world.barPools();
+  const verdicts = await world.floodFrom(to4(tcp(7000, 80, "S")), 500);
+  t.is(verdicts.filter((verdict) => verdict === 3).length, 500);
+});
+
 test("flows outlive the agent, and go on where they were while others come and go", async (t) => {
   await using world = await openWorld();
   const plans = planner();

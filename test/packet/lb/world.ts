@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { decodePerCpu, u32 } from "../../../src/abi/codec.ts";
-import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbServiceCodec } from "../../../src/abi/generated.ts";
+import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbPoolStateCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
 import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -76,6 +76,8 @@ export interface World extends AsyncDisposable {
   /** The only bucket of recorded flows that is not empty, by its number. */
   flowBucket(): Promise<readonly [number, readonly LbFlow[]]>;
   setFlowBucket(number: number, flows: readonly LbFlow[]): Promise<void>;
+  /** As if all blocks of the pools in use had been looked at since a second, and had nothing to take. */
+  barPools(): Promise<void>;
   /** `ip ARGS…`, in the balancer's namespace. */
   ip(...args: readonly string[]): Promise<void>;
   /** Whether XDP may send by a device that is an uplink. */
@@ -144,6 +146,13 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
       const [only, ...others] = (await ask({ op: "flows" })) as readonly (readonly [number, readonly LbFlow[]])[];
       if (only === undefined || others.length > 0) throw new Error(`${others.length + (only === undefined ? 0 : 1)} buckets have flows`);
       return only;
+    },
+    barPools: async () => {
+      for (let pool = 1; pool < 8; pool++) {
+        const state = lbPoolStateCodec.decode((await ask({ op: "get", map: "hw_lb_pool_states", key: u32.encode(pool) })) as Uint8Array);
+        if (state.pool !== pool) continue;
+        await ask({ op: "set", map: "hw_lb_pool_states", key: u32.encode(pool), value: lbPoolStateCodec.encode({ ...state, barren: state.barren.map(() => 2n ** 64n - 1n) }) });
+      }
     },
     setFlowBucket: async (number, flows) => { await ask({ op: "set", map: "hw_lb_flows", key: u32.encode(number), value: lbFlowsCodec.encode({ flows }) }); },
     ip: async (...args) => { await ask({ op: "ip", args }); },
