@@ -34,8 +34,8 @@ export function createRoom({ frontends, sources, backends, translates }: RoomSur
     const addresses = own.flatMap(([key]) => (frontends.written.has(key) ? [] : [key]));
     const answering = those.flatMap(({ number }) => (backends.has(number) ? [] : [`${number}`]));
     const fresh = new Set([...addresses, ...answering].filter((key) => !taken.has(key)));
-    if (taken.size + fresh.size > frontends.room) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its addresses`);
-    if (!sources.reserve(plan)) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for the ranges of its sources`);
+    if (taken.size + fresh.size > frontends.room) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its addresses; delete services that nobody asks`);
+    if (!sources.reserve(plan)) throw new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for the ranges of its sources; name fewer prefixes, or join neighbouring ones`);
     for (const key of fresh) taken.add(key);
   };
 }

@@ -108,7 +108,7 @@ export function createServices(around: ServicesSurroundings): Services {
     const all = new Map([...stood, ...admitted]);
     for (const plan of await world.tables.reserve(Array.from(all.values(), ({ plan }) => plan), pause)) {
       all.delete(plan.number);
-      refused.set(plan, new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its table of ${plan.slots.size} slots`));
+      refused.set(plan, new HawserError("TABLE_FULL", `service ${plan.name}: no room is left for its table of ${plan.slots.size} slots; services with the same backends share one, and a lower loadBalancer.maglevTable makes all shorter`));
     }
     return all;
   };

@@ -142,7 +142,7 @@ test("who finds no room in the map of sources waits until there is some, and is 
   const most = asking(crowd, 96_111);
   const verdict = async (last: number): Promise<string> => (await world.send(ip(client4, `203.0.113.${last}`, request("S")))).verdict;
   const waiting = asking(late, 10);
-  t.deepEqual(await world.plans([most, waiting, other]), { late: "TABLE_FULL service late: no room is left for the ranges of its sources" });
+  t.deepEqual(await world.plans([most, waiting, other]), { late: "TABLE_FULL service late: no room is left for the ranges of its sources; name fewer prefixes, or join neighbouring ones" });
   t.deepEqual(await Promise.all([20, 21, 22].map(verdict)), ["tx", "pass", "tx"]);
   await world.plans([asking(crowd, 3), waiting, other]);
   t.deepEqual(await world.plans([asking(crowd, 3), waiting, other]), {});
