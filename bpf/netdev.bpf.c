@@ -179,7 +179,7 @@ static __always_inline int carry_ended(struct __sk_buff *skb, struct scratch *sc
 {
 	switch (ended) {
 	case ENDED_SERVED:
-		if (scratch->balancer)
+		if (scratch->balancer.kind)
 			lbnode_find_balancer(skb);
 		return netdev_serve(skb);
 	case ENDED_RETURNED:

@@ -114,33 +114,6 @@ static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct 
 	geneve->option[words] = LBGENEVE_LAST(backend->port, passed, (backend->flags & HW_LB_BACKEND_RETURNS) / HW_LB_BACKEND_RETURNS);
 }
 
-/* From here to the end of the inner headers there is nothing of which the sum is not known: `inner` begins at the inner Ethernet header. */
-static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inner, const void *end, int family, __u64 *sum)
-{
-	const struct iphdr *ip4 = inner + ETH_HLEN;
-	const struct ipv6hdr *ip6 = inner + ETH_HLEN;
-	const struct udphdr *udp;
-	__u64 pseudo;
-	int i;
-
-	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE || p->proto == WIRE_PROTO_SCTP)
-		return false;
-	udp = family == 4 ? (const void *)(ip4 + 1) : (const void *)(ip6 + 1);
-	if ((const void *)(udp + 1) > end || (p->proto == IPPROTO_UDP && !udp->check))
-		return false;
-	for (i = 0; i < ETH_HLEN / 2; i++)
-		*sum += ((const checksum_u16 *)inner)[i];
-	/* A header with its checksum sums up to nothing, and so does a segment with its pseudo header. */
-	if (family == 4) {
-		pseudo = checksum_words(&ip4->saddr, 2) + bpf_htons(p->size - sizeof(*ip4)) + bpf_htons(p->proto);
-	} else {
-		pseudo = checksum_words(&ip6->saddr, 8) + bpf_htons(p->size - sizeof(*ip6)) + bpf_htons(p->proto);
-		*sum += checksum_words(ip6, 10);
-	}
-	*sum += (__u16)~checksum_fold16(pseudo);
-	return true;
-}
-
 static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, __u64 hash, int family, __u16 payload,
 					       __u32 passed)
 {
@@ -157,25 +130,16 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 	__u16 payload = headers + ETH_HLEN + p->size;
 	struct lbgeneve *geneve;
 	struct ethhdr *eth;
-	__u64 sum;
 
 	if (bpf_xdp_adjust_head(ctx, -(ETH_HLEN + size + headers)))
 		return false;
 	/* The packet's own Ethernet header stays where it is and is the inner one. */
-	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers + ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)));
+	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers);
 	if (!eth)
 		return false;
 	geneve = (void *)(eth + 1) + size;
 	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
 	lbwrap_geneve_head(geneve, backend, p->hash, family, payload, 0);
-	if (outer4)
-		return true;
-	sum = checksum_words((void *)eth + ETH_HLEN + 8, 8) + bpf_htons(IPPROTO_UDP) + bpf_htons(payload) + checksum_words(geneve, headers / 4);
-	if (!lbwrap_sum(p, (void *)geneve + headers, xdp_end(ctx), family, &sum))
-		return false;
-	geneve->udp.check = ~checksum_fold16(sum);
-	if (!geneve->udp.check)
-		geneve->udp.check = 0xffff;
 	return true;
 }
 

@@ -9,6 +9,11 @@ export interface FrontendAddress {
   readonly protocol: number;
 }
 
+/** What stands for an IPv6 address of a node in packets that were passed on (bpf/lib/lbbalancer.h). 32 bits. */
+export function hashOfAddress(address: Ip): number {
+  return hashOf({ address, port: 0, protocol: 0 }) >>> 0;
+}
+
 /** 32 bits, signed. */
 export function hashOf({ address, port, protocol }: FrontendAddress): number {
   const bytes = new Uint8Array(20);

@@ -37,6 +37,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_networks: ["Networks by their number.", "agent"],
   hw_nodes: ["Other nodes by this node's number for them: where tunnels to them end, and how much fits.", "agent"],
   hw_peers: ["The number of the node with an address of the underlay: who may send tunnel packets.", "agent"],
+  hw_balancers: ["The number of the node with an IPv6 address of the underlay, by the hash that stands for it in packets of services that were passed on.", "agent"],
   hw_pointers: ["The name behind an address on another node, by the name that DNS has for the address (`9.0.60.10.in-addr.arpa`).", "agent"],
   hw_remotes: ["A container on another node, by address: its node, identity and network.", "agent"],
   hw_slices: ["The node whose slice of the pool holds an address; 0: nobody's.", "agent"],
