@@ -78,6 +78,12 @@ static __always_inline __u8 tunnel_ecn(const struct __sk_buff *skb, __u8 family)
 	return ecn == TUNNEL_ECN_EXPERIENCED ? TUNNEL_ECN_CAPABLE : ecn;
 }
 
+/* By which receivers tell flows apart. */
+static __always_inline __be16 tunnel_port(__u32 hash)
+{
+	return bpf_htons(TUNNEL_PORTS_FIRST + ((hash ^ hash >> 16) & TUNNEL_PORTS_MASK));
+}
+
 /* The way to the tunnel's other end, by an uplink and in its name. < 0: there is none. */
 static __always_inline int tunnel_route(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop, struct iphdr *ip)
 {
@@ -111,7 +117,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 }
 
 /*
- * Sends the packet to the other end. TC_ACT_REDIRECT, or a negated drop reason; HW_PASS: it is as it was, and the device's to send.
+ * Sends the packet to the other end, an IPv4 address. TC_ACT_REDIRECT, or a negated drop reason; HW_PASS: it is as it was, and the device's to send.
  * `id` of the next outer packet: receivers merge what is numbered in turn.
  */
 static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop, __u16 *id)
@@ -119,7 +125,7 @@ static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packe
 	__u32 size = skb->len - ETH_HLEN + TUNNEL_BYTES, hash = bpf_get_hash_recalc(skb), segments = skb->gso_segs;
 	struct tunnel_headers headers = { 0 };
 
-	if (!ip_is4(&hop->tunnel) || size > 0xffff || tunnel_route(skb, p, hop, &headers.ip) < 0 ||
+	if (size > 0xffff || tunnel_route(skb, p, hop, &headers.ip) < 0 ||
 	    bpf_skb_load_bytes(skb, 0, &headers.inner, ETH_HLEN) < 0)
 		return HW_PASS;
 	headers.ip.version = 4;
@@ -130,7 +136,7 @@ static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packe
 	headers.ip.ttl = TUNNEL_TTL;
 	headers.ip.protocol = IPPROTO_UDP;
 	headers.ip.check = tunnel_checksum(&headers);
-	headers.udp.source = bpf_htons(TUNNEL_PORTS_FIRST + ((hash ^ hash >> 16) & TUNNEL_PORTS_MASK));
+	headers.udp.source = tunnel_port(hash);
 	headers.udp.dest = hw_config.tunnel_port;
 	headers.udp.len = bpf_htons(size - sizeof(headers.ip));
 	headers.kind = hw_config.tunnel_header;

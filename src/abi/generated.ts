@@ -17,6 +17,7 @@ export const CtFlags = {
   SAME_NETWORK: 1024,
   SERVICE: 2048,
   WRAPPED: 4096,
+  WRAPPED6: 8192,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -33,6 +34,7 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   1024: "SAME_NETWORK",
   2048: "SERVICE",
   4096: "WRAPPED",
+  8192: "WRAPPED6",
 };
 
 export const Direction = {
