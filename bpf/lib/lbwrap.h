@@ -3,11 +3,10 @@
  * Wraps a packet for its backend. What is inside stays as the client sent it.
  *
  *   IPIP     Ethernet 14 │ IPv4 20 or IPv6 40 │ packet                        protocol 4 or 41: what is inside
- *   GENEVE   Ethernet 14 │ IPv4 20 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
+ *   GENEVE   Ethernet 14 │ IPv4 20 or IPv6 40 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
  *
- * The node that has the container translates: it knows the flow, and the service's address is in the packet. No checksum is a sum over
- * more than the headers: that of UDP in IPv6 takes what lies behind them from the inner packet's own checksum, and what has none of its own
- * (fragments, errors, SCTP, UDP over IPv4 without) does not go to nodes of IPv6.
+ * The node that has the container translates: it knows the flow, and the service's address is in the packet. UDP has no checksum outside,
+ * over IPv6 either (lib/tunnel6.h).
  */
 #pragma once
 
@@ -127,7 +126,8 @@ static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const st
 static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
 {
 	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
-	__u16 payload = headers + ETH_HLEN + p->size;
+	/* A short frame's padding stays behind the packet, and is the inner frame's: the outer packet is as long as it says. */
+	__u16 payload = headers + xdp_length(ctx);
 	struct lbgeneve *geneve;
 	struct ethhdr *eth;
 

@@ -70,6 +70,17 @@ for (const [what, packet, option] of carried) {
   });
 }
 
+test.serial("a short frame's padding is carried inside: the outer packet is as long as it says", async (t) => {
+  const { world } = t.context;
+  const sent = Buffer.concat([frame(gateway, uplink, to4(request("S"))), new Uint8Array(6)]);
+  for (const [backend, lengthAt] of [[1, 16], [2, 18]] as const) {
+    await world.service(1, [backend]);
+    const { data } = await world.sendBytes(sent);
+    t.is(port(data, lengthAt), data.length - (backend === 1 ? 14 : 54));
+    t.is(hex(data, data.length - sent.length, data.length), sent.toString("hex"));
+  }
+});
+
 test.serial("where answers shall come back by this node the option says so, and nothing else is different", async (t) => {
   const { world } = t.context;
   await world.backend(4, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9", returns: true });
