@@ -30,9 +30,10 @@ static __always_inline struct balancer lbbalancer_of(const struct hw_ip *address
 	return balancer;
 }
 
-static __always_inline struct balancer lbbalancer_own(void)
+/* This node, by the address that others reach it at: of the family that it reaches them by. */
+static __always_inline struct balancer lbbalancer_own(bool outer4)
 {
-	struct hw_ip address = hw_config.lb_ipv4 ? ip_from4(hw_config.lb_ipv4) : hw_config.lb_ipv6;
+	struct hw_ip address = outer4 ? ip_from4(hw_config.lb_ipv4) : hw_config.lb_ipv6;
 
 	return lbbalancer_of(&address);
 }

@@ -75,9 +75,9 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 }
 
 /* In the inner frame, of which nobody knows from the outer headers any more who balanced. */
-static __always_inline void lbtc_name_balancer(__u8 *frame, const struct scratch *scratch)
+static __always_inline void lbtc_name_balancer(__u8 *frame, const struct scratch *scratch, bool outer4)
 {
-	struct balancer balancer = scratch->balancer.kind ? scratch->balancer : lbbalancer_own();
+	struct balancer balancer = scratch->balancer.kind ? scratch->balancer : lbbalancer_own(outer4);
 
 	__builtin_memcpy(frame + ETH_ALEN, &balancer.kind, LBBALANCER_BYTES);
 }
@@ -105,7 +105,7 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0)
 		return 0;
 	if (scratch->passed)
-		lbtc_name_balancer(headers + outer + geneve, scratch);
+		lbtc_name_balancer(headers + outer + geneve, scratch, outer4);
 	return outer + geneve + ETH_HLEN;
 }
 

@@ -35,7 +35,7 @@ struct sender {
 /* Who balanced and wants the answers (lib/lbbalancer.h). */
 struct balancer {
 	__u16 pad;
-	__be16 kind; /* 0: this node, or nobody wants them */
+	__be16 kind; /* LBBALANCER_KIND*; 0: this node, or nobody wants them */
 	__u32 name;
 };
 

@@ -17,7 +17,7 @@ const test = anyTest as TestFn<{ bench: Bench }>;
 const [node, another] = ["2001:db8::9", "2001:db8::a"];
 const into = `${hostMac} > ${a.mac}`;
 const out = "02:00:00:00:00:fe > 02:00:00:00:00:01";
-const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv6: parseIp("2001:db8::1") };
+const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") };
 const at = (address: string, port: number): string => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 const sides = [
   { family: 4, client: "198.51.100.7", far: "198.51.100.130", vip: "203.0.114.10", container: "10.44.0.2", other: "10.44.9.2", router: "192.0.2.77", unreachable: [3, 3], long: [3, 4], mss: 1378 },
@@ -120,7 +120,7 @@ for (const { family, client, far, vip, container, router, unreachable, long, mss
 
   test.serial(`IPv${family}: at the balancing node an answer goes to the client, and one that is too long is told to the container`, async (t) => {
     const { bench } = t.context;
-    const answers = (payload: Payload, to = client): Promise<Row> => bench.fromUplink(tunnelled(ip(vip, to, payload)));
+    const answers = (payload: Payload, to: string = client): Promise<Row> => bench.fromUplink(tunnelled(ip(vip, to, payload)));
     t.deepEqual(await answers(tcp(80, 5000, "SA")), { verdict: "redirect", packet: `${out} ${at(vip, 80)} > ${at(client, 5000)} tcp SA ttl 63` });
     t.deepEqual(await answers(udp(53, 5000, "me")), { verdict: "redirect", packet: `${out} ${at(vip, 53)} > ${at(client, 5000)} udp ttl 63` });
     t.deepEqual(await answers(sctp(9, 5000, 2)), { verdict: "redirect", packet: `${out} ${at(vip, 9)} > ${at(client, 5000)} sctp ttl 63` });
