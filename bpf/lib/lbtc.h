@@ -95,6 +95,8 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 
 	if (size + outer > 0xffff)
 		return 0;
+	if (extra)
+		tos &= LBWRAP_GENEVE_TOS;
 	if (outer4)
 		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
 	else

@@ -22,6 +22,12 @@
 
 #define LBWRAP_TTL 64
 
+/*
+ * Of the traffic class what goes outside in Geneve: no congestion marks (RFC 6040, compatibility mode), because the node that takes the headers off
+ * carries none inwards, and leaves packets that were marked on the way to the host.
+ */
+#define LBWRAP_GENEVE_TOS 0xfc
+
 /* Dynamic ports (RFC 8926, 3.3). */
 #define LBWRAP_PORTS_FIRST 49152
 #define LBWRAP_PORTS_MASK  16383
@@ -138,7 +144,7 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 	if (!eth)
 		return false;
 	geneve = (void *)(eth + 1) + size;
-	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
+	lbwrap_outer(eth, backend, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
 	lbwrap_geneve_head(geneve, backend, p->hash, family, payload, 0);
 	return true;
 }

@@ -70,6 +70,17 @@ for (const [what, packet, option] of carried) {
   });
 }
 
+test.serial("congestion that a packet has met stays inside, where its receiver finds it: outside it would keep the other node from reading it", async (t) => {
+  const { world } = t.context;
+  const marked = frame(gateway, uplink, ipv4(client4, web4, request("A"), { ecn: 3 }));
+  for (const [backend, tos] of [[1, (data: Uint8Array) => data[15]], [2, (data: Uint8Array) => (data[15] ?? 0) >> 4]] as const) {
+    await world.service(1, [backend]);
+    const { data } = await world.sendBytes(marked);
+    t.is(tos(data), 0);
+    t.is(hex(data, data.length - marked.length, data.length), Buffer.from(marked).toString("hex"));
+  }
+});
+
 test.serial("a short frame's padding is carried inside: the outer packet is as long as it says", async (t) => {
   const { world } = t.context;
   const sent = Buffer.concat([frame(gateway, uplink, to4(request("S"))), new Uint8Array(6)]);
