@@ -96,6 +96,12 @@ static __always_inline int overlay_by_device(struct __sk_buff *skb, const struct
 	return bpf_redirect(hw_config.tunnel_ifindex, 0);
 }
 
+/* What our programs do not send themselves. */
+static __always_inline int overlay_otherwise(struct __sk_buff *skb, const struct route_hop *hop)
+{
+	return hw_config.tunnel_ifindex ? overlay_by_device(skb, hop) : -HW_DROP_NO_ROUTE;
+}
+
 /* By scratch->hop. A verdict, or a negated drop reason. Not static, so that the verifier walks it once. */
 __noinline int overlay_send(struct __sk_buff *skb)
 {
@@ -106,9 +112,18 @@ __noinline int overlay_send(struct __sk_buff *skb)
 		return -HW_DROP_REWRITE_FAILED;
 	if (hw_config.tunnel_header && ip_is4(&scratch->hop.tunnel))
 		verdict = tunnel_send(skb, &scratch->packet, &scratch->hop, &scratch->outer_id);
-	else if (hw_config.tunnel_header && scratch->hop.tunnel_key == HW_TUNNEL_RETURN)
-		verdict = tunnel6_send(skb);
-	if (verdict != HW_PASS)
-		return verdict;
-	return hw_config.tunnel_ifindex ? overlay_by_device(skb, &scratch->hop) : -HW_DROP_NO_ROUTE;
+	return verdict == HW_PASS ? overlay_otherwise(skb, &scratch->hop) : verdict;
+}
+
+/* The same, to a node of IPv6 by way of which a service's client is answered. Not static, so that the verifier walks it once. */
+__noinline int overlay_send6(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	int verdict = HW_PASS;
+
+	if (!scratch || !skb)
+		return -HW_DROP_REWRITE_FAILED;
+	if (hw_config.tunnel_header)
+		verdict = tunnel6_send(skb, scratch);
+	return verdict == HW_PASS ? overlay_otherwise(skb, &scratch->hop) : verdict;
 }

@@ -80,20 +80,14 @@ static __always_inline int tunnel6_route(struct __sk_buff *skb, struct scratch *
 
 /*
  * As tunnel_send(), of scratch->packet by scratch->hop. Congestion is marked inside alone (RFC 6040, compatibility mode), because nobody would carry
- * a mark inwards. Not static, so that the verifier walks it once.
+ * a mark inwards.
  */
-__noinline int tunnel6_send(struct __sk_buff *skb)
+static __always_inline int tunnel6_send(struct __sk_buff *skb, struct scratch *scratch)
 {
-	struct scratch *scratch = scratch_same();
-	struct tunnel6_headers *headers;
+	struct tunnel6_headers *headers = (void *)scratch->headers;
+	__u32 size = skb->len - ETH_HLEN + TUNNEL6_BYTES - sizeof(headers->ip), hash = bpf_get_hash_recalc(skb);
 	struct hw_ip source;
-	__u32 size, hash;
 
-	if (!scratch || !skb)
-		return -HW_DROP_REWRITE_FAILED;
-	size = skb->len - ETH_HLEN + TUNNEL6_BYTES - sizeof(headers->ip);
-	hash = bpf_get_hash_recalc(skb);
-	headers = (void *)scratch->headers;
 	if (size > 0xffff || tunnel6_route(skb, scratch, &source) < 0 || bpf_skb_load_bytes(skb, 0, &headers->inner, ETH_HLEN) < 0)
 		return HW_PASS;
 	*(__u32 *)&headers->ip = bpf_htonl(6U << 28);
