@@ -168,7 +168,8 @@ static __always_inline bool tunnel_strip_to(struct __sk_buff *skb, __u32 size, _
 {
 	const int longer = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
 
-	if (bpf_skb_change_proto(skb, inner, 0) < 0)
+	/* What the kernel takes off first does not come back, if the rest is then too short to be taken off. */
+	if (skb->len < ETH_HLEN + size + sizeof(struct iphdr) || bpf_skb_change_proto(skb, inner, 0) < 0)
 		return false;
 	if (!bpf_skb_adjust_room(skb, -(int)size - (inner == bpf_htons(ETH_P_IPV6) ? longer : -longer), BPF_ADJ_ROOM_MAC,
 				 BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
