@@ -281,7 +281,7 @@ class Desk implements Engine {
     const cluster = this.#cluster.steps();
     const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
     const report = await this.#services.adopt((services) =>
-      within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, services], this.#unclaimed)));
+      within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, ...services], this.#unclaimed)));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#cluster.done(cluster);

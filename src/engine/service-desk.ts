@@ -96,14 +96,15 @@ export class ServiceDesk {
     void this.#soon();
   }
 
-  /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. */
-  adopt(work: (step: StepOf<"services">) => Promise<AdoptReport>): Promise<AdoptReport> {
+  /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. None: nobody knows what is to be in force. */
+  adopt(work: (steps: readonly StepOf<"services">[]) => Promise<AdoptReport>): Promise<AdoptReport> {
     return this.#lane.run(async () => {
       await this.#texts.prepare(this.#book.documents(this.#state().services));
       const trouble = await this.#plan().then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
       if (services.length > 0) await this.#tellClients(services);
-      const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
+      const unknown = trouble !== undefined && this.#inForce === null && plans.length === 0;
+      const report = await work(unknown ? [] : [{ kind: "services", plans, before: this.#inForce?.plans ?? null }]);
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed !== undefined) {
         this.#say(failed);

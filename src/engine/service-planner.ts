@@ -107,6 +107,10 @@ export class ServicePlanner {
     const rows = tables.get(balancingTable) ?? noRows;
     this.#rows = rows;
     for (const [name, those] of backendsIn(rows)) {
+      if (those === null) {
+        this.#options.log.warn("what is remembered of a service cannot be read: its flows are balanced as if it were new", { service: name });
+        continue;
+      }
       this.backends.set(name, those);
       this.#serves(those, 1);
     }
