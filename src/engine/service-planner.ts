@@ -18,6 +18,7 @@ import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { HeardHealth } from "./service-types.ts";
+import { portionsOf } from "./write-portions.ts";
 
 export interface ServiceSettings {
   /** Of services that say none. */
@@ -43,8 +44,6 @@ const noRows: ReadonlyMap<string, Json> = new Map();
 const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
-/** Characters in one write, after which others have their turns: a few milliseconds' worth. */
-const writeSize = 100_000;
 
 interface Known {
   /** In order of names. */
@@ -67,7 +66,9 @@ export class ServicePlanner {
   /** While there are services. */
   #thread: BalancerThread | undefined;
   readonly #unwritten = new Map<string, Change>();
+  /** While it runs. */
   #timer: AbortController | undefined;
+  #plannedAt = 0;
   #again: number | null = null;
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
@@ -154,8 +155,14 @@ export class ServicePlanner {
     const wereGone = this.#ownWereGone;
     const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
-    if (!news && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) return false;
+    const setBack = now < this.#plannedAt;
+    if (!news && !setBack && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) {
+      // Sleep is measured by another clock, and may end before its time.
+      if (this.#timer === undefined) this.#wakeAt(this.#again);
+      return false;
+    }
     this.#told = after;
+    this.#plannedAt = now;
     this.#failed = true;
     this.#planning = true;
     try {
@@ -167,7 +174,7 @@ export class ServicePlanner {
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
-      if (outcome.unsettled) this.#lookAt ??= now + lookTime;
+      if (outcome.unsettled) this.#lookAt = Math.min(this.#lookAt ?? Infinity, now + lookTime);
       this.#wakeAt(outcome.again);
       if (services.length === 0 && this.#unwritten.size === 0) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
@@ -251,7 +258,7 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    for (const some of portions(writing)) {
+    for (const some of portionsOf(writing)) {
       const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);
@@ -293,25 +300,15 @@ export class ServicePlanner {
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
+    this.#timer = undefined;
     if (again === null && this.#lookAt === null) return;
     const timer = (this.#timer = new AbortController());
     const { clock } = this.#options;
-    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
+    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(() => {
+      if (this.#timer === timer) this.#timer = undefined;
+      this.#wake();
+    }, () => undefined);
   }
-}
-
-function portions(rows: readonly Change[]): readonly (readonly Change[])[] {
-  const cut: Change[][] = [];
-  let room = 0;
-  for (const row of rows) {
-    if (room <= 0) {
-      cut.push([]);
-      room = writeSize;
-    }
-    cut.at(-1)?.push(row);
-    room -= 500 + (typeof row.value === "string" ? row.value.length : 0);
-  }
-  return cut;
 }
 
 /** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */

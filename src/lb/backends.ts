@@ -5,7 +5,7 @@ import type { Backend, BackendRule, BackendState, Health, Probed, Service } from
 /**
  * The backends after what is there has changed. A container that is told to stop, or that no rule selects any more, drains, and so does a
  * server that no rule names; a container that is not among `containers` has died and is gone at once, whatever its flows (R76). One that is back
- * before its drain is over never left. `now` in milliseconds since the epoch.
+ * before its drain is over never left. `now` in milliseconds since the epoch; a clock that was set back makes no drain last longer than one.
  */
 export function reconcile(backends: readonly Backend[], service: Service, containers: Containers, now: number): readonly Backend[] {
   const wanted = new Map<string, Wanted>();
@@ -17,10 +17,10 @@ export function reconcile(backends: readonly Backend[], service: Service, contai
     const here = wanted.get(backend.identity);
     if (here !== undefined && here.id === backend.id) {
       wanted.delete(backend.identity);
-      return [{ ...backend, ...here, drainsUntil: null }];
+      return [{ ...backend, ...here, drainsUntil: null, health: { ...backend.health, since: Math.min(backend.health.since, now) } }];
     }
     if (backend.kind === "container" && !containers.runs(backend.id)) return [];
-    const drainsUntil = backend.drainsUntil ?? now + service.drain;
+    const drainsUntil = Math.min(backend.drainsUntil ?? Infinity, now + service.drain);
     return drainsUntil <= now ? [] : [{ ...backend, drainsUntil }];
   });
   const fresh = [...wanted.values()].map((one): Backend => ({ ...one, drainsUntil: null, health: { state: "unknown", against: 0, since: now } }));

@@ -133,7 +133,9 @@ function changedContainers(before: readonly ServingContainer[], after: readonly 
 }
 
 function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed: readonly ServingContainer[], now: number): boolean {
-  if (was.service !== service || was.mode !== mode || (was.again !== null && was.again <= now)) return false;
+  // What is to happen later than a drain from now was said before the clock was set back.
+  const due = was.again !== null && (was.again <= now || was.again > now + service.drain);
+  if (was.service !== service || was.mode !== mode || due) return false;
   // Also of one that no rule selects any more it matters that it dies.
   return changed.every((one) => !selects(service, one) && was.backends.every(({ id }) => id !== one.id));
 }

@@ -51,6 +51,33 @@ test("R76: one that was told to stop drains, and is gone when it has; one that w
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active"]);
 });
 
+test("R76: a drain ends in its time though its timer is early, and within one drain when the clock was set back", async (t) => {
+  const { engine, join, host, pass, early } = await shop();
+  await join(1, 2, 3);
+  await engine.commands.applyService(service("drain: 30s\n"));
+  const stop = async (containerId: string, at: number): Promise<void> => {
+    await engine.commands.containerEnds({ containerId, ending: "stopping", at });
+    await engine.idle();
+  };
+  const passes = async (ms: number): Promise<readonly string[]> => {
+    pass(ms);
+    await new Promise(setImmediate);
+    await engine.idle();
+    return backendsIn(host.services);
+  };
+  await stop("c2", 1_000_001);
+  early(1);
+  t.is((await passes(29_999)).length, 3);
+  t.is((await passes(1)).length, 2);
+  early(0);
+  await stop("c3", 1_030_001);
+  pass(-3_600_000);
+  await engine.heal();
+  await engine.idle();
+  t.is((await passes(29_999)).length, 2);
+  t.deepEqual(await passes(1), ["web n1/shop/web1:8080 active"]);
+});
+
 test("R76: what ended before an endpoint was made says nothing about it", async (t) => {
   const { engine, join, host } = await shop();
   await join(1);

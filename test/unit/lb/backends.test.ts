@@ -57,6 +57,15 @@ test("R76: a container that stops drains, one that is killed is gone at once", (
   t.deepEqual(printed(reconcile(standing, service, [b], start + seconds)), ["192.0.2.7:8080 active", "n2/shop/web-2:8080 active"]);
 });
 
+test("a clock that is set back, and a shorter drain, make a drain end a drain's time from then on at the latest", (t) => {
+  const stopping = [{ ...a, stopping: true }, b];
+  const draining = reconcile(standing, service, stopping, start + 3600 * seconds);
+  t.is(nextChange(reconcile(draining, service, stopping, start), service, start), start + 30 * seconds);
+  t.is(nextChange(reconcile(draining, { ...service, drain: 5 * seconds }, stopping, start + 3601 * seconds), service, start), start + 3606 * seconds);
+  const failed = [false, false, false].reduce((all, passed) => all.map((one) => probed(one, passed, service.health, start + 3600 * seconds)), standing);
+  t.is(nextChange(reconcile(failed, service, both, start), service, start), start + 30 * seconds);
+});
+
 test("a drain of no time is none", (t) => {
   t.deepEqual(printed(reconcile(standing, { ...service, drain: 0 }, [{ ...a, stopping: true }, b], start)), ["192.0.2.7:8080 active", "n2/shop/web-2:8080 active"]);
 });
