@@ -133,8 +133,8 @@ export class ServicePlanner {
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
     const service = this.#toldByName.get(name);
-    const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
-    return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
+    const known = this.backends.get(name) ?? [];
+    return service !== undefined && known.some((one) => one.id === backend && one.port === port && probed(one, passed, service.health, 0) !== one);
   }
 
   /**

@@ -87,6 +87,16 @@ test("a container that was started anew is another backend with the same part of
   ]);
 });
 
+test("a container with another name is the backend that it was: in its place, well, and without a drain of its own", (t) => {
+  const seen = (all: readonly Backend[]): readonly string[] => all.map((one) => `${one.identity} ${one.id} ${stateOf(one, service.health)}`);
+  const renamed = reconcile(standing, service, [{ ...a, name: "blue" }, b], start + seconds);
+  t.deepEqual(seen(renamed), ["n1/shop/blue:8080 n1/web-1#1 active", "n2/shop/web-2:8080 n2/web-2#1 active", "192.0.2.7:8080 192.0.2.7:8080 active"]);
+  const followed = reconcile(standing, service, [{ ...a, name: "blue" }, { ...a, id: "n1/web-1#2" }, b], start + seconds);
+  t.deepEqual(seen(followed).filter((one) => one.startsWith("n1")), ["n1/shop/blue:8080 n1/web-1#1 active", "n1/shop/web-1:8080 n1/web-1#2 down"]);
+  const twins = [...standing.map((one) => (one.node === "n1" ? { ...one, drainsUntil: start + 30 * seconds } : one)), ...reconcile([], service, [{ ...a, name: "blue" }], start)];
+  t.deepEqual(seen(reconcile(twins, service, [{ ...a, name: "blue" }, b], start + seconds)), seen(renamed));
+});
+
 test("a changed weight is the backend's from then on", (t) => {
   const heavier = read(serviceWith("backends: [{ select: { network: shop, label: app=web }, port: 8080, weight: 5 }]"));
   t.deepEqual(reconcile(standing, heavier, both, start).map(({ weight, drainsUntil }) => [weight, drainsUntil === null]), [[5, true], [5, true], [2, false]]);
