@@ -27,6 +27,8 @@ export interface ServiceSettings {
   readonly largestTable?: number;
   /** The first file of the balancer's thread, as `startBalancer` has it. */
   readonly thread?: URL;
+  /** Milliseconds that an answer of it may take; left out: two minutes. */
+  readonly answerTime?: number;
 }
 
 export interface ServicePlannerOptions {
@@ -211,12 +213,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services: { thread, ...settings }, node, store } = this.#options;
+    const { services: { thread, answerTime, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
     this.#afresh = true;
     this.#forget();
-    this.#thread = startBalancer({ ...settings, node, rows }, thread);
+    this.#thread = startBalancer({ ...settings, node, rows }, thread, answerTime);
   }
 
   #forget(): void {

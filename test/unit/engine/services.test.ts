@@ -5,6 +5,7 @@ import test from "ava";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import { noCluster } from "../../../src/network/cluster.ts";
 import type { RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network } from "./fake.ts";
 import { backendsIn, far, handClock, printed, service, shop, text, web, weightOf } from "./shop.ts";
@@ -244,6 +245,47 @@ test("what has not changed costs the datapath nothing", async (t) => {
   t.deepEqual(host.calls.filter((call) => call.includes("services")), []);
 });
 
+test("while services are written the host is looked at anew and Docker answered, and services are written again afterwards", async (t) => {
+  const { engine, join, host } = await shop();
+  await join(1);
+  const gate = Promise.withResolvers<undefined>();
+  const [begun, writes] = [Promise.withResolvers<undefined>(), [] as string[]];
+  host.before = (call) => {
+    if (!call.startsWith("do services")) return;
+    writes.push(call);
+    begun.resolve(undefined);
+    return gate.promise;
+  };
+  const applying = engine.commands.applyService(service());
+  await begun.promise;
+  await engine.heal();
+  await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [{ id: endpointId(9), container: web(9) }, { id: endpointId(1), container: web(1) }] }] });
+  await engine.commands.createEndpoint(endpointCommand(2));
+  t.deepEqual(writes, ["do services: 1"]);
+  gate.resolve(undefined);
+  await applying;
+  await engine.idle();
+  t.deepEqual(writes, ["do services: 1", "do services: 1"]);
+});
+
+test("a balancer that does not answer is given up, and another plans what there is", async (t) => {
+  const mute = new URL('data:text/javascript,(await import("node:worker_threads")).parentPort.on("message", () => {});');
+  let starts = 0;
+  const host = fakeHost();
+  const services: ServiceSettings = {
+    mode: "auto", answerTime: 3000,
+    get thread() {
+      starts++;
+      return starts === 1 ? mute : new URL("../../../src/engine/balancer-model.ts", import.meta.url);
+    },
+  };
+  const engine = desk(host, memoryStore(), { services });
+  await engine.start();
+  await t.throwsAsync(engine.commands.applyService(service()), { message: "the thread that plans services has ended: it did not answer within 3000 ms" });
+  await engine.commands.applyService(service("drain: 5s\n"));
+  t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
+});
+
 test("containers on other nodes serve, and drain when their node says so", async (t) => {
   const { engine, host } = await shop();
   await engine.commands.applyService(service());
@@ -297,6 +339,7 @@ test("clients are known until the last service is gone, also when that takes a s
     if (call === "do services: 0") clients = host.clients?.namespaces.length;
   };
   await engine.heal();
+  await engine.idle();
   t.is(clients, 1, "whose sockets are ended then");
   t.deepEqual(host.clients?.namespaces, []);
 });
