@@ -17,7 +17,7 @@ import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook } from "./service-book.ts";
-import { serviceDocuments, writtenServices } from "./service-changes.ts";
+import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
@@ -243,7 +243,7 @@ export class ServiceDesk {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
-      }, () => this.#soon(), signal);
+      }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), signal);
     } catch (error) {
       problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
@@ -256,19 +256,18 @@ export class ServiceDesk {
     }
   }
 
-  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
+  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. `changed`: the services are others. */
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply, changed: boolean) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
     const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
       [before, after] = [state.services, decision.next.services];
       return decision;
     }, signal);
-    if (before === after) return reply;
     try {
-      await inForce(reply);
+      await inForce(reply, before !== after);
     } catch (error) {
-      await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      if (before !== after) await this.#make((state) => ({ next: takenBack(state, before, after, this.#written()), steps: [], reply: undefined }));
       throw error;
     }
     return reply;
