@@ -73,7 +73,13 @@ export class ServiceSharing {
     try {
       await this.#options.inForce(names);
     } catch (error) {
-      await this.#change((known) => takeBack(known, before, after));
+      let lost: readonly string[] = [];
+      await this.#change((known) => {
+        const back = takeBack(known, before, after, this.#around());
+        lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
+        return back;
+      });
+      for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
       throw error;
     }
     return names;

@@ -45,33 +45,42 @@ export function deleteShared(known: SharedServices, name: string, filesThere: Re
   return { ...known, services, files: new Map([...known.files].map(([node, files]) => [node, without(files, name)])) };
 }
 
-/** As it was before a change that turned out not to be possible, unless somebody changed it since. */
-export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices): SharedServices {
+/**
+ * As it was before a change that turned out not to be possible, unless somebody changed it since. What can stand no more, because another
+ * took its frontend meanwhile, is left out.
+ */
+export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices, around: Around): SharedServices {
   const services = new Map(known.services);
+  const were: SharedService[] = [];
   for (const [name, row] of after.services) {
     const was = before.services.get(name);
     const now = services.get(name);
     if (row === was || now === undefined || now.text !== row.text || now.changedAt !== row.changedAt) continue;
-    if (was === undefined) services.delete(name);
-    else services.set(name, was);
+    services.delete(name);
+    if (was !== undefined) were.push(was);
   }
-  return { ...known, services };
+  return withThose({ ...known, services }, were, around);
 }
 
 /** Rows that the store does not have, or has no more because it lost them, as far as they can stand beside what it has. */
 export function restoreShared(known: SharedServices, rows: Iterable<StoredService>, around: Around): SharedServices {
-  let services: Rows = known.services;
+  const absent = [...rows].filter(({ name }) => !known.services.has(name));
+  return withThose(known, absent.map((row) => ({ ...row, node: row.node ?? around.self, turn: known.turn + 1 })), around);
+}
+
+/** With those of the rows that can stand beside what there is, and beside one another. */
+function withThose(known: SharedServices, rows: readonly SharedService[], { state, written }: Around): SharedServices {
+  let { services } = known;
   for (const row of rows) {
-    if (services.has(row.name)) continue;
-    const candidate = new Map(services).set(row.name, { ...row, node: row.node ?? around.self, turn: known.turn + 1 });
+    const candidate = new Map(services).set(row.name, row);
     try {
-      around.written.verify({ ...around.state, services: candidate }, new Set([row.name]), false);
+      written.verify({ ...state, services: candidate }, new Set([row.name]), false);
       services = candidate;
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
     }
   }
-  return { ...known, services: services as SharedServices["services"] };
+  return { ...known, services };
 }
 
 /** What this node's watched directory makes of it. `problems`: what is not in force as its file says, by file. */

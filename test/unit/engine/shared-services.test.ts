@@ -3,7 +3,7 @@ import test from "ava";
 import { ServiceBook } from "../../../src/engine/service-book.ts";
 import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { writtenServices } from "../../../src/engine/service-changes.ts";
-import { restoreShared, shareDirectory } from "../../../src/engine/shared-services.ts";
+import { applyShared, restoreShared, shareDirectory, takeBack } from "../../../src/engine/shared-services.ts";
 import type { Around } from "../../../src/engine/shared-services.ts";
 import type { DirectoryReading } from "../../../src/engine/types.ts";
 import { nothingShared } from "../../../src/lb/stored.ts";
@@ -80,4 +80,19 @@ test("what the store has lost is put back beside what it has, and what cannot st
   const before = shared(["a", reading({ "web.yaml": text("web"), "more.yaml": text("more", 81) })]);
   const now = shared(["b", reading({ "other.yaml": text("other", 81) })]);
   t.deepEqual(printed(restoreShared(now, before.services.values(), around("a"))).slice(0, 2), ["other 81 of b:/d/other.yaml r1", "web 80 of a:/d/web.yaml r1"]);
+});
+
+test("a change that is taken back gives nobody what another has taken meanwhile, and services that changed places get theirs again", (t) => {
+  const apply = (known: SharedServices, self: string, ...texts: readonly string[]): SharedServices => {
+    const { wanted } = applyShared(known, texts.map((one, i) => ({ file: `/${self}${i}.yaml`, text: one })), around(self));
+    return { ...wanted, turn: known.turn + 1 };
+  };
+  const before = apply(nothingShared, "a", text("web"), text("more", 81));
+  const after = apply(before, "a", text("web", 90), text("more", 91));
+  const back = takeBack(after, before, after, around("a"));
+  t.deepEqual(printed(back), printed(before));
+  const taken = takeBack(apply(after, "b", text("other")), before, after, around("a"));
+  t.deepEqual(printed(taken), ["more 81 of a:/a1.yaml r1", "other 80 of b:/b0.yaml r1"]);
+  const swapped = apply(apply(before, "a", text("web", 90)), "a", text("more"), text("web", 81));
+  t.deepEqual(printed(takeBack(swapped, before, swapped, around("a"))), printed(before));
 });
