@@ -35,6 +35,7 @@ export function writtenServices(judge: ServiceJudge): Written {
       if (problems.length > 0) throw new ServiceProblems(problems);
       return services;
     },
+    parts: judge.texts.parts,
     verify: (candidate, names) => {
       const services = judge.services(candidate);
       const changed = services.filter(({ name }) => names.has(name));

@@ -1,7 +1,6 @@
 // Services of a node that shares them with others through a store: what is applied and what stands in the watched directory is in force when the store has it.
 import type { SharedServices, StoredService } from "../lb/stored.ts";
 import { nothingShared } from "../lb/stored.ts";
-import { readRightly } from "../lb/read.ts";
 import type { State } from "../network/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
@@ -188,7 +187,7 @@ export class ServiceSharing {
     return {
       self, state: state(), now: now(), written: { ...written(this.#book), self },
       read: (rows) => new Map(this.#book.services({ services: rows }).map((service) => [service.name, service])),
-      readOne: (document) => readRightly(texts.one(document)),
+      partsOf: texts.parts,
     };
   }
 

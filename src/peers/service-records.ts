@@ -32,8 +32,8 @@ export function servicePlaceOf(key: string): ServicePlace | undefined {
 
 export const encodeTurn = (turn: number): string => JSON.stringify({ v: form, turn });
 export const encodeFiles = (node: string, files: ReadonlyMap<string, string>): string => JSON.stringify({ v: form, node, files: [...files].toSorted() });
-export function encodeService({ name, file, text, source, revision, changedAt, node, turn }: SharedService): string {
-  return JSON.stringify({ v: form, name, node, file, source, revision, changedAt, turn, text });
+export function encodeService({ name, file, line, text, source, revision, changedAt, node, turn }: SharedService): string {
+  return JSON.stringify({ v: form, name, node, file, line, source, revision, changedAt, turn, text });
 }
 
 export function decodeTurn(text: string): number {
@@ -61,5 +61,6 @@ export function decodeService(name: string, text: string): SharedService {
     name, node, source, file: string(fields["file"], "file", longestPath), text: string(fields["text"], "text", longestValue),
     revision: whole(fields["revision"], "revision", 0, Number.MAX_SAFE_INTEGER), changedAt: whole(fields["changedAt"], "changedAt", 0, Number.MAX_SAFE_INTEGER),
     turn: whole(fields["turn"], "turn", 0, Number.MAX_SAFE_INTEGER),
+    ...(fields["line"] === undefined ? {} : { line: whole(fields["line"], "line", 1, Number.MAX_SAFE_INTEGER) }),
   };
 }

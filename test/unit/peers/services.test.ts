@@ -91,6 +91,7 @@ test("two files of one name that say the same agree, whatever else they hold; an
   await listed(t, a, ["more enforced 90 directory b", "other enforced 99 directory a", "web enforced 80 directory a+b"]);
   await until(() => b.list().join() === a.list().join());
   t.is(b.engine.queries.service("more").text, text("more", "203.0.113.11:90"), "its own part of the file");
+  await t.throwsAsync(a.engine.commands.applyService(applied("x", "203.0.113.11:90")), { message: /service more has it at b:\/etc\/hawser\/service\.d\/several\.yaml:9:13/ });
 
   // A change is in force when the last node that has the file has it.
   await a.sync({ ...other, "web.yaml": text("web", "203.0.113.10:8080") });
