@@ -272,7 +272,7 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
