@@ -273,16 +273,21 @@ test("a balancer that does not answer is given up, and another plans what there 
   let starts = 0;
   const host = fakeHost();
   const services: ServiceSettings = {
-    mode: "auto", answerTime: 3000,
+    mode: "auto",
     get thread() {
       starts++;
       return starts === 1 ? mute : new URL("../../../src/engine/balancer-model.ts", import.meta.url);
     },
+    get answerTime() {
+      return starts === 1 ? 1000 : 60_000;
+    },
   };
   const engine = desk(host, memoryStore(), { services });
   await engine.start();
-  await t.throwsAsync(engine.commands.applyService(service()), { message: "the thread that plans services has ended: it did not answer within 3000 ms" });
+  // Whether another turn was asked for while that one hung is chance.
+  await engine.commands.applyService(service()).catch(() => undefined);
   await engine.commands.applyService(service("drain: 5s\n"));
+  t.true(engine.lines.some((line) => line.includes("the thread that plans services has ended: it did not answer within 1000 ms")));
   t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
 });
 
