@@ -32,6 +32,7 @@ test("an agent whose balancer does not start leaves services as they are, and sa
   const engine = desk(host, memoryStore(rows), { whose, services: settings });
   await engine.start();
   await engine.heal();
+  await engine.idle();
   t.is(printed(host.services), before);
   t.deepEqual(host.calls.slice(calls).filter((call) => call.includes("services")), []);
   t.like(await partOf(engine), { state: "degraded", detail: "the thread that plans services has ended: no such file" });
