@@ -16,6 +16,7 @@ import { LbTranslatedFlags } from "../../../src/abi/generated.ts";
 import type { LbTranslated } from "../../../src/abi/generated.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
+import { patience } from "../../lab/run.ts";
 import { asker } from "../asker.ts";
 import { frame, tcp } from "../packets.ts";
 import type { Racer, Request } from "./host.ts";
@@ -47,6 +48,7 @@ interface Flow {
 }
 
 test("two CPUs at once never give two flows one port, and each flow keeps the one from which it was answered for", async (t) => {
+  t.timeout(120_000 * patience);
   const folder = mkdtempSync(join(tmpdir(), "hwt-race-"));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const object = await compiled(folder);
