@@ -69,8 +69,9 @@ static __always_inline __u32 lbsources_step4(const __u32 *beginnings, __u64 addr
 	const __u32 *at = beginnings;
 
 #pragma unroll
-	for (int i = HW_LB_SOURCES_NEAR - 1; i >= 0; i--)
-		at += (at[1 << i] - address) >> 63 << i;
+	for (int i = 3; i >= 1; i -= 2)
+		at += (((at[1 << i] - address) >> 63) + ((at[2 << i] - address) >> 63) + ((at[3 << i] - address) >> 63)) << i;
+	at += (at[1] - address) >> 63;
 	return lbsources_between(beginnings, at) / sizeof(*at);
 }
 
@@ -79,8 +80,9 @@ static __always_inline __u32 lbsources_step6(const __u64 *beginnings, __u64 high
 	const __u64 *at = beginnings;
 
 #pragma unroll
-	for (int i = HW_LB_SOURCES_NEAR - 1; i >= 0; i--)
-		at += (at[1 << i] - (high >> 1)) >> 63 << i;
+	for (int i = 3; i >= 1; i -= 2)
+		at += (((at[1 << i] - (high >> 1)) >> 63) + ((at[2 << i] - (high >> 1)) >> 63) + ((at[3 << i] - (high >> 1)) >> 63)) << i;
+	at += (at[1] - (high >> 1)) >> 63;
 	return lbsources_between(beginnings, at) / sizeof(*at);
 }
 
