@@ -211,6 +211,7 @@ struct hw_lb_origin {
 
 enum hw_lb_source_layout {
 	HW_LB_SOURCES_LINES = 16384,	/* of 8 words */
+	HW_LB_SOURCES_BEYOND = 64,	/* behind them, nobody's: so much further a program may look, as far as the verifier knows */
 	HW_LB_SOURCES_NEAR = 5,		/* beginnings are 2^5 at least */
 	HW_LB_SOURCES_DEEPEST = 14,	/* and 2^14 at most */
 };
@@ -232,7 +233,7 @@ enum hw_lb_source_layout {
  * may on: an odd number of them up to the address lets it in. How many there are stands in the upper half of the first beginning.
  */
 struct hw_lb_sources {
-	__u64 words[(HW_LB_SOURCES_LINES + 64) * 8];	/* the last 64 lines belong to nobody: so much further a program may look, as far as the verifier knows */
+	__u64 words[(HW_LB_SOURCES_LINES + HW_LB_SOURCES_BEYOND) * 8];
 };
 
 /* A client of a service with affinity. */

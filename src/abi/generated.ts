@@ -267,12 +267,14 @@ export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> =
 
 export const LbSourceLayout = {
   LINES: 16384,
+  BEYOND: 64,
   NEAR: 5,
   DEEPEST: 14,
 } as const;
 export type LbSourceLayoutName = keyof typeof LbSourceLayout;
 export const lbSourceLayoutNames: Readonly<Record<number, LbSourceLayoutName>> = {
   16384: "LINES",
+  64: "BEYOND",
   5: "NEAR",
   14: "DEEPEST",
 };

@@ -43,7 +43,7 @@ export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number
     places.set(first, { first, depth, content, unwritten: undefined, users: 0 });
     lengths.set(first, length);
   }
-  const row = createStretches(LbSourceLayout.LINES, Array.from(lengths, ([first, length]) => ({ first, length })));
+  const row = createStretches(map.info.valueSize / lineSize - LbSourceLayout.BEYOND, Array.from(lengths, ([first, length]) => ({ first, length })));
   const held = new Map<number, Held>();
   const byContent = new Map(Array.from(places.values(), (one) => [one.content, one]));
   const left = new Set<Held>(places.values());
