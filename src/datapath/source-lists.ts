@@ -125,17 +125,10 @@ function linesOf(starts: readonly bigint[], { places, bits, step }: Shape): { re
     for (let start = starts[at]; start !== undefined && start < end && line.length < places; start = starts[++at]) line.push(start);
     beginnings.push(beginning);
     lines.push(line);
-    let next = starts[at];
-    if (next !== undefined && next < end) {
-      // Between two starts beside one another no line begins unless the second may begin one.
-      if (next % step !== 0n && next - 1n === starts[at - 1]) {
-        line.pop();
-        next = starts[--at] as bigint;
-      }
-      beginning = next - (next % step);
-    } else {
-      beginning = end === middle ? middle : undefined;
-    }
+    const next = starts[at];
+    // Between the line's last start, if not at it, and the next.
+    if (next !== undefined && next < end) beginning = next - (next % step);
+    else beginning = end === middle ? middle : undefined;
   }
   return { beginnings, lines };
 }
