@@ -210,10 +210,10 @@ struct hw_lb_origin {
 };
 
 enum hw_lb_source_layout {
-	HW_LB_SOURCES_LINES = 16384,	/* of 8 words */
+	HW_LB_SOURCES_LINES = 32768,	/* of 8 words */
 	HW_LB_SOURCES_BEYOND = 64,	/* behind them, nobody's: so much further a program may look, as far as the verifier knows */
 	HW_LB_SOURCES_NEAR = 5,		/* beginnings are 2^5 at least */
-	HW_LB_SOURCES_DEEPEST = 14,	/* and 2^14 at most */
+	HW_LB_SOURCES_DEEPEST = 15,	/* and 2^15 at most */
 };
 
 /*

@@ -266,17 +266,17 @@ export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> =
 };
 
 export const LbSourceLayout = {
-  LINES: 16384,
+  LINES: 32768,
   BEYOND: 64,
   NEAR: 5,
-  DEEPEST: 14,
+  DEEPEST: 15,
 } as const;
 export type LbSourceLayoutName = keyof typeof LbSourceLayout;
 export const lbSourceLayoutNames: Readonly<Record<number, LbSourceLayoutName>> = {
-  16384: "LINES",
+  32768: "LINES",
   64: "BEYOND",
   5: "NEAR",
-  14: "DEEPEST",
+  15: "DEEPEST",
 };
 
 export const LbTimes = {
@@ -893,8 +893,8 @@ export const lbSlotCodec: Codec<LbSlot> = struct<LbSlot>("hw_lb_slot", 8, {
 export interface LbSources {
   readonly words: readonly (bigint)[];
 }
-export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 1052672, {
-  words: field("words", 0, array(u64, 131584)),
+export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 2101248, {
+  words: field("words", 0, array(u64, 262656)),
 });
 
 export interface LbStay {
