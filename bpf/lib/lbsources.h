@@ -86,27 +86,31 @@ static __always_inline __u32 lbsources_step6(const __u64 *beginnings, __u64 high
 	return lbsources_between(beginnings, at) / sizeof(*at);
 }
 
-/* As above, of any number of beginnings. */
-static __always_inline __u32 lbsources_search(const struct hw_lb_sources *all, union lbservices_asks asks, __u32 family, __u64 high, __u64 low)
+/* 1: the address is no less than that beginning, whose place is counted from the map's first, of IPv4 in halves of words. */
+static __always_inline __u32 lbsources_reaches(const struct hw_lb_sources *all, __u32 family, __u32 place, __u64 address)
 {
-	const __u32 mask = HW_LB_SOURCES_LINES * 16 - 1, first = asks.sources * 16;
-	__u32 at = 0, half = 1 << (asks.depth - 1 & 15);
+	const __u32 mask = HW_LB_SOURCES_LINES * 16 - 1;
+	__u64 beginning = family == 4 ? ((const __u32 *)all->words)[place & mask] : all->words[place & mask / 2];
 
-	for (int i = 0; i < HW_LB_SOURCES_DEEPEST; i++) {
-		half >>= 1;
-		if (!half)
+	return (beginning - address) >> 63;
+}
+
+/* As above, of 2^`steps` beginnings. */
+static __always_inline __u32 lbsources_search(const struct hw_lb_sources *all, __u32 family, __u32 first, __u32 steps, __u64 address)
+{
+	__u32 at = first, width = 1u << (steps & 31);
+
+	for (int i = 0; i < (HW_LB_SOURCES_DEEPEST + 1) / 2; i++) {
+		if (width < 4)
 			break;
-		if (family == 4) {
-			__u64 beginning = ((const __u32 *)all->words)[(first + at + half) & mask];
-
-			at += (__u32)((beginning - low) >> 63) * half;
-		} else {
-			__u64 beginning = all->words[(first / 2 + at + half) & mask / 2];
-
-			at += (__u32)((beginning - (high >> 1)) >> 63) * half;
-		}
+		width >>= 2;
+		at += (lbsources_reaches(all, family, at + width, address) + lbsources_reaches(all, family, at + 2 * width, address) +
+		       lbsources_reaches(all, family, at + 3 * width, address)) *
+		      width;
 	}
-	return at;
+	if (width == 2)
+		at += lbsources_reaches(all, family, at + 1, address);
+	return at - first;
 }
 
 /* 1: `a` is the less, by at most `borrow`, which is 0 or 1. */
@@ -146,8 +150,10 @@ __noinline int lbsources_far(__u64 word, __u32 family, __u64 high, __u64 low)
 		return false;
 	if (asks.depth == 1)
 		line += family == 4 ? low >> 31 : high >> 63;
+	else if (family == 4)
+		line += (1 << asks.depth >> 5) + lbsources_search(all, 4, line * 16, asks.depth - 1, low);
 	else
-		line += (family == 4 ? 1 << asks.depth >> 5 : 1 << asks.depth >> 4) + lbsources_search(all, asks, family, high, low);
+		line += (1 << asks.depth >> 4) + lbsources_search(all, 6, line * 8, asks.depth - 1, high >> 1);
 	if (family == 4)
 		return lbsources_even4(lbsources_line(all, line), low);
 	return lbsources_even6(lbsources_line(all, line), high) || (asks.depth > 1 && lbsources_longer(all, asks.sources, high, low));
