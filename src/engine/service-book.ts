@@ -86,7 +86,8 @@ export class ServiceBook {
   }
 
   #documentOf(row: StoredService): WrittenDocument {
-    return { file: calledIn(row, this.#node), text: row.text };
+    const { text, line } = row;
+    return { file: calledIn(row, this.#node), text, ...(line === undefined ? {} : { line }) };
   }
 
   /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */

@@ -4,7 +4,7 @@ import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import { sameClients, serviceClients } from "../network/service-clients.ts";
-import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { ClientsPlan, Decision, HeldFrontend, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
@@ -88,6 +88,11 @@ export class ServiceDesk {
   recall(tables: Tables): void {
     this.#planner.recall(tables);
     this.#possible.recall(tables);
+  }
+
+  /** What no container may have (R79). */
+  frontends(): readonly HeldFrontend[] {
+    return this.#book.services(this.#state()).flatMap(({ name, frontends }) => frontends.map(({ address, port, protocol }) => ({ service: name, address, port, protocol })));
   }
 
   /** What the state means for services may have changed: it is looked at soon, behind the queue's back. */
@@ -267,7 +272,7 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
