@@ -54,6 +54,13 @@ static __always_inline bool lbsources_even6(const __u64 *line, __u64 high)
 	return !(signs >> 63);
 }
 
+/* The same, of which the compiler does not know that it is so small: it would make branches of what is subtracted from it. */
+static __always_inline __u64 lbsources_wide(__u64 address)
+{
+	asm volatile("" : "+r"(address));
+	return address;
+}
+
 /* Bytes. The compiler must not know how few they are, or it subtracts halves of pointers, which the verifier refuses. */
 static __always_inline __u32 lbsources_between(const void *beginnings, const void *at)
 {
@@ -68,6 +75,7 @@ static __always_inline __u32 lbsources_step4(const __u32 *beginnings, __u64 addr
 {
 	const __u32 *at = beginnings;
 
+	address = lbsources_wide(address);
 #pragma unroll
 	for (int i = 3; i >= 1; i -= 2)
 		at += (((at[1 << i] - address) >> 63) + ((at[2 << i] - address) >> 63) + ((at[3 << i] - address) >> 63)) << i;
@@ -100,6 +108,7 @@ static __always_inline __u32 lbsources_search(const struct hw_lb_sources *all, _
 {
 	__u32 at = first, width = 1u << (steps & 31);
 
+	address = lbsources_wide(address);
 	for (int i = 0; i < (HW_LB_SOURCES_DEEPEST + 1) / 2; i++) {
 		if (width < 4)
 			break;
