@@ -1,10 +1,10 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
-import type { Service, ServicePlan } from "../lb/types.ts";
+import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import { sameClients, serviceClients } from "../network/service-clients.ts";
-import type { ClientsPlan, Decision, HeldFrontend, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
@@ -65,6 +65,7 @@ export class ServiceDesk {
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
+  readonly frontends = (): readonly HeldFrontend[] => this.#book.frontends(this.#state());
 
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
@@ -88,11 +89,6 @@ export class ServiceDesk {
   recall(tables: Tables): void {
     this.#planner.recall(tables);
     this.#possible.recall(tables);
-  }
-
-  /** What no container may have (R79). */
-  frontends(): readonly HeldFrontend[] {
-    return this.#book.services(this.#state()).flatMap(({ name, frontends }) => frontends.map(({ address, port, protocol }) => ({ service: name, address, port, protocol })));
   }
 
   /** What the state means for services may have changed: it is looked at soon, behind the queue's back. */
