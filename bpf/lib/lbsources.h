@@ -54,7 +54,7 @@ static __always_inline bool lbsources_even6(const __u64 *line, __u64 high)
 	return !(signs >> 63);
 }
 
-/* The same, of which the compiler does not know that it is so small: it would make branches of what is subtracted from it. */
+/* The address, of which the compiler does not know any more that it has 32 bits: it would make branches of what is subtracted from it. */
 static __always_inline __u64 lbsources_wide(__u64 address)
 {
 	asm volatile("" : "+r"(address));
