@@ -268,15 +268,17 @@ export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> =
 };
 
 export const LbSourceLayout = {
-  SOURCES4: 16,
-  SOURCES6: 4,
-  SOURCES_DEEPEST: 10,
+  LINES: 32768,
+  BEYOND: 64,
+  NEAR: 5,
+  DEEPEST: 15,
 } as const;
 export type LbSourceLayoutName = keyof typeof LbSourceLayout;
 export const lbSourceLayoutNames: Readonly<Record<number, LbSourceLayoutName>> = {
-  16: "SOURCES4",
-  4: "SOURCES6",
-  10: "SOURCES_DEEPEST",
+  32768: "LINES",
+  64: "BEYOND",
+  5: "NEAR",
+  15: "DEEPEST",
 };
 
 export const LbTimes = {
@@ -893,8 +895,8 @@ export const lbSlotCodec: Codec<LbSlot> = struct<LbSlot>("hw_lb_slot", 8, {
 export interface LbSources {
   readonly words: readonly (bigint)[];
 }
-export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 64, {
-  words: field("words", 0, array(u64, 8)),
+export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 2101248, {
+  words: field("words", 0, array(u64, 262656)),
 });
 
 export interface LbStay {
@@ -1120,7 +1122,7 @@ export const maps = {
   hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 1024 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 1024 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
-  hw_lb_sources: { name: "hw_lb_sources", kind: "array", key: u32, value: lbSourcesCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbSources>,
+  hw_lb_sources: { name: "hw_lb_sources", kind: "array", key: u32, value: lbSourcesCodec, maxEntries: 1, flags: 1024 } satisfies MapShape<number, LbSources>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
   hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 768, flags: 0 } satisfies MapShape<number, Counter>,
   hw_name_scopes: { name: "hw_name_scopes", kind: "hash", key: u32, value: nameScopeCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, NameScope>,

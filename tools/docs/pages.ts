@@ -29,7 +29,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_pools: ["From which ports servers that know nothing of services are asked: one pool for each server, by its number, eight ports in a block.", "programs; the agent makes them"],
   hw_lb_services: ["Services by number: where their slots lie.", "agent"],
   hw_lb_slots: ["All services' tables in one row, in pages of 65536 slots: the backend of a flow, by its hash.", "agent"],
-  hw_lb_sources: ["Which clients may use a service: where ranges begin that may and that may not, 64 bytes to a line, as a tree for each service.", "agent"],
+  hw_lb_sources: ["Which clients may use a service: where ranges begin that may and that may not, in lines of 64 bytes, list after list.", "agent"],
   hw_members: ["The endpoints of a network that get copies of what is sent to a group, by slot.", "agent"],
   hw_metrics: ["Packets and bytes by direction × 128 + reason; reason 0 counts what was forwarded.", "programs"],
   hw_name_scopes: ["The other networks of the container behind a host-side device, by ifindex: it may ask for names there, too.", "agent"],
