@@ -195,7 +195,7 @@ export async function loadAccelerator(loaded: Pick<LoadedPrograms, "reload">, ac
 export function balancesAlready(kernel: Kernel, bpffs: string): boolean {
   if (!listMapPins(bpffs).includes("hw_lb_services")) return false;
   using map = kernel.openPinnedMap(mapPath(bpffs, "hw_lb_services"));
-  return map.info.valueSize === lbServiceCodec.size && [...map.entries()].some(([, value]) => lbServiceCodec.decode(value).slots > 0);
+  return map.info.valueSize === lbServiceCodec.size && [...map.filled()].some(([, value]) => lbServiceCodec.decode(value).slots > 0);
 }
 
 /** From where outer packets to backends come. */
