@@ -1,6 +1,6 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { isSelected } from "../lb/containers.ts";
-import { frontendText, readRightly } from "../lb/read.ts";
+import { frontendText } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
@@ -74,7 +74,7 @@ export class ServiceBook {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.
-      meant = (readRightly(this.#texts.one(this.#documentOf(row))) ?? []).filter(({ name }) => name === row.name);
+      meant = (this.#texts.right(this.#documentOf(row)) ?? []).filter(({ name }) => name === row.name);
       this.#byRow.set(row, meant);
     }
     return meant;

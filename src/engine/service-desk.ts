@@ -3,11 +3,12 @@ import type { AdoptReport, Datapath } from "../datapath/types.ts";
 import type { Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
-import { sameClients, serviceClients } from "../network/service-clients.ts";
-import type { ClientsPlan, Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
+import type { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
+import { ClientsTold } from "./clients-told.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
@@ -18,7 +19,7 @@ import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
-import { ServicePlanner } from "./service-planner.ts";
+import { ServicePlanner, portion } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
 import { servicePart, serviceViews } from "./service-views.ts";
@@ -54,14 +55,14 @@ export class ServiceDesk {
   readonly #possible: PossibleServices;
   readonly #health: OwnHealth;
   readonly #refusals: Refusals;
+  readonly #refusal = (service: Service): HawserError | undefined => this.#possible.refusal(service);
   #closed = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
   readonly #probes: ProbeList;
-  /** As the datapath was told last. */
-  #clients: ClientsPlan | null = null;
+  readonly #clients: ClientsTold;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
@@ -73,6 +74,7 @@ export class ServiceDesk {
     this.#state = state;
     this.#book = new ServiceBook(options.node, this.#texts);
     this.#probes = new ProbeList(options.node);
+    this.#clients = new ClientsTold(options.datapath);
     this.#possible = new PossibleServices({ ...options, mode: options.services.mode });
     this.#health = new OwnHealth(options.node, options.clock, tell);
     this.#refusals = new Refusals({ ...options, again: () => this.#soon() });
@@ -102,14 +104,14 @@ export class ServiceDesk {
       await this.#texts.prepare(this.#book.documents(this.#state().services));
       const trouble = await this.#plan().then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
-      if (services.length > 0) await this.#tellClients(services);
+      if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
       const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed !== undefined) {
         this.#say(failed);
         return report;
       }
-      if (services.length === 0) await this.#tellClients(services);
+      if (services.length === 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
       this.#done(plans, services);
       return report;
     });
@@ -143,7 +145,7 @@ export class ServiceDesk {
     const [make, sharing] = [this.#make, this.#sharing];
     return {
       applyService: async ({ documents }, signal) => {
-        await this.#texts.prepare(documents);
+        await this.#texts.prepare(documents, this.#refusal);
         if (sharing !== undefined) return { applied: await sharing.apply(documents, signal) };
         return this.#whole((state, now) => {
           const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
@@ -223,7 +225,7 @@ export class ServiceDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
-      await this.#texts.prepare(reading.documents ?? []);
+      await this.#texts.prepare(reading.documents ?? [], this.#refusal);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);
@@ -267,7 +269,7 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
@@ -292,33 +294,31 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     // With thousands of services each of these takes milliseconds: others have their turns between them.
     await turn();
-    const changed = await this.#plan();
-    const { plans, services } = this.#planner;
-    await turn();
-    if (services.length > 0) await this.#tellClients(services);
+    for (let planning: Promise<boolean> | undefined = this.#plan(portion); planning !== undefined;) {
+      const changed = await planning;
+      const { plans, services, more } = this.#planner;
+      await turn();
+      planning = more ? this.#plan(portion) : undefined;
+      const [done] = await Promise.allSettled([this.#carryOut(plans, services, changed), planning]);
+      if (done.status === "rejected") throw done.reason;
+      await turn();
+      this.#done(plans, services);
+    }
+  }
+
+  async #carryOut(plans: readonly ServicePlan[], services: readonly Service[], changed: boolean): Promise<void> {
+    if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
     if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
-    if (services.length === 0) await this.#tellClients(services);
-    await turn();
-    this.#done(plans, services);
+    if (services.length === 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
   }
 
-  async #plan(): Promise<boolean> {
+  async #plan(most?: number): Promise<boolean> {
     const state = this.#state();
     const services = this.#possible.of(this.#book.balanced(state), state.services);
     await this.#possible.remember();
-    return this.#planner.plan(state, services);
-  }
-
-  /** Before services that ask for them, because who is not known is refused, and after the last has gone, whose sockets are looked for there. */
-  async #tellClients(services: readonly Service[]): Promise<void> {
-    const before = this.#clients;
-    if (services.length === 0 && before === null) return;
-    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), this.#planner.asks);
-    if (sameClients(before, clients)) return;
-    await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
-    this.#clients = services.length === 0 ? null : clients;
+    return this.#planner.plan(state, services, most);
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {

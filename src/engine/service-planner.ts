@@ -18,6 +18,7 @@ import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { HeardHealth } from "./service-types.ts";
+import { portionsOf } from "./write-portions.ts";
 
 export interface ServiceSettings {
   /** Of services that say none. */
@@ -43,8 +44,8 @@ const noRows: ReadonlyMap<string, Json> = new Map();
 const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
-/** Characters in one write, after which others have their turns: a few milliseconds' worth. */
-const writeSize = 100_000;
+/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned. */
+export const portion = 2000;
 
 interface Known {
   /** In order of names. */
@@ -81,13 +82,19 @@ export class ServicePlanner {
   readonly #changed = new Set<string>();
   /** How many of them ask who their clients are. */
   #asking = 0;
-  /** How many services have a backend of that `id`. */
+  /** How many lists of backends have one of that `id`, */
   readonly #serving = new Map<string, number>();
+  /** and how many services a list. */
+  readonly #crowds = new Map<readonly Backend[], number>();
   #ownWereGone = false;
+  /** What it starts with tells of services: those that it is not told of at first are no more. */
+  #recalling = false;
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
   services: readonly Service[] = [];
+  /** Others wait to be planned. */
+  more = false;
   /** By the service's name. */
   readonly backends = new Map<string, readonly Backend[]>();
   /** Why a service is not planned as it is, by its name: there are no numbers left. */
@@ -133,18 +140,21 @@ export class ServicePlanner {
   }
 
   /**
-   * One at a time; `services` are those of the state that are to be planned. True: `plans` are not what they were. What a later start must know is
-   * remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
+   * One at a time; `all` are those of the state that are to be planned, of which so many that are new may do. True: `plans` are not what they were. What a
+   * later start must know is remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
    */
-  async plan(state: State, services: readonly Service[]): Promise<boolean> {
+  async plan(state: State, all: readonly Service[], most = Infinity): Promise<boolean> {
     const { clock } = this.#options;
-    if (services.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
-      this.services = services;
+    this.more = false;
+    if (all.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
+      this.services = all;
       return false;
     }
-    const containers = this.#book.containers(state, services, this.#serving);
+    const containers = this.#book.containers(state, all, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
+    const services = this.#recalling ? all : this.#withNew(all, most);
+    this.more = services.length < all.length;
     const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
@@ -157,7 +167,7 @@ export class ServicePlanner {
     try {
       const outcome = await (this.#thread as BalancerThread).turn(turn);
       await this.#keep(outcome.rows);
-      this.#failed = false;
+      [this.#failed, this.#recalling] = [false, false];
       if (wereGone) this.#ownWereGone = false;
       [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
@@ -195,6 +205,7 @@ export class ServicePlanner {
     this.#thread = undefined;
     this.backends.clear();
     this.#serving.clear();
+    this.#crowds.clear();
     this.#forget();
   }
 
@@ -203,7 +214,7 @@ export class ServicePlanner {
     const { services: { thread, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
-    this.#afresh = true;
+    [this.#afresh, this.#recalling] = [true, [...rows.keys()].some((key) => key !== restingKey)];
     this.#forget();
     this.#thread = startBalancer({ ...settings, node, rows }, thread);
   }
@@ -224,6 +235,14 @@ export class ServicePlanner {
   /** Whether a service asks who its clients are. */
   get asks(): boolean {
     return this.#asking > 0;
+  }
+
+  /** Those that the thread knows, and so many that are new. */
+  #withNew(all: readonly Service[], most: number): readonly Service[] {
+    const fresh = all.filter(({ name }) => !this.#toldByName.has(name));
+    if (fresh.length <= most) return all;
+    const later = new Set(fresh.slice(most));
+    return all.filter((service) => !later.has(service));
   }
 
   /** And takes note of it. */
@@ -247,7 +266,7 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    for (const some of portions(writing)) {
+    for (const some of portionsOf(writing)) {
       const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);
@@ -271,14 +290,19 @@ export class ServicePlanner {
     const unsaid = afresh ? [...this.backends.keys()].filter((name) => !backends.has(name)) : [];
     for (const [name, those] of [...backends, ...unsaid.map((name) => [name, []] as const)]) {
       this.#changed.add(name);
-      this.#serves(those, 1);
-      this.#serves(this.backends.get(name) ?? [], -1);
+      const before = this.backends.get(name);
+      if (those.length > 0) this.#serves(those, 1);
+      if (before !== undefined) this.#serves(before, -1);
       if (those.length === 0) this.backends.delete(name);
       else this.backends.set(name, those);
     }
   }
 
   #serves(backends: readonly Backend[], by: 1 | -1): void {
+    const crowds = (this.#crowds.get(backends) ?? 0) + by;
+    if (crowds === 0) this.#crowds.delete(backends);
+    else this.#crowds.set(backends, crowds);
+    if (crowds !== (by > 0 ? 1 : 0)) return;
     for (const { id } of backends) {
       const users = (this.#serving.get(id) ?? 0) + by;
       if (users === 0) this.#serving.delete(id);
@@ -294,20 +318,6 @@ export class ServicePlanner {
     const { clock } = this.#options;
     void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
   }
-}
-
-function portions(rows: readonly Change[]): readonly (readonly Change[])[] {
-  const cut: Change[][] = [];
-  let room = 0;
-  for (const row of rows) {
-    if (room <= 0) {
-      cut.push([]);
-      room = writeSize;
-    }
-    cut.at(-1)?.push(row);
-    room -= 500 + (typeof row.value === "string" ? row.value.length : 0);
-  }
-  return cut;
 }
 
 /** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */

@@ -1,6 +1,7 @@
 // Service documents, each read once, whoever asks for it; many of them with turns for others in between.
-import { readDocument } from "../lb/read.ts";
+import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
+import type { Service } from "../lb/types.ts";
 import type { WrittenDocument } from "./documents.ts";
 
 /** Others have their turns after so much work. Milliseconds. */
@@ -10,6 +11,7 @@ const spare = 100;
 
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
+  readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
 
   /** What is the same text of the same file is the same object. */
   readonly one = (document: WrittenDocument): ReadServices => {
@@ -19,11 +21,19 @@ export class ServiceTexts {
     return known;
   };
 
-  /** So that nobody waits for all of them to be read when they are asked for. */
-  async prepare(documents: Iterable<WrittenDocument>): Promise<void> {
+  /** As `readRightly` has them. */
+  right(document: WrittenDocument): readonly Service[] | null {
+    const read = this.one(document);
+    const known = this.#right.get(read) ?? readRightly(read);
+    this.#right.set(read, known);
+    return known;
+  }
+
+  /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
+  async prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
     let since = performance.now();
     for (const document of documents) {
-      this.one(document);
+      for (const service of this.right(document) ?? []) look(service);
       if (performance.now() - since < turn) continue;
       await new Promise(setImmediate);
       since = performance.now();
