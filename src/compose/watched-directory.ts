@@ -1,7 +1,8 @@
 // A watched directory of policies or services: its files are read when one of them changes, and looked at again in every round.
-import { constants, watch } from "node:fs";
+import { constants, lstatSync, watch } from "node:fs";
+import type { FSWatcher } from "node:fs";
 import { open, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { DirectoryReading, WrittenDocument } from "../engine/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
@@ -16,8 +17,8 @@ export interface WatchedDirectory {
   follow(signal: AbortSignal): Promise<void>;
 }
 
-/** Editors write in several steps. Milliseconds. */
-const settling = 50;
+/** Editors write in several steps; who writes without end is not waited for. Milliseconds. */
+const settling = { each: 50, all: 500 };
 const mebibyte = 1024 * 1024;
 /** Whoever has more names a folder that was not meant. Bytes. */
 const most = { files: 1000, eachFile: 16 * mebibyte, allFiles: 64 * mebibyte };
@@ -58,25 +59,49 @@ export function openWatchedDirectory(directory: string, held: Held, sync: (readi
 function watchOnce(directory: string, signal: AbortSignal, onChange: () => void): Promise<"absent" | "ended"> {
   return new Promise((resolve) => {
     let timer: NodeJS.Timeout | undefined;
+    let since: number | undefined;
+    let link: FSWatcher | undefined;
+    const soon = (): void => {
+      const now = performance.now();
+      since ??= now;
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        since = undefined;
+        onChange();
+      }, Math.max(0, Math.min(settling.each, since + settling.all - now)));
+    };
     try {
+      link = watchLink(directory, signal, () => watcher.close());
       const watcher = watch(directory, { signal, persistent: true });
       watcher.on("change", (_event, name) => {
-        clearTimeout(timer);
-        timer = setTimeout(onChange, settling);
+        soon();
         // Its own name: the directory itself went or was moved.
         if (name !== null && directory.endsWith(`/${String(name)}`)) watcher.close();
       });
       watcher.on("error", () => watcher.close());
       watcher.on("close", () => {
         clearTimeout(timer);
+        link?.close();
         resolve("ended");
       });
       // What came between the last reading and the watch.
       onChange();
     } catch {
+      link?.close();
       resolve("absent");
     }
   });
+}
+
+/** A link that leads elsewhere from now on is known where it lies alone. */
+function watchLink(path: string, signal: AbortSignal, onTurned: () => void): FSWatcher | undefined {
+  if (!lstatSync(path).isSymbolicLink()) return undefined;
+  const watcher = watch(dirname(path), { signal, persistent: true });
+  watcher.on("change", (_event, name) => {
+    if (name === null || String(name) === basename(path)) onTurned();
+  });
+  watcher.on("error", () => watcher.close());
+  return watcher;
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -87,6 +87,7 @@ export function createAcceleration({ setting, attachments, pinnedDevices, uplink
       const stands = before?.of === of && (!afresh || (before.why !== null && !before.wrong));
       const attempt = stands ? before : { of, name: uplink.name, ...attach(uplink, link) };
       after.set(uplink.index, attempt);
+      if (attempt.attached && !stands && before?.attached === true && link.xdp === null) log.warn("someone took the balancer's program off an uplink; attached again", { device: uplink.name });
       if (attempt.attached && before?.attached !== true) log.info("services are balanced by XDP", { device: uplink.name, mode });
       if (attempt.why !== null && before?.why !== attempt.why) log[attempt.wrong ? "warn" : "info"]("no XDP at an uplink", { device: uplink.name, why: attempt.why });
     }

@@ -306,7 +306,7 @@ class Desk implements Engine {
     const { clock, random, datapath, pool } = this.#options;
     return decide(this.#state, {
       now: clock.now(), random, uplinkMtu: this.#mtu(), hostPrefixes: datapath.facts.hostPrefixes,
-      ipv6: pool.ipv6 !== null, pool, takenPorts, removed: this.#removed, standing: () => datapath.standing(),
+      ipv6: pool.ipv6 !== null, pool, takenPorts, frontends: this.#services.frontends, removed: this.#removed, standing: () => datapath.standing(),
     });
   }
 

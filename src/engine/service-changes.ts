@@ -1,8 +1,10 @@
 // Changes of services: what a candidate must stand before it is in force.
 import { ServiceProblems } from "../lb/problems.ts";
 import { findTwice, frontendText, readServices } from "../lb/read.ts";
+import type { StoredService } from "../lb/stored.ts";
 import type { Service, WrittenFrontend } from "../lb/types.ts";
 import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
+import { longestRecord } from "../network/cluster.ts";
 import type { PoolConfig, State } from "../network/types.ts";
 import { addressOf, contains } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
@@ -11,6 +13,9 @@ import { poolsOf } from "./cluster-desk.ts";
 import type { Written } from "./document-changes.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 
+/** Bytes of a record beside its text and its file's name: a node's name and its own, and numbers. */
+const besides = 512;
+
 export const serviceDocuments = { table: "services", one: "service" } as const;
 
 export interface ServiceJudge {
@@ -18,6 +23,8 @@ export interface ServiceJudge {
   readonly texts: ServiceTexts;
   /** Why this node cannot carry it out; undefined: it can. */
   refusal(service: Service): string | undefined;
+  /** Whether other nodes have to take them. */
+  readonly shared: boolean;
   readonly pool: PoolConfig;
   /** The host's own. */
   hostPrefixes(): readonly Cidr[];
@@ -35,6 +42,7 @@ export function writtenServices(judge: ServiceJudge): Written {
       if (problems.length > 0) throw new ServiceProblems(problems);
       return services;
     },
+    parts: judge.texts.parts,
     verify: (candidate, names) => {
       const services = judge.services(candidate);
       const changed = services.filter(({ name }) => names.has(name));
@@ -44,7 +52,9 @@ export function writtenServices(judge: ServiceJudge): Written {
       for (const service of services) for (const { address } of service.frontends) if (addresses.has(address) && beside.at(-1) !== service && !names.has(service.name)) beside.push(service);
       // What is new is told of what stands, not the other way round.
       findTwice([...beside, ...changed], problems);
-      for (const { frontends } of changed) {
+      for (const { name, place, frontends } of changed) {
+        const size = judge.shared ? sizeOf(candidate.services.get(name)) : 0;
+        if (size > longestRecord) problems.push({ place, message: `the service takes ${size} bytes in the store that nodes share, and ${longestRecord} are the most; make lists of it shorter, or several services of it` });
         for (const frontend of frontends) {
           const why = takenBy(frontend, candidate, judge);
           if (why !== undefined) problems.push({ place: frontend.place, message: why });
@@ -54,6 +64,11 @@ export function writtenServices(judge: ServiceJudge): Written {
       return [];
     },
   };
+}
+
+/** Bytes of the record, at most. It is JSON, where each quote and the end of each line are two. */
+function sizeOf(row: StoredService | undefined): number {
+  return row === undefined ? 0 : Buffer.byteLength(JSON.stringify([row.file, row.text])) + besides;
 }
 
 /** Whose a frontend's address is already: a service must not take what a container has, or may be given (R79). */

@@ -1,6 +1,6 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
-import type { Service, ServicePlan } from "../lb/types.ts";
+import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
@@ -66,6 +66,7 @@ export class ServiceDesk {
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
+  readonly frontends = (): readonly HeldFrontend[] => this.#book.frontends(this.#state());
 
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
@@ -269,7 +270,7 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */

@@ -1,4 +1,6 @@
 // Service documents, each read once, whoever asks for it; many of them with turns for others in between.
+import { takeApart } from "../lb/own-text.ts";
+import type { ServicePart } from "../lb/own-text.ts";
 import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
@@ -12,6 +14,7 @@ const spare = 100;
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
   readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
+  readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
 
   /** What is the same text of the same file is the same object. */
   readonly one = (document: WrittenDocument): ReadServices => {
@@ -24,10 +27,28 @@ export class ServiceTexts {
   /** As `readRightly` has them. */
   right(document: WrittenDocument): readonly Service[] | null {
     const read = this.one(document);
-    const known = this.#right.get(read) ?? readRightly(read);
-    this.#right.set(read, known);
-    return known;
+    let right = this.#right.get(read);
+    if (right === undefined) {
+      right = readRightly(read);
+      this.#right.set(read, right);
+    }
+    return right;
   }
+
+  /** Its services with what each one's own is of the text, which then is read already; null: something in it is wrong. */
+  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => {
+    const read = this.one(document);
+    let parts = this.#parts.get(read);
+    if (parts !== undefined) return parts;
+    const services = this.right(document);
+    parts = services === null ? null : takeApart(document, services);
+    this.#parts.set(read, parts);
+    for (const { service, ...own } of parts ?? []) {
+      const key = keyOf({ ...own, file: document.file });
+      if (!this.#read.has(key)) this.#read.set(key, { services: [service], problems: [] });
+    }
+    return parts;
+  };
 
   /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
   async prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
@@ -46,6 +67,6 @@ export class ServiceTexts {
   }
 }
 
-function keyOf({ file, text }: WrittenDocument): string {
-  return `${file}\n${text}`;
+function keyOf({ file, text, line = 1 }: WrittenDocument): string {
+  return `${file}:${line}\n${text}`;
 }

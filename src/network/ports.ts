@@ -2,6 +2,7 @@
 import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
 import { addressOf, familyOf } from "../std/ip.ts";
+import type { HeldFrontend } from "../lb/types.ts";
 import { isDead } from "./dead.ts";
 import { gatewaysOf, nameOfEndpoint } from "./state.ts";
 import type { Context, Endpoint, Network, PortRequest, PublishedPort, State } from "./types.ts";
@@ -18,6 +19,8 @@ export interface Surroundings {
   /** What the container had published before: an ephemeral port stays the same where it can. */
   readonly before: readonly PublishedPort[];
   readonly hostAddresses: ReadonlySet<Ip>;
+  /** Those at addresses that the host has as well. */
+  readonly frontends: readonly HeldFrontend[];
   readonly context: Context;
 }
 
@@ -30,7 +33,7 @@ export function surroundingsOf(state: State, endpoint: Endpoint, context: Contex
     else if (!isDead(other, context)) for (const port of other.ports) held.push({ owner: other, port });
   }
   const hostAddresses = new Set<Ip>([...context.hostPrefixes.map(addressOf), ...gatewaysOf(state)]);
-  return { held, before, hostAddresses, context };
+  return { held, before, hostAddresses, frontends: context.frontends().filter(({ address }) => hostAddresses.has(address)), context };
 }
 
 /** Docker publishes on a container's next network before it revokes on the last one, so the same sandbox takes its own ports over. */
@@ -114,6 +117,8 @@ function choosePort(
       if (rows.some((row) => collides(row, port))) return nameOfEndpoint(endpoint);
       const other = around.held.find((row) => collides(row.port, port));
       if (other) return nameOfEndpoint(other.owner);
+      const frontend = around.frontends.find((one) => collides({ ...port, hostIp: one.address, hostPort: one.port, protocol: one.protocol }, port));
+      if (frontend) return `service ${frontend.service}`;
       if (around.context.takenPorts.has(`${port.protocol} ${hostIp} ${hostPort}`)) return "a program on the host";
     }
     return null;

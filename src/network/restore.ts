@@ -18,10 +18,11 @@ export interface Restored {
 }
 
 /** Changes the state alone: what it then claims is adopted from the host as after any restart. */
-export function restore(state: State, truth: DockerTruth, context: Context): Restored {
+export function restore(state: State, truth: DockerTruth, around: Context): Restored {
+  // What is there is there, whoever else was given its place meanwhile.
+  const context: Context = { ...around, frontends: () => [] };
   const restored: string[] = [];
   const refused: string[] = [];
-  // What is there is there, whoever else was given its place meanwhile.
   let next: State = { ...state, cluster: noCluster };
   const attempt = (id: string, what: string, change: (state: State) => State): void => {
     const removedAt = context.removed.get(id);

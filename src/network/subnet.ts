@@ -85,6 +85,7 @@ export function takenBlocks(state: State, context: Context): readonly Taken[] {
   for (const node of state.cluster.nodes.values()) {
     for (const slice of slicesOf(node)) taken.push({ prefix: slice, by: `node ${node.name}'s slice of the pool`, isPool: false });
   }
+  for (const { address, service } of context.frontends()) taken.push({ prefix: cidrOf(address, bitsOf(familyOf(address))), by: `service ${service}`, isPool: false });
   const gateways = gatewaysOf(state);
   for (const prefix of context.hostPrefixes) {
     if (!gateways.has(addressOf(prefix))) taken.push({ prefix, by: `the host's own address ${addressOf(prefix)}`, isPool: false });

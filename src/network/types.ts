@@ -1,6 +1,6 @@
 // What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
 import type { StoredService } from "../lb/stored.ts";
-import type { ServicePlan } from "../lb/types.ts";
+import type { HeldFrontend, ServicePlan } from "../lb/types.ts";
 import type { PolicyTables, StoredPolicy } from "../policy/types.ts";
 import { noCluster } from "./cluster.ts";
 import type { Cluster, ClusterPlan } from "./cluster.ts";
@@ -190,6 +190,8 @@ export interface Context {
   readonly pool: PoolConfig;
   /** Host ports found taken by other programs while this command was tried before, as `tcp 0.0.0.0 8080`. */
   readonly takenPorts: ReadonlySet<string>;
+  /** What services of this node have, in order of their names; read when asked for. */
+  readonly frontends: () => readonly HeldFrontend[];
   /** When each network, endpoint or pool was last removed, by id, in milliseconds since the epoch; the old ones are forgotten. */
   readonly removed: ReadonlyMap<string, number>;
   /** What stands on the host, read when asked for. */

@@ -4,7 +4,7 @@
 //                                          └─ hwhost .1 ──┘
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { unlinkSync } from "node:fs";
+import { existsSync, unlinkSync } from "node:fs";
 import { sweep } from "../../../src/datapath/sweep.ts";
 import type { Datapath, DatapathOptions } from "../../../src/datapath/types.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
@@ -116,9 +116,10 @@ await inOwnHost(import.meta.url, {
     await install(datapath, plans);
     await datapath.adopt([...desired, { kind: "services", plans, before: null }]);
     assert.ok(datapath.intact());
-    unlinkSync(`${world.bpffs}/links/xdp_lb@wan0`);
-    await world.until("the program goes with its pin", async () => (await xdp()) === null);
-    assert.ok(!datapath.intact());
+    const pin = `${world.bpffs}/links/xdp_lb@wan0`;
+    unlinkSync(pin);
+    // A veth says so when its program goes, and the notice alone may bring it back before anybody asks.
+    await world.until("the program goes with its pin, and that is seen", async () => existsSync(pin) || ((await xdp()) === null && !datapath.intact()));
     await datapath.adopt([...desired, { kind: "services", plans, before: null }]);
     assert.equal((await xdp())?.mode, "native");
     assert.ok(datapath.intact());

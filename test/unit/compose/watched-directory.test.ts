@@ -1,9 +1,11 @@
 // A watched directory in a careless operator's hands: pipes, devices, other encodings, too many files, files that were refused.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import test from "ava";
+import type { ExecutionContext } from "ava";
 import { openWatchedDirectory, readWatchedDirectory } from "../../../src/compose/watched-directory.ts";
 import { createLog } from "../../../src/std/log.ts";
 
@@ -52,4 +54,46 @@ test("R7: every look tells what is there, because what was refused before may be
   await directory.read();
   await directory.read();
   t.deepEqual(told, [1, 1]);
+});
+
+/** What was read last, once it is `expected`; follows the folder until the test ends. */
+function following(t: ExecutionContext, at: string): (expected: string) => Promise<void> {
+  const told: (string | undefined)[] = [];
+  const directory = openWatchedDirectory(at, "service", async ({ documents }) => void told.push(documents?.map((one) => one.text).join()), createLog(() => {}, () => 0));
+  const stop = new AbortController();
+  const followed = directory.follow(stop.signal);
+  t.teardown(async () => {
+    stop.abort();
+    await followed;
+  });
+  return async (expected) => {
+    for (let i = 0; i < 500 && told.at(-1) !== expected; i++) await setTimeout(10);
+    t.is(told.at(-1), expected);
+  };
+}
+
+test("a link to a folder is followed to where it leads by now", async (t) => {
+  const at = folder(t);
+  for (const one of ["first", "second"]) {
+    mkdirSync(join(at, one));
+    writeFileSync(join(at, one, "web.yaml"), one);
+  }
+  symlinkSync("first", join(at, "service.d"));
+  const reads = following(t, join(at, "service.d"));
+  await reads("first");
+  symlinkSync("second", join(at, "next"));
+  renameSync(join(at, "next"), join(at, "service.d"));
+  await reads("second");
+  writeFileSync(join(at, "second", "web.yaml"), "third");
+  await reads("third");
+});
+
+test("a change is read though something else in the folder never rests", async (t) => {
+  const at = folder(t);
+  const reads = following(t, at);
+  await reads("");
+  const log = setInterval(() => writeFileSync(join(at, "web.log"), "x"), 2);
+  t.teardown(() => clearInterval(log));
+  writeFileSync(join(at, "web.yaml"), "new");
+  await reads("new");
 });

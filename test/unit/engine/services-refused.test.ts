@@ -2,7 +2,7 @@
 import test from "ava";
 import type { ShareServices } from "../../../src/engine/service-sharing.ts";
 import { nothingShared } from "../../../src/lb/stored.ts";
-import type { SharedServices } from "../../../src/lb/stored.ts";
+import type { SharedService, SharedServices } from "../../../src/lb/stored.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { desk, fakeHost, memoryStore } from "./fake.ts";
 import type { FakeHost } from "./fake.ts";
@@ -41,7 +41,7 @@ async function node(rows = new Map(), host: FakeHost = fakeHost(), before: Share
     others: async (texts: Readonly<Record<string, string>>): Promise<void> => {
       const turn = known.turn + 1;
       const fresh = Object.entries(texts).map(([name, text]) => [name, { name, file: `${name}.yaml`, text, source: "apply", revision: turn, changedAt: 0, node: "n2", turn }] as const);
-      known = { ...known, turn, services: new Map([...known.services, ...fresh]) };
+      known = { ...known, turn, services: new Map<string, SharedService>([...known.services, ...fresh]) };
       await settled();
     },
     later: async (): Promise<void> => {

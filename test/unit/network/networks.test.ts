@@ -4,8 +4,9 @@ import { createNetwork } from "../../../src/network/create-network.ts";
 import { deleteNetwork } from "../../../src/network/delete-network.ts";
 import { requestAddress } from "../../../src/network/request-address.ts";
 import { requestPool } from "../../../src/network/request-pool.ts";
+import type { Context } from "../../../src/network/types.ts";
 import { emptyState } from "../../../src/network/types.ts";
-import { after, cidr, context, db, dual, endpoint, joined, joining, made, network, networkId, plugged, pool, poolId, printSteps, published, refusal, shop } from "./world.ts";
+import { after, cidr, context, db, dual, endpoint, ip, joined, joining, made, network, networkId, plugged, pool, poolId, printSteps, published, refusal, shop } from "./world.ts";
 
 const refused = (change: Parameters<typeof network>[0]) => refusal(() => createNetwork(emptyState, network(change), context));
 
@@ -75,6 +76,14 @@ const wrongSubnets: readonly (readonly [string, string | null, string])[] = [
   ["10.50.0.0/24", "10.51.0.1", "BAD_OPTION: IPv4Data.Gateway: 10.51.0.1 is no host's address in the subnet 10.50.0.0/24 (--gateway)"],
   ["10.50.0.0/24", "10.50.0.255/24", "BAD_OPTION: IPv4Data.Gateway: 10.50.0.255 is no host's address in the subnet 10.50.0.0/24 (--gateway)"],
 ];
+
+test("R79: a subnet in which a service's address lies is refused", (t) => {
+  const held: Context = { ...context, frontends: () => [{ service: "web", address: ip("10.50.0.9"), port: 80, protocol: "tcp" }, { service: "far", address: ip("fd50::9"), port: 80, protocol: "tcp" }] };
+  const refusedBeside = (change: Parameters<typeof network>[0]) => refusal(() => createNetwork(emptyState, network(change), held));
+  t.is(refusedBeside({}), "OVERLAP: IPv4Data.Pool: 10.50.0.0/24 overlaps 10.50.0.9/32 of service web; choose another --subnet");
+  t.is(refusedBeside({ enableIpv4: false, enableIpv6: true, ipv6: [{ pool: "fd50::/64", gateway: "fd50::1/64", aux: {} }] }), "OVERLAP: IPv6Data.Pool: fd50::/64 overlaps fd50::9/128 of service far; choose another --subnet");
+  t.notThrows(() => createNetwork(emptyState, network({ ipv4: [{ pool: "10.51.0.0/24", gateway: "10.51.0.1/24", aux: {} }] }), held));
+});
 
 for (const [prefix, gateway, sentence] of wrongSubnets) {
   test(`subnet ${prefix} with gateway ${gateway} is refused`, (t) => t.is(refused({ ipv4: [{ pool: prefix, gateway, aux: {} }] }), sentence));

@@ -83,6 +83,14 @@ test("any port is one of the dynamic ones, the same in both families, and not on
   t.is(refusal(() => publishPorts(four, { ...ref, ports: [port(":80")] }, full)), "NO_FREE_PORT: port 80/tcp: no ephemeral host port is free");
 });
 
+test("R79: a port that a service has at one of the host's addresses is refused, and none of those is given", (t) => {
+  const held = { ...context, frontends: () => [["192.0.2.10", 8080], ["192.0.2.10", 53248], ["203.0.113.10", 9090]].map(([address, at]) => ({ service: "web", address: ip(String(address)), port: Number(at), protocol: "tcp" as const })) };
+  const among = (...ports: string[]) => publishPorts(four, { ...ref, ports: ports.map(port) }, held);
+  t.is(refusal(() => among("8080:80")), "PORT_IN_USE: host port 8080:80/tcp is held by service web; choose another host port or stop it");
+  t.is(refusal(() => among("192.0.2.10:8080:80")), "PORT_IN_USE: host port 192.0.2.10:8080:80/tcp is held by service web; choose another host port or stop it");
+  t.deepEqual(printPorts(among("127.0.0.1:8080:80", "8080:80/udp", "9090:80", ":81").next, db), ["tcp 127.0.0.1 8080 -> 80", "tcp 0.0.0.0 9090 -> 80", "udp 0.0.0.0 8080 -> 80", "tcp 0.0.0.0 53249 -> 81"]);
+});
+
 test("named ports are given before any ports", (t) => {
   t.deepEqual(rows(four, ":80", "53248:81"), ["tcp 0.0.0.0 53249 -> 80", "tcp 0.0.0.0 53248 -> 81"]);
 });

@@ -26,6 +26,7 @@ export const context: Context = {
   ipv6: true,
   pool: { ipv4: "10.44.0.0/16" as Cidr, ipv4NodePrefix: 24, ipv6: "fd44::/48" as Cidr, ipv6NodePrefix: 64 },
   takenPorts: new Set(),
+  frontends: () => [],
   removed: new Map(),
   standing: () => ({ cables: everyCable, gateways: new Map(), ports: [] }),
 };
