@@ -47,8 +47,6 @@ interface WrittenRow {
   readonly parts: readonly (Pick<PartRow, "family" | "number" | "size"> & Readonly<Record<"numbers" | "made" | "remembered", unknown>>)[];
 }
 
-type Resting = readonly (readonly [number, number])[];
-
 /** Numbers that must not be given out again yet, of services and of backends. */
 export const restingKey = "numbers at rest";
 export const rowKey = (service: string): string => `balanced ${service}`;
@@ -77,50 +75,76 @@ export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Ba
   return { text: `{"who":${who},"lives":${lives},"parts":[${written.join()}]}`, named: all };
 }
 
-/** By the service's name. Services with the same backends have the same list of them. */
-export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[]> {
+/** By the service's name; null: its row cannot be read. Services with the same backends have the same list of them. */
+export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[] | null> {
   const read = createReader(rows);
   const names = [rowKey, formerKey].flatMap((key) => [...rows.keys()].flatMap((one) => (one.startsWith(key("")) ? one.slice(key("").length) : [])));
-  return new Map(names.map((name) => [name, read(name)?.backends ?? []]));
+  return new Map(names.map((name) => [name, read(name)?.backends ?? null]));
 }
 
-/** What is shared is read once. */
+/** What is shared is read once. A row that cannot be read is as if it had not been written. */
 function createReader(rows: ReadonlyMap<string, Json>): (service: string) => ServiceRow | undefined {
   const shared = readShared(rows);
   const made = createSharing();
+  const sound = (read: unknown): ServiceRow | undefined => (isServiceRow(read) ? read : undefined);
   return (service) => {
     const [row, former] = [rows.get(rowKey(service)), rows.get(formerKey(service))];
-    if (typeof row !== "string") return typeof former === "string" ? (JSON.parse(former) as ServiceRow) : undefined;
-    const { who, lives, parts } = JSON.parse(row) as WrittenRow;
-    const [those, their] = [shared(who) as readonly Who[] | undefined, shared(lives) as readonly Life[] | undefined];
-    const read = parts.map(({ numbers, made: of, remembered, ...part }) => ({ ...part, numbers: shared(numbers), made: shared(of), remembered: shared(remembered) }) as PartRow);
-    if (those === undefined || their === undefined || read.some(({ numbers, made: of, remembered }) => [numbers, of, remembered].some((one) => one === undefined))) return undefined;
-    // Lists that are written whole are short; services that have a long one in common may still differ in when they began with it.
-    const backends = made([those, typeof lives === "string" ? lives : JSON.stringify(lives)], () => those.map((one, i): Backend => {
-      const [drainsUntil, state, since] = their[i] ?? [null, "unknown", 0];
-      return { ...one, drainsUntil, health: { state, against: 0, since } };
+    if (typeof row !== "string") return typeof former === "string" ? sound(orUndefined(() => JSON.parse(former))) : undefined;
+    return sound(orUndefined(() => {
+      const { who, lives, parts } = JSON.parse(row) as WrittenRow;
+      const [those, their] = [shared(who) as readonly Who[], shared(lives) as readonly Life[]];
+      const read = parts.map(({ numbers, made: of, remembered, ...part }) => ({ ...part, numbers: shared(numbers), made: shared(of), remembered: shared(remembered) }));
+      // Lists that are written whole are short; services that have a long one in common may still differ in when they began with it.
+      const backends = made([those, typeof lives === "string" ? lives : JSON.stringify(lives)], () => those.map((one, i): Backend => {
+        const [drainsUntil, state, since] = their[i] ?? [null, "unknown", 0];
+        return { ...one, drainsUntil, health: { state, against: 0, since } };
+      }));
+      return { backends, parts: read };
     }));
-    return { backends, parts: read };
   };
+}
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+type Fields<T> = Readonly<Partial<Record<keyof T, unknown>>>;
+
+function isServiceRow(read: unknown): read is ServiceRow {
+  const { backends, parts } = (read ?? {}) as Fields<ServiceRow>;
+  return Array.isArray(backends) && backends.every(isBackend) && Array.isArray(parts) && parts.every(isPartRow);
+}
+
+function isBackend(read: unknown): read is Backend {
+  const { identity, kind, id, port, weight, drainsUntil, health } = (read ?? {}) as Fields<Backend>;
+  const { state, against, since } = (health ?? {}) as Fields<Backend["health"]>;
+  return [identity, kind, id, state].every((one) => typeof one === "string") && [port, weight, against, since, drainsUntil ?? 0].every(Number.isFinite);
+}
+
+function isPartRow(read: unknown): read is PartRow {
+  const { family, number, numbers, made, size, remembered, unsettled } = (read ?? {}) as Fields<PartRow>;
+  return (family === 4 || family === 6) && [number, size].every(Number.isSafeInteger) && [made, remembered ?? unsettled].every((one) => typeof one === "string")
+    && Array.isArray(numbers) && numbers.every((one) => Array.isArray(one) && typeof one[0] === "string" && Number.isSafeInteger(one[1]));
 }
 
 export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json {
   return { services: [...serviceNumbers.resting].map((one) => [...one]), backends: [...backendNumbers.resting].map((one) => [...one]) };
 }
 
-/** Of services that are there now; what a build cannot read is as if it had not been written. */
+/** Of services that are there now; a row that a build cannot read is as if it had not been written. */
 export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number, fill?: Fill): Balancing {
-  const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
+  const resting = (rows.get(restingKey) ?? {}) as { readonly services?: Json; readonly backends?: Json };
   const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
   const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
   const made = createSharing();
   const read = createReader(rows);
   const known = services.flatMap((service) => {
     const row = read(service.name);
-    if (row === undefined) return [];
-    const parts = row.parts.map(({ family, number, numbers, made: key, size, remembered, unsettled }) => {
-      use(given.services, `${service.name} ${family}`, number);
-      for (const [one, its] of numbers) use(given.backends, one, its);
+    const parts = orUndefined(() => row?.parts.map(({ family, numbers, number, made: key, size, remembered, unsettled }) => {
       const table = made([key, size, unsettled ?? remembered], () => {
         const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
         return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
@@ -128,15 +152,25 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
       const { numberOf, keys, reached } = made(["reached", row.backends, numbers], () => ({ numberOf: new Map(numbers), keys: numbers.map(([one]) => one), reached: reachedAgain(row, numbers.map(([one]) => one)) }));
       const plan = planOf(service, family, number, reached, (one) => numberOf.get(one) ?? 0, table.slots, made);
       return { family, keys, table, plan };
-    });
+    }));
+    if (row === undefined || parts === undefined) return [];
+    for (const { family, number, numbers } of row.parts) {
+      use(given.services, `${service.name} ${family}`, number);
+      for (const [one, its] of numbers) use(given.backends, one, its);
+    }
     return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, told: undefined, again: 0 }] as const];
   });
   // A clock that was set back must not keep numbers from being given out again.
-  const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));
+  const rested = (those: Json | undefined): ReadonlyMap<number, number> =>
+    new Map((Array.isArray(those) ? those : []).filter(isResting).map(([number, since]) => [number, Math.min(since, now)]));
   return {
     services: new Map(known), containers: [],
-    serviceNumbers: { given: given.services, resting: rested(resting?.services) }, backendNumbers: { given: given.backends, resting: rested(resting?.backends) },
+    serviceNumbers: { given: given.services, resting: rested(resting.services) }, backendNumbers: { given: given.backends, resting: rested(resting.backends) },
   };
+}
+
+function isResting(read: Json): read is readonly [number, number] {
+  return Array.isArray(read) && read.length === 2 && read.every(Number.isSafeInteger);
 }
 
 /** As it was, by the keys of `Reached`. */

@@ -162,3 +162,9 @@ function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, 
     .map((rule) => [JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]), rule] as const));
   return Map.groupBy(rules.values(), ({ network }) => network);
 }
+
+/** Whether both mean the same services with the same backends. */
+export function sameForServices(a: State, b: State): boolean {
+  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
+}

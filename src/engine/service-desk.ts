@@ -1,9 +1,9 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
-import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import type { AdoptReport } from "../datapath/types.ts";
 import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
-import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { Decision, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
@@ -17,26 +17,16 @@ import { PossibleServices } from "./possible-services.ts";
 import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
-import { ServiceBook } from "./service-book.ts";
-import { serviceDocuments, writtenServices } from "./service-changes.ts";
+import { ServiceBook, sameForServices } from "./service-book.ts";
+import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
 import { ServicePlanner, portion } from "./service-planner.ts";
-import type { ServicePlannerOptions } from "./service-planner.ts";
+import type { ServiceDeskOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
 import { servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
-import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
-
-export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
-  readonly pool: PoolConfig;
-  /** Left out: this node shares its services with nobody. */
-  readonly shareServices?: ShareServices;
-  /** As `EngineOptions`. */
-  readonly holders?: () => ReadonlyMap<string, string>;
-}
 
 /** Takes a decision in the engine's queue. */
 type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
@@ -57,6 +47,8 @@ export class ServiceDesk {
   readonly #refusals: Refusals;
   readonly #refusal = (service: Service): HawserError | undefined => this.#possible.refusal(service);
   #closed = false;
+  /** As `mend`. */
+  #amiss = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
@@ -99,14 +91,15 @@ export class ServiceDesk {
     void this.#soon();
   }
 
-  /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. */
-  adopt(work: (step: StepOf<"services">) => Promise<AdoptReport>): Promise<AdoptReport> {
+  /** At the start: does what stands on the host anew, with the step for services before containers' programs. None: nobody knows what is to be in force. */
+  adopt(work: (steps: readonly StepOf<"services">[]) => Promise<AdoptReport>): Promise<AdoptReport> {
     return this.#lane.run(async () => {
       await this.#texts.prepare(this.#book.documents(this.#state().services));
       const trouble = await this.#plan().then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
       if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
-      const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
+      const unknown = trouble !== undefined && this.#inForce === null && plans.length === 0;
+      const report = await work(unknown ? [] : [{ kind: "services", plans, before: this.#inForce?.plans ?? null }]);
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed !== undefined) {
         this.#say(failed);
@@ -116,6 +109,12 @@ export class ServiceDesk {
       this.#done(plans, services);
       return report;
     });
+  }
+
+  /** Puts services in force though they are what they were; later, in the lane, because thousands take seconds, in which the queue would stand. */
+  mend(): void {
+    this.#amiss = true;
+    void this.#soon();
   }
 
   /** Resolves when everything asked for so far is in force, or could not be. */
@@ -237,7 +236,7 @@ export class ServiceDesk {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
-      }, () => this.#soon(), signal);
+      }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), signal);
     } catch (error) {
       problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
@@ -250,19 +249,18 @@ export class ServiceDesk {
     }
   }
 
-  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
+  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. `changed`: the services are others. */
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply, changed: boolean) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
     const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
       [before, after] = [state.services, decision.next.services];
       return decision;
     }, signal);
-    if (before === after) return reply;
     try {
-      await inForce(reply);
+      await inForce(reply, before !== after);
     } catch (error) {
-      await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      if (before !== after) await this.#make((state) => ({ next: takenBack(state, before, after, this.#written()), steps: [], reply: undefined }));
       throw error;
     }
     return reply;
@@ -295,12 +293,15 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     // With thousands of services each of these takes milliseconds: others have their turns between them.
     await turn();
+    let amiss = this.#amiss;
+    this.#amiss = false;
     for (let planning: Promise<boolean> | undefined = this.#plan(portion); planning !== undefined;) {
       const changed = await planning;
       const { plans, services, more } = this.#planner;
       await turn();
       planning = more ? this.#plan(portion) : undefined;
-      const [done] = await Promise.allSettled([this.#carryOut(plans, services, changed), planning]);
+      const [done] = await Promise.allSettled([this.#carryOut(plans, services, changed || amiss), planning]);
+      amiss = false;
       if (done.status === "rejected") throw done.reason;
       await turn();
       this.#done(plans, services);
@@ -343,8 +344,3 @@ export class ServiceDesk {
 }
 
 const turn = (): Promise<unknown> => new Promise(setImmediate);
-
-function sameForServices(a: State, b: State): boolean {
-  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
-    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
-}

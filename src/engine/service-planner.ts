@@ -1,10 +1,9 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
 import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
-import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { Cluster } from "../network/cluster.ts";
-import type { State } from "../network/types.ts";
+import type { PoolConfig, State } from "../network/types.ts";
 import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError } from "../std/errors.ts";
@@ -17,6 +16,8 @@ import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
 import type { ServiceBook } from "./service-book.ts";
+import { asksClients, between, toldBy } from "./planner-news.ts";
+import type { ShareServices } from "./service-sharing.ts";
 import type { HeardHealth } from "./service-types.ts";
 import { portionsOf } from "./write-portions.ts";
 
@@ -27,6 +28,8 @@ export interface ServiceSettings {
   readonly largestTable?: number;
   /** The first file of the balancer's thread, as `startBalancer` has it. */
   readonly thread?: URL;
+  /** Milliseconds that an answer of it may take; left out: two minutes. */
+  readonly answerTime?: number;
 }
 
 export interface ServicePlannerOptions {
@@ -37,6 +40,15 @@ export interface ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "elsewhere">;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+export interface ServiceDeskOptions extends ServicePlannerOptions {
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
+  readonly pool: PoolConfig;
+  /** Left out: this node shares its services with nobody. */
+  readonly shareServices?: ShareServices;
+  /** As `EngineOptions`. */
+  readonly holders?: () => ReadonlyMap<string, string>;
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
@@ -68,7 +80,9 @@ export class ServicePlanner {
   /** While there are services. */
   #thread: BalancerThread | undefined;
   readonly #unwritten = new Map<string, Change>();
+  /** While it runs. */
   #timer: AbortController | undefined;
+  #plannedAt = 0;
   #again: number | null = null;
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
@@ -114,6 +128,10 @@ export class ServicePlanner {
     const rows = tables.get(balancingTable) ?? noRows;
     this.#rows = rows;
     for (const [name, those] of backendsIn(rows)) {
+      if (those === null) {
+        this.#options.log.warn("what is remembered of a service cannot be read: its flows are balanced as if it were new", { service: name });
+        continue;
+      }
       this.backends.set(name, those);
       this.#serves(those, 1);
     }
@@ -135,8 +153,8 @@ export class ServicePlanner {
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
     const service = this.#toldByName.get(name);
-    const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
-    return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
+    const known = this.backends.get(name) ?? [];
+    return service !== undefined && known.some((one) => one.id === backend && one.port === port && probed(one, passed, service.health, 0) !== one);
   }
 
   /**
@@ -160,8 +178,14 @@ export class ServicePlanner {
     const wereGone = this.#ownWereGone;
     const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
-    if (!news && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) return false;
+    const setBack = now < this.#plannedAt;
+    if (!news && !setBack && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) {
+      // Sleep is measured by another clock, and may end before its time.
+      if (this.#timer === undefined) this.#wakeAt(this.#again);
+      return false;
+    }
     this.#told = after;
+    this.#plannedAt = now;
     this.#failed = true;
     this.#planning = true;
     try {
@@ -173,7 +197,7 @@ export class ServicePlanner {
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
-      if (outcome.unsettled) this.#lookAt ??= now + lookTime;
+      if (outcome.unsettled) this.#lookAt = Math.min(this.#lookAt ?? Infinity, now + lookTime);
       this.#wakeAt(outcome.again);
       if (services.length === 0 && this.#unwritten.size === 0) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
@@ -211,12 +235,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services: { thread, ...settings }, node, store } = this.#options;
+    const { services: { thread, answerTime, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
     [this.#afresh, this.#recalling] = [true, [...rows.keys()].some((key) => key !== restingKey)];
     this.#forget();
-    this.#thread = startBalancer({ ...settings, node, rows }, thread);
+    this.#thread = startBalancer({ ...settings, node, rows }, thread, answerTime);
   }
 
   #forget(): void {
@@ -313,35 +337,13 @@ export class ServicePlanner {
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
+    this.#timer = undefined;
     if (again === null && this.#lookAt === null) return;
     const timer = (this.#timer = new AbortController());
     const { clock } = this.#options;
-    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
+    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(() => {
+      if (this.#timer === timer) this.#timer = undefined;
+      this.#wake();
+    }, () => undefined);
   }
-}
-
-/** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
-function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
-  const told = new Map<string, Map<string, boolean>>();
-  for (const [node, one] of health ?? []) {
-    for (const [key, up] of one) {
-      const [service = "", backend = ""] = key.split(" ");
-      const those = told.get(service) ?? new Map<string, boolean>();
-      told.set(service, those.set(`${node} ${backend}`, up));
-    }
-  }
-  return told;
-}
-
-function asksClients({ sources: { allow, deny }, affinity }: Service): boolean {
-  return allow !== null || deny.length > 0 || affinity !== null;
-}
-
-/** Equal are those that are the same object. */
-function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
-  if (before === after) return { set: [], gone: [] };
-  const [set, gone]: [T[], string[]] = [[], []];
-  for (const [key, one] of after) if (before.get(key) !== one) set.push(one);
-  for (const key of before.keys()) if (!after.has(key)) gone.push(key);
-  return { set, gone };
 }

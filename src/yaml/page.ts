@@ -4,7 +4,6 @@ import type { Alias, Document, Node, Scalar } from "yaml";
 import { placesIn } from "./lines.ts";
 import { problem } from "./problems.ts";
 import type { Problem } from "./problems.ts";
-import { readPlainly } from "./plainly.ts";
 import { quoted } from "./render.ts";
 import type { Text } from "./text.ts";
 import type { Place } from "./lines.ts";
@@ -35,8 +34,6 @@ export function readPages(file: string, text: string, what: string, problems: Pr
   if (text.length > largest) return refuse(`the file is larger than ${largest / 1024 / 1024} MiB`);
   if (text.includes("\0")) return refuse("the file holds zero bytes: it is no text, or was cut off when the disk was full");
   const place = placesIn(file, text, line);
-  const plain = readPlainly(text);
-  if (plain !== undefined) return plain.map((root) => new Page(root, text, place));
   const documents: Document.Parsed[] = [];
   try {
     documents.push(...compose(text));
@@ -48,7 +45,7 @@ export function readPages(file: string, text: string, what: string, problems: Pr
   const broken = documents.flatMap(({ errors }) => errors);
   for (const { pos, message } of broken.slice(0, mostErrors)) problems.push({ place: place(pos[0]), message: sayBroken(message.slice(0, 200), text, pos[0]) });
   if (broken.length > 0) return [];
-  const pages = documents.flatMap(({ contents }) => (contents === null || isEmpty(contents) ? [] : [new Page(contents, text, place)]));
+  const pages = documents.filter(({ contents }) => contents !== null && !isEmpty(contents)).map((document) => new Page(document, text, place));
   return pages.length > 0 ? pages : refuse(`the file holds no ${what}: it is empty, or has comments alone`);
 }
 
@@ -100,15 +97,17 @@ function isEmpty(node: Node): boolean {
 /** One YAML document. Every method @throws Problems with the node's place. */
 export class Page {
   readonly root: Node;
+  readonly #document: Document.Parsed;
   readonly #text: string;
   readonly #place: (offset: number) => Place;
   #anchors: ReadonlyMap<Alias, Node> | undefined;
   #spent = 0;
 
-  constructor(root: Node, text: string, place: (offset: number) => Place) {
-    this.root = root;
+  constructor(document: Document.Parsed, text: string, place: (offset: number) => Place) {
+    this.#document = document;
     this.#text = text;
     this.#place = place;
+    this.root = document.contents as Node;
   }
 
   placeOf(node: Node): Place {
@@ -119,7 +118,7 @@ export class Page {
   resolve(node: Node): Node {
     this.#spend(node, 1);
     if (!isAlias(node)) return node;
-    this.#anchors ??= anchorsOf(this.root);
+    this.#anchors ??= anchorsOf(this.#document);
     const meant = this.#anchors.get(node);
     if (meant === undefined) throw problem(this.placeOf(node), `*${node.source} names no anchor above it; a text that begins with * needs quotes around it`);
     return meant;
@@ -200,10 +199,10 @@ export class Page {
 }
 
 /** What each alias means: the nearest anchor of its name above it. yaml's own way looks through the document for each. */
-function anchorsOf(root: Node): ReadonlyMap<Alias, Node> {
+function anchorsOf(document: Document.Parsed): ReadonlyMap<Alias, Node> {
   const anchors = new Map<string, Node>();
   const meant = new Map<Alias, Node>();
-  visit(root, (_key, node) => {
+  visit(document, (_key, node) => {
     if (isAlias(node)) {
       const target = anchors.get(node.source);
       if (target !== undefined) meant.set(node, target);
