@@ -32,6 +32,8 @@ export interface KernelMap extends Disposable {
   delete(key: Uint8Array): boolean;
   /** Every entry, read in batches; entries changed meanwhile may be missed or seen once. Works for per-CPU maps (value: all CPUs concatenated). */
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  /** As `entries`, without those whose value is zero, which in an array nearly all are. */
+  filled(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   /** Of an array, not a per-CPU one: so many values from that key on, one after the other; fewer at its end. */
   values(first: number, count: number): Uint8Array;
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
