@@ -27,6 +27,8 @@ import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
 import { readTraffic } from "./lb-traffic.ts";
+import { closedEntries, openStays } from "./lb-stays.ts";
+import type { Stays } from "./lb-stays.ts";
 import type { Elsewhere, TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
@@ -52,7 +54,7 @@ export interface Installed {
 }
 
 type MapName =
-  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_ct4" | "hw_ct6";
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
@@ -67,6 +69,7 @@ export interface ServicesSurroundings extends EntrySurroundings {
 interface Standing {
   readonly plan: ServicePlan;
   readonly frontends: Entries<string, FrontendEntry>;
+  readonly closed: Entries<number, true>;
 }
 
 type Entries<K, V> = readonly (readonly [K, V])[];
@@ -82,7 +85,7 @@ export function createServices(around: ServicesSurroundings): Services {
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
 
-  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none) });
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), closed: closedEntries(plan) });
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
@@ -129,19 +132,21 @@ export function createServices(around: ServicesSurroundings): Services {
       world.pools.set(pool, { entries, users: had?.users ?? 0 });
       await pause();
     }
-    for (const { plan: { backends: pool }, frontends } of standing.values()) {
+    for (const { plan: { backends: pool }, frontends, closed } of standing.values()) {
       (world.pools.get(pool) as Pool).users++;
       world.frontends.take(frontends);
+      world.closed.take(closed);
       await pause();
     }
   };
-  const unwant = async ({ plan: { backends: pool }, frontends }: Standing, pause: () => Promise<void>): Promise<void> => {
+  const unwant = async ({ plan: { backends: pool }, frontends, closed }: Standing, pause: () => Promise<void>): Promise<void> => {
     const had = world.pools.get(pool) as Pool;
     if (--had.users === 0) {
       world.backends.drop(had.entries);
       world.pools.delete(pool);
     }
     world.frontends.drop(frontends);
+    world.closed.drop(closed);
     await pause();
   };
 
@@ -178,15 +183,17 @@ export function createServices(around: ServicesSurroundings): Services {
       await pause();
     }
     await world.tables.change(changed, gone, pause);
+    for (const [key] of world.closed.missing()) world.stays.close(key);
+    for (const [key] of world.closed.unwanted()) world.stays.open(key);
     for (const plan of changed) {
       services.set(u32.encode(plan.number), serviceEntry(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
       await pause();
     }
-    for (const [number, { plan, frontends: unplaced }] of after) {
+    for (const [number, { plan, frontends: unplaced, closed }] of after) {
       const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
       world.frontends.take(frontends);
       world.frontends.drop(unplaced);
-      world.standing.set(number, { plan, frontends });
+      world.standing.set(number, { plan, frontends, closed });
       world.numbers.add(number);
       last.set(number, plan);
       await pause();
@@ -211,7 +218,7 @@ export function createServices(around: ServicesSurroundings): Services {
     world.ports.keep(world.backends.written);
     world.tables.release();
     world.sources.release();
-    for (const one of [world.frontends, world.backends]) one.done();
+    for (const one of [world.frontends, world.backends, world.closed]) one.done();
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
     return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
@@ -255,6 +262,9 @@ interface World {
   readonly backends: Wanted<number, BackendEntry>;
   readonly sources: ServiceSources;
   readonly frontends: Wanted<string, FrontendEntry>;
+  /** By the key as hw_lb_closed has it. */
+  readonly closed: Wanted<number, true>;
+  readonly stays: Stays;
   readonly table: FrontendTable;
   readonly ports: Pools;
   readonly row: SlotRow;
@@ -297,7 +307,8 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
-    tables: createServiceTables(row, inherited, strays, inJiffies),
+    closed: new Wanted(new Map(Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true])), () => true),
+    stays: openStays(mapOf("hw_lb_closed"), jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }
 

@@ -23,7 +23,7 @@ function memoryMap(written: () => void = () => {}): KernelMap {
 
 const plan: ServicePlan = {
   name: "web", family: 4, number: 1, frontends: [{ address: "203.0.113.10" as Ip, port: 80, protocol: "tcp" }], affinity: null, sources: { allow: null, deny: [] }, open: true,
-  backends: [{ number: 7, identity: "b/shop/web:80", address: "10.50.1.2" as Ip, port: 80, node: "b", way: "container", weight: 1, state: "active" }],
+  backends: [{ number: 7, identity: "b/shop/web:80", address: "10.50.1.2" as Ip, port: 80, node: "b", way: "container", weight: 1, state: "active", takes: true }],
   slots: { size: 1, words: Uint32Array.of(7, 0), between: new Map() },
 };
 
@@ -31,7 +31,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   let node: Ip | null | undefined;
   let changed: Promise<void> | undefined;
   let writes = 0;
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   maps.set("hw_lb_services", memoryMap(() => {
     writes++;
     if (node === undefined) node = "198.18.0.2" as Ip;
@@ -61,7 +61,7 @@ test("backends are sent where their node is, also if it becomes known while the 
 test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
   let [free, broken, told, known] = [0, true, 0, false];
   const loads: number[] = [];
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250, snatPorts: 0 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async (_, { snatPorts }) => {
