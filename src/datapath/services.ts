@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
+import { lbOriginCodec, lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -54,7 +54,7 @@ export interface Installed {
 }
 
 type MapName =
-  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_clients" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
@@ -170,13 +170,21 @@ export function createServices(around: ServicesSurroundings): Services {
       const before = world.standing.get(number);
       if (before !== undefined) await unwant(before, pause);
     }
+    for (const { number, name } of changed) if ((world.standing.get(number)?.plan.name ?? name) !== name) world.stays.leaveService(number);
+    const [missing, others]: [(readonly [number, BackendEntry])[], number[]] = [[], []];
+    for (const [number, entry, before] of world.backends.missing()) {
+      missing.push([number, entry]);
+      if (before?.address !== entry.address || before.port !== entry.port) others.push(number);
+      await pause();
+    }
+    await world.stays.renew(changed.flatMap(({ number, affinity }) => (affinity === null ? [] : [number])), others, world.backends.written, pause);
     // Nobody is sent to what is about to change its meaning.
     for (const [, entry] of world.frontends.unwanted()) {
       world.table.delete(entry);
       if (entry.port !== 0) origins.delete(originKey(entry));
       await pause();
     }
-    for (const [number, entry] of world.backends.missing()) {
+    for (const [number, entry] of missing) {
       // Who answers this node is known before anybody is asked.
       if (entry.mode === "SNAT") world.ports.take(number, entry);
       backends.set(u32.encode(number), encodeBackend(entry));
@@ -194,6 +202,7 @@ export function createServices(around: ServicesSurroundings): Services {
       world.frontends.take(frontends);
       world.frontends.drop(unplaced);
       world.standing.set(number, { plan, frontends, closed });
+      if (plan.affinity === null) world.stays.leaveService(number);
       world.numbers.add(number);
       last.set(number, plan);
       await pause();
@@ -206,6 +215,7 @@ export function createServices(around: ServicesSurroundings): Services {
     for (const number of gone) {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
       world.sources.leave(number);
+      world.stays.leaveService(number);
       world.standing.delete(number);
       world.numbers.delete(number);
       last.delete(number);
@@ -213,6 +223,7 @@ export function createServices(around: ServicesSurroundings): Services {
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of world.backends.unwanted()) {
       backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+      world.stays.leaveBackend(number);
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
     }
     world.ports.keep(world.backends.written);
@@ -278,9 +289,11 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
+  const staying = new Set<number>();
   for (const [key, value] of mapOf("hw_lb_services").entries()) {
-    const { table: first, slots, sources: line, depth } = lbServiceCodec.decode(value);
+    const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
     if (slots === 0) continue;
+    if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
     inherited.set(u32.decode(key), { first, slots });
     lines.set(u32.decode(key), { first: line, depth });
   }
@@ -308,7 +321,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     closed: new Wanted(new Map(Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true])), () => true),
-    stays: openStays(mapOf("hw_lb_closed"), jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
+    stays: openStays(mapOf("hw_lb_clients"), mapOf("hw_lb_closed"), staying, jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }
 
