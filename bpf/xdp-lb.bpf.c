@@ -93,13 +93,12 @@ static __always_inline bool load_client(struct xdp_md *ctx, const struct lbpacke
 }
 
 /* With whom the client stays. */
-static __noinline struct hw_lb_backend *choose_stay(struct xdp_md *ctx, const struct lbpacket *p, const struct hw_lb_service *service, int family,
-						    __u32 *number)
+static __noinline struct hw_lb_backend *choose_stay(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
 {
 	struct hw_ip client;
 
-	*number = 0;
-	return load_client(ctx, p, &client, family) ? lbchoose_stay(p, lbservices_table(service), lbservices_asks(service).affinity, &client, number) : NULL;
+	*number = load_client(ctx, p, &client, family) ? lbchoose_stay(&client, p->hash, p->frontend, p->kind) : 0;
+	return lbbackends_find(*number);
 }
 
 /* Of a plain packet the address is where such packets have it, and no helper is called. */
@@ -134,7 +133,7 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 		if (!table.slots)
 			return refuse(p);
 		if (asks.flags & HW_LB_SERVICE_AFFINITY)
-			backend = choose_stay(ctx, p, service, family, &number);
+			backend = choose_stay(ctx, p, family, &number);
 		else
 			backend = lbchoose_by_slot(p, table, p->hash, &number);
 	} else {

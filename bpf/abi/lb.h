@@ -242,9 +242,20 @@ struct hw_lb_client {
 	__u32 service;
 };
 
+/*
+ * With whom it stays: a slot of its own, as one of the service's table, but that it changes when something begins and its current backend takes no more
+ * (struct hw_lb_closed), is down, or the client's time is over; and that it settles by itself.
+ */
 struct hw_lb_stay {
-	__u32 backend;
-	__u32 expires;		/* low 32 bits of jiffies */
+	struct hw_lb_slot slot;
+	__u64 expires;		/* jiffies */
+	__u64 elsewhere;	/* jiffies when a packet last went to another than the current backend; of a slot that is settled: anything */
+};
+
+/* A backend that takes nothing new of a service with affinity: it drains, fails its probes, or has weight 0. Value: low 32 bits of jiffies, since when; never 0. */
+struct hw_lb_closed {
+	__u16 service;
+	__u16 backend;
 };
 
 /* Key: SO_NETNS_COOKIE. As whom the sockets of a network namespace come to a service, unless they are bound to an address. */

@@ -2,9 +2,8 @@
 /*
  * Which backend a packet has. One way for XDP and tc.
  *
- *   service ▸ sources ▸ the client stays ─ yes ─────────────────────────┐
- *                     └ slot of the flow ─ settled ─ current ───────────▸ up? ▸ backend
- *                                        └ changed ▸ abi/lb.h tells ────┘ └ down ▸ current
+ *   service ▸ sources ▸ slot of the flow, or of the client ─ settled ─ current ────────▸ up? ▸ backend
+ *                                                          └ changed ▸ abi/lb.h tells ─┘ └ down ▸ current
  */
 #pragma once
 
@@ -16,6 +15,7 @@
 #include "lib/lbpacket.h"
 #include "lib/lbservices.h"
 #include "lib/lbsources.h"
+#include "lib/lbstay.h"
 
 /*
  * Of a flow on a changed slot. Not inline, because hardly any is, and so that the compiler describes a slot in full: the loader asks how
@@ -74,24 +74,50 @@ static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpac
 	return lbbackends_find(*number);
 }
 
-static __always_inline __u64 lbchoose_client_hash(const struct hw_ip *client)
+/* Of a client whose slot is known; 0: nobody has it, or nobody takes what begins. */
+static __always_inline __u32 lbchoose_known(struct hw_lb_stay *stay, const struct lbstay_client *c, const struct lbpacket *p)
 {
-	return lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
+	__u64 now = bpf_jiffies64();
+	union lbservices_word at = lbstay_read(stay, now);
+	__u32 number;
+
+	if ((p->kind == LBPACKET_BEGINS || p->kind == LBPACKET_DATAGRAM) && !lbstay_open(stay, c, now, &at) && p->kind == LBPACKET_BEGINS)
+		return 0;
+	number = at.slot.changed ? lbchoose_changed(p->hash, at, p->frontend, p->kind) : at.slot.current;
+	if (!lbbackends_find(number))
+		number = at.slot.current;
+	if (!lbbackends_find(number))
+		return 0;
+	lbstay_note(stay, c, now, at, number);
+	return number;
 }
 
-/* The client's address alone chooses, and what it has it keeps. */
-static __always_inline struct hw_lb_backend *lbchoose_stay(const struct lbpacket *p, struct lbfrontends_table table, __u32 seconds,
-							   const struct hw_ip *client, __u32 *number)
+/*
+ * Of a service with affinity: the client's address alone chooses, and what it has it keeps. Takes the flow's hash, and the frontend as in struct
+ * lbpacket; returns the backend's number, 0: none that is up. Not static, so that the verifier walks it once.
+ */
+__noinline int lbchoose_stay(const struct hw_ip *client, __u64 flow, __u32 frontend, __u32 kind)
 {
-	__u64 hash = lbchoose_client_hash(client);
-	struct hw_lb_backend *backend;
+	struct lbpacket p = { .hash = flow, .frontend = frontend, .kind = kind };
+	const struct hw_lb_service *service = lbservices_find((__u16)frontend);
+	struct lbfrontends_table table;
+	struct lbstay_client c;
+	struct hw_lb_stay *stay;
+	__u32 number;
+	__u64 hash;
 
-	*number = lbsources_stay(p->service, client, seconds);
-	backend = lbbackends_find(*number);
-	if (backend)
-		return backend;
-	backend = lbchoose_by_slot(p, table, hash, number);
-	if (backend && p->kind != LBPACKET_ERROR)
-		lbsources_settle(p->service, client, seconds, *number);
-	return backend;
+	if (!service || !client)
+		return 0;
+	table = lbservices_table(service);
+	hash = lbstay_hash(client);
+	c = lbstay_client(client, hash, (__u16)frontend, lbservices_asks(service), table);
+	stay = lbstay_find(&c);
+	number = stay ? lbchoose_known(stay, &c, &p) : 0;
+	if (number)
+		return number;
+	if (!lbchoose_by_slot(&p, table, hash, &number))
+		return 0;
+	if (kind != LBPACKET_ERROR)
+		lbstay_settle(&c, number);
+	return number;
 }

@@ -22,14 +22,12 @@ static __always_inline bool lbpass_is(const struct hw_lb_backend *backend, const
 	return backend->port == me->port && ip_equal(&backend->address, &me->addr);
 }
 
-/* Whom to ask, who is not `me`; NULL: nobody. */
-static __noinline const struct hw_lb_backend *lbpass_other(__u64 hash, union lbservices_word at, __u32 frontend, const struct hw_backend *me,
-							   __u32 *number)
+/* Whom to ask, who is not `me`; NULL: nobody. `number`: under whom the flow is recorded. */
+static __noinline const struct hw_lb_backend *lbpass_other(union lbservices_word at, const struct hw_backend *me, __u32 *number)
 {
 	bool unrecorded = at.slot.changed && at.slot.previous;
 	const struct hw_lb_backend *backend;
 
-	*number = lbflows_find(hash, frontend, LBPACKET_ERROR).backend;
 	backend = lbbackends_find(*number);
 	if (backend)
 		return lbpass_is(backend, me) ? NULL : backend;
@@ -71,9 +69,14 @@ __noinline int lbpass(struct __sk_buff *skb)
 	table = lbservices_table(service);
 	if (!table.slots)
 		return LBTC_NOT;
-	if (service->flags & HW_LB_SERVICE_AFFINITY)
-		b.hash = lbchoose_client_hash(&scratch->packet.flow.saddr);
-	other = lbpass_other(b.hash, lbservices_slot(table.first + lbhash_slot(b.hash, table.slots)), b.frontend, &scratch->backend, &scratch->chosen);
+	scratch->chosen = lbflows_find(b.hash, b.frontend, LBPACKET_ERROR).backend;
+	/* What began before the client changed was recorded as the client's. */
+	if (service->flags & HW_LB_SERVICE_AFFINITY) {
+		b.hash = lbstay_hash(&scratch->packet.flow.saddr);
+		if (!scratch->chosen)
+			scratch->chosen = lbflows_find(b.hash, b.frontend, LBPACKET_ERROR).backend;
+	}
+	other = lbpass_other(lbservices_slot(table.first + lbhash_slot(b.hash, table.slots)), &scratch->backend, &scratch->chosen);
 	/* A container here has it not, either: conntrack knows the flows of all of them. A server's is known to who asked it, and to nobody else. */
 	if (!other || other->mode == HW_LB_LOCAL || other->mode == HW_LB_SNAT)
 		return LBTC_NOT;

@@ -59,7 +59,9 @@ static __always_inline struct hw_lb_backend *lbpick(struct __sk_buff *skb, const
 	table = lbservices_table(service);
 	if (!table.slots)
 		return NULL;
-	if (asks.flags & HW_LB_SERVICE_AFFINITY)
-		return lbchoose_stay(b, table, asks.affinity, &p->flow.saddr, number);
+	if (asks.flags & HW_LB_SERVICE_AFFINITY) {
+		*number = lbchoose_stay(&p->flow.saddr, b->hash, b->frontend, b->kind);
+		return lbbackends_find(*number);
+	}
 	return lbchoose_by_slot(b, table, b->hash, number);
 }

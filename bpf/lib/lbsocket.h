@@ -4,7 +4,7 @@
  *
  *   address ─ no service's ▸ LBSOCKET_NOT
  *           └ port ─ none of its ▸ refused, unless the address is the host's as well
- *                  └ service ▸ sources ▸ the client stays ─ yes ────────────────▸ up? ▸ backend
+ *                  └ service ▸ sources ▸ slot of the client ─ yes ──────────────▸ up? ▸ backend
  *                                      └ slot of the socket's cookie ▸ current ─┘ └ down ▸ another slot, a few times
  *
  * A connected socket never asks again: that is all the memory a flow wants. Datagrams ask each time, and a slot that changed sends a socket on
@@ -20,6 +20,7 @@
 #include "lib/lbhomes.h"
 #include "lib/lbservices.h"
 #include "lib/lbsources.h"
+#include "lib/lbstay.h"
 #include "lib/pure/lbhash.h"
 #include "lib/sockorigins.h"
 
@@ -60,16 +61,25 @@ static __always_inline int lbsocket_by_slot(struct lbfrontends_table table, __u6
 }
 
 /* As a packet of that client would, so that both have the same backend. */
-static __always_inline int lbsocket_stay(__u32 number, struct lbfrontends_table table, __u32 seconds, const struct hw_ip *client)
+static __always_inline int lbsocket_stay(const struct lbstay_client *c, struct lbfrontends_table table, __u64 hash, __u32 had)
 {
-	__u64 hash = lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
-	int backend = lbsources_stay(number, client, seconds);
+	struct hw_lb_stay *stay = lbstay_find(c);
+	__u64 now = bpf_jiffies64();
+	union lbservices_word at;
+	int backend = 0;
 
-	if (lbbackends_find(backend))
-		return backend;
-	backend = lbsocket_by_slot(table, hash, 0);
+	if (stay) {
+		at = lbstay_read(stay, now);
+		if (lbstay_open(stay, c, now, &at) || had)
+			backend = lbsocket_at(at, had);
+		if (backend) {
+			lbstay_note(stay, c, now, at, backend);
+			return backend;
+		}
+	}
+	backend = lbsocket_by_slot(table, hash, had);
 	if (backend > 0)
-		lbsources_settle(number, client, seconds, backend);
+		lbstay_settle(c, backend);
 	return backend;
 }
 
@@ -79,7 +89,9 @@ static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 numb
 	struct lbfrontends_table table;
 	union lbservices_asks asks;
 	struct hw_ip client = { 0 };
+	struct lbstay_client c;
 	bool known = false;
+	__u64 hash;
 
 	if (!service)
 		return -HW_DROP_SERVICE_EMPTY;
@@ -92,8 +104,11 @@ static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 numb
 	table = lbservices_table(service);
 	if (!table.slots)
 		return -HW_DROP_SERVICE_EMPTY;
-	if (asks.flags & HW_LB_SERVICE_AFFINITY)
-		return lbsocket_stay(number, table, asks.affinity, &client);
+	if (asks.flags & HW_LB_SERVICE_AFFINITY) {
+		hash = lbstay_hash(&client);
+		c = lbstay_client(&client, hash, number, asks, table);
+		return lbsocket_stay(&c, table, hash, lbsocket_had(had));
+	}
 	return lbsocket_by_slot(table, lbhash_finish(bpf_get_socket_cookie(ctx)), lbsocket_had(had));
 }
 

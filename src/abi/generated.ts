@@ -740,6 +740,15 @@ export const lbClientCodec: Codec<LbClient> = struct<LbClient>("hw_lb_client", 2
   service: field("service", 16, u32),
 });
 
+export interface LbClosed {
+  readonly service: number;
+  readonly backend: number;
+}
+export const lbClosedCodec: Codec<LbClosed> = struct<LbClosed>("hw_lb_closed", 4, {
+  service: field("service", 0, u16),
+  backend: field("backend", 2, u16),
+});
+
 export interface LbCounter {
   readonly packets: bigint;
   readonly bytes: bigint;
@@ -900,12 +909,14 @@ export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources
 });
 
 export interface LbStay {
-  readonly backend: number;
-  readonly expires: number;
+  readonly slot: LbSlot;
+  readonly expires: bigint;
+  readonly elsewhere: bigint;
 }
-export const lbStayCodec: Codec<LbStay> = struct<LbStay>("hw_lb_stay", 8, {
-  backend: field("backend", 0, u32),
-  expires: field("expires", 4, u32),
+export const lbStayCodec: Codec<LbStay> = struct<LbStay>("hw_lb_stay", 24, {
+  slot: field("slot", 0, lbSlotCodec),
+  expires: field("expires", 8, u64),
+  elsewhere: field("elsewhere", 16, u64),
 });
 
 export interface Member {
@@ -1111,6 +1122,7 @@ export const maps = {
   hw_host_addrs: { name: "hw_host_addrs", kind: "hash", key: ip, value: hostAddressCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<Ip | null, HostAddress>,
   hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
   hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
+  hw_lb_closed: { name: "hw_lb_closed", kind: "hash", key: lbClosedCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbClosed, number>,
   hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
   hw_lb_elsewhere: { name: "hw_lb_elsewhere", kind: "array", key: u32, value: lbElsewhereCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbElsewhere>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
@@ -1142,5 +1154,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<LbClosed, number> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

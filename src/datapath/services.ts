@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbBackendCodec, lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
+import { lbBackendCodec, lbOriginCodec, lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -28,6 +28,8 @@ import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
 import { readTraffic } from "./lb-traffic.ts";
+import { closedEntries, openStays } from "./lb-stays.ts";
+import type { Stays } from "./lb-stays.ts";
 import type { Elsewhere, TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
@@ -53,7 +55,7 @@ export interface Installed {
 }
 
 type MapName =
-  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_ct4" | "hw_ct6";
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_clients" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
@@ -68,6 +70,7 @@ export interface ServicesSurroundings extends EntrySurroundings {
 interface Standing {
   readonly plan: ServicePlan;
   readonly frontends: Entries<string, FrontendEntry>;
+  readonly closed: Entries<number, true>;
 }
 
 type Entries<K, V> = readonly (readonly [K, V])[];
@@ -83,7 +86,7 @@ export function createServices(around: ServicesSurroundings): Services {
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
 
-  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none) });
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), closed: closedEntries(plan) });
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
@@ -130,19 +133,21 @@ export function createServices(around: ServicesSurroundings): Services {
       world.pools.set(pool, { entries, users: had?.users ?? 0 });
       await pause();
     }
-    for (const { plan: { backends: pool }, frontends } of standing.values()) {
+    for (const { plan: { backends: pool }, frontends, closed } of standing.values()) {
       (world.pools.get(pool) as Pool).users++;
       world.frontends.take(frontends);
+      world.closed.take(closed);
       await pause();
     }
   };
-  const unwant = async ({ plan: { backends: pool }, frontends }: Standing, pause: () => Promise<void>): Promise<void> => {
+  const unwant = async ({ plan: { backends: pool }, frontends, closed }: Standing, pause: () => Promise<void>): Promise<void> => {
     const had = world.pools.get(pool) as Pool;
     if (--had.users === 0) {
       world.backends.drop(had.entries);
       world.pools.delete(pool);
     }
     world.frontends.drop(frontends);
+    world.closed.drop(closed);
     await pause();
   };
 
@@ -166,6 +171,14 @@ export function createServices(around: ServicesSurroundings): Services {
       const before = world.standing.get(number);
       if (before !== undefined) await unwant(before, pause);
     }
+    for (const { number, name } of changed) if ((world.standing.get(number)?.plan.name ?? name) !== name) world.stays.leaveService(number);
+    const [missing, others]: [(readonly [number, BackendEntry])[], number[]] = [[], []];
+    for (const [number, entry, before] of world.backends.missing()) {
+      missing.push([number, entry]);
+      if (before?.address !== entry.address || before.port !== entry.port) others.push(number);
+      await pause();
+    }
+    await world.stays.renew(changed.flatMap(({ number, affinity }) => (affinity === null ? [] : [number])), others, world.backends.written, pause);
     // Nobody is sent to what is about to change its meaning.
     for (const [, entry] of world.frontends.unwanted()) {
       world.table.delete(entry);
@@ -173,7 +186,7 @@ export function createServices(around: ServicesSurroundings): Services {
       await pause();
     }
     const asked = packed(backends, lbBackendCodec);
-    for (const [number, entry] of world.backends.missing()) {
+    for (const [number, entry] of missing) {
       // Who answers this node is known before anybody is asked.
       if (entry.mode === "SNAT") world.ports.take(number, entry);
       asked.put(number, backendValue(entry));
@@ -181,32 +194,36 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     asked.end();
     await world.tables.change(changed, gone, pause);
+    for (const [key] of world.closed.missing()) world.stays.close(key);
+    for (const [key] of world.closed.unwanted()) world.stays.open(key);
     const told = packed(services, lbServiceCodec);
     for (const plan of changed) {
       told.put(plan.number, serviceValue(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
       await pause();
     }
     told.end();
-    for (const [number, { plan, frontends: unplaced }] of after) {
+    for (const [number, { plan, frontends: unplaced, closed }] of after) {
       const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
       world.frontends.take(frontends);
       world.frontends.drop(unplaced);
-      world.standing.set(number, { plan, frontends });
+      world.standing.set(number, { plan, frontends, closed });
+      if (plan.affinity === null) world.stays.leaveService(number);
       world.numbers.add(number);
       last.set(number, plan);
       await pause();
     }
-    const missing = Array.from(world.frontends.missing(), ([, entry]) => entry);
+    const placed = Array.from(world.frontends.missing(), ([, entry]) => entry);
     const named = packed(origins, lbOriginCodec);
-    for (const entry of missing) {
+    for (const entry of placed) {
       if (entry.port !== 0) named.put(originNumber(entry), { addr: entry.address, port: entry.port, proto: entry.protocol });
       await pause();
     }
     named.end();
-    await world.table.setAll(missing, pause);
+    await world.table.setAll(placed, pause);
     for (const number of gone) {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
       world.sources.leave(number);
+      world.stays.leaveService(number);
       world.standing.delete(number);
       world.numbers.delete(number);
       last.delete(number);
@@ -214,12 +231,13 @@ export function createServices(around: ServicesSurroundings): Services {
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of world.backends.unwanted()) {
       backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+      world.stays.leaveBackend(number);
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
     }
     world.ports.keep(world.backends.written);
     world.tables.release();
     world.sources.release();
-    for (const one of [world.frontends, world.backends]) one.done();
+    for (const one of [world.frontends, world.backends, world.closed]) one.done();
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
     return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
@@ -263,6 +281,9 @@ interface World {
   readonly backends: Wanted<number, BackendEntry>;
   readonly sources: ServiceSources;
   readonly frontends: Wanted<string, FrontendEntry>;
+  /** By the key as hw_lb_closed has it. */
+  readonly closed: Wanted<number, true>;
+  readonly stays: Stays;
   readonly table: FrontendTable;
   readonly ports: Pools;
   readonly row: SlotRow;
@@ -276,9 +297,11 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
+  const staying = new Set<number>();
   for (const [key, value] of mapOf("hw_lb_services").filled()) {
-    const { table: first, slots, sources: line, depth } = lbServiceCodec.decode(value);
+    const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
     if (slots === 0) continue;
+    if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
     inherited.set(u32.decode(key), { first, slots });
     lines.set(u32.decode(key), { first: line, depth });
   }
@@ -305,7 +328,8 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
     backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
-    tables: createServiceTables(row, inherited, strays, inJiffies),
+    closed: new Wanted(new Map(Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true])), () => true),
+    stays: openStays(mapOf("hw_lb_clients"), mapOf("hw_lb_closed"), staying, jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }
 

@@ -64,13 +64,13 @@ export class Wanted<K, V> {
     }
   }
 
-  /** What the map does not hold as it is wanted; taken for written as it is gone through. */
-  *missing(): Iterable<readonly [K, V]> {
+  /** What the map does not hold as it is wanted, and what it held instead; taken for written as it is gone through. */
+  *missing(): Iterable<readonly [K, V, before: V | undefined]> {
     for (const key of this.#looked) {
       const wanted = this.#wanted.get(key);
       const written = this.#written.get(key);
       if (wanted === undefined || (written !== undefined && this.#same(written, wanted.value))) continue;
-      yield [key, wanted.value];
+      yield [key, wanted.value, written];
       this.#written.set(key, wanted.value);
     }
   }

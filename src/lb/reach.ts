@@ -79,12 +79,13 @@ export function isSettled({ slots: { words, plain } }: Table): boolean {
 export function planOf(service: Service, family: Family, number: number, reached: readonly Reached[], numberOf: (key: string) => number, slots: Slots, share: Sharing): ServicePlan {
   const { backends, open } = share(["planned", reached, service.health.kind], () => {
     const states = reached.map(({ backend }) => stateOf(backend, service.health));
+    const taking = new Set(takers(reached.map(({ backend }) => backend), service.health));
     const what = reached.map(({ key, backend: { identity, weight } }, i) => `${key} ${identity} ${weight} ${states[i]}`).join("\n");
     const planned = share(["planned as", what], () => reached.map(({ key, backend, address, way }, i): BackendPlan => ({
       number: numberOf(key), identity: backend.identity, address, port: backend.port, node: backend.node, way, weight: backend.weight,
-      state: states[i] ?? "active",
+      state: states[i] ?? "active", takes: taking.has(backend),
     })));
-    return { backends: planned, open: takers(reached.map(({ backend }) => backend), service.health).length > 0 };
+    return { backends: planned, open: taking.size > 0 };
   });
   const frontends = service.frontends.filter(({ address }) => familyOf(address) === family);
   const ofFamily = (prefixes: readonly Cidr[]): readonly Cidr[] => prefixes.filter((prefix) => familyOf(prefix) === family);

@@ -142,6 +142,8 @@ export interface BackendPlan {
   readonly way: Way;
   readonly weight: number;
   readonly state: BackendState;
+  /** Whether it is among those that new flows go to. */
+  readonly takes: boolean;
 }
 
 export type Way = "container" | "dsr" | "snat";

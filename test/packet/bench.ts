@@ -10,7 +10,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
@@ -123,6 +123,8 @@ export interface Bench extends AsyncDisposable {
   publish(addr: string | null, port: number, proto: number, to: string, toPort: number): Promise<void>;
   /** A service of one frontend and one backend; `number` is both's. `slot`, its only one: left out, settled on that backend. `flags`: of the service. */
   service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly sources?: SourceLists; readonly shared?: boolean }): Promise<void>;
+  /** The backend takes nothing new of the service any more. */
+  close(service: number, backend: number): Promise<void>;
   /** Another backend. */
   backend(number: number, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
@@ -216,6 +218,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
     },
+    close: async (service, backend) => { await set("hw_lb_closed", lbClosedCodec.encode({ service, backend }), u32.encode(1)); },
     backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
     service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, sources = {}, shared = false } = {}) => {
       await ask({ op: "service", service: { number, slots: empty ? [] : [slot], flags, affinity: 60, sources }, frontend: { ...frontend, service: number, number, shared }, backend });

@@ -238,6 +238,27 @@ test.serial("with affinity a client has one backend, by each of its sockets and 
   services.backend(chosen === one ? 1 : 2, chosen.replace(" ", "@"));
 });
 
+test.serial("with affinity new sockets leave a backend that takes nothing new, and those that are led to it stay", async (t) => {
+  services.service(101, [1], { affinity: 60 });
+  services.frontend("203.0.113.101@80", 101);
+  await host.do("open a udp");
+  t.deepEqual(await host.do("send a 203.0.113.101 80"), { said: one, from: "203.0.113.101 80" });
+  services.service(101, [2], { affinity: 60 });
+  t.deepEqual(await host.do("spread 5 203.0.113.101 80"), { [one]: 5 });
+  services.close(101, 1);
+  t.deepEqual(await host.do("spread 5 203.0.113.101 80"), { [two]: 5 });
+  t.deepEqual(await host.do("send a 203.0.113.101 80"), { said: one, from: "203.0.113.101 80" });
+  await host.do("open b udp");
+  t.deepEqual(await host.do("send b 203.0.113.101 80"), { said: two, from: "203.0.113.101 80" });
+  services.open(101, 1);
+  t.deepEqual(await host.do("spread 5 203.0.113.101 80"), { [two]: 5 }, "its clients have another now");
+  services.close(101, 2);
+  services.service(101, [[0, 2, 1]], { affinity: 60 });
+  await host.do("open c tcp");
+  t.deepEqual(await host.do("connect c 203.0.113.101 80"), { error: "ECONNREFUSED" });
+  t.deepEqual(await host.do("send b 203.0.113.101 80"), { said: two, from: "203.0.113.101 80" });
+});
+
 test.serial("a backend that calls its own service and gets itself is answered", async (t) => {
   services.service(110, [6]);
   services.frontend("203.0.113.110@80", 110);

@@ -1,6 +1,6 @@
 // Services as the agent writes them into sock-lb's maps.
 import { u32 } from "../../src/abi/codec.ts";
-import { LbServiceFlags, lbServiceCodec } from "../../src/abi/generated.ts";
+import { lbClosedCodec, LbServiceFlags, lbServiceCodec } from "../../src/abi/generated.ts";
 import { encodeBackend } from "../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../../src/datapath/lb-slots.ts";
@@ -16,6 +16,9 @@ export type Slot = number | readonly [current: number, previous: number, changed
 
 export interface Services extends Disposable {
   backend(number: number, at: string, state?: "up" | "down"): void;
+  /** The backend takes nothing new of the service, or does again. */
+  close(service: number, backend: number): void;
+  open(service: number, backend: number): void;
   /** `affinity` in seconds. */
   service(number: number, slots: readonly Slot[], more?: { readonly affinity?: number } & SourceLists): void;
   /** `address@port` for TCP and UDP. `shared`: the host has the address as well. */
@@ -32,6 +35,8 @@ export function writeServices(map: (name: string) => KernelMap): Services {
       const [address, port] = parts(at);
       map("hw_lb_backends").set(u32.encode(number), encodeBackend({ address, port, mode: "LOCAL", down: state === "down" }));
     },
+    close: (service, backend) => map("hw_lb_closed").set(lbClosedCodec.encode({ service, backend }), u32.encode(1)),
+    open: (service, backend) => void map("hw_lb_closed").delete(lbClosedCodec.encode({ service, backend })),
     service: (number, slots, { affinity = 0, ...lists } = {}) => {
       const words = new Uint32Array(2 * slots.length);
       slots.forEach((slot, i) => {

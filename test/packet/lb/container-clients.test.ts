@@ -5,6 +5,7 @@
 //                                       87, UDP: b:53             9, SCTP: b       2001:db8:5::10: the same of IPv6, ports 80, 81, 83, 85
 import anyTest from "ava";
 import type { TestFn } from "ava";
+import { LbServiceFlags } from "../../../src/abi/generated.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 import { a, b, c, containers, hostMac, openBench } from "../bench.ts";
 import type { Bench, Row } from "../bench.ts";
@@ -133,6 +134,25 @@ test.serial("policy judges the container, and walls stand, as if it had asked th
   await bench.policy(tablesOf(containers, [said(1, "deny", "in", b, a, "6 8080/16")]));
   for (const flags of ["S", "A"]) t.is((await bench.fromContainer(a, ask4(tcp(5000, 80, flags)))).verdict, "drop POLICY_DENIED", flags);
   t.is((await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.2", tcp(8080, 5000, "SA")))).verdict, "drop POLICY_DENIED", "and its answers");
+});
+
+test.serial("with affinity what begins leaves a backend that takes nothing new, and what went on stays", async (t) => {
+  const { bench } = t.context;
+  const frontend = { address: parseIp(web4), port: 88, protocol: protocols.tcp };
+  const set = async (current: number): Promise<void> => bench.service(50, frontend, { address: parseIp("10.44.0.3"), port: 8080, mode: "LOCAL" }, { slot: { current }, flags: LbServiceFlags.AFFINITY });
+  await bench.backend(51, { address: parseIp("10.44.9.2"), outer: parseIp("192.0.2.9"), port: 8080, mode: "GENEVE" });
+  await set(50);
+  const to = async (sport: number, flags: string): Promise<string> => {
+    const { verdict, packet } = await bench.fromContainer(a, ask4(tcp(sport, 88, flags)));
+    return verdict !== "redirect" ? verdict : packet.includes("10.44.0.3:8080") ? "b" : "elsewhere";
+  };
+  t.is(await to(5000, "S"), "b");
+  await set(51);
+  t.is(await to(5001, "S"), "b");
+  await bench.close(50, 50);
+  t.is(await to(5002, "S"), "elsewhere");
+  await bench.forget();
+  for (const [sport, where] of [[5000, "b"], [5001, "b"], [5002, "elsewhere"]] as const) t.is(await to(sport, "A"), where, `${sport}, which conntrack has lost`);
 });
 
 test.serial("SCTP keeps its ports, and so goes to backends on the service's own port alone", async (t) => {

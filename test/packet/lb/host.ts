@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
-import { configCodec, directionNames, dropReasonNames, DropReason, lbFlowsCodec, lbPoolBlockCodec, LbPoolLayout, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
+import { configCodec, directionNames, DropReason, dropReasonNames, lbClosedCodec, lbFlowsCodec, lbPoolBlockCodec, LbPoolLayout, lbStayCodec, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -34,6 +34,8 @@ export type Request =
   | { readonly op: "elsewhere" }
   | { readonly op: "dump"; readonly map: string }
   | { readonly op: "backend"; readonly number: number; readonly backend: BackendEntry }
+  | { readonly op: "close"; readonly service: number; readonly backend: number; readonly ago: number }
+  | { readonly op: "age-clients"; readonly by: number }
   | { readonly op: "set"; readonly map: string; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly op: "get"; readonly map: string; readonly key: Uint8Array }
   | { readonly op: "clear"; readonly map: string }
@@ -102,6 +104,8 @@ async function answer(request: Request): Promise<unknown> {
     case "elsewhere": return (services ??= openServices()).elsewhere();
     case "dump": return [...mapOf(request.map).entries()].map(([key, value]) => [key, value]);
     case "backend": return tables?.setBackend(request.number, request.backend);
+    case "close": return mapOf("hw_lb_closed").set(lbClosedCodec.encode(request), u32.encode((jiffies() - request.ago) >>> 0));
+    case "age-clients": return ageClients(request.by);
     case "set": return mapOf(request.map).set(request.key, request.value);
     case "get": return mapOf(request.map).get(request.key);
     case "clear": {
@@ -115,6 +119,15 @@ async function answer(request: Request): Promise<unknown> {
     case "uplink": return setUplink(request.device, request.accelerated);
     case "run": return run(request.data, request.device);
     case "flood": return flood(request.data, request.times, request.clients);
+  }
+}
+
+function ageClients(by: number): void {
+  const clients = mapOf("hw_lb_clients");
+  for (const [key, value] of [...clients.entries()]) {
+    const { slot, expires, elsewhere } = lbStayCodec.decode(value);
+    const before = (time: bigint): bigint => (time < BigInt(by) ? 0n : time - BigInt(by));
+    clients.set(key, lbStayCodec.encode({ slot: { ...slot, changed: slot.changed && (slot.changed - by) >>> 0 }, expires: before(expires), elsewhere: before(elsewhere) }));
   }
 }
 

@@ -167,6 +167,21 @@ test.serial("where clients stay with a backend the slot is the client's", async 
   t.is(await went(bench, toA(goesOn(5060))), "1 +1");
 });
 
+test.serial("where a client's backend takes nothing new its flows still reach it, also by another node, and what begins is served elsewhere", async (t) => {
+  const { bench } = t.context;
+  const of = (sport: number, flags: string): Packet => ip("198.51.100.9", web4, tcp(sport, 80, flags, flags === "S" ? "" : "x"));
+  await slot4(bench, { current: 2 }, LbServiceFlags.AFFINITY);
+  t.is(await went(bench, of(5100, "S")), "2");
+  await slot4(bench, { current: 3, previous: 2, changed }, LbServiceFlags.AFFINITY);
+  await bench.close(2, 2);
+  for (const packet of [of(5100, "A"), toA(of(5100, "A"))]) t.is(await went(bench, packet), "2");
+  for (const flags of ["S", "A"]) t.is(await went(bench, of(5101, flags)), "3 +0", flags);
+  t.is(await went(bench, toA(of(5101, "A"))), "3 +1", "by a node that knows nothing of the client");
+  t.is(await went(bench, toA(of(5102, "A"))), "3 +1", "and nobody knows of it");
+  await slot4(bench, { current: 1, previous: 2, changed }, LbServiceFlags.AFFINITY);
+  t.is(await went(bench, toA(of(5101, "A"))), "3 +1", "recorded");
+});
+
 test.serial("IPv6", async (t) => {
   const { bench } = t.context;
   await bench.service(12, { address: parseIp(web6), port: 80, protocol: protocols.tcp }, { address: parseIp("fd44::2"), port: 8080, mode: "LOCAL" }, { slot: { current: 11, previous: 12, changed } });

@@ -174,3 +174,26 @@ test("what goes elsewhere than to its slot's current backend is noted where the 
   const words = plan?.slots.words ?? new Uint32Array();
   for (const slot of after) t.true(words[2 * slot + 1] !== 0 && ((words[2 * slot] ?? 0) & 0xffff) === plan?.backends[1]?.number, `slot ${slot}`);
 });
+
+test("with affinity a client leaves a server that is struck out with what is new, and is led to nobody else's when the number is given again", async (t) => {
+  const world = await host(t);
+  const plans = planner();
+  const now = Date.now();
+  const own = (...addresses: readonly string[]): string => `${servers(...addresses)}affinity: { by: client }\n`;
+  const to = async (sport: number, flags: string): Promise<string> => / > (172\.16\.1\.\d) ipip/.exec((await world.send(to4(request(flags, sport)))).packet)?.[1] ?? "";
+  await world.plans(plans(own("172.16.1.1", "172.16.1.2"), [], now));
+  const had = await to(2000, "S");
+  const other = had === "172.16.1.1" ? "172.16.1.2" : "172.16.1.1";
+  await world.plans(plans(own(other), [], now + 1000));
+  t.deepEqual([await to(2001, "S"), await to(2001, "A"), await to(2000, "A")], [other, other, had]);
+  await world.plans(plans(own("172.16.1.1", "172.16.1.2"), [], now + 2000));
+  await world.forgetFlows();
+  t.is(await to(2000, "S"), had);
+  await world.plans(plans(own(other), [], now + 3000));
+  await world.plans(plans(own(other), [], now + 40_000));
+  await world.newAgent();
+  const later = plans(`${own(other)}---\n${servers("172.16.1.9").replace("web", "names").replace("113.10", "113.11")}`, [], now + 40_000 + 2 * 3_600_000);
+  t.deepEqual(later.map(({ backends }) => backends.map(({ number, address }) => `${number} ${address}`)), [[`${had === "172.16.1.1" ? 1 : 2} 172.16.1.9`], [`${had === "172.16.1.1" ? 2 : 1} ${other}`]]);
+  await world.plans(later);
+  t.is(await to(2002, "S"), other);
+});

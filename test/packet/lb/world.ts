@@ -72,6 +72,12 @@ export interface World extends AsyncDisposable {
   sentTo(backend: number): Promise<number>;
   /** Flows that were seen to begin and to end there. */
   flowsOf(backend: number): Promise<{ readonly begun: number; readonly ended: number }>;
+  /** The backend takes nothing new of the service, for so many jiffies by now; as the agent writes it. */
+  close(service: number, backend: number, ago?: number): Promise<void>;
+  /** All take what is new. */
+  openAll(): Promise<void>;
+  /** As if nothing had been heard of any client for so many more jiffies. */
+  ageClients(by: number): Promise<void>;
   forgetFlows(): Promise<void>;
   /** The only bucket of recorded flows that is not empty, by its number. */
   flowBucket(): Promise<readonly [number, readonly LbFlow[]]>;
@@ -141,6 +147,9 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
       const { begun, ended } = await counted(backend);
       return { begun, ended };
     },
+    close: async (service, backend, ago = 10) => { await ask({ op: "close", service, backend, ago }); },
+    openAll: async () => { await ask({ op: "clear", map: "hw_lb_closed" }); },
+    ageClients: async (by) => { await ask({ op: "age-clients", by }); },
     forgetFlows: async () => { for (const map of ["hw_lb_flows", "hw_lb_clients", "hw_fragments"]) await ask({ op: "clear", map }); },
     flowBucket: async () => {
       const [only, ...others] = (await ask({ op: "flows" })) as readonly (readonly [number, readonly LbFlow[]])[];

@@ -12,13 +12,14 @@ import { createLog } from "../../../src/std/log.ts";
 function memoryMap(written: () => void = () => {}): KernelMap {
   const held = new Map<string, Uint8Array>();
   const name = (key: Uint8Array): string => Buffer.from(key).toString("hex");
+  const entries = (): Iterable<readonly [Uint8Array, Uint8Array]> => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const);
   const set: KernelMap["set"] = (key, value) => {
     held.set(name(key), value.slice());
     written();
   };
   return {
     info: { maxEntries: 1 } as KernelMap["info"], get: (key) => held.get(name(key)), set, delete: (key) => held.delete(name(key)),
-    filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setInners: () => {}, setPacked: (keys, values) => {
+    filled: entries, entries, setInner: () => {}, setInners: () => {}, setPacked: (keys, values) => {
       const size = values.length / (keys.length / 4);
       for (let i = 0; 4 * i < keys.length; i++) set(keys.slice(4 * i, 4 * i + 4), values.subarray(size * i, size * (i + 1)));
     }, store: () => {}, close: () => {}, [Symbol.dispose]: () => {},
@@ -27,7 +28,7 @@ function memoryMap(written: () => void = () => {}): KernelMap {
 
 const plan: ServicePlan = {
   name: "web", family: 4, number: 1, frontends: [{ address: "203.0.113.10" as Ip, port: 80, protocol: "tcp" }], affinity: null, sources: { allow: null, deny: [] }, open: true,
-  backends: [{ number: 7, identity: "b/shop/web:80", address: "10.50.1.2" as Ip, port: 80, node: "b", way: "container", weight: 1, state: "active" }],
+  backends: [{ number: 7, identity: "b/shop/web:80", address: "10.50.1.2" as Ip, port: 80, node: "b", way: "container", weight: 1, state: "active", takes: true }],
   slots: { size: 1, words: Uint32Array.of(7, 0), between: new Map() },
 };
 
@@ -35,7 +36,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   let node: Ip | null | undefined;
   let changed: Promise<void> | undefined;
   let writes = 0;
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   maps.set("hw_lb_services", memoryMap(() => {
     writes++;
     if (node === undefined) node = "198.18.0.2" as Ip;
@@ -63,7 +64,7 @@ test("backends are sent where their node is, also if it becomes known while the 
 });
 
 test("news of nodes that have not moved wait for no service that is being written", async (t) => {
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   const [begun, gate] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
   const load = async (): Promise<void> => {
     begun.resolve(undefined);
@@ -85,7 +86,7 @@ test("news of nodes that have not moved wait for no service that is being writte
 test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
   let [free, broken, told, known] = [0, true, 0, false];
   const loads: number[] = [];
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250, snatPorts: 0 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async (_, { snatPorts }) => {

@@ -39,7 +39,7 @@ test("more frontends than numbers are refused", (t) => {
 test("a container is reached where it is, and only on another node does the mode say by which way it answers", (t) => {
   const nodes = { ...around, nodeAddress: (node: string) => (node === "n2" ? parseIp("192.0.2.2") : undefined) };
   const reached = (node: string, way: BackendPlan["way"]): unknown => {
-    const plan: BackendPlan = { number: 7, identity: "web", address: parseIp("10.44.0.2"), port: 8080, node, way, weight: 1, state: "active" };
+    const plan: BackendPlan = { number: 7, identity: "web", address: parseIp("10.44.0.2"), port: 8080, node, way, weight: 1, state: "active", takes: true };
     return backendEntries([plan], nodes)[0]?.[1];
   };
   const container = { address: "10.44.0.2", port: 8080 };

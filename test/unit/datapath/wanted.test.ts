@@ -3,7 +3,7 @@ import test from "ava";
 import { Wanted } from "../../../src/datapath/wanted.ts";
 
 const look = (wanted: Wanted<string, number>): { readonly gone: unknown; readonly new: unknown } => {
-  const found = { gone: [...wanted.unwanted()], new: [...wanted.missing()] };
+  const found = { gone: [...wanted.unwanted()], new: Array.from(wanted.missing(), ([key, value]) => [key, value]) };
   wanted.done();
   return found;
 };

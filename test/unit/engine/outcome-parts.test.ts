@@ -6,7 +6,7 @@ import type { BackendPlan, Slots } from "../../../src/lb/types.ts";
 import { parseIp } from "../../../src/std/ip.ts";
 
 const pool = (first: number, count: number): readonly BackendPlan[] => Array.from({ length: count }, (_, i) => ({
-  number: first + i, identity: `a/shop/web-${first + i}:80`, address: parseIp("10.44.0.2"), port: 80, node: "a", way: "container", weight: 1, state: "active",
+  number: first + i, identity: `a/shop/web-${first + i}:80`, address: parseIp("10.44.0.2"), port: 80, node: "a", way: "container", weight: 1, state: "active", takes: true,
 }));
 const slots = (first: number): Slots => ({ size: 2, words: Uint32Array.of(first, 0, first + 1, 7), between: new Map([[1, [first + 2]]]) });
 type Plan = Outcome["plans"]["set"][number];

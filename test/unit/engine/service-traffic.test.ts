@@ -6,7 +6,7 @@ import type { BackendPlan, ServicePlan } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 
 const backend = (number: number, identity: string, address: string): BackendPlan =>
-  ({ number, identity, address: address as Ip, port: 8080, node: null, way: "container", weight: 1, state: "active" });
+  ({ number, identity, address: address as Ip, port: 8080, node: null, way: "container", weight: 1, state: "active", takes: true });
 const plan = (name: string, number: number, backends: readonly BackendPlan[]): ServicePlan => ({
   name, family: 4, number, frontends: [], affinity: null, sources: { allow: null, deny: [] }, open: true, backends, slots: { size: 0, words: new Uint32Array(), between: new Map() },
 });

@@ -139,12 +139,12 @@ test("a backend that its probes take out gets nothing new; when all are out, all
   const whole = after(next, around(services));
   for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id: "n1/web-1#1", port: 8080, passed: false }], start);
   const without = after(next, { ...around(services), now: start + 1000 });
-  t.deepEqual(without.plans[0]?.backends.map(({ state }) => state), ["down", "active", "active"]);
+  t.deepEqual(without.plans[0]?.backends.map(({ state, takes }) => [state, takes]), [["down", false], ["active", true], ["active", true]]);
   t.deepEqual(currents(without), [2, 3]);
   t.is(without.plans[0]?.slots.between.size, 0);
   for (const { id } of containers) for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id, port: 8080, passed: false }], start);
   const none = after(next, { ...around(services), now: start + 2000 });
-  t.deepEqual(none.plans[0]?.backends.map(({ state }) => state), ["down", "down", "down"]);
+  t.deepEqual(none.plans[0]?.backends.map(({ state, takes }) => [state, takes]), [["down", true], ["down", true], ["down", true]]);
   t.deepEqual(currents(none), [1, 2, 3]);
   t.true(none.plans[0]?.open);
   t.deepEqual(currentsBySlot(none), currentsBySlot(whole));
