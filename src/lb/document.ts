@@ -6,7 +6,8 @@ import type { Problem } from "../yaml/problems.ts";
 import { parsePrefix } from "../yaml/prefixes.ts";
 import { quoted } from "../yaml/render.ts";
 import { wrong } from "../yaml/text.ts";
-import { parseChoice, parseEnd, parseFrontend, parsePort, parseTime, parseWhole } from "./fields.ts";
+import { impossibleServer } from "./addresses.ts";
+import { endText, parseChoice, parseEnd, parseFrontend, parsePort, parseTime, parseWhole } from "./fields.ts";
 import { readSelector } from "./selector.ts";
 import type { BackendRule, Health, Service, Sources, WrittenFrontend } from "./types.ts";
 
@@ -89,7 +90,11 @@ function readBackend(page: Page, node: Node, problems: Problem[]): BackendRule |
   if ((select === undefined) === (address === undefined)) throw problem(place, `a backend has one of "select" and "address", and this has ${select === undefined ? "none" : "both"}: ${forms}`);
   if (address !== undefined) {
     if (port !== undefined) throw problem(page.placeOf(port), 'the port of a backend with an address is written behind it: { address: 192.0.2.7:8080 }');
-    return { kind: "address", ...parseEnd(page.text(address, '"address"'), "a backend"), weight: weight ?? defaults.weight, place };
+    const text = page.text(address, '"address"');
+    const end = parseEnd(text, "a backend");
+    const impossible = impossibleServer(end.address);
+    if (impossible !== undefined) throw wrong(text, impossible);
+    return { kind: "address", ...end, weight: weight ?? defaults.weight, place };
   }
   if (port === undefined) throw problem(place, 'a backend with "select" needs "port": the port on which the containers listen');
   const number = parsePort(page.text(port, '"port"'));
@@ -154,6 +159,9 @@ function checkWhole({ frontends, backends, mode, health }: Service, problems: Pr
     const six = one.address.includes(":");
     if (frontends.length > 0 && !families.has(six)) {
       problems.push({ place: one.place, message: `no frontend is ${six ? "IPv6" : "IPv4"}, so that ${one.address} would never be reached: addresses are not translated between families` });
+    }
+    if (frontends.some(({ address, port }) => address === one.address && port === one.port)) {
+      problems.push({ place: one.place, message: `${endText(one)} is where clients reach the service itself, so that it would ask itself; give the server's own address` });
     }
     const other = frontends.find(({ address, port }) => address.includes(":") === six && port !== one.port);
     if (mode === "dsr" && other !== undefined) {

@@ -6,6 +6,7 @@ import type { Ip } from "../std/ip.ts";
 import { quoted } from "../yaml/render.ts";
 import { slice, wrong } from "../yaml/text.ts";
 import type { Text } from "../yaml/text.ts";
+import { impossibleFrontend } from "./addresses.ts";
 import type { Frontend, ServiceProtocol } from "./types.ts";
 
 const protocols: readonly ServiceProtocol[] = ["tcp", "udp", "sctp"];
@@ -17,7 +18,8 @@ export function parseFrontend(text: Text): Frontend {
   const named = slash < 0 ? "tcp" : text.text.slice(slash + 1).trim();
   const protocol = protocols.find((one) => one === named);
   if (protocol === undefined) throw wrong(slice(text, slash + 1), `${quoted(named)} is no protocol of a frontend; there are ${protocols.join(", ")}`);
-  if (isGroup(address)) throw wrong(text, `${address} is no address that one service can have: it must be a unicast address`);
+  const impossible = impossibleFrontend(address);
+  if (impossible !== undefined) throw wrong(text, impossible);
   return { address, port, protocol };
 }
 
@@ -36,6 +38,11 @@ export function parseEnd(text: Text, what: string): { readonly address: Ip; read
   return { address, port };
 }
 
+/** `203.0.113.10:80`, `[2001:db8::10]:80`. */
+export function endText({ address, port }: { readonly address: Ip; readonly port: number }): string {
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
 function parsed(text: string): Ip | null {
   try {
     return parseIp(text);
@@ -51,11 +58,6 @@ function parsedOr(text: Text): Ip {
     const reason = messageOf(error).replace(/^address: /, "");
     throw wrong(text, reason.length < 200 ? reason : `${quoted(text.text)} is no address`);
   }
-}
-
-function isGroup(address: Ip): boolean {
-  const first = Number.parseInt(address, 10);
-  return address.includes(":") ? /^ff|^::$/i.test(address) : first === 0 || first >= 224;
 }
 
 export function parsePort(text: Text): number {

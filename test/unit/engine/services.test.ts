@@ -79,6 +79,8 @@ test("R79: an address that a container has, may be given or publishes is refused
   t.is(await refused("10.50.0.1:80"), "web.yaml:2:13: 10.50.0.1 is the gateway of network shop; a service's address is one that no container can have");
   t.is(await refused("10.50.0.9:80"), "web.yaml:2:13: 10.50.0.9 lies in the subnet of network shop; a service's address is one that no container can have");
   t.is(await refused("10.44.3.4:80"), "web.yaml:2:13: 10.44.3.4 lies in 10.44.0.0/16, of which containers get their addresses; a service's address is one that no container can have");
+  t.is(await refused("192.0.2.255:80"), "web.yaml:2:13: 192.0.2.255 is the broadcast address of 192.0.2.0/24, which this host is on; give the service another");
+  t.is(await refused("192.0.2.0:80"), "web.yaml:2:13: 192.0.2.0 is the address of 192.0.2.0/24 itself, which this host is on; give the service another");
   t.is(await refused("192.0.2.7:8080"), "web.yaml:2:13: 192.0.2.7:8080/tcp is published already, by container web1; give the service another port, or publish that one on another");
   await t.notThrowsAsync(engine.commands.applyService(service("", "web", "192.0.2.7:8081")));
 });

@@ -92,7 +92,17 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ['frontends: ["[2001:db8::x]:80"]', '3:15: "2001:db8::x" is not an IPv4 or IPv6 address'],
   ['frontends: ["203.0.113.10:0"]', '3:27: "0" is not a port: a whole number from 1 to 65535'],
   ['frontends: ["203.0.113.10:80/icmp"]', '3:30: "icmp" is no protocol of a frontend; there are tcp, udp, sctp'],
-  ['frontends: ["224.0.0.1:80", "0.0.0.0:81"]', "3:14: 224.0.0.1 is no address that one service can have: it must be a unicast address", "3:30: 0.0.0.0 is no address that one service can have: it must be a unicast address"],
+  ...([
+    ["224.0.0.1", "is multicast, a group's"], ["255.255.255.255", "is broadcast, every host's"], ["240.0.0.1", "is reserved, and no host's"], ["0.0.0.0", "is no host's"],
+    ["127.0.0.1", "is loopback, which every host and every container has for itself"], ["169.254.1.1", "is link-local, which routers do not pass on"],
+  ] as const).map(([address, why]) => [`frontends: ["${address}:80"]`, `3:14: ${address} is no address that one service can have: it ${why}; give it a unicast address for which clients can ask, such as 203.0.113.10`] as const),
+  ...([
+    ["ff02::1", "is multicast, a group's"], ["::", "is no host's"], ["::1", "is loopback, which every host and every container has for itself"], ["febf::1", "is link-local, which routers do not pass on"],
+  ] as const).map(([address, why]) => [`frontends: ["[${address}]:80"]`, `3:14: ${address} is no address that one service can have: it ${why}; give it a unicast address for which clients can ask, such as 2001:db8::10`] as const),
+  ...([
+    ["127.0.0.1", "is loopback, where every node finds itself"], ["0.0.0.0", "is no host's"], ["224.0.0.1", "is multicast, a group's"], ["169.254.169.254", "is link-local, and means another machine on every link"],
+  ] as const).map(([address, why]) => [`backends: [{ address: ${address}:80 }]`, `3:23: ${address} is no address of a server: it ${why}; give the one at which the nodes reach it`] as const),
+  ['backends: [{ address: "203.0.113.10:80" }]', "3:12: 203.0.113.10:80 is where clients reach the service itself, so that it would ask itself; give the server's own address"],
   ["backends: []", '3:11: "backends" is empty; it is written so: [{ select: { network: shop, label: "app=web" }, port: 8080 }]'],
   ["backends: [web]", "3:12: a backend is { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }"],
   ["backends: [{ port: 80 }]", '3:12: a backend has one of "select" and "address", and this has none: { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }'],
@@ -127,6 +137,10 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
 for (const [line, ...problems] of mistakes) {
   test(`refused with its place: ${line}`, (t) => t.deepEqual(problemsOf(serviceWith(line)), problems));
 }
+
+test("addresses that look like those that no service can have are services'", (t) => {
+  for (const address of ["126.255.255.255", "128.0.0.1", "169.253.1.1", "223.255.255.1", "[fe::1]", "[fec0::1]", "[ff::1]", "[::2]"]) t.is(read(serviceWith(`frontends: ["${address}:80"]`)).frontends.length, 1, address);
+});
 
 test("keys that a service needs", (t) => {
   t.deepEqual(problemsOf("frontends: []\n"), ["1:1: a service needs a name: service: NAME. Is this a service file?"]);
