@@ -20,7 +20,17 @@ test("apply sends every file whole, standard input too, and says what is in forc
   const file = await fileWith(t, serviceText);
   t.deepEqual(await hawser(socket, ["service", "apply", file, "-"], { readInput: () => Promise.resolve("service: dns\n") }), { code: 0, out: "applied web, dns\n", err: "" });
   t.deepEqual(appliedServices, [{ documents: [{ file, text: serviceText }, { file: "stdin", text: "service: dns\n" }] }]);
-  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", file, "-o", "json"])).out), { applied: ["web", "dns"] });
+  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", file, "-o", "json"])).out), { applied: ["web", "dns"], warnings: [] });
+});
+
+test("apply warns of what serves nobody, with the file as it was written", async (t) => {
+  const { commands } = recorded({ applyService: () => Promise.resolve({ applied: ["web"] }) });
+  const socket = await serve(t, {}, commands);
+  const file = await fileWith(t, 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { network: shopp }, port: 80 }]\n');
+  const written = `${file.slice(0, file.lastIndexOf("/"))}/./web.yaml`;
+  const warning = `${written}:3:12: no network is called "shopp"; did you mean "shop"?`;
+  t.deepEqual(await hawser(socket, ["service", "apply", written]), { code: 0, out: "applied web\n", err: `hawser: warning: ${warning}\n` });
+  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", written, "-o", "json"])).out), { applied: ["web"], warnings: [warning] });
 });
 
 test("a refused service shows every problem with the file as it was written", async (t) => {
