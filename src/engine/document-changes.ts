@@ -119,7 +119,7 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
     for (const { name, place } of read) {
       const standing = state[table].get(name);
       if (standing !== undefined && (isForeign(standing, self) || !files.has(standing.file))) {
-        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, of ${calledIn(standing, self)}; give one of them another name`);
+        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, ${inTheWay(standing, kind)}`);
       }
     }
     const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
@@ -129,6 +129,13 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
   } catch (error) {
     return { next: state, error: messageOf(error) };
   }
+}
+
+/** Where it stands, and what to do: its file need not be there any more if it was applied, and on another node it may only be the older one. */
+function inTheWay(standing: Stored, { one, self }: Pick<Written, "one" | "self">): string {
+  const file = calledIn(standing, self);
+  if (standing.source === "apply") return `applied from ${file}; \`hawser ${one} delete ${standing.name}\` makes way for this one, or give it another name`;
+  return isForeign(standing, self) ? `of ${file}, which says otherwise; change it there, too, or give one of them another name` : `of ${file}; give one of them another name`;
 }
 
 function rowsOf(

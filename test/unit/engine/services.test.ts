@@ -118,6 +118,17 @@ test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong;
   t.like((await engine.queries.status()).parts.find(({ part: name }) => name === "services"), { state: "ok", detail: "1 service; nobody serves 203.0.113.10:80/tcp" });
 });
 
+test("a file whose name was applied already says how to make way for it, whether or not the applied file is there still", async (t) => {
+  const { engine } = await shop();
+  await engine.commands.applyService(service());
+  const sync = (): Promise<void> => engine.commands.syncServiceDirectory({ directory: "/d", unreadable: {}, documents: [{ file: "/d/mine.yaml", text: text("", "web", "203.0.113.11:80") }] });
+  await sync();
+  t.is(engine.queries.services().find(({ name }) => name === "mine.yaml")?.error, '/d/mine.yaml:1:10: there is a service "web" already, applied from web.yaml; `hawser service delete web` makes way for this one, or give it another name');
+  await engine.commands.deleteService("web");
+  await sync();
+  t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [["web", "enforced", "directory /d/mine.yaml"]]);
+});
+
 test("R74: after a restart every number, slot and unfinished drain is as it was", async (t) => {
   const rows = new Map();
   const { engine, join, host } = await shop(memoryStore(rows));
