@@ -4,7 +4,7 @@ import type { State } from "../network/types.ts";
 import type { StoredPolicy } from "../policy/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { ErrorCode } from "../std/errors.ts";
-import { nearest } from "../std/nearest.ts";
+import { nearest, slip } from "../std/nearest.ts";
 import type { Place } from "../yaml/lines.ts";
 import { placeText } from "../yaml/render.ts";
 import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
@@ -65,7 +65,7 @@ export function deleteDocument(state: State, name: string, filesThere: ReadonlyS
 
 export function unknownName(state: Pick<State, Written["table"]>, name: string, { one, table }: Pick<Written, "one" | "table">): HawserError {
   const names = [...state[table].keys()];
-  const like = nearest(name, names);
+  const like = nearest(name, names, slip);
   const hint = like !== undefined ? `; did you mean "${like}"?` : names.length === 0 ? "; there are none" : `; there are ${names.toSorted().join(", ")}`;
   return new HawserError("NOT_FOUND", `no ${one} is called "${name}"${hint}`);
 }

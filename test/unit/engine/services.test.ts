@@ -19,6 +19,7 @@ test("a service that is applied is in force when the answer comes, with who serv
     backends: [1, 2].map((n) => ({ address: `10.50.0.${n + 1}`, port: 8080, weight: 1, node: "n1", state: "active", identity: `n1/shop/web${n}:8080` })),
   }]);
   t.is(engine.queries.service("web").text, text());
+  t.throws(() => engine.queries.service("nope"), { message: 'no service is called "nope"; there are web' });
   t.throws(() => engine.queries.service("wed"), { message: 'no service is called "wed"; did you mean "web"?' });
 });
 
