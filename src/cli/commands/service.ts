@@ -48,9 +48,9 @@ export function addService(program: Command, deps: CliDependencies): void {
     .command("delete")
     .alias("rm")
     .summary("take a service out of force")
-    .description("Takes a service out of force: its address answers no more. One whose file stands in the watched folder is deleted by deleting the file.")
+    .description("Takes a service out of force: its address answers no more. One whose file stands in the watched folder is deleted by deleting the file; if that was the folder's last, by both. docs/services.md says what becomes of its connections.")
     .addArgument(nameArgument())
-    .addHelpText("after", examples([["hawser service delete web", "its flows end"]]))
+    .addHelpText("after", examples([["hawser service delete web", "its address is no service's any more"]]))
     .action(async (name: string, _options: unknown, command: Command) => {
       await withAgent(command, deps, (agent) => agent.deleteService(name));
       deps.stderr.write(`hawser: service "${name}" is deleted\n`);
