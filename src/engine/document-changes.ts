@@ -21,9 +21,13 @@ export interface Written {
   readonly self?: string;
   /** @throws Problems */
   read(documents: readonly WrittenDocument[]): readonly { readonly name: string; readonly place: Place }[];
+  /** What of a document each one's row is to hold, which each reads as before; null: something in it is wrong. Left out: the whole document. */
+  parts?(document: WrittenDocument): readonly Part[] | null;
   /** Returns the warnings about those `names`. @throws HawserError */
   verify(candidate: State, names: ReadonlySet<string>, strict: boolean): readonly string[];
 }
+
+type Part = Omit<WrittenDocument, "file"> & { readonly name: string };
 
 export interface Applied {
   readonly next: State;
@@ -46,7 +50,7 @@ export function applyDocuments(state: State, { documents, strict }: ApplyDocumen
       throw new HawserError(code, `${placeText(place)}: ${one} "${name}" stands in the watched directory, in ${calledIn(standing, self)}; change it there, or give this one another name`);
     }
   }
-  const next = withRows(state, table, rowsOf(read, documents, "apply", state[table], now));
+  const next = withRows(state, table, rowsOf(read, documents, "apply", state[table], now, kind));
   const warnings = kind.verify(next, new Set(read.map(({ name }) => name)), strict);
   return { next, applied: read.map(({ name }) => name), warnings };
 }
@@ -96,8 +100,8 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
   const there = new Set([...reading.documents.map(({ file }) => file), ...Object.keys(reading.unreadable)]);
   const kept = new Map([...state[table]].filter(([, row]) => !isOwn(row) || there.has(row.file)));
   const base: State = kept.size === state[table].size ? state : { ...state, [table]: kept };
-  const known = new Set(before.map(({ file, text }) => `${file}\n${text}`));
-  const changed = reading.documents.filter(({ file, text }) => !known.has(`${file}\n${text}`));
+  const rows = Map.groupBy(before, ({ file }) => file);
+  const changed = reading.documents.filter((document) => !isKnown(document, rows.get(document.file) ?? [], kind));
   if (changed.length === 0) return { next: base, problems };
   const together = take(base, changed, now, kind);
   if (together.error === null) return { next: together.next, problems };
@@ -123,7 +127,7 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
       }
     }
     const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
-    const next = withRows({ ...state, [table]: others }, table, rowsOf(read, documents, "directory", state[table], now));
+    const next = withRows({ ...state, [table]: others }, table, rowsOf(read, documents, "directory", state[table], now, kind));
     kind.verify(next, new Set(read.map(({ name }) => name)), false);
     return { next, error: null };
   } catch (error) {
@@ -140,14 +144,34 @@ function inTheWay(standing: Stored, { one, self }: Pick<Written, "one" | "self">
 
 function rowsOf(
   read: readonly { readonly name: string; readonly place: Place }[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
+  { parts }: Pick<Written, "parts">,
 ): readonly Stored[] {
-  const texts = new Map(documents.map(({ file, text }) => [file, text] as const));
-  return read.map(({ name, place }) => {
-    const text = texts.get(place.file) ?? "";
+  const whole = new Map(documents.map((document) => [document.file, document] as const));
+  const own = new Map(documents.flatMap((document) => parts?.(document) ?? []).map((part) => [part.name, part] as const));
+  // Of what earlier builds kept many rows hold one text.
+  const apart = new Map<string, ReadonlyMap<string, string>>();
+  const ownOf = ({ name, ...document }: Stored): string | undefined => {
+    const known = apart.get(document.text) ?? new Map((parts?.(document) ?? []).map((part) => [part.name, part.text] as const));
+    apart.set(document.text, known);
+    return known.get(name);
+  };
+  return read.map(({ name, place: { file } }) => {
+    const { text, line } = own.get(name) ?? whole.get(file) ?? { text: "" };
     const standing = standingRows.get(name);
-    if (standing !== undefined && standing.text === text && standing.file === place.file && standing.source === source) return standing;
-    return { name, file: place.file, text, source, revision: (standing?.revision ?? 0) + 1, changedAt: now };
+    const there = standing !== undefined && standing.file === file && standing.source === source;
+    if (there && standing.text === text && standing.line === line) return standing;
+    // Where in the file it stands is no change of it.
+    const { revision, changedAt } = there && (standing.text === text || ownOf(standing) === text) ? standing : { revision: (standing?.revision ?? 0) + 1, changedAt: now };
+    return { name, file, text, ...(line === undefined ? {} : { line }), source, revision, changedAt };
   });
+}
+
+/** Whether a document of the directory says what its rows hold. */
+function isKnown(document: WrittenDocument, rows: readonly Stored[], kind: Written): boolean {
+  if (kind.parts === undefined) return rows.some(({ text }) => text === document.text);
+  const parts = kind.parts(document);
+  const held = new Map(rows.map((row) => [row.name, row] as const));
+  return parts !== null && parts.length === held.size && parts.every(({ name, text, line }) => held.get(name)?.text === text && held.get(name)?.line === line);
 }
 
 type Placed = { readonly file: string; readonly node?: string };

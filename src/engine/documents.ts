@@ -5,6 +5,8 @@ export interface WrittenDocument {
   /** As it is to be called in messages: a path. */
   readonly file: string;
   readonly text: string;
+  /** The file's in which the text begins, from 1, when it is a part of one. */
+  readonly line?: number;
 }
 
 export interface ApplyDocuments {

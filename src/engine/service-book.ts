@@ -2,7 +2,7 @@
 import { isSelected } from "../lb/containers.ts";
 import { frontendText, readRightly } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
-import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
+import type { BackendRule, HeldFrontend, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
@@ -33,6 +33,11 @@ export class ServiceBook {
 
   constructor(node: string, texts: ServiceTexts) {
     [this.#node, this.#texts] = [node, texts];
+  }
+
+  /** What no container may have, in order of their names. */
+  frontends(state: Pick<State, "services">): readonly HeldFrontend[] {
+    return this.services(state).flatMap(({ name, frontends }) => frontends.map(({ address, port, protocol }) => ({ service: name, address, port, protocol })));
   }
 
   /** In order of names. A service whose document did not change is the same object. */
@@ -86,7 +91,8 @@ export class ServiceBook {
   }
 
   #documentOf(row: StoredService): WrittenDocument {
-    return { file: calledIn(row, this.#node), text: row.text };
+    const { text, line } = row;
+    return { file: calledIn(row, this.#node), text, ...(line === undefined ? {} : { line }) };
   }
 
   /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */

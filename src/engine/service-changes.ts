@@ -1,15 +1,21 @@
 // Changes of services: what a candidate must stand before it is in force.
 import { ServiceProblems } from "../lb/problems.ts";
 import { findTwice, frontendText, readServices } from "../lb/read.ts";
+import type { StoredService } from "../lb/stored.ts";
 import type { Service, WrittenFrontend } from "../lb/types.ts";
 import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
+import { longestRecord } from "../network/cluster.ts";
 import type { PoolConfig, State } from "../network/types.ts";
+import { HawserError } from "../std/errors.ts";
 import { addressOf, contains, familyOf, formatIp, lastOf, lengthOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { poolsOf } from "./cluster-desk.ts";
 import type { Written } from "./document-changes.ts";
 import type { ServiceTexts } from "./service-texts.ts";
+
+/** Bytes of a record beside its text and its file's name: a node's name and its own, and numbers. */
+const besides = 512;
 
 export const serviceDocuments = { table: "services", one: "service" } as const;
 
@@ -18,6 +24,8 @@ export interface ServiceJudge {
   readonly texts: ServiceTexts;
   /** Why this node cannot carry it out; undefined: it can. */
   refusal(service: Service): string | undefined;
+  /** Whether other nodes have to take them. */
+  readonly shared: boolean;
   readonly pool: PoolConfig;
   /** The host's own. */
   hostPrefixes(): readonly Cidr[];
@@ -35,6 +43,7 @@ export function writtenServices(judge: ServiceJudge): Written {
       if (problems.length > 0) throw new ServiceProblems(problems);
       return services;
     },
+    parts: judge.texts.parts,
     verify: (candidate, names) => {
       const services = judge.services(candidate);
       const changed = services.filter(({ name }) => names.has(name));
@@ -44,7 +53,9 @@ export function writtenServices(judge: ServiceJudge): Written {
       for (const service of services) for (const { address } of service.frontends) if (addresses.has(address) && beside.at(-1) !== service && !names.has(service.name)) beside.push(service);
       // What is new is told of what stands, not the other way round.
       findTwice([...beside, ...changed], problems);
-      for (const { frontends } of changed) {
+      for (const { name, place, frontends } of changed) {
+        const size = judge.shared ? sizeOf(candidate.services.get(name)) : 0;
+        if (size > longestRecord) problems.push({ place, message: `the service takes ${size} bytes in the store that nodes share, and ${longestRecord} are the most; make lists of it shorter, or several services of it` });
         for (const frontend of frontends) {
           const why = takenBy(frontend, candidate, judge);
           if (why !== undefined) problems.push({ place: frontend.place, message: why });
@@ -54,6 +65,29 @@ export function writtenServices(judge: ServiceJudge): Written {
       return [];
     },
   };
+}
+
+/**
+ * The state in which a change that cannot be in force is taken back, row by row, unless it was changed again meanwhile. What finds its frontends taken by
+ * now is not there again.
+ */
+export function takenBack(state: State, before: State["services"], after: State["services"], { verify }: Pick<Written, "verify">): State {
+  const names = new Set([...before.keys(), ...after.keys()].filter((name) => before.get(name) !== after.get(name) && state.services.get(name) === after.get(name)));
+  const without = new Map(state.services);
+  for (const name of names) if (!before.has(name)) without.delete(name);
+  const whole = { ...state, services: new Map([...without, ...[...before].filter(([name]) => names.has(name))]) };
+  try {
+    verify(whole, names, false);
+    return whole;
+  } catch (error) {
+    if (!(error instanceof HawserError)) throw error;
+    return { ...state, services: without };
+  }
+}
+
+/** Bytes of the record, at most. It is JSON, where each quote and the end of each line are two. */
+function sizeOf(row: StoredService | undefined): number {
+  return row === undefined ? 0 : Buffer.byteLength(JSON.stringify([row.file, row.text])) + besides;
 }
 
 /** Whose a frontend's address is already: a service must not take what a container has, or may be given (R79). */

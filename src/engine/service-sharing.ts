@@ -1,7 +1,6 @@
 // Services of a node that shares them with others through a store: what is applied and what stands in the watched directory is in force when the store has it.
 import type { SharedServices, StoredService } from "../lb/stored.ts";
 import { nothingShared } from "../lb/stored.ts";
-import { readRightly } from "../lb/read.ts";
 import type { State } from "../network/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
@@ -73,7 +72,13 @@ export class ServiceSharing {
     try {
       await this.#options.inForce(names);
     } catch (error) {
-      await this.#change((known) => takeBack(known, before, after));
+      let lost: readonly string[] = [];
+      await this.#change((known) => {
+        const back = takeBack(known, before, after, this.#around());
+        lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
+        return back;
+      });
+      for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
       throw error;
     }
     return names;
@@ -182,7 +187,7 @@ export class ServiceSharing {
     return {
       self, state: state(), now: now(), written: { ...written(this.#book), self },
       read: (rows) => new Map(this.#book.services({ services: rows }).map((service) => [service.name, service])),
-      readOne: (document) => readRightly(texts.one(document)),
+      partsOf: texts.parts,
     };
   }
 

@@ -1,5 +1,7 @@
 // Service documents, each read once, whoever asks for it; many of them with turns for others in between.
-import { readDocument } from "../lb/read.ts";
+import { takeApart } from "../lb/own-text.ts";
+import type { ServicePart } from "../lb/own-text.ts";
+import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { WrittenDocument } from "./documents.ts";
 
@@ -10,6 +12,7 @@ const spare = 100;
 
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
+  readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
 
   /** What is the same text of the same file is the same object. */
   readonly one = (document: WrittenDocument): ReadServices => {
@@ -17,6 +20,21 @@ export class ServiceTexts {
     const known = this.#read.get(key) ?? readDocument(document);
     this.#read.set(key, known);
     return known;
+  };
+
+  /** Its services with what each one's own is of the text, which then is read already; null: something in it is wrong. */
+  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => {
+    const read = this.one(document);
+    let parts = this.#parts.get(read);
+    if (parts !== undefined) return parts;
+    const services = readRightly(read);
+    parts = services === null ? null : takeApart(document, services);
+    this.#parts.set(read, parts);
+    for (const { service, ...own } of parts ?? []) {
+      const key = keyOf({ ...own, file: document.file });
+      if (!this.#read.has(key)) this.#read.set(key, { services: [service], problems: [] });
+    }
+    return parts;
   };
 
   /** So that nobody waits for all of them to be read when they are asked for. */
@@ -36,6 +54,6 @@ export class ServiceTexts {
   }
 }
 
-function keyOf({ file, text }: WrittenDocument): string {
-  return `${file}\n${text}`;
+function keyOf({ file, text, line = 1 }: WrittenDocument): string {
+  return `${file}:${line}\n${text}`;
 }

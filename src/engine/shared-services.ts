@@ -1,5 +1,6 @@
 // What nodes that share a store agree on of services. Each decision takes what all have, and says what they should have; it is taken anew when another node was faster.
-import { meaningOf, ownText } from "../lb/own-text.ts";
+import { meaningOf } from "../lb/own-text.ts";
+import type { ServicePart } from "../lb/own-text.ts";
 import type { SharedService, SharedServices, StoredService } from "../lb/stored.ts";
 import type { Service } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
@@ -20,10 +21,16 @@ export interface Around {
   /** What rows say, by name. */
   read(rows: ReadonlyMap<string, StoredService>): ReadonlyMap<string, Service>;
   /** null: something in it is wrong. */
-  readOne(document: WrittenDocument): readonly Service[] | null;
+  partsOf(document: WrittenDocument): readonly ServicePart[] | null;
 }
 
 type Rows = ReadonlyMap<string, StoredService>;
+
+/** A service that stands in a document of the directory. */
+interface Found {
+  readonly part: ServicePart;
+  readonly document: WrittenDocument;
+}
 
 /** @throws HawserError BAD_SERVICE */
 export function applyShared(known: SharedServices, documents: ApplyDocuments["documents"], around: Around): { readonly wanted: SharedServices; readonly applied: readonly string[] } {
@@ -45,33 +52,48 @@ export function deleteShared(known: SharedServices, name: string, filesThere: Re
   return { ...known, services, files: new Map([...known.files].map(([node, files]) => [node, without(files, name)])) };
 }
 
-/** As it was before a change that turned out not to be possible, unless somebody changed it since. */
-export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices): SharedServices {
+/**
+ * As it was before a change that turned out not to be possible, unless somebody changed it since. What can stand no more, because another
+ * took its frontend meanwhile, is left out.
+ */
+export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices, around: Around): SharedServices {
   const services = new Map(known.services);
+  const were: SharedService[] = [];
   for (const [name, row] of after.services) {
     const was = before.services.get(name);
     const now = services.get(name);
     if (row === was || now === undefined || now.text !== row.text || now.changedAt !== row.changedAt) continue;
-    if (was === undefined) services.delete(name);
-    else services.set(name, was);
+    services.delete(name);
+    if (was !== undefined) were.push(was);
   }
-  return { ...known, services };
+  return withThose({ ...known, services }, were, around);
 }
 
 /** Rows that the store does not have, or has no more because it lost them, as far as they can stand beside what it has. */
 export function restoreShared(known: SharedServices, rows: Iterable<StoredService>, around: Around): SharedServices {
-  let services: Rows = known.services;
+  const absent = [...rows].filter(({ name }) => !known.services.has(name));
+  return withThose(known, absent.map((row) => ({ ...ownPart(row, around), node: row.node ?? around.self, turn: known.turn + 1 })), around);
+}
+
+/** What earlier builds kept of a service that nobody was told of is all of its file. */
+function ownPart(row: StoredService, { partsOf }: Around): StoredService {
+  const own = partsOf(row)?.find(({ name }) => name === row.name);
+  return own === undefined ? row : placed(row, own);
+}
+
+/** With those of the rows that can stand beside what there is, and beside one another. */
+function withThose(known: SharedServices, rows: readonly SharedService[], { state, written }: Around): SharedServices {
+  let { services } = known;
   for (const row of rows) {
-    if (services.has(row.name)) continue;
-    const candidate = new Map(services).set(row.name, { ...row, node: row.node ?? around.self, turn: known.turn + 1 });
+    const candidate = new Map(services).set(row.name, row);
     try {
-      around.written.verify({ ...around.state, services: candidate }, new Set([row.name]), false);
+      written.verify({ ...state, services: candidate }, new Set([row.name]), false);
       services = candidate;
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
     }
   }
-  return { ...known, services: services as SharedServices["services"] };
+  return { ...known, services };
 }
 
 /** What this node's watched directory makes of it. `problems`: what is not in force as its file says, by file. */
@@ -91,37 +113,41 @@ export function shareDirectory(known: SharedServices, reading: DirectoryReading,
  * The rows as this node's directory sees them: its own are those that it holds, or alone has a word in, under their file here; of what other nodes hold
  * and this one says otherwise, or not at all, the others are.
  */
-function ownedBy(known: SharedServices, reading: DirectoryReading, { self, read, readOne }: Around): Rows {
+function ownedBy(known: SharedServices, reading: DirectoryReading, { self, read, partsOf }: Around): Rows {
   const mine = known.files.get(self) ?? new Map<string, string>();
   const documents = reading.documents ?? [];
   const lost = reading.documents === null || (documents.length === 0 && Object.keys(reading.unreadable).length === 0);
   const broken = new Set(Object.keys(reading.unreadable));
-  const here = new Map<string, { readonly service: Service; readonly document: WrittenDocument }>();
+  const here = new Map<string, Found>();
   for (const document of documents) {
-    const services = readOne(document);
-    if (services === null) broken.add(document.file);
-    for (const service of services ?? []) if (!here.has(service.name) || mine.get(service.name) === document.file) here.set(service.name, { service, document });
+    const parts = partsOf(document);
+    if (parts === null) broken.add(document.file);
+    for (const part of parts ?? []) if (!here.has(part.name) || mine.get(part.name) === document.file) here.set(part.name, { part, document });
   }
   const services = read(known.services);
-  const says = (name: string): { readonly service: Service; readonly document: WrittenDocument } | undefined => {
+  const says = (name: string): Found | undefined => {
     const [found, meant] = [here.get(name), services.get(name)];
-    return found !== undefined && meant !== undefined && known.services.get(name)?.source === "directory" && meaningOf(found.service) === meaningOf(meant) ? found : undefined;
+    return found !== undefined && meant !== undefined && known.services.get(name)?.source === "directory" && meaningOf(found.part.service) === meaningOf(meant) ? found : undefined;
   };
   /** Those of which everything is known, and nothing else: they need not be looked at. */
   const settled = new Set(documents.filter((document) => {
-    const names = new Set((readOne(document) ?? []).map(({ name }) => name));
+    const names = new Set((partsOf(document) ?? []).map(({ name }) => name));
     return names.size > 0 && [...names].every((name) => says(name)?.document === document) && [...mine].every(([name, file]) => file !== document.file || names.has(name));
   }));
   return new Map([...known.services].map(([name, row]): readonly [string, StoredService] => {
     if (row.source === "apply") return [name, row];
     const [found, same, held] = [here.get(name), says(name), mine.get(name)];
-    if (same !== undefined) return [name, { ...row, node: self, file: same.document.file, text: settled.has(same.document) ? same.document.text : "" }];
+    if (same !== undefined) return [name, { ...placed(row, settled.has(same.document) ? same.part : { text: "" }), node: self, file: same.document.file }];
     if (held !== undefined && (lost || broken.has(held))) return [name, { ...row, node: self, file: held }];
     const [other] = othersOf(known, name, self);
     if (other !== undefined) return [name, { ...row, node: other, file: known.files.get(other)?.get(name) ?? row.file }];
     const owned = found !== undefined || held !== undefined || row.node === self;
     return [name, owned ? { ...row, node: self, file: found?.document.file ?? held ?? row.file } : row];
   }));
+}
+
+function placed<Row extends StoredService>({ line: _, ...row }: Row, { text, line }: Pick<ServicePart, "text" | "line">): Omit<Row, "line"> & Pick<StoredService, "line"> {
+  return { ...row, text, ...(line === undefined ? {} : { line }) };
 }
 
 /** Rows as they are to be shared: those that say what is known already stay as they are. */
@@ -131,7 +157,7 @@ function agreed(known: SharedServices, base: Rows, next: Rows, { self, read }: A
     const [before, was, is] = [known.services.get(name), were.get(name), are.get(name)];
     if (before !== undefined && row === base.get(name)) return [name, before];
     if (before !== undefined && was !== undefined && is !== undefined && before.source === row.source && meaningOf(was) === meaningOf(is)) return [name, before];
-    return [name, { ...row, text: is === undefined ? row.text : ownText(row.text, is), revision: (before?.revision ?? 0) + 1, node: self, turn: known.turn + 1 }];
+    return [name, { ...row, revision: (before?.revision ?? 0) + 1, node: self, turn: known.turn + 1 }];
   }));
 }
 

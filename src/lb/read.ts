@@ -12,6 +12,8 @@ export interface ServiceSource {
   /** How places call it. */
   readonly file: string;
   readonly text: string;
+  /** The file's in which the text begins, from 1; left out: the first. */
+  readonly line?: number;
 }
 
 /** Problems of one file; nobody reads on. */
@@ -36,10 +38,10 @@ export interface ReadServices {
   readonly problems: readonly Problem[];
 }
 
-export function readDocument({ file, text }: ServiceSource): ReadServices {
+export function readDocument({ file, text, line }: ServiceSource): ReadServices {
   const own: Problem[] = [];
   const services: Service[] = [];
-  for (const page of readPages(file, text, "service", own)) {
+  for (const page of readPages(file, text, "service", own, line)) {
     if (own.length > enough) break;
     const service = attempt(own, () => readService(page, own));
     if (service !== undefined) services.push(service);

@@ -4,7 +4,10 @@
 export interface StoredService {
   readonly name: string;
   readonly file: string;
+  /** Its own document of the file, or, as earlier builds kept it, all of the file. */
   readonly text: string;
+  /** The file's in which the text begins, from 1; left out: the first. */
+  readonly line?: number;
   /** From the watched directory, or by `service apply`. */
   readonly source: "directory" | "apply";
   /** Counts the changes of this service, from 1. */

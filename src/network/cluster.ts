@@ -82,6 +82,9 @@ export const noCluster: Cluster = { kind: "alone", ipv4: null, ipv6: null, nodes
 /** An identity number must fit the 24 bits of a tunnel's key; from the half on they are a node's own, of which nobody else is told. */
 export const firstProvisional = 1 << 23;
 
+/** Characters of a record that nodes share. More is no record, and others refuse it. */
+export const longestRecord = 1024 * 1024;
+
 /** What this node has to tell. */
 export interface OwnRecords {
   /** Of endpoints whose labels are known. `identity` may still be provisional. */

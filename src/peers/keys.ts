@@ -1,4 +1,4 @@
-// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, health/NODE, identities/NUMBER, identity-keys/HASH.
+// Under which keys nodes share what: nodes/NAME, slices/FAMILY/ADDRESS, endpoints/NODE/ID, health/NODE or health/NODE/PIECE, identities/NUMBER, identity-keys/HASH.
 import { createHash } from "node:crypto";
 import { addressOf, familyOf, parseIp } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
@@ -7,18 +7,24 @@ export type Place =
   | { readonly kind: "node"; readonly name: string }
   | { readonly kind: "slice"; readonly address: Ip }
   | { readonly kind: "endpoint"; readonly node: string; readonly id: string }
-  | { readonly kind: "health"; readonly node: string }
+  /** `piece`: of those that are too many for one record; left out: of all. */
+  | { readonly kind: "health"; readonly node: string; readonly piece?: number }
   | { readonly kind: "identity"; readonly number: number }
   | { readonly kind: "identity key"; readonly hash: string };
 
 export const nodeName = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const longestKey = 1024;
+/** At most. */
+export const healthPieces = 32;
 
 export const nodeKey = (name: string): string => `nodes/${name}`;
 export const sliceKey = (slice: Cidr): string => `slices/${familyOf(slice)}/${addressOf(slice)}`;
 export const endpointsOf = (node: string): string => `endpoints/${node}/`;
 export const endpointKey = (node: string, id: string): string => `${endpointsOf(node)}${encodeURIComponent(id)}`;
-export const healthKey = (node: string): string => `health/${node}`;
+export const healthKey = (node: string, piece?: number): string => `health/${node}${piece === undefined ? "" : `/${piece}`}`;
+/** Whether it is of a node's leased records, of which its own is another. */
+export const isPartOf = (node: string, key: string): boolean => key.startsWith(endpointsOf(node)) || isHealthOf(node, key);
+export const isHealthOf = (node: string, key: string): boolean => key === healthKey(node) || key.startsWith(`${healthKey(node)}/`);
 export const identityNumberKey = (number: number): string => `identities/${number}`;
 export const identityHashKey = (identityKey: string): string => `identity-keys/${hashOf(identityKey)}`;
 
@@ -48,7 +54,9 @@ export function placeOf(key: string): Place | undefined {
       return nodeName.test(first) && id !== "" && encodeURIComponent(id) === second ? { kind: "endpoint", node: first, id } : wrong();
     }
     case "health":
-      return parts === 2 && nodeName.test(first) ? { kind: "health", node: first } : wrong();
+      if (!nodeName.test(first)) wrong();
+      if (parts === 2) return { kind: "health", node: first };
+      return parts === 3 && /^(?:0|[1-9]\d?)$/.test(second ?? "") && Number(second) < healthPieces ? { kind: "health", node: first, piece: Number(second) } : wrong();
     case "identities":
       return parts === 2 && /^[1-9]\d{0,7}$/.test(first) ? { kind: "identity", number: Number(first) } : wrong();
     case "identity-keys":

@@ -8,8 +8,8 @@ import type { Log } from "../std/log.ts";
 import type { SharedChange, SharedStore } from "../store/shared.ts";
 import type { Claims } from "./claims.ts";
 import type { Complaints } from "./complaints.ts";
-import { endpointKey, endpointsOf, healthKey, nodeKey, placeOf } from "./keys.ts";
-import { decode, encodeEndpoint, encodeHealth, encodeNode } from "./records.ts";
+import { endpointKey, isHealthOf, isPartOf, nodeKey, placeOf } from "./keys.ts";
+import { decode, encodeEndpoint, encodeNode, healthRecords } from "./records.ts";
 import type { NodeRecord } from "./records.ts";
 import type { Values, View } from "./view.ts";
 
@@ -146,7 +146,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
       const [key, text] = [endpointKey(self, id), encodeEndpoint(endpoint)];
       if (written.get(key) === text || isTaken(key, text)) records.set(key, text);
     }
-    if (health !== undefined) records.set(healthKey(self), encodeHealth(self, health));
+    if (health !== undefined) for (const [key, text] of healthRecords(self, health)) records.set(key, text);
     // Others take what they still know of a node that comes back for gone when its own record is there again.
     if (named) records.set(nodeKey(self), encodeNode(node()));
     return records;
@@ -165,15 +165,17 @@ export function createPublisher({ self, families, store, view, claims, own, node
     }
   };
 
-  const write = async (signal: AbortSignal): Promise<void> => {
+  /** `note` is told why what was found of backends could not be written: that this node is there is said all the same. */
+  const write = async (signal: AbortSignal, note: (error: unknown) => void): Promise<void> => {
     const records = wanted();
-    const gone = new Set([...view.own.keys(), ...written.keys()].filter((key) => (key.startsWith(endpointsOf(self)) || key === healthKey(self)) && !records.has(key)));
-    const changes: SharedChange[] = [
-      ...[...gone].map((key) => ({ key, value: undefined })),
-      ...[...records].filter(([key, text]) => written.get(key) !== text).map(([key, value]) => ({ key, value, leased: true })),
-    ];
-    if (changes.length === 0) return;
-    await put(changes, signal);
+    const gone = [...new Set([...view.own.keys(), ...written.keys()].filter((key) => isPartOf(self, key) && !records.has(key)))].map((key) => ({ key, value: undefined }));
+    const changed = [...records].filter(([key, text]) => written.get(key) !== text).map(([key, value]) => ({ key, value, leased: true }));
+    const isHealth = ({ key }: SharedChange): boolean => isHealthOf(self, key);
+    // One record of all goes when its pieces are there, and pieces when it is.
+    const health = [...changed, ...gone].filter(isHealth);
+    const others = [...gone, ...changed].filter((change) => !isHealth(change));
+    if (health.length > 0) await put(health, signal).catch(note);
+    if (others.length > 0) await put(others, signal);
   };
 
   const round = async (signal: AbortSignal): Promise<void> => {
@@ -186,7 +188,7 @@ export function createPublisher({ self, families, store, view, claims, own, node
     const lost = endpoints.map(({ labels }) => identityKey(labels)).filter((key) => view.registry.agreed(key) !== undefined && !view.registry.stands(key));
     await agree(new Set([...unnumbered, ...lost]), signal).catch(note);
     // What has its slice and its numbers waits for nobody's.
-    await write(signal);
+    await write(signal, note);
     if (!named) await claimName(signal);
     if (failed.length > 0) throw failed[0];
   };
@@ -242,7 +244,8 @@ export function createPublisher({ self, families, store, view, claims, own, node
       await assertFree(signal);
       await claimSlices(signal);
       // The others, who may have kept this node's containers while its agent was away, take what is not there for gone when the record is back.
-      await write(signal);
+      // What of it fails here the rounds to come try again, and tell of.
+      await write(signal, () => undefined);
       await claimName(signal);
     },
     forget: () => {

@@ -1,11 +1,11 @@
 // The records that nodes share, as JSON: written plainly, and read as what strangers may have written.
 import type { NodeHealth, NodeNetwork, RemoteEndpoint } from "../network/cluster.ts";
-import { firstProvisional } from "../engine/shared.ts";
+import { firstProvisional, hashPair, longestRecord } from "../engine/shared.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { addressOf, familyOf, networkOf, parseCidr, parseIp, parseMac } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
-import { hashOf } from "./keys.ts";
+import { hashOf, healthKey, healthPieces } from "./keys.ts";
 import type { Place } from "./keys.ts";
 
 export interface NodeRecord {
@@ -28,7 +28,7 @@ export type SharedRecord =
   | { readonly kind: "node"; readonly node: NodeRecord }
   | { readonly kind: "slice"; readonly slice: Cidr; readonly node: string }
   | { readonly kind: "endpoint"; readonly endpoint: RemoteEndpoint }
-  | { readonly kind: "health"; readonly node: string; readonly backends: NodeHealth }
+  | { readonly kind: "health"; readonly node: string; readonly piece?: number; readonly backends: NodeHealth }
   | { readonly kind: "identity"; readonly number: number; readonly key: string }
   | { readonly kind: "identity key"; readonly number: number; readonly key: string };
 
@@ -38,13 +38,13 @@ export type LastingRecord = Exclude<SharedRecord, { readonly kind: "health" }>;
 /** The form of all records; a build refuses those of a later one. */
 export const form = 1;
 export const firstIdentity = 256;
-/** Characters of a value. More is no record, and others refuse it. */
-export const longestValue = 1024 * 1024;
 export const longestName = 255;
 const mostAddresses = 16;
 export const mostNames = 16_384;
 /** As many backends as the datapath numbers. */
 const mostProbed = 65_535;
+/** Backends of which a node says what it found in one record; builds that know no pieces read it as well. */
+const mostTogether = 1000;
 /** As many as the datapath's maps hold (hw_networks). */
 export const mostNetworks = 1024;
 
@@ -56,10 +56,16 @@ export function isName(text: string): boolean {
 export const encodeNode = (node: NodeRecord): string => JSON.stringify({ v: form, ...node });
 export const encodeSlice = (slice: Cidr, node: string): string => JSON.stringify({ v: form, slice, node });
 export const encodeEndpoint = (endpoint: RemoteEndpoint): string => JSON.stringify({ v: form, ...endpoint });
-export const encodeHealth = (node: string, backends: NodeHealth): string => {
+const encodeHealth = (node: string, backends: NodeHealth): string => {
   const those = (up: boolean): readonly string[] => [...backends].filter(([, one]) => one === up).map(([key]) => key).toSorted();
   return JSON.stringify({ v: form, node, up: those(true), down: those(false) });
 };
+/** By key: one record, or, of many backends, pieces of which each is far from being too long. */
+export function healthRecords(node: string, health: NodeHealth): ReadonlyMap<string, string> {
+  if (health.size <= mostTogether) return new Map([[healthKey(node), encodeHealth(node, health)]]);
+  const pieces = Map.groupBy(health, ([backend]) => hashPair(backend)[0] % healthPieces);
+  return new Map([...pieces].map(([piece, those]) => [healthKey(node, piece), encodeHealth(node, new Map(those))] as const));
+}
 export const encodeIdentity = (key: string): string => JSON.stringify({ v: form, key });
 export const encodeIdentityKey = (key: string, number: number): string => JSON.stringify({ v: form, number, key });
 
@@ -83,15 +89,15 @@ export function decode(place: Place, text: string): SharedRecord {
     }
     case "health": {
       if (string(fields["node"], "node", longestName) !== place.node) fail("it is the record of another node");
-      const those = (name: "up" | "down"): (readonly [string, boolean])[] => list(fields[name], name, mostProbed).map((one) => [string(one, name, longestValue), name === "up"] as const);
-      return { kind: "health", node: place.node, backends: new Map([...those("up"), ...those("down")]) };
+      const those = (name: "up" | "down"): (readonly [string, boolean])[] => list(fields[name], name, mostProbed).map((one) => [string(one, name, longestRecord), name === "up"] as const);
+      return { ...place, backends: new Map([...those("up"), ...those("down")]) };
     }
     case "identity": {
       const number = whole(place.number, "number", firstIdentity, firstProvisional - 1);
-      return { kind: "identity", number, key: string(fields["key"], "key", longestValue) };
+      return { kind: "identity", number, key: string(fields["key"], "key", longestRecord) };
     }
     case "identity key": {
-      const key = string(fields["key"], "key", longestValue);
+      const key = string(fields["key"], "key", longestRecord);
       if (hashOf(key) !== place.hash) fail("its key is not the one of that hash");
       return { kind: "identity key", number: whole(fields["number"], "number", firstIdentity, firstProvisional - 1), key };
     }
@@ -100,7 +106,7 @@ export function decode(place: Place, text: string): SharedRecord {
 
 /** The fields of a value of a form that this build reads. */
 export function versioned(text: string): Fields {
-  if (text.length > longestValue) fail(`a value of ${text.length} characters is none`);
+  if (text.length > longestRecord) fail(`a value of ${text.length} characters is none`);
   const fields = record(JSON.parse(text) as unknown, "the value");
   const version = whole(fields["v"], "v", 1, Number.MAX_SAFE_INTEGER);
   if (version > form) fail(`it is of form ${version}, which a newer Hawser wrote; this one reads form ${form}`);
@@ -151,8 +157,8 @@ function endpointFrom(fields: Fields): RemoteEndpoint {
 
 function labelsFrom(value: unknown, outer: boolean): IdentityLabels {
   const fields = record(value, "labels");
-  const optional = (name: string): string | null => orNull(fields[name], (one) => string(one, `labels.${name}`, longestValue));
-  const own = Object.entries(record(fields["own"], "labels.own")).map(([key, one]) => [key, string(one, "labels.own", longestValue)] as const);
+  const optional = (name: string): string | null => orNull(fields[name], (one) => string(one, `labels.${name}`, longestRecord));
+  const own = Object.entries(record(fields["own"], "labels.own")).map(([key, one]) => [key, string(one, "labels.own", longestRecord)] as const);
   if (fields["doubtful"] !== undefined && !outer) fail("labels.doubtful: it has doubts about its doubts");
   return {
     network: string(fields["network"], "labels.network", longestName),

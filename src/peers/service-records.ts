@@ -1,7 +1,8 @@
 // Under which keys nodes share services, and the records there: services/NAME, service-files/NODE, service-turn.
 import type { SharedService } from "../engine/types.ts";
+import { longestRecord } from "../engine/shared.ts";
 import { nodeName } from "./keys.ts";
-import { fail, form, list, longestName, longestValue, string, versioned, whole } from "./records.ts";
+import { fail, form, list, longestName, string, versioned, whole } from "./records.ts";
 
 export type ServicePlace =
   | { readonly kind: "service"; readonly name: string }
@@ -32,8 +33,8 @@ export function servicePlaceOf(key: string): ServicePlace | undefined {
 
 export const encodeTurn = (turn: number): string => JSON.stringify({ v: form, turn });
 export const encodeFiles = (node: string, files: ReadonlyMap<string, string>): string => JSON.stringify({ v: form, node, files: [...files].toSorted() });
-export function encodeService({ name, file, text, source, revision, changedAt, node, turn }: SharedService): string {
-  return JSON.stringify({ v: form, name, node, file, source, revision, changedAt, turn, text });
+export function encodeService({ name, file, line, text, source, revision, changedAt, node, turn }: SharedService): string {
+  return JSON.stringify({ v: form, name, node, file, line, source, revision, changedAt, turn, text });
 }
 
 export function decodeTurn(text: string): number {
@@ -58,8 +59,9 @@ export function decodeService(name: string, text: string): SharedService {
   if (!nodeName.test(node)) fail("node: it is no node's name");
   if (source !== "apply" && source !== "directory") return fail("source: it is neither apply nor directory");
   return {
-    name, node, source, file: string(fields["file"], "file", longestPath), text: string(fields["text"], "text", longestValue),
+    name, node, source, file: string(fields["file"], "file", longestPath), text: string(fields["text"], "text", longestRecord),
     revision: whole(fields["revision"], "revision", 0, Number.MAX_SAFE_INTEGER), changedAt: whole(fields["changedAt"], "changedAt", 0, Number.MAX_SAFE_INTEGER),
     turn: whole(fields["turn"], "turn", 0, Number.MAX_SAFE_INTEGER),
+    ...(fields["line"] === undefined ? {} : { line: whole(fields["line"], "line", 1, Number.MAX_SAFE_INTEGER) }),
   };
 }

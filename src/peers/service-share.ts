@@ -1,5 +1,6 @@
 // Services that nodes share: read out of the store's records, and changed only if nobody else has changed any since they were read.
 import type { SharedService, SharedServices } from "../engine/types.ts";
+import { longestRecord } from "../engine/shared.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { SharedChange, SharedStore } from "../store/shared.ts";
@@ -32,8 +33,8 @@ export interface ServiceShare {
 
 /** Tries while others are faster; the pauses between them grow to a second. */
 const tries = 60;
-/** Of one exchange, beside the count. */
-const changesMost = 99;
+/** Of one exchange, beside the count; etcd takes 1.5 MiB. */
+const [changesMost, bytesMost] = [99, longestRecord];
 /** Milliseconds until the store's events must have told of what was written. */
 const echo = 5000;
 
@@ -84,10 +85,10 @@ export function createServiceShare({ self, store, tell, clock, random, complain 
   /** @returns the count of changes then; undefined: another node was faster. */
   const write = async (changes: readonly SharedChange[], standing: string | undefined, from: number, signal: AbortSignal): Promise<number | undefined> => {
     let [value, turn] = [standing, from];
-    for (let at = 0; at < changes.length; at += changesMost) {
+    for (const some of portionsOf(changes)) {
       const next = encodeTurn(++turn);
       // The count comes last, so that whoever hears of it has heard of the rest.
-      if (!await store.exchange({ key: serviceTurnKey, value }, [...changes.slice(at, at + changesMost), { key: serviceTurnKey, value: next }], signal)) return undefined;
+      if (!await store.exchange({ key: serviceTurnKey, value }, [...some, { key: serviceTurnKey, value: next }], signal)) return undefined;
       value = next;
     }
     return turn;
@@ -129,6 +130,20 @@ export function createServiceShare({ self, store, tell, clock, random, complain 
       known = undefined;
     },
   };
+}
+
+function* portionsOf(changes: readonly SharedChange[]): Iterable<readonly SharedChange[]> {
+  let [portion, bytes] = [[] as SharedChange[], 0];
+  for (const change of changes) {
+    const size = Buffer.byteLength(change.key) + Buffer.byteLength(change.value ?? "");
+    if (portion.length >= changesMost || (portion.length > 0 && bytes + size > bytesMost)) {
+      yield portion;
+      [portion, bytes] = [[], 0];
+    }
+    portion.push(change);
+    bytes += size;
+  }
+  if (portion.length > 0) yield portion;
 }
 
 function changesTo(entries: ReadonlyMap<string, string>, standing: SharedServices, wanted: SharedServices, self: string, leased: boolean): readonly SharedChange[] {

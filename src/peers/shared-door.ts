@@ -7,7 +7,7 @@ import { aborted } from "./aborted.ts";
 import { loadCache, saveCache } from "./cache.ts";
 import { createClaims } from "./claims.ts";
 import { createComplaints } from "./complaints.ts";
-import { endpointsOf, healthKey, nodeKey, nodeName } from "./keys.ts";
+import { isPartOf, nodeKey, nodeName } from "./keys.ts";
 import type { Probes } from "./probes.ts";
 import { createPublisher } from "./publisher.ts";
 import { isName, mostNames, mostNetworks } from "./records.ts";
@@ -111,7 +111,7 @@ export function openSharedDoor(options: PeersDoorOptions, probes: Probes, store:
     if (view.take(values)) viewChanged();
     // Claims that others took away are made again.
     if (event.changes.some(({ key, value }) => value === undefined && /^(?:slices|identit)/.test(key))) publisher.nudge();
-    publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || key === healthKey(node.name) || key.startsWith(endpointsOf(node.name)))));
+    publisher.observed(new Map([...values].filter(([key]) => key === nodeKey(node.name) || isPartOf(node.name, key))));
   };
 
   const listen = async (signal: AbortSignal): Promise<void> => {

@@ -7,7 +7,7 @@ import type { Log } from "../std/log.ts";
 import { identityKey } from "../engine/shared.ts";
 import { openAdmission } from "./admission.ts";
 import { createComplaints } from "./complaints.ts";
-import { endpointKey, endpointsOf, healthKey, nodeKey, placeOf } from "./keys.ts";
+import { endpointKey, healthKey, isPartOf, nodeKey, placeOf } from "./keys.ts";
 import type { Place } from "./keys.ts";
 import { decode, encodeEndpoint, encodeNode } from "./records.ts";
 import type { LastingRecord, NodeRecord, SharedRecord } from "./records.ts";
@@ -44,8 +44,8 @@ export interface Member {
   registered: boolean;
   /** By id. */
   readonly entries: Map<string, Entry>;
-  /** What it says of its containers as backends; undefined: nothing. */
-  health: NodeHealth | undefined;
+  /** What it says of its containers as backends, by the record's piece. */
+  readonly health: Map<number | undefined, { readonly backends: NodeHealth; fresh: boolean }>;
 }
 
 /** undefined: the key is gone. */
@@ -83,13 +83,14 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const share = shareLabels();
 
   let health: ReadonlyMap<string, NodeHealth> = new Map();
-  let healthChanged = false;
+  /** Names of nodes. */
+  const healthChanged = new Set<string>();
 
   const memberOf = (name: string): Member => {
     const known = members.get(name);
     if (known !== undefined) return known;
     if (members.size >= mostNodes) throw new RangeError(`there are ${mostNodes} nodes already`);
-    const member: Member = { node: undefined, registered: false, entries: new Map(), health: undefined };
+    const member: Member = { node: undefined, registered: false, entries: new Map(), health: new Map() };
     members.set(name, member);
     return member;
   };
@@ -97,14 +98,14 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const remove = (name: string): void => {
     for (const id of members.get(name)?.entries.keys() ?? []) admission.withdraw(name, id);
     members.delete(name);
-    healthChanged = true;
+    healthChanged.add(name);
     admission.nodeChanged(name);
   };
 
   /** Its lease ended: without an answer from itself it is gone. */
   const ended = (name: string, member: Member): void => {
     if (!answers(name)) return remove(name);
-    if (member.registered) for (const entry of member.entries.values()) entry.fresh = false;
+    if (member.registered) for (const one of [...member.entries.values(), ...member.health.values()]) one.fresh = false;
     member.registered = false;
   };
 
@@ -115,6 +116,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         // A node writes its own record last, so what it did not write again is no more.
         if (!member.registered && member.node !== undefined) {
           for (const [id, { fresh }] of member.entries) if (!fresh) drop(record.node.name, id);
+          for (const [piece, { fresh }] of member.health) if (!fresh) dropHealth(record.node.name, piece);
         }
         if (member.node === undefined || encodeNode(member.node) !== encodeNode(record.node)) member.node = record.node;
         member.registered = true;
@@ -137,8 +139,8 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
         return;
       }
       case "health":
-        memberOf(record.node).health = record.backends;
-        healthChanged = true;
+        memberOf(record.node).health.set(record.piece, { backends: record.backends, fresh: true });
+        healthChanged.add(record.node);
         return;
       default:
         for (const name of registry.put(record)) admission.nodeChanged(name);
@@ -150,9 +152,13 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     admission.withdraw(node, id);
   };
 
+  const dropHealth = (node: string, piece: number | undefined): void => {
+    if (members.get(node)?.health.delete(piece) === true) healthChanged.add(node);
+  };
+
   const forgetEmpty = (name: string): void => {
     const member = members.get(name);
-    if (member?.node === undefined && member?.entries.size === 0 && member.health === undefined) members.delete(name);
+    if (member?.node === undefined && member?.entries.size === 0 && member.health.size === 0) members.delete(name);
   };
 
   const gone = (place: Place): void => {
@@ -167,15 +173,14 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     } else if (place.kind === "health") {
       const member = members.get(place.node);
       if (member === undefined || (!member.registered && member.node !== undefined)) return;
-      member.health = undefined;
-      healthChanged = true;
+      dropHealth(place.node, place.piece);
       forgetEmpty(place.node);
     } else {
       for (const name of registry.gone(place)) admission.nodeChanged(name);
     }
   };
 
-  const isOwn = (key: string): boolean => key === nodeKey(self) || key === healthKey(self) || key.startsWith(endpointsOf(self));
+  const isOwn = (key: string): boolean => key === nodeKey(self) || isPartOf(self, key);
 
   const apply = (...values: readonly Values[]): void => {
     // Nodes that go come first, because their endpoints went with them; then what others are judged by.
@@ -201,10 +206,16 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
   const settle = (): boolean => {
     const numbers = registry.settle();
     const { nodes, endpoints } = admission.settle();
-    const healths = healthChanged;
-    if (healths) health = new Map([...members].flatMap(([name, member]) => (member.health === undefined ? [] : [[name, member.health] as const])));
-    healthChanged = false;
-    return numbers || nodes || endpoints || healths;
+    if (healthChanged.size === 0) return numbers || nodes || endpoints;
+    const all = new Map(health);
+    for (const name of healthChanged) {
+      const said = saidBy(members.get(name));
+      if (said === undefined) all.delete(name);
+      else all.set(name, said);
+    }
+    health = all;
+    healthChanged.clear();
+    return true;
   };
 
   const takeAll = (entries: Map<string, string>): boolean => {
@@ -213,7 +224,7 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
     const gone: Value[] = [];
     for (const [name, member] of members) {
       if (member.node !== undefined && !entries.has(nodeKey(name))) gone.push([nodeKey(name), undefined]);
-      if (member.health !== undefined && !entries.has(healthKey(name))) gone.push([healthKey(name), undefined]);
+      for (const piece of member.health.keys()) if (!entries.has(healthKey(name, piece))) gone.push([healthKey(name, piece), undefined]);
       for (const id of member.entries.keys()) if (!entries.has(endpointKey(name, id))) gone.push([endpointKey(name, id), undefined]);
     }
     apply(gone, drained(entries));
@@ -247,6 +258,12 @@ export function openView({ self, pool, addresses, answers, log }: ViewOptions): 
       }
     },
   };
+}
+
+/** undefined: nothing. A record of all is older than pieces beside it: those are written first, and it goes after them. */
+function saidBy(member: Member | undefined): NodeHealth | undefined {
+  const [first, ...more] = [...member?.health ?? []].toSorted(([a = -1], [b = -1]) => a - b).map(([, { backends }]) => backends);
+  return first === undefined || more.length === 0 ? first : new Map([first, ...more].flatMap((backends) => [...backends]));
 }
 
 /** A container's earlier record does not hold when one came that is none; what was claimed and who is there does. */

@@ -7,8 +7,8 @@ export interface Place {
   readonly column: number;
 }
 
-/** yaml's own counter misses the line ends within what it does not understand. */
-export function placesIn(file: string, text: string): (offset: number) => Place {
+/** yaml's own counter misses the line ends within what it does not understand. `first`: the file's line in which the text begins. */
+export function placesIn(file: string, text: string, first = 1): (offset: number) => Place {
   const starts = [0];
   for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", end + 1)) starts.push(end + 1);
   return (offset) => {
@@ -19,6 +19,6 @@ export function placesIn(file: string, text: string): (offset: number) => Place 
       if ((starts[middle] ?? 0) <= at) low = middle;
       else high = middle;
     }
-    return { file, line: low + 1, column: at - (starts[low] ?? 0) + 1 };
+    return { file, line: low + first, column: at - (starts[low] ?? 0) + 1 };
   };
 }

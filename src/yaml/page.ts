@@ -24,16 +24,16 @@ export interface Entry {
   readonly value: Node | null;
 }
 
-/** The documents that hold anything; what keeps one from being read is added to `problems`. `what` the file should hold: "policy". */
-export function readPages(file: string, text: string, what: string, problems: Problem[]): readonly Page[] {
-  const top: Place = { file, line: 1, column: 1 };
+/** The documents that hold anything; what keeps one from being read is added to `problems`. `what` the file should hold: "policy". `line`: as `placesIn`. */
+export function readPages(file: string, text: string, what: string, problems: Problem[], line = 1): readonly Page[] {
+  const top: Place = { file, line, column: 1 };
   const refuse = (message: string): readonly Page[] => {
     problems.push({ place: top, message });
     return [];
   };
   if (text.length > largest) return refuse(`the file is larger than ${largest / 1024 / 1024} MiB`);
   if (text.includes("\0")) return refuse("the file holds zero bytes: it is no text, or was cut off when the disk was full");
-  const place = placesIn(file, text);
+  const place = placesIn(file, text, line);
   const documents: Document.Parsed[] = [];
   try {
     documents.push(...compose(text));

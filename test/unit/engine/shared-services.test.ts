@@ -3,12 +3,11 @@ import test from "ava";
 import { ServiceBook } from "../../../src/engine/service-book.ts";
 import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { writtenServices } from "../../../src/engine/service-changes.ts";
-import { restoreShared, shareDirectory } from "../../../src/engine/shared-services.ts";
+import { applyShared, restoreShared, shareDirectory, takeBack } from "../../../src/engine/shared-services.ts";
 import type { Around } from "../../../src/engine/shared-services.ts";
 import type { DirectoryReading } from "../../../src/engine/types.ts";
 import { nothingShared } from "../../../src/lb/stored.ts";
 import type { SharedServices } from "../../../src/lb/stored.ts";
-import { readRightly } from "../../../src/lb/read.ts";
 import { emptyState } from "../../../src/network/types.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 
@@ -22,9 +21,9 @@ function around(self: string): Around {
   const book = new ServiceBook(self, texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
   return {
-    self, state: emptyState, now: 1000, written: { ...writtenServices({ services: (state) => book.services(state), texts, refusal: () => undefined, pool, hostPrefixes: () => [] }), self },
+    self, state: emptyState, now: 1000, written: { ...writtenServices({ services: (state) => book.services(state), texts, shared: true, refusal: () => undefined, pool, hostPrefixes: () => [] }), self },
     read: (rows) => new Map(book.services({ services: rows }).map((one) => [one.name, one])),
-    readOne: (document) => readRightly(texts.one(document)),
+    partsOf: texts.parts,
   };
 }
 
@@ -42,7 +41,7 @@ test("a file moves to another name, and of a file with two services one goes", (
   const both = `${text("web")}---\n${text("more", 81)}`;
   const known = shared(["a", reading({ "one.yaml": both })]);
   t.deepEqual(printed(known), ["more 81 of a:/d/one.yaml r1", "web 80 of a:/d/one.yaml r1", "a holds more in /d/one.yaml", "a holds web in /d/one.yaml"]);
-  t.is(known.services.get("more")?.text, text("more", 81));
+  t.like(known.services.get("more"), { text: text("more", 81), line: 5 });
   t.is(shared(["a", reading({ "one.yaml": both })], ["a", reading({ "one.yaml": both })]).services.get("web")?.revision, 1);
   const moved = shareDirectory(known, reading({ "two.yaml": both }), around("a")).wanted;
   t.deepEqual(printed(moved).slice(2), ["a holds more in /d/two.yaml", "a holds web in /d/two.yaml"]);
@@ -80,4 +79,23 @@ test("what the store has lost is put back beside what it has, and what cannot st
   const before = shared(["a", reading({ "web.yaml": text("web"), "more.yaml": text("more", 81) })]);
   const now = shared(["b", reading({ "other.yaml": text("other", 81) })]);
   t.deepEqual(printed(restoreShared(now, before.services.values(), around("a"))).slice(0, 2), ["other 81 of b:/d/other.yaml r1", "web 80 of a:/d/web.yaml r1"]);
+  const whole = ["web", "more"].map((name) => ({ name, file: "/all.yaml", text: `${text("web")}---\n${text("more", 82)}`, source: "apply", revision: 3, changedAt: 1 }) as const);
+  const restored = restoreShared(now, whole, around("a")).services;
+  t.like(restored.get("more"), { text: text("more", 82), line: 5, revision: 3, node: "a" }, "as an earlier build kept it");
+  t.like(restored.get("web"), { text: text("web"), line: undefined });
+});
+
+test("a change that is taken back gives nobody what another has taken meanwhile, and services that changed places get theirs again", (t) => {
+  const apply = (known: SharedServices, self: string, ...texts: readonly string[]): SharedServices => {
+    const { wanted } = applyShared(known, texts.map((one, i) => ({ file: `/${self}${i}.yaml`, text: one })), around(self));
+    return { ...wanted, turn: known.turn + 1 };
+  };
+  const before = apply(nothingShared, "a", text("web"), text("more", 81));
+  const after = apply(before, "a", text("web", 90), text("more", 91));
+  const back = takeBack(after, before, after, around("a"));
+  t.deepEqual(printed(back), printed(before));
+  const taken = takeBack(apply(after, "b", text("other")), before, after, around("a"));
+  t.deepEqual(printed(taken), ["more 81 of a:/a1.yaml r1", "other 80 of b:/b0.yaml r1"]);
+  const swapped = apply(apply(before, "a", text("web", 90)), "a", text("more"), text("web", 81));
+  t.deepEqual(printed(takeBack(swapped, before, swapped, around("a"))), printed(before));
 });

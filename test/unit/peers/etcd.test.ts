@@ -71,3 +71,12 @@ test("an etcd that hangs is said to, and everything goes on when it answers agai
   await until(() => b.seen().join() === "late,web" && a.door.status().state === "ok");
   t.pass();
 });
+
+test("what a node finds of twenty thousand backends fits into etcd, beside the node's own record", async (t) => {
+  const { a, b, keys } = await pair(t, 24);
+  a.health = new Map(Array.from({ length: 20_000 }, (_, i) => [`svc-${i} ${"a".repeat(64)}:8080`, i % 2 === 0]));
+  a.door.changed();
+  await until(() => b.last().health?.get("a")?.size === 20_000);
+  t.deepEqual([...a.health].filter(([backend, up]) => b.last().health?.get("a")?.get(backend) !== up), []);
+  t.deepEqual(await keys("nodes/"), ["/hawser/nodes/a", "/hawser/nodes/b"]);
+});

@@ -91,6 +91,7 @@ test("two files of one name that say the same agree, whatever else they hold; an
   await listed(t, a, ["more enforced 90 directory b", "other enforced 99 directory a", "web enforced 80 directory a+b"]);
   await until(() => b.list().join() === a.list().join());
   t.is(b.engine.queries.service("more").text, text("more", "203.0.113.11:90"), "its own part of the file");
+  await t.throwsAsync(a.engine.commands.applyService(applied("x", "203.0.113.11:90")), { message: /service more has it at b:\/etc\/hawser\/service\.d\/several\.yaml:9:13/ });
 
   // A change is in force when the last node that has the file has it.
   await a.sync({ ...other, "web.yaml": text("web", "203.0.113.10:8080") });
@@ -255,4 +256,27 @@ test("a record that is none changes nothing", async (t) => {
   await b.engine.commands.applyService(applied("more", "203.0.113.11:90"));
   await until(() => a.ports() === "80,90" && b.ports() === "80,90");
   t.pass();
+});
+
+test("what is too long for others to read is refused where it is written, and many long ones reach etcd in requests that it takes", async (t) => {
+  const [server, port] = [new Server(), freshPort()];
+  const store = server.connect("a");
+  const asEtcd: Client = { ...store, exchange: async (expected, changes, signal) => {
+    const bytes = changes.reduce((sum, { value = "" }) => sum + Buffer.byteLength(value), 0);
+    if (bytes > 1.5 * 1024 * 1024) throw new HawserError("STORE", `a request of ${bytes} bytes is too large`);
+    return store.exchange(expected, changes, signal);
+  } };
+  await using a = await member("a", 42, port, asEtcd);
+  await using b = await member("b", 42, port, server.connect("b"));
+  const comment = (bytes: number): string => `# ${"ü".repeat(bytes / 2 - 2)}\n`;
+  const why = /web\.yaml:1:10: the service takes \d+ bytes in the store that nodes share, and 1048576 are the most; make lists of it shorter, or several services of it/;
+  await t.throwsAsync(a.engine.commands.applyService(applied("web", "203.0.113.10:80", comment(1024 * 1024))), { code: "BAD_SERVICE", message: why });
+  t.deepEqual(server.keys("service"), []);
+  await a.sync({ ...other, "web.yaml": text("web", "203.0.113.10:80", comment(1024 * 1024)) });
+  await listed(t, a, ["other enforced 99 directory a", "web.yaml rejected  directory a"]);
+  t.regex(a.error("web.yaml"), why);
+  await a.sync({ ...other, "web.yaml": text("web", "203.0.113.10:80", comment(1024 * 1024 - 1000)) });
+  await until(() => b.ports() === "80,99");
+  await a.engine.commands.applyService({ documents: Array.from({ length: 8 }, (_, i) => ({ file: `s${i}.yaml`, text: text(`s${i}`, `203.0.113.20:${i + 1}`, comment(500_000)) })) });
+  await until(() => b.list().filter((row) => row.includes(" enforced ")).length === 10 && a.list().join() === b.list().join());
 });
