@@ -53,10 +53,13 @@ export async function metricsText(queries: MetricQueries): Promise<string> {
       [{ holder: "nobody" }, answered((holder) => holder === "")],
     ]),
     ...serviceFamilies(traffic),
-    family("hawser_map_entries", "gauge", "Entries in a BPF map.", maps.map(({ name, entries }): Sample => [{ map: name }, entries])),
+    family("hawser_map_entries", "gauge", "Entries in a BPF map; arrays and rings have none that come and go.", maps.filter(({ type }) => !uncounted.has(type)).map(({ name, entries }): Sample => [{ map: name }, entries])),
     family("hawser_map_capacity", "gauge", "Entries that a BPF map has room for.", maps.map(({ name, capacity }): Sample => [{ map: name }, capacity])),
   ].join("");
 }
+
+/** Of these the count would be their size, or nothing. */
+const uncounted: ReadonlySet<string> = new Set(["array", "percpu_array", "ringbuf", "sk_storage"]);
 
 /** Beyond this many backends each service is told of as a whole: what scrapes us keeps every row for ever. */
 const backendsTold = 1000;

@@ -65,7 +65,9 @@ async function filesOf(word: string): Promise<readonly string[]> {
 }
 
 async function textOf(file: string, shown: string, held: Held): Promise<string> {
-  const { size } = await stat(file);
+  const { size } = await stat(file).catch((error: unknown) => {
+    throw unreadable(shown, error);
+  });
   if (size > largestFile) throw new HawserError("BAD_REQUEST", `${shown}: ${size} bytes; a ${held}'s file holds at most ${largestFile}`);
   return readFile(file, "utf8").catch((error: unknown) => {
     throw unreadable(shown, error);
@@ -75,5 +77,6 @@ async function textOf(file: string, shown: string, held: Held): Promise<string> 
 function unreadable(file: string, error: unknown): HawserError {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code === "ENOENT") return new HawserError("NOT_FOUND", `${file}: no such file or folder`, { cause: error });
+  if (code === "EISDIR") return new HawserError("BAD_REQUEST", `${file} is a folder; name it by itself, and the files in it are taken`, { cause: error });
   return new HawserError("BAD_REQUEST", `${file} cannot be read: ${messageOf(error)}`, { cause: error });
 }

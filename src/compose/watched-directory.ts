@@ -135,16 +135,22 @@ export async function readWatchedDirectory(directory: string, held: Held): Promi
       if (left < 0) return { directory, documents: null, unreadable: { [directory]: `its files are larger than ${most.allFiles / mebibyte} MiB together` } };
       documents.push({ file, text: textOf(bytes) });
     } catch (error) {
-      unreadable[file] = messageOf(error);
+      unreadable[file] = sayUnreadable(error);
     }
   }
   return { directory, documents, unreadable };
+}
+
+function sayUnreadable(error: unknown): string {
+  if ((error as NodeJS.ErrnoException).code === "ENOENT") return "it is a link that leads nowhere, or has just gone; take it away, or mend it";
+  return messageOf(error);
 }
 
 /** Never waits for a pipe's writer, and reads no device, which may have no end. */
 async function readPlainFile(file: string): Promise<Uint8Array> {
   await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   const found = await handle.stat();
+  if (found.isDirectory()) throw new Error("it is a folder; files that lie in one are not read");
   if (!found.isFile()) throw new Error("it is no file");
   if (found.size > most.eachFile) throw new Error(`it is larger than ${most.eachFile / mebibyte} MiB`);
   return await handle.readFile();

@@ -7,7 +7,7 @@ import { read } from "./read.ts";
 import type { Path, Problem } from "./read.ts";
 import { schema } from "./schema.ts";
 import type { Config } from "./schema.ts";
-import { assertSupported } from "./support.ts";
+import { unsupported } from "./support.ts";
 
 export const defaultPath = "/etc/hawser/hawser.yaml";
 
@@ -40,10 +40,10 @@ export function parseConfig(text: string, file: string): Config {
   const problems: Problem[] = [];
   const config = read(schema, valueOf(document, file), [], problems) as Config;
   if (problems.length === 0) problems.push(...contradictions(config));
-  if (problems.length > 0) {
-    throw new HawserError("BAD_CONFIG", problems.map(({ path, sentence }) => `${file}${placeOf(document, lines, path)}: ${sentence}`).join("; "));
-  }
-  assertSupported(config, file);
+  const sentences = (those: readonly Problem[]): string => those.map(({ path, sentence }) => `${file}${placeOf(document, lines, path)}: ${sentence}`).join("; ");
+  if (problems.length > 0) throw new HawserError("BAD_CONFIG", sentences(problems));
+  const refused = unsupported(config);
+  if (refused.length > 0) throw new HawserError("UNSUPPORTED", sentences(refused));
   return config;
 }
 

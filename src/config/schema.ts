@@ -24,8 +24,8 @@ const listen = text("an address with a port, such as 127.0.0.1:9964,", (value) =
 });
 
 const prime: Rule<number> = {
-  allowed: "a prime number up to 1048583",
-  accepts: (input): input is number => whole(2, 1_048_583).accepts(input) && isPrime(input),
+  allowed: "a prime number from 101 to 1048583",
+  accepts: (input): input is number => whole(101, 1_048_583).accepts(input) && isPrime(input),
 };
 
 function prefix(family: Family, shortest: number, longest: number): Rule<string> {
@@ -86,13 +86,13 @@ export const schema = group("", {
     unenforced: key(oneOf("allow", "quarantine"), "allow", "For a container that can escape what is enforced (privileged, NET_ADMIN, a second network of another driver) or whose namespace another container shares: let be and noted in `hawser endpoint list`, or closed both ways."),
   }),
   services: group("Load-balanced services.", {
-    directory: key(path, "/etc/hawser/service.d", "Service files, `*.yaml`, watched."),
+    directory: key(path, "/etc/hawser/service.d", "Service files, `*.yaml` and `*.yml`, watched; files of other names are not read."),
   }),
   loadBalancer: group("How services are balanced.", {
     mode: key(oneOf("auto", "dsr", "snat"), "auto", "Whether backends answer clients directly."),
     dispatch: key(oneOf("geneve", "ipip"), "geneve", "Encapsulation of `dsr`."),
     algorithm: key(oneOf("maglev", "random"), "maglev", "How a backend is chosen."),
-    maglevTable: key(prime, 16381, "Slots of a service's table."),
+    maglevTable: key(prime, 16381, "The most slots of a service's table, of which each backend should have a hundred. The same on all nodes: else connections end when another node takes over."),
     acceleration: key(oneOf("auto", "native", "generic", "off"), "auto", "XDP on uplinks while there are services; auto: where the driver has it. See services.md."),
   }),
   docker: group("The Docker daemon.", {

@@ -1,15 +1,12 @@
 // What the contract's configuration names and this build cannot do: refused by name when asked for, never ignored.
-import { HawserError } from "../std/errors.ts";
+import type { Problem } from "./read.ts";
 import type { Config } from "./schema.ts";
 
-/** @throws HawserError UNSUPPORTED naming every such key. */
-export function assertSupported(config: Config, file: string): void {
-  const { loadBalancer } = config;
-  const asked: readonly (readonly [boolean, string, string])[] = [
-    [loadBalancer.dispatch !== "geneve", `loadBalancer.dispatch: ${loadBalancer.dispatch}`, "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
-    [loadBalancer.algorithm !== "maglev", `loadBalancer.algorithm: ${loadBalancer.algorithm}`, "it knows maglev alone"],
+export function unsupported({ loadBalancer }: Config): readonly Problem[] {
+  const asked: readonly (readonly [boolean, keyof Config["loadBalancer"], string])[] = [
+    [loadBalancer.dispatch !== "geneve", "dispatch", "containers on other nodes are reached by geneve, servers by ipip; leave it at geneve"],
+    [loadBalancer.algorithm !== "maglev", "algorithm", "it knows maglev alone"],
   ];
-  const refused = asked.filter(([wanted]) => wanted);
-  if (refused.length === 0) return;
-  throw new HawserError("UNSUPPORTED", refused.map(([, key, why]) => `${file}: this build does not support "${key}": ${why}`).join("; "));
+  return asked.filter(([wanted]) => wanted)
+    .map(([, key, why]) => ({ path: ["loadBalancer", key], sentence: `this build does not support "loadBalancer.${key}: ${loadBalancer[key]}": ${why}` }));
 }

@@ -34,7 +34,7 @@ export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMa
   return rows;
 }
 
-/** @throws HawserError NOT_FOUND with the known names */
+/** Without what an array holds nothing in. @throws HawserError NOT_FOUND with the known names */
 export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, name: string, limit: number): MapEntry[] {
   const map = maps.get(name);
   const shape: MapShape<unknown, unknown> | MapOfMapsShape<unknown, unknown> | RingShape = shapes[name as keyof typeof shapes];
@@ -54,7 +54,7 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
   const found: MapEntry[] = [];
   for (const [key, value] of map.entries()) {
     if (found.length >= limit) break;
-    if (shape.kind === "percpu_array" && value.every((byte) => byte === 0)) continue;
+    if ((shape.kind === "percpu_array" || shape.kind === "array") && value.every((byte) => byte === 0)) continue;
     found.push(decodeEntry(shape, key, value));
   }
   return found;

@@ -37,19 +37,19 @@ async function device(host: Host, name: string): Promise<Device | undefined> {
   const text = await host.run("ip", "-j", "-d", "link", "show", "dev", name);
   if (text !== undefined) {
     const [link] = JSON.parse(text) as readonly [{
-      mtu: number; link_type: string; flags: readonly string[]; xdp?: { prog?: { id?: number; name?: string } };
+      mtu: number; link_type: string; flags: readonly string[]; xdp?: { prog?: { id?: number; name?: string } }; linkinfo?: { info_kind?: string };
     }?];
     if (link !== undefined) {
       const program = link.xdp?.prog;
       return {
         name, mtu: link.mtu, ethernet: link.link_type === "ether", up: link.flags.includes("UP"),
-        xdp: program && (program.name ?? `id ${program.id ?? "unknown"}`),
+        xdp: program && (program.name ?? `id ${program.id ?? "unknown"}`), kind: link.linkinfo?.info_kind,
       };
     }
   }
   const [mtu, type, flags] = await Promise.all(["mtu", "type", "flags"].map((file) => host.read(`/sys/class/net/${name}/${file}`)));
   if (mtu === undefined) return undefined;
-  return { name, mtu: Number(mtu), ethernet: type?.trim() === "1", up: (Number(flags) & 1) === 1, xdp: undefined };
+  return { name, mtu: Number(mtu), ethernet: type?.trim() === "1", up: (Number(flags) & 1) === 1, xdp: undefined, kind: undefined };
 }
 
 async function kernelConfig(host: Host): Promise<ReadonlyMap<string, string> | undefined> {

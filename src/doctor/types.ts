@@ -65,6 +65,8 @@ export interface Device {
   readonly up: boolean;
   /** Name or id of an XDP program on it. */
   readonly xdp: string | undefined;
+  /** As iproute2 calls what the kernel made (veth, bond, …): no hardware has one. */
+  readonly kind: string | undefined;
 }
 
 export interface Route {

@@ -10,7 +10,9 @@ const largestMtu = 3506;
 
 export const xdp: Check = async ({ host, uplinks, settings: { loadBalancer: { acceleration } } }) => {
   if (acceleration === "off" || acceleration === "generic") return [];
-  const findings = await Promise.all(uplinks.map(async ({ name, mtu }): Promise<readonly Finding[]> => {
+  const findings = await Promise.all(uplinks.map(async ({ name, mtu, kind }): Promise<readonly Finding[]> => {
+    // What /sys then tells is of another device of that name: of the namespace that mounted it.
+    if (kind !== undefined) return [];
     const folder = `/sys/class/net/${name}/device`;
     if (!/^DRIVER=virtio_net$/m.test(await host.read(`${folder}/uevent`) ?? "")) return [];
     const why = refusal((await host.read(`${folder}/features`))?.trim() ?? "", mtu);

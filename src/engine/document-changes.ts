@@ -4,7 +4,7 @@ import type { State } from "../network/types.ts";
 import type { StoredPolicy } from "../policy/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { ErrorCode } from "../std/errors.ts";
-import { nearest } from "../std/nearest.ts";
+import { nearest, slip } from "../std/nearest.ts";
 import type { Place } from "../yaml/lines.ts";
 import { placeText } from "../yaml/render.ts";
 import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
@@ -69,7 +69,7 @@ export function deleteDocument(state: State, name: string, filesThere: ReadonlyS
 
 export function unknownName(state: Pick<State, Written["table"]>, name: string, { one, table }: Pick<Written, "one" | "table">): HawserError {
   const names = [...state[table].keys()];
-  const like = nearest(name, names);
+  const like = nearest(name, names, slip);
   const hint = like !== undefined ? `; did you mean "${like}"?` : names.length === 0 ? "; there are none" : `; there are ${names.toSorted().join(", ")}`;
   return new HawserError("NOT_FOUND", `no ${one} is called "${name}"${hint}`);
 }
@@ -123,7 +123,7 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
     for (const { name, place } of read) {
       const standing = state[table].get(name);
       if (standing !== undefined && (isForeign(standing, self) || !files.has(standing.file))) {
-        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, of ${calledIn(standing, self)}; give one of them another name`);
+        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, ${inTheWay(standing, kind)}`);
       }
     }
     const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
@@ -133,6 +133,13 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
   } catch (error) {
     return { next: state, error: messageOf(error) };
   }
+}
+
+/** Where it stands, and what to do: its file need not be there any more if it was applied, and on another node it may only be the older one. */
+function inTheWay(standing: Stored, { one, self }: Pick<Written, "one" | "self">): string {
+  const file = calledIn(standing, self);
+  if (standing.source === "apply") return `applied from ${file}; \`hawser ${one} delete ${standing.name}\` makes way for this one, or give it another name`;
+  return isForeign(standing, self) ? `of ${file}, which says otherwise; change it there, too, or give one of them another name` : `of ${file}; give one of them another name`;
 }
 
 function rowsOf(

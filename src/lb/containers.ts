@@ -47,7 +47,7 @@ export function isSelected({ network, labels }: SelectRule, container: ServingCo
 }
 
 /** As policy has it: a field of the identity hides an own label of its name. */
-function valueOf(container: ServingContainer, key: string): string | null {
+export function valueOf(container: Pick<ServingContainer, "name" | "network" | "project" | "service" | "labels">, key: string): string | null {
   if (key === "name" || key === "network" || key === "project" || key === "service") return container[key];
   return Object.hasOwn(container.labels, key) ? (container.labels[key] ?? null) : null;
 }

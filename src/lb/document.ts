@@ -6,7 +6,8 @@ import type { Problem } from "../yaml/problems.ts";
 import { parsePrefix } from "../yaml/prefixes.ts";
 import { quoted } from "../yaml/render.ts";
 import { wrong } from "../yaml/text.ts";
-import { parseChoice, parseEnd, parseFrontend, parsePort, parseTime, parseWhole } from "./fields.ts";
+import { impossibleServer } from "./addresses.ts";
+import { endText, parseChoice, parseEnd, parseFrontend, parsePort, parseTime, parseWhole, timeText } from "./fields.ts";
 import { readSelector } from "./selector.ts";
 import type { BackendRule, Health, Service, Sources, WrittenFrontend } from "./types.ts";
 
@@ -58,7 +59,7 @@ export function readService(page: Page, problems: Problem[]): Service | undefine
 function readName(page: Page, node: Node): string {
   const text = page.text(node, '"service"');
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text.text)) {
-    throw wrong(text, `${quoted(text.text)} is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores`);
+    throw wrong(text, `${quoted(text.text)} is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores, of which the first is a letter or a digit`);
   }
   return text.text;
 }
@@ -69,6 +70,10 @@ function readItems<T>(page: Page, node: Node | undefined, key: "frontends" | "ba
   if (node === undefined) {
     // Whoever misspelt it is told that alone.
     if (problems.length === 0) problems.push({ place: page.placeOf(page.root), message: `a service needs "${key}": ${examples[key]}` });
+    return [];
+  }
+  if (!page.isList(node)) {
+    problems.push({ place: page.placeOf(node), message: `"${key}" must be a list: ${examples[key]}` });
     return [];
   }
   const items = attempt(problems, () => page.list(node, `"${key}"`));
@@ -89,15 +94,27 @@ function readBackend(page: Page, node: Node, problems: Problem[]): BackendRule |
   if ((select === undefined) === (address === undefined)) throw problem(place, `a backend has one of "select" and "address", and this has ${select === undefined ? "none" : "both"}: ${forms}`);
   if (address !== undefined) {
     if (port !== undefined) throw problem(page.placeOf(port), 'the port of a backend with an address is written behind it: { address: 192.0.2.7:8080 }');
-    return { kind: "address", ...parseEnd(page.text(address, '"address"'), "a backend"), weight: weight ?? defaults.weight, place };
+    const text = page.text(address, '"address"');
+    const end = parseEnd(text, "a backend");
+    const impossible = impossibleServer(end.address);
+    if (impossible !== undefined) throw wrong(text, impossible);
+    return { kind: "address", ...end, weight: weight ?? defaults.weight, place };
   }
   if (port === undefined) throw problem(place, 'a backend with "select" needs "port": the port on which the containers listen');
   const number = parsePort(page.text(port, '"port"'));
   return { kind: "select", ...readSelector(page, select as Node), port: number, weight: weight ?? defaults.weight, place };
 }
 
+/** As `known`, for what is often written as a word of its own. */
+function knownOf<K extends string>(page: Page, node: Node, key: keyof typeof forms, keys: readonly K[], problems: Problem[]): ReadonlyMap<K, Node> {
+  if (page.isMap(node)) return known(page, node, `"${key}"`, keys, problems);
+  throw problem(page.placeOf(node), `"${key}" must be a map of keys, such as ${forms[key]}`);
+}
+
+const forms = { affinity: "{ by: client }", sources: "{ deny: [198.51.100.0/24] }", health: "{ kind: tcp } or { kind: none }" };
+
 function readAffinity(page: Page, node: Node, problems: Problem[]): Service["affinity"] {
-  const values = known(page, node, '"affinity"', ["by", "timeout"], problems);
+  const values = knownOf(page, node, "affinity", ["by", "timeout"], problems);
   const [by, timeout] = [values.get("by"), values.get("timeout")];
   if (by === undefined) throw problem(page.placeOf(node), '"affinity" needs "by": { by: client, timeout: 3h }');
   parseChoice(page.text(by, '"by"'), "by", ["client"]);
@@ -105,7 +122,7 @@ function readAffinity(page: Page, node: Node, problems: Problem[]): Service["aff
 }
 
 function readSources(page: Page, node: Node, problems: Problem[]): Sources {
-  const values = known(page, node, '"sources"', ["allow", "deny"], problems);
+  const values = knownOf(page, node, "sources", ["allow", "deny"], problems);
   const prefixes = (key: "allow" | "deny"): Sources["deny"] | null => {
     const value = values.get(key);
     if (value === undefined) return null;
@@ -117,7 +134,7 @@ function readSources(page: Page, node: Node, problems: Problem[]): Sources {
 }
 
 function readHealth(page: Page, node: Node, problems: Problem[]): Health {
-  const values = known(page, node, '"health"', ["kind", "path", "interval", "timeout", "rise", "fall"], problems);
+  const values = knownOf(page, node, "health", ["kind", "path", "interval", "timeout", "rise", "fall"], problems);
   const read = <T>(key: "path" | "interval" | "timeout" | "rise" | "fall", work: (text: ReturnType<Page["text"]>) => T, absent: T): T => {
     const value = values.get(key);
     return value === undefined ? absent : attempt(problems, () => work(page.text(value, `"${key}"`))) ?? absent;
@@ -138,9 +155,15 @@ function readHealth(page: Page, node: Node, problems: Problem[]): Health {
     rise: read("rise", (text) => parseWhole(text, 1, 100, "a number of answers"), defaults.health.rise),
     fall: read("fall", (text) => parseWhole(text, 1, 100, "a number of answers"), defaults.health.fall),
   };
-  const late = values.get("timeout") ?? values.get("interval");
+  const [timeout, interval] = [values.get("timeout"), values.get("interval")];
+  const late = timeout ?? interval;
   if (late !== undefined && health.timeout > health.interval) {
-    problems.push({ place: page.placeOf(late), message: "the timeout is longer than the interval, so that probes would overlap; shorten it, or lengthen the interval" });
+    const mend = timeout === undefined ? `write a shorter one, such as timeout: ${timeText(health.interval)}` : "shorten it";
+    const of = (written: Node | undefined, time: number): string => (written === undefined ? ` (${timeText(time)} when it is left out)` : "");
+    problems.push({
+      place: page.placeOf(late),
+      message: `the timeout${of(timeout, health.timeout)} is longer than the interval${of(interval, health.interval)}, so that probes would overlap; ${mend}, or lengthen the interval`,
+    });
   }
   return health;
 }
@@ -154,6 +177,9 @@ function checkWhole({ frontends, backends, mode, health }: Service, problems: Pr
     const six = one.address.includes(":");
     if (frontends.length > 0 && !families.has(six)) {
       problems.push({ place: one.place, message: `no frontend is ${six ? "IPv6" : "IPv4"}, so that ${one.address} would never be reached: addresses are not translated between families` });
+    }
+    if (frontends.some(({ address, port }) => address === one.address && port === one.port)) {
+      problems.push({ place: one.place, message: `${endText(one)} is where clients reach the service itself, so that it would ask itself; give the server's own address` });
     }
     const other = frontends.find(({ address, port }) => address.includes(":") === six && port !== one.port);
     if (mode === "dsr" && other !== undefined) {

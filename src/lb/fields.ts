@@ -6,34 +6,49 @@ import type { Ip } from "../std/ip.ts";
 import { quoted } from "../yaml/render.ts";
 import { slice, wrong } from "../yaml/text.ts";
 import type { Text } from "../yaml/text.ts";
+import { impossibleFrontend } from "./addresses.ts";
 import type { Frontend, ServiceProtocol } from "./types.ts";
 
 const protocols: readonly ServiceProtocol[] = ["tcp", "udp", "sctp"];
 
 /** `203.0.113.10:80/tcp`, `[2001:db8::10]:53/udp`; without a protocol it is tcp. */
 export function parseFrontend(text: Text): Frontend {
-  const slash = text.text.indexOf("/");
+  // That of a protocol; a URL's two are part of what is no address.
+  const slash = text.text.includes("://") ? -1 : text.text.indexOf("/");
   const { address, port } = parseEnd(slash < 0 ? text : slice(text, 0, slash), "a frontend");
   const named = slash < 0 ? "tcp" : text.text.slice(slash + 1).trim();
   const protocol = protocols.find((one) => one === named);
   if (protocol === undefined) throw wrong(slice(text, slash + 1), `${quoted(named)} is no protocol of a frontend; there are ${protocols.join(", ")}`);
-  if (isGroup(address)) throw wrong(text, `${address} is no address that one service can have: it must be a unicast address`);
+  const impossible = impossibleFrontend(address);
+  if (impossible !== undefined) throw wrong(text, impossible);
   return { address, port, protocol };
 }
 
 /** `192.0.2.7:8080` or `[2001:db8::7]:8080`. */
 export function parseEnd(text: Text, what: string): { readonly address: Ip; readonly port: number } {
   const found = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text.text);
-  if (found === null) {
-    const bare = parsed(text.text);
-    const meant = bare === null ? "" : `; its port is missing: ${bare.includes(":") ? `[${bare}]` : bare}:80`;
-    throw wrong(text, `${quoted(text.text)} is no address with a port, as ${what} is written: 192.0.2.7:8080 or [2001:db8::7]:8080${meant}`);
-  }
+  if (found === null) throw wrong(text, `${quoted(text.text)} is no address with a port, as ${what} is written: 192.0.2.7:8080 or [2001:db8::7]:8080${meantBy(text.text)}`);
   const inBrackets = found[1] !== undefined;
   const written = found[1] ?? found[2] ?? "";
   const address = parsedOr(slice(text, inBrackets ? 1 : 0, (inBrackets ? 1 : 0) + written.length));
   const port = parsePort(slice(text, text.text.lastIndexOf(":") + 1));
   return { address, port };
+}
+
+/** `203.0.113.10:80`, `[2001:db8::10]:80`. */
+export function endText({ address, port }: { readonly address: Ip; readonly port: number }): string {
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
+/** What was forgotten, in words behind the rule; of groups of digits behind an IPv6 address the last may be the port, or none. */
+function meantBy(text: string): string {
+  const bare = parsed(text);
+  const behind = /^(.*):(\d{1,5})$/.exec(text);
+  const address = behind === null ? null : parsed(behind[1] ?? "");
+  if (bare === null) return /^\w+:\/\//.test(text) ? "; it is no URL: leave out what is before the address and behind the port" : "";
+  const whole = endText({ address: bare, port: 80 });
+  if (address !== null && address.includes(":")) return `; did you mean ${endText({ address, port: Number(behind?.[2]) })}, or ${whole}?`;
+  return `; its port is missing: ${whole}`;
 }
 
 function parsed(text: string): Ip | null {
@@ -49,13 +64,16 @@ function parsedOr(text: Text): Ip {
     return parseIp(text.text);
   } catch (error) {
     const reason = messageOf(error).replace(/^address: /, "");
-    throw wrong(text, reason.length < 200 ? reason : `${quoted(text.text)} is no address`);
+    throw wrong(text, reason.length < 200 ? `${reason}${unsupported(text.text)}` : `${quoted(text.text)} is no address`);
   }
 }
 
-function isGroup(address: Ip): boolean {
-  const first = Number.parseInt(address, 10);
-  return address.includes(":") ? /^ff|^::$/i.test(address) : first === 0 || first >= 224;
+/** Why something that looks like an address is none here. */
+function unsupported(text: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(text);
+  if (mapped !== null) return `: it is an IPv4 address within IPv6; write ${mapped[1]}`;
+  if (/^[\da-f:.]+%/i.test(text)) return ": a zone (what is behind %) means one link of one host; write an address that means the same everywhere";
+  return /[a-z]/i.test(text) && !text.includes(":") ? "; names are not looked up" : "";
 }
 
 export function parsePort(text: Text): number {

@@ -4,6 +4,7 @@ import { attempt } from "../yaml/problems.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { placeText } from "../yaml/render.ts";
 import { readService } from "./document.ts";
+import { endText } from "./fields.ts";
 import { ServiceProblems } from "./problems.ts";
 import type { Frontend, Service, WrittenFrontend } from "./types.ts";
 
@@ -77,6 +78,6 @@ export function findTwice(services: readonly Service[], problems: Problem[]): vo
 }
 
 /** `203.0.113.10:80/tcp`, `[2001:db8::10]:80/tcp`. */
-export function frontendText({ address, port, protocol }: Frontend): string {
-  return `${address.includes(":") ? `[${address}]` : address}:${port}/${protocol}`;
+export function frontendText(frontend: Frontend): string {
+  return `${endText(frontend)}/${frontend.protocol}`;
 }

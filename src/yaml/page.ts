@@ -86,6 +86,7 @@ function sayBroken(message: string, text: string, offset: number): string {
   const sign = text.charAt(offset);
   if (sign === "@" || sign === "`" || (sign === "%" && message.includes("Plain"))) return `a text that begins with ${sign} needs quotes around it in YAML: "${sign}…"`;
   if (/(?:^|[-:,[{])\s*\*\S*\s+$/.test(text.slice(Math.max(0, offset - 100), offset))) return `a text that begins with * needs quotes around it in YAML: ${message}`;
+  if (/^[ ]*\t/.test(text.slice(text.lastIndexOf("\n", offset - 1) + 1)) && /tab/i.test(message)) return "YAML indents by spaces, and this line by a tab; write spaces instead";
   if (offset >= text.trimEnd().length) return `the file ends too early; it may have been cut off: ${message}`;
   return message;
 }

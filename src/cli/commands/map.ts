@@ -32,7 +32,7 @@ export function addMap(program: Command, deps: CliDependencies): void {
   map
     .command("dump")
     .summary("show what is in a map")
-    .description("Prints the entries of one map: addresses as text, numbers as numbers.")
+    .description("Prints the entries of one map: addresses as text, numbers as numbers. Of an array, which always has all of its entries, those that are not zero.")
     .addArgument(new CompletingArgument("<NAME>", "the map's name, see `hawser map list`", "maps"))
     .option("-n, --limit <count>", "at most so many entries; 0: as many as the agent gives out", parseLimit, usualLimit)
     .addOption(outputOption("table", "json", "jsonl"))

@@ -55,7 +55,7 @@ export function addPolicy(program: Command, deps: CliDependencies): void {
     .command("delete")
     .alias("rm")
     .summary("take a policy out of force")
-    .description("Takes a policy out of force. One whose file stands in the watched folder is deleted by deleting the file.")
+    .description("Takes a policy out of force. One whose file stands in the watched folder is deleted by deleting the file; if that was the folder's last, by both.")
     .addArgument(nameArgument())
     .addHelpText("after", examples([["hawser policy delete shop", "its containers are then treated as if it had never been"]]))
     .action(async (name: string, _options: unknown, command: Command) => {

@@ -1,11 +1,12 @@
 // `hawser service`: addresses that are spread over containers and servers: what is in force, and how to change it.
 import type { Command } from "commander";
-import type { BackendView, ServiceReport, ServiceView } from "../../api/client.ts";
+import type { BackendView, ServiceView } from "../../api/client.ts";
 import { withAgent } from "../agent-socket.ts";
 import { CompletingArgument } from "../completing.ts";
 import type { CliDependencies } from "../dependencies.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
+import { serviceWarnings } from "../service-warnings.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
 import { details, table } from "../table.ts";
 import { asTheyWrote, filesArgument, readWrittenFiles } from "../written-files.ts";
@@ -27,7 +28,7 @@ export function addService(program: Command, deps: CliDependencies): void {
   service
     .command("apply")
     .summary("put services in force")
-    .description("Puts the services of all files in force, or of none: when one is wrong, what was in force stays. A service that is there already is replaced; flows of backends that stay do not move.")
+    .description("Puts the services of all files in force, or of none: when one is wrong, what was in force stays. A service that is there already is replaced; flows of backends that stay do not move. Warns of selectors that match no container now, and of frontends of a family from which `sources` let nobody in.")
     .addArgument(filesArgument("service"))
     .addOption(outputOption())
     .addHelpText("after", examples([
@@ -37,17 +38,19 @@ export function addService(program: Command, deps: CliDependencies): void {
     ]))
     .action(async (words: readonly string[], _options: unknown, command: Command) => {
       const { documents, asWritten } = await readWrittenFiles(words, "service", deps);
-      const report: ServiceReport = await asTheyWrote(asWritten, withAgent(command, deps, (agent) => agent.applyService({ documents })));
-      if (formatOf(command) === "json") printJson(deps, report);
+      const { warnings: said, ...report } = await asTheyWrote(asWritten, withAgent(command, deps, async (agent) => ({ ...await agent.applyService({ documents }), warnings: await serviceWarnings(documents, agent) })));
+      const warnings = said.map(asWritten);
+      for (const warning of warnings) deps.stderr.write(`hawser: warning: ${warning}\n`);
+      if (formatOf(command) === "json") printJson(deps, { ...report, warnings });
       else deps.stdout.write(`applied ${report.applied.join(", ")}\n`);
     });
   service
     .command("delete")
     .alias("rm")
     .summary("take a service out of force")
-    .description("Takes a service out of force: its address answers no more. One whose file stands in the watched folder is deleted by deleting the file.")
+    .description("Takes a service out of force: its address answers no more. One whose file stands in the watched folder is deleted by deleting the file; if that was the folder's last, by both. docs/services.md says what becomes of its connections.")
     .addArgument(nameArgument())
-    .addHelpText("after", examples([["hawser service delete web", "its flows end"]]))
+    .addHelpText("after", examples([["hawser service delete web", "its address is no service's any more"]]))
     .action(async (name: string, _options: unknown, command: Command) => {
       await withAgent(command, deps, (agent) => agent.deleteService(name));
       deps.stderr.write(`hawser: service "${name}" is deleted\n`);

@@ -41,6 +41,11 @@ function get(port: number, path: string, method = "GET", headers: Readonly<Recor
   });
 }
 
+test("arrays have no entries to count, so that none is ever nearly full", async (t) => {
+  const lines = (await metricsText(queries)).split("\n").filter((line) => line.includes("hw_metrics"));
+  t.deepEqual(lines, ["hawser_map_capacity{map=\"hw_metrics\"} 512"]);
+});
+
 test("the contract's metrics, with the reasons as docs/drops.md names them", async (t) => {
   const lines = (await metricsText(queries)).split("\n");
   for (const line of [

@@ -1,5 +1,5 @@
 // `hawser service`: what it prints, what it sends, how it ends.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, rmdir, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -20,7 +20,29 @@ test("apply sends every file whole, standard input too, and says what is in forc
   const file = await fileWith(t, serviceText);
   t.deepEqual(await hawser(socket, ["service", "apply", file, "-"], { readInput: () => Promise.resolve("service: dns\n") }), { code: 0, out: "applied web, dns\n", err: "" });
   t.deepEqual(appliedServices, [{ documents: [{ file, text: serviceText }, { file: "stdin", text: "service: dns\n" }] }]);
-  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", file, "-o", "json"])).out), { applied: ["web", "dns"] });
+  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", file, "-o", "json"])).out), { applied: ["web", "dns"], warnings: [] });
+});
+
+test("a folder and a link into nothing among the files of a folder are named, and nothing is sent", async (t) => {
+  const { commands, appliedServices } = recorded({});
+  const socket = await serve(t, {}, commands);
+  const at = (await fileWith(t, serviceText)).slice(0, -"/web.yaml".length);
+  await mkdir(join(at, "x.yaml"));
+  t.is((await hawser(socket, ["service", "apply", at])).err, `hawser: ${at}/x.yaml is a folder; name it by itself, and the files in it are taken [BAD_REQUEST]\n`);
+  await rmdir(join(at, "x.yaml"));
+  await symlink(join(at, "nowhere"), join(at, "x.yaml"));
+  t.is((await hawser(socket, ["service", "apply", at])).err, `hawser: ${at}/x.yaml: no such file or folder [NOT_FOUND]\n`);
+  t.deepEqual(appliedServices, []);
+});
+
+test("apply warns of what serves nobody, with the file as it was written", async (t) => {
+  const { commands } = recorded({ applyService: () => Promise.resolve({ applied: ["web"] }) });
+  const socket = await serve(t, {}, commands);
+  const file = await fileWith(t, 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { network: shopp }, port: 80 }]\n');
+  const written = `${file.slice(0, file.lastIndexOf("/"))}/./web.yaml`;
+  const warning = `${written}:3:12: no network is called "shopp"; did you mean "shop"?`;
+  t.deepEqual(await hawser(socket, ["service", "apply", written]), { code: 0, out: "applied web\n", err: `hawser: warning: ${warning}\n` });
+  t.deepEqual(JSON.parse((await hawser(socket, ["service", "apply", written, "-o", "json"])).out), { applied: ["web"], warnings: [warning] });
 });
 
 test("a refused service shows every problem with the file as it was written", async (t) => {

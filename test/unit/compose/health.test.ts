@@ -6,6 +6,8 @@ import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import test from "ava";
 import { openHealth } from "../../../src/compose/health.ts";
+import type { Engine } from "../../../src/engine/engine.ts";
+import type { ProbeTarget } from "../../../src/engine/types.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { desk, fakeHost, memoryStore } from "../engine/fake.ts";
@@ -32,9 +34,15 @@ async function webServer() {
 
 const text = (name: string, address: string, ports: readonly number[]): string => `service: ${name}
 frontends: ["${address}:80"]
-backends: [${ports.map((port) => `{ address: 127.0.0.1:${port} }`).join(", ")}]
+backends: [${ports.map((port) => `{ address: 203.0.113.7:${port} }`).join(", ")}]
 health: { kind: http, interval: 200ms, timeout: 200ms, rise: 2, fall: 2 }
 `;
+
+/** Its servers are this process, which has no other address for sure than one that no server can have. */
+function besideUs(engine: Engine): Parameters<typeof openHealth>[0] {
+  const probeTargets = (): readonly ProbeTarget[] => engine.queries.probeTargets().map((target) => ({ ...target, address: "127.0.0.1" }));
+  return { commands: engine.commands, queries: { ...engine.queries, probeTargets }, onProbeTargets: (listener) => engine.onProbeTargets(listener) };
+}
 
 async function balancing(...documents: readonly string[]) {
   const host = fakeHost();
@@ -42,7 +50,7 @@ async function balancing(...documents: readonly string[]) {
   await engine.start();
   await engine.commands.applyService({ documents: documents.map((one, i) => ({ file: `${i}.yaml`, text: one })) });
   const life = new AbortController();
-  const health = openHealth(engine, systemClock, createLog(() => undefined, () => 0));
+  const health = openHealth(besideUs(engine), systemClock, createLog(() => undefined, () => 0));
   const running = health.run(life.signal);
   return {
     engine, health,

@@ -28,6 +28,9 @@ test("R90: a pipe, a device, a folder and a link into nothing are said to be no 
   const { documents, unreadable } = await readWatchedDirectory(at, "policy");
   t.deepEqual(documents, [{ file: join(at, "shop.yaml"), text }]);
   t.deepEqual(Object.keys(unreadable).map((file) => file.slice(at.length + 1)), ["endless.yaml", "folder.yaml", "loose.yaml", "pipe.yaml"]);
+  t.deepEqual([unreadable[join(at, "folder.yaml")], unreadable[join(at, "loose.yaml")]], [
+    "it is a folder; files that lie in one are not read", "it is a link that leads nowhere, or has just gone; take it away, or mend it",
+  ]);
 });
 
 test("a file in another encoding is a problem: its names would match nothing, and its rules be none", async (t) => {

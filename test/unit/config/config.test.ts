@@ -71,6 +71,7 @@ const mistakes: readonly (readonly [text: string, said: RegExp])[] = [
   ["metrics: { listen: 'localhost:1' }", /must be an address with a port, such as 127\.0\.0\.1:9964, or null$/],
   ["metrics: { listen: '127.0.0.1:65536' }", /must be an address with a port/],
   ["loadBalancer: { maglevTable: 16380 }", /must be a prime number/],
+  ["loadBalancer: { maglevTable: 2 }", /^f:1:17: "loadBalancer.maglevTable" is 2, but must be a prime number from 101 to 1048583$/],
   ["store: { kind: etcd }", /"store\.endpoints" must name at least one address when store\.kind is etcd/],
   ["store: { endpoints: ['https://10.0.0.1:2379'] }", /^f:1:10: "store\.endpoints" names etcd's addresses, so store\.kind must be etcd$/],
   ["store: { kind: etcd, endpoints: ['10.0.0.1:2379'] }", /"store\.endpoints" is \["10\.0\.0\.1:2379"\], but must be a list, each an address such as https:\/\/10\.0\.0\.1:2379, http or https, without a path$/],
@@ -107,7 +108,7 @@ for (const [text, key] of later) {
   test(`what this build cannot do is refused by name, never ignored: ${key}`, (t) => {
     const error = t.throws(() => parseConfig(text, "f"), { instanceOf: HawserError });
     t.is(error.code, "UNSUPPORTED");
-    t.true(error.message.includes(`this build does not support "${key}"`), error.message);
+    t.true(error.message.startsWith(`f:1:17: this build does not support "${key}"`), error.message);
   });
 }
 

@@ -240,13 +240,13 @@ test("other programs on the uplinks are named, ours are not", async (t) => {
 });
 
 test("a virtio device's hypervisor may keep XDP from it, which is told with what it would take", async (t) => {
-  const told = async (features: readonly number[], { mtu: bytes = 1500, queues = 4, driver = "virtio_net", acceleration = "auto" as Settings["loadBalancer"]["acceleration"] } = {}): Promise<readonly string[]> =>
+  const told = async (features: readonly number[], { mtu: bytes = 1500, queues = 4, driver = "virtio_net", made = {}, acceleration = "auto" as Settings["loadBalancer"]["acceleration"] } = {}): Promise<readonly string[]> =>
     found(xdp, {
       files: {
         "/proc/net/route": route, "/sys/class/net/eth0/device/uevent": `DRIVER=${driver}\nMODALIAS=x\n`, "/sys/devices/system/cpu/possible": "0-1\n",
         "/sys/class/net/eth0/device/features": `${Array.from({ length: 128 }, (_, i) => (features.includes(i) ? "1" : "0")).join("")}\n`,
       },
-      programs: { [show]: link({ mtu: bytes }), "ethtool -l eth0": `Channel parameters for eth0:\nPre-set maximums:\nRX:\t\tn/a\nCombined:\t${queues}\nCurrent hardware settings:\nCombined:\t2\n` },
+      programs: { [show]: link({ mtu: bytes, ...made }), "ethtool -l eth0": `Channel parameters for eth0:\nPre-set maximums:\nRX:\t\tn/a\nCombined:\t${queues}\nCurrent hardware settings:\nCombined:\t2\n` },
     }, { loadBalancer: { acceleration } });
   const [checksums, ours, joined] = [1, 2, 7];
   t.deepEqual(await told([checksums, ours, joined]), ["ok: eth0, a virtio device, takes it"]);
@@ -257,6 +257,7 @@ test("a virtio device's hypervisor may keep XDP from it, which is told with what
   t.regex((await told([], { mtu: 9000 })).join(), /^ok: not for eth0, a virtio device: its MTU is 9000.*3506 at most$/);
   for (const acceleration of ["off", "generic"] as const) t.deepEqual(await told([joined], { acceleration }), []);
   t.deepEqual(await told([joined], { driver: "ixgbe" }), []);
+  t.deepEqual(await told([joined], { made: { linkinfo: { info_kind: "veth" } } }), [], "the files are another namespace's");
 });
 
 test("a Docker network of another driver inside our pool is told", async (t) => {

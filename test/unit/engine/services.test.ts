@@ -20,6 +20,7 @@ test("a service that is applied is in force when the answer comes, with who serv
     backends: [1, 2].map((n) => ({ address: `10.50.0.${n + 1}`, port: 8080, weight: 1, node: "n1", state: "active", identity: `n1/shop/web${n}:8080` })),
   }]);
   t.is(engine.queries.service("web").text, text());
+  t.throws(() => engine.queries.service("nope"), { message: 'no service is called "nope"; there are web' });
   t.throws(() => engine.queries.service("wed"), { message: 'no service is called "wed"; did you mean "web"?' });
 });
 
@@ -107,6 +108,8 @@ test("R79: an address that a container has, may be given or publishes is refused
   t.is(await refused("10.50.0.1:80"), "web.yaml:2:13: 10.50.0.1 is the gateway of network shop; a service's address is one that no container can have");
   t.is(await refused("10.50.0.9:80"), "web.yaml:2:13: 10.50.0.9 lies in the subnet of network shop; a service's address is one that no container can have");
   t.is(await refused("10.44.3.4:80"), "web.yaml:2:13: 10.44.3.4 lies in 10.44.0.0/16, of which containers get their addresses; a service's address is one that no container can have");
+  t.is(await refused("192.0.2.255:80"), "web.yaml:2:13: 192.0.2.255 is the broadcast address of 192.0.2.0/24, which this host is on; give the service another");
+  t.is(await refused("192.0.2.0:80"), "web.yaml:2:13: 192.0.2.0 is the address of 192.0.2.0/24 itself, which this host is on; give the service another");
   t.is(await refused("192.0.2.7:8080"), "web.yaml:2:13: 192.0.2.7:8080/tcp is published already, by container web1; give the service another port, or publish that one on another");
   await t.notThrowsAsync(engine.commands.applyService(service("", "web", "192.0.2.7:8081")));
 });
@@ -121,27 +124,6 @@ test("what the kernel refuses is taken back, and says why", async (t) => {
   await engine.idle();
   t.deepEqual(engine.queries.services().map(({ name, state }) => [name, state]), [["web", "enforced"]]);
   t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
-});
-
-test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong; one that goes takes its service along", async (t) => {
-  const { engine, host } = await shop();
-  const sync = (files: Readonly<Record<string, string>>): Promise<void> => engine.commands.syncServiceDirectory({
-    directory: "/etc/hawser/service.d", unreadable: {}, documents: Object.entries(files).map(([name, one]) => ({ file: `/etc/hawser/service.d/${name}`, text: one })),
-  });
-  await sync({ "web.yaml": text(), "dns.yaml": text("", "dns", "203.0.113.11:53/udp") });
-  t.deepEqual(host.services?.map(({ name }) => name), ["dns", "web"]);
-  await sync({ "web.yaml": text("drain: long\n"), "dns.yaml": text("", "dns", "203.0.113.11:53/udp"), "new.yaml": "service: new\n" });
-  t.deepEqual(host.services?.map(({ name }) => name), ["dns", "web"]);
-  t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [
-    ["dns", "enforced", "directory /etc/hawser/service.d/dns.yaml"], ["web", "rejected", "directory /etc/hawser/service.d/web.yaml"], ["new.yaml", "rejected", "directory /etc/hawser/service.d/new.yaml"],
-  ]);
-  t.regex(engine.queries.services()[1]?.error ?? "", /web\.yaml:5:8: "long" is no time/);
-  const part = (await engine.queries.status()).parts.find(({ part: name }) => name === "services");
-  t.is(part?.state, "degraded");
-  await t.throwsAsync(engine.commands.deleteService("dns"), { code: "IN_USE" });
-  await sync({ "web.yaml": text() });
-  t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
-  t.like((await engine.queries.status()).parts.find(({ part: name }) => name === "services"), { state: "ok", detail: "1 service; nobody serves 203.0.113.10:80/tcp" });
 });
 
 test("R74: after a restart every number, slot and unfinished drain is as it was", async (t) => {

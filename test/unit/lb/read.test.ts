@@ -82,17 +82,32 @@ test("two services with one frontend are refused with both places, and so are tw
 /** Of the line that is given, which is the last. */
 const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ["frontend: []", '4:1: "frontend" is no key of a service; did you mean "frontends"? The keys are service, frontends, backends, mode, algorithm, affinity, sources, health, drain'],
-  ["service: a b", '3:10: "a b" is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores'],
+  ["service: a b", '3:10: "a b" is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores, of which the first is a letter or a digit'],
+  ["service: -x", '3:10: "-x" is no name of a service: 1 to 63 letters, digits, dots, dashes or underscores, of which the first is a letter or a digit'],
   ["frontends: []", '3:12: "frontends" is empty; it is written so: ["203.0.113.10:80/tcp"]'],
-  ['frontends: 203.0.113.10:80', '3:12: "frontends" must be a list, and is "203.0.113.10:80"'],
+  ['frontends: 203.0.113.10:80', '3:12: "frontends" must be a list: ["203.0.113.10:80/tcp"]'],
   ['frontends: ["203.0.113.10"]', '3:14: "203.0.113.10" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: 203.0.113.10:80'],
   ['frontends: ["2001:db8::10"]', '3:14: "2001:db8::10" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: [2001:db8::10]:80'],
   ['frontends: ["203.0.113.300:80"]', '3:14: "203.0.113.300" is not an IPv4 or IPv6 address'],
-  ['frontends: ["web:80"]', '3:14: "web" is not an IPv4 or IPv6 address'],
+  ['frontends: ["web:80"]', '3:14: "web" is not an IPv4 or IPv6 address; names are not looked up'],
+  ['frontends: ["fd99::60:80"]', '3:14: "fd99::60:80" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; did you mean [fd99::60]:80, or [fd99::60:80]:80?'],
+  ['frontends: ["http://203.0.113.10:80"]', '3:14: "http://203.0.113.10:80" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; it is no URL: leave out what is before the address and behind the port'],
+  ['frontends: ["[::ffff:203.0.113.10]:80"]', '3:15: "::ffff:203.0.113.10" is not an IPv4 or IPv6 address: it is an IPv4 address within IPv6; write 203.0.113.10'],
+  ['frontends: ["[fe80::1%eth0]:80"]', '3:15: "fe80::1%eth0" is not an IPv4 or IPv6 address: a zone (what is behind %) means one link of one host; write an address that means the same everywhere'],
   ['frontends: ["[2001:db8::x]:80"]', '3:15: "2001:db8::x" is not an IPv4 or IPv6 address'],
   ['frontends: ["203.0.113.10:0"]', '3:27: "0" is not a port: a whole number from 1 to 65535'],
   ['frontends: ["203.0.113.10:80/icmp"]', '3:30: "icmp" is no protocol of a frontend; there are tcp, udp, sctp'],
-  ['frontends: ["224.0.0.1:80", "0.0.0.0:81"]', "3:14: 224.0.0.1 is no address that one service can have: it must be a unicast address", "3:30: 0.0.0.0 is no address that one service can have: it must be a unicast address"],
+  ...([
+    ["224.0.0.1", "is multicast, a group's"], ["255.255.255.255", "is broadcast, every host's"], ["240.0.0.1", "is reserved, and no host's"], ["0.0.0.0", "is no host's"],
+    ["127.0.0.1", "is loopback, which every host and every container has for itself"], ["169.254.1.1", "is link-local, which routers do not pass on"],
+  ] as const).map(([address, why]) => [`frontends: ["${address}:80"]`, `3:14: ${address} is no address that one service can have: it ${why}; give it a unicast address for which clients can ask, such as 203.0.113.10`] as const),
+  ...([
+    ["ff02::1", "is multicast, a group's"], ["::", "is no host's"], ["::1", "is loopback, which every host and every container has for itself"], ["febf::1", "is link-local, which routers do not pass on"],
+  ] as const).map(([address, why]) => [`frontends: ["[${address}]:80"]`, `3:14: ${address} is no address that one service can have: it ${why}; give it a unicast address for which clients can ask, such as 2001:db8::10`] as const),
+  ...([
+    ["127.0.0.1", "is loopback, where every node finds itself"], ["0.0.0.0", "is no host's"], ["224.0.0.1", "is multicast, a group's"], ["169.254.169.254", "is link-local, and means another machine on every link"],
+  ] as const).map(([address, why]) => [`backends: [{ address: ${address}:80 }]`, `3:23: ${address} is no address of a server: it ${why}; give the one at which the nodes reach it`] as const),
+  ['backends: [{ address: "203.0.113.10:80" }]', "3:12: 203.0.113.10:80 is where clients reach the service itself, so that it would ask itself; give the server's own address"],
   ["backends: []", '3:11: "backends" is empty; it is written so: [{ select: { network: shop, label: "app=web" }, port: 8080 }]'],
   ["backends: [web]", "3:12: a backend is { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }"],
   ["backends: [{ port: 80 }]", '3:12: a backend has one of "select" and "address", and this has none: { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }'],
@@ -108,7 +123,12 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ["backends: [{ address: '[2001:db8::7]:80' }]", "3:12: no frontend is IPv6, so that 2001:db8::7 would never be reached: addresses are not translated between families"],
   ["mode: drs", '4:7: "mode" is "drs", but must be auto, dsr or snat; did you mean dsr?'],
   ["algorithm: random", '4:12: "algorithm" is "random", but must be maglev'],
-  ["affinity: client", '4:11: "affinity" must be a map of keys, and is "client"'],
+  ["affinity: client", '4:11: "affinity" must be a map of keys, such as { by: client }'],
+  ["health: none", '4:9: "health" must be a map of keys, such as { kind: tcp } or { kind: none }'],
+  ["sources: [10.0.0.0/8]", '4:10: "sources" must be a map of keys, such as { deny: [198.51.100.0/24] }'],
+  ["health: { kind: tcp, interval: 500ms }", "4:32: the timeout (1s when it is left out) is longer than the interval, so that probes would overlap; write a shorter one, such as timeout: 500ms, or lengthen the interval"],
+  ["health: { kind: tcp, timeout: 3s }", "4:31: the timeout is longer than the interval (2s when it is left out), so that probes would overlap; shorten it, or lengthen the interval"],
+  ["\tdrain: 1s", "4:1: YAML indents by spaces, and this line by a tab; write spaces instead"],
   ["affinity: { timeout: 3h }", '4:11: "affinity" needs "by": { by: client, timeout: 3h }'],
   ["affinity: { by: cookie }", '4:17: "by" is "cookie", but must be client'],
   ["affinity: { by: client, timeout: 0s }", "4:34: 0s is out of range: from 1s to 30d"],
@@ -127,6 +147,10 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
 for (const [line, ...problems] of mistakes) {
   test(`refused with its place: ${line}`, (t) => t.deepEqual(problemsOf(serviceWith(line)), problems));
 }
+
+test("addresses that look like those that no service can have are services'", (t) => {
+  for (const address of ["126.255.255.255", "128.0.0.1", "169.253.1.1", "223.255.255.1", "[fe::1]", "[fec0::1]", "[ff::1]", "[::2]"]) t.is(read(serviceWith(`frontends: ["${address}:80"]`)).frontends.length, 1, address);
+});
 
 test("keys that a service needs", (t) => {
   t.deepEqual(problemsOf("frontends: []\n"), ["1:1: a service needs a name: service: NAME. Is this a service file?"]);

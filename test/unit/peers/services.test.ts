@@ -97,7 +97,7 @@ test("two files of one name that say the same agree, whatever else they hold; an
   await a.sync({ ...other, "web.yaml": text("web", "203.0.113.10:8080") });
   t.is(a.error("web"), "");
   await listed(t, a, ["more enforced 90 directory b", "other enforced 99 directory a", "web enforced 80 directory b", "web.yaml rejected  directory a"]);
-  t.regex(a.error("web.yaml"), /^\/etc\/hawser\/service\.d\/web\.yaml:1:10: there is a service "web" already, of b:\/etc\/hawser\/service\.d\/several\.yaml; give one of them another name$/);
+  t.regex(a.error("web.yaml"), /^\/etc\/hawser\/service\.d\/web\.yaml:1:10: there is a service "web" already, of b:\/etc\/hawser\/service\.d\/several\.yaml, which says otherwise; change it there, too, or give one of them another name$/);
   t.deepEqual([a.ports(), b.ports()], ["80,90,99", "80,90,99"]);
   await b.sync({ "several.yaml": `${text("web", "203.0.113.10:8080")}---\n${text("more", "203.0.113.11:90")}` });
   await until(() => a.ports() === "8080,90,99" && b.ports() === "8080,90,99");

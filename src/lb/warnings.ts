@@ -1,0 +1,71 @@
+// What of a service is probably not meant as it is written: selectors that match nobody now, and frontends to which nobody may come.
+import { familyOf } from "../std/ip.ts";
+import { nearest, slip } from "../std/nearest.ts";
+import { placeText } from "../yaml/render.ts";
+import { valueOf } from "./containers.ts";
+import { frontendText } from "./read.ts";
+import type { BackendRule, Service, ServingContainer } from "./types.ts";
+
+type Container = Pick<ServingContainer, "name" | "network" | "project" | "service" | "labels">;
+type SelectRule = Extract<BackendRule, { readonly kind: "select" }>;
+
+export interface Known {
+  /** On every node. */
+  readonly containers: readonly Container[];
+  /** Their names. */
+  readonly networks: readonly string[];
+}
+
+/** `web.yaml:4:5: …`, in the order in which the services are written. */
+export function warningsOf(services: readonly Service[], known: Known): readonly string[] {
+  return services.flatMap((service) => [
+    ...lockedOut(service),
+    ...service.backends.flatMap((rule) => (rule.kind === "select" ? matchesNobody(rule, known).map((says) => `${placeText(rule.place)}: ${says}`) : [])),
+  ]);
+}
+
+/** Of each family once. */
+function lockedOut({ frontends, sources: { allow } }: Service): readonly string[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const first = frontends.find(({ address }) => familyOf(address) === family);
+    if (allow === null || first === undefined || allow.some((prefix) => familyOf(prefix) === family)) return [];
+    return [`${placeText(first.place)}: sources allow no IPv${family} prefix, so that nobody may come to ${frontendText(first)}; to let everyone in, add ${family === 4 ? "0.0.0.0/0" : '"::/0"'} to "allow"`];
+  });
+}
+
+function matchesNobody({ network, labels }: SelectRule, { containers, networks }: Known): readonly string[] {
+  const there = network === null ? containers : containers.filter((one) => one.network === network);
+  const wanted = Object.entries(labels);
+  const has = (container: Container, [key, value]: readonly [string, string | null]): boolean => {
+    const found = valueOf(container, key);
+    return found !== null && (value === null || found === value);
+  };
+  if (there.some((one) => wanted.every((label) => has(one, label)))) return [];
+  if (network !== null && !networks.includes(network) && there.length === 0) {
+    return [`no network is called "${network}"${suggestion(network, [...networks, ...containers.map((one) => one.network)]) ?? until("one is")}`];
+  }
+  const where = network === null ? "" : ` on network "${network}"`;
+  if (there.length === 0) return [`no container is${where}${until("one is")}`];
+  const strange = wanted.filter((label) => !there.some((one) => has(one, label)));
+  if (strange.length === 0) return [`no container${where} has ${wanted.map(labelText).join(" and ")} together${until("one has")}`];
+  return strange.map(([key, value]) => {
+    const values = there.flatMap((one) => valueOf(one, key) ?? []);
+    const near = values.length === 0
+      ? suggestion(key, there.flatMap((one) => Object.keys(one.labels)))
+      : suggestion(value ?? "", values, (one) => labelText([key, one]));
+    return `no container${where} has the label ${labelText([key, value])}${near ?? `${until("one has")}; labels of an image do not count`}`;
+  });
+}
+
+function labelText([key, value]: readonly [string, string | null]): string {
+  return value === null ? key : `${key}=${value}`;
+}
+
+function until(what: string): string {
+  return `; until ${what}, nobody serves by this`;
+}
+
+function suggestion(word: string, known: readonly string[], text = (one: string): string => one): string | undefined {
+  const near = nearest(word, known, slip);
+  return near === undefined ? undefined : `; did you mean "${text(near)}"?`;
+}

@@ -1,0 +1,35 @@
+// Service files in the watched folder, beside one another and beside what was applied.
+import test from "ava";
+import { service, shop, text } from "./shop.ts";
+
+test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong; one that goes takes its service along", async (t) => {
+  const { engine, host } = await shop();
+  const sync = (files: Readonly<Record<string, string>>): Promise<void> => engine.commands.syncServiceDirectory({
+    directory: "/etc/hawser/service.d", unreadable: {}, documents: Object.entries(files).map(([name, one]) => ({ file: `/etc/hawser/service.d/${name}`, text: one })),
+  });
+  await sync({ "web.yaml": text(), "dns.yaml": text("", "dns", "203.0.113.11:53/udp") });
+  t.deepEqual(host.services?.map(({ name }) => name), ["dns", "web"]);
+  await sync({ "web.yaml": text("drain: long\n"), "dns.yaml": text("", "dns", "203.0.113.11:53/udp"), "new.yaml": "service: new\n" });
+  t.deepEqual(host.services?.map(({ name }) => name), ["dns", "web"]);
+  t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [
+    ["dns", "enforced", "directory /etc/hawser/service.d/dns.yaml"], ["web", "rejected", "directory /etc/hawser/service.d/web.yaml"], ["new.yaml", "rejected", "directory /etc/hawser/service.d/new.yaml"],
+  ]);
+  t.regex(engine.queries.services()[1]?.error ?? "", /web\.yaml:5:8: "long" is no time/);
+  const part = (await engine.queries.status()).parts.find(({ part: name }) => name === "services");
+  t.is(part?.state, "degraded");
+  await t.throwsAsync(engine.commands.deleteService("dns"), { code: "IN_USE" });
+  await sync({ "web.yaml": text() });
+  t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
+  t.like((await engine.queries.status()).parts.find(({ part: name }) => name === "services"), { state: "ok", detail: "1 service; nobody serves 203.0.113.10:80/tcp" });
+});
+
+test("a file whose name was applied already says how to make way for it, whether or not the applied file is there still", async (t) => {
+  const { engine } = await shop();
+  await engine.commands.applyService(service());
+  const sync = (): Promise<void> => engine.commands.syncServiceDirectory({ directory: "/d", unreadable: {}, documents: [{ file: "/d/mine.yaml", text: text("", "web", "203.0.113.11:80") }] });
+  await sync();
+  t.is(engine.queries.services().find(({ name }) => name === "mine.yaml")?.error, '/d/mine.yaml:1:10: there is a service "web" already, applied from web.yaml; `hawser service delete web` makes way for this one, or give it another name');
+  await engine.commands.deleteService("web");
+  await sync();
+  t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [["web", "enforced", "directory /d/mine.yaml"]]);
+});

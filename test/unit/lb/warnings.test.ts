@@ -1,0 +1,28 @@
+// What is told of a service that is in force and serves nobody, or lets nobody in.
+import test from "ava";
+import { warningsOf } from "../../../src/lb/warnings.ts";
+import { container, example, read, serviceWith } from "./given.ts";
+
+const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"] };
+const told = (...lines: readonly string[]): readonly string[] => warningsOf([read(serviceWith(...lines))], known);
+const selecting = (select: string): readonly string[] => told(`backends: [{ select: ${select}, port: 80 }]`);
+
+test("a selector that matches a container of any node is nothing to speak of", (t) => {
+  for (const select of ["{ network: shop }", '{ network: shop, label: "app=web" }', "{ label: tier }", '{ label: "service=db, app=db" }']) t.deepEqual(selecting(select), []);
+});
+
+test("one that matches none now is told, with the nearest name", (t) => {
+  t.deepEqual(selecting("{ network: shopp, label: app=web }"), ['web.yaml:3:12: no network is called "shopp"; did you mean "shop"?']);
+  t.deepEqual(selecting("{ network: elsewhere }"), ['web.yaml:3:12: no network is called "elsewhere"; until one is, nobody serves by this']);
+  t.deepEqual(selecting("{ network: empty, label: app=web }"), ['web.yaml:3:12: no container is on network "empty"; until one is, nobody serves by this']);
+  t.deepEqual(selecting("{ network: shop, label: app=wbe }"), ['web.yaml:3:12: no container on network "shop" has the label app=wbe; did you mean "app=web"?']);
+  t.deepEqual(selecting("{ network: back, label: teir=deep }"), ['web.yaml:3:12: no container on network "back" has the label teir=deep; did you mean "tier"?']);
+  t.deepEqual(selecting("{ label: app=entirely }"), ["web.yaml:3:12: no container has the label app=entirely; until one has, nobody serves by this; labels of an image do not count"]);
+  t.deepEqual(selecting('{ label: "app=web, tier=deep" }'), ["web.yaml:3:12: no container has app=web and tier=deep together; until one has, nobody serves by this"]);
+});
+
+test("a frontend of a family of which sources allow nobody is told", (t) => {
+  t.deepEqual(told('sources: { allow: ["::/0"] }'), ['web.yaml:2:13: sources allow no IPv4 prefix, so that nobody may come to 203.0.113.10:80/tcp; to let everyone in, add 0.0.0.0/0 to "allow"']);
+  t.deepEqual(warningsOf([read(example)], known), ['web.yaml:2:36: sources allow no IPv6 prefix, so that nobody may come to [2001:db8::10]:80/tcp; to let everyone in, add "::/0" to "allow"']);
+  t.deepEqual(told('sources: { allow: [10.0.0.0/8], deny: ["::/0"] }'), []);
+});
