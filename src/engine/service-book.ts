@@ -1,5 +1,5 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
-import { isSelected } from "../lb/containers.ts";
+import { idsOf, isSelected } from "../lb/containers.ts";
 import { frontendText, readRightly } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
@@ -10,8 +10,10 @@ import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 import { calledIn } from "./document-changes.ts";
 import type { WrittenDocument } from "./documents.ts";
+import { NamedAddresses } from "./named-addresses.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
@@ -21,6 +23,7 @@ const noNames: ReadonlySet<string> = new Set();
 export class ServiceBook {
   readonly #node: string;
   readonly #texts: ServiceTexts;
+  readonly #named: NamedAddresses;
   readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
@@ -31,8 +34,9 @@ export class ServiceBook {
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
-  constructor(node: string, texts: ServiceTexts) {
-    [this.#node, this.#texts] = [node, texts];
+  /** `pool`: of which containers get their addresses. */
+  constructor(node: string, texts: ServiceTexts, pool: readonly (Cidr | null)[] = []) {
+    [this.#node, this.#texts, this.#named] = [node, texts, new NamedAddresses(pool.filter((prefix) => prefix !== null))];
   }
 
   /** In order of names. A service whose document did not change is the same object. */
@@ -97,15 +101,17 @@ export class ServiceBook {
     return this.#balanced.those;
   }
 
-  /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
+  /** Containers on every node that a service selects or names, or of whose `idsOf` one is among the `serving`, whoever selects them now; and the places of `NamedAddresses`. */
   containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
     if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
     const selections = this.#selections.all;
-    const containers: ServingContainer[] = [];
+    const named = this.#named.of(services);
+    const isNamed = (address: Ip | null): boolean => address !== null && named.has(address);
+    const containers: ServingContainer[] = [...this.#named.places(services, state)];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
       const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
-      if (meant || serving.has(container.id)) containers.push(container);
+      if (meant || isNamed(container.ipv4) || isNamed(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
     };
     for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
     for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));

@@ -71,7 +71,7 @@ export class ServiceDesk {
     this.#make = make;
     this.#options = options;
     this.#state = state;
-    this.#book = new ServiceBook(options.node, this.#texts);
+    this.#book = new ServiceBook(options.node, this.#texts, [options.pool.ipv4, options.pool.ipv6]);
     this.#probes = new ProbeList(options.node);
     this.#possible = new PossibleServices({ ...options, mode: options.services.mode });
     this.#health = new OwnHealth(options.node, options.clock, tell);
@@ -350,5 +350,5 @@ const turn = (): Promise<unknown> => new Promise(setImmediate);
 
 function sameForServices(a: State, b: State): boolean {
   return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
-    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health && a.cluster.nodes === b.cluster.nodes && a.cluster.networks === b.cluster.networks;
 }

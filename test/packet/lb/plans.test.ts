@@ -73,6 +73,16 @@ test("containers on other nodes are reached through their node, and wait for it 
   t.true(((await spread(world))["198.18.0.2"] ?? 0) > 25);
 });
 
+test("a container on another node that is named by its address is wrapped to its node, also where nobody tells of it", async (t) => {
+  const world = await host(t);
+  const named = 'service: shop\nfrontends: ["203.0.113.10:80"]\nbackends: [{ address: "10.44.1.2:8080" }]\nhealth: { kind: none }\n';
+  for (const [mode, there] of [["auto", container("b", "web2", "10.44.1.2")], ["dsr", { ...container("b", "web2", "10.44.1.2"), name: null, network: null }]] as const) {
+    await world.plans(planner()(`${named}mode: ${mode}\n`, [there]));
+    const { verdict, packet } = await world.send(to4(request("S", 2000)));
+    t.regex(packet, /> 198\.18\.0\.2 .*10\.44\.1\.2.*8080/, `${verdict} ${packet}`);
+  }
+});
+
 test("another agent that finds the maps as they were changes nothing in them", async (t) => {
   const world = await host(t);
   const plans = planner();
