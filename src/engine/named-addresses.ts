@@ -3,60 +3,93 @@ import type { Service, ServingContainer } from "../lb/types.ts";
 import { slicesOf } from "../network/cluster.ts";
 import { gatewaysOf } from "../network/state.ts";
 import type { State } from "../network/types.ts";
-import { contains } from "../std/ip.ts";
-import type { Cidr, Ip } from "../std/ip.ts";
+import { changesOf } from "../std/changes.ts";
+import { familyOf, firstOf, ipToBigInt, lastOf } from "../std/ip.ts";
+import type { Cidr, Family, Ip } from "../std/ip.ts";
 
 type Surroundings = Pick<State, "networks" | "cluster">;
 
-/** A prefix, and the static peer that alone knows who has its addresses; null: whoever has one of them is known here. */
+/** Addresses in a row, and the static peer that alone knows who has them; null: whoever has one of them is known here. */
 interface Range {
-  readonly prefix: Cidr;
+  readonly family: Family;
+  readonly first: bigint;
+  readonly last: bigint;
   readonly node: string | null;
 }
 
 export class NamedAddresses {
   readonly #pool: readonly Cidr[];
-  #named: { readonly of: readonly Service[]; readonly all: ReadonlySet<Ip> } = { of: [], all: new Set() };
-  #places: { readonly named: ReadonlySet<Ip>; readonly of: Surroundings; readonly all: ReadonlyMap<Ip, ServingContainer> } | undefined;
+  #services: readonly Service[] = [];
+  /** How many rules name each. */
+  readonly #users = new Map<Ip, number>();
+  #around: Surroundings | undefined;
+  #ranges: readonly Range[] = [];
+  /** By address, those of `places`. */
+  readonly #places = new Map<Ip, ServingContainer>();
 
   /** `pool`: of which containers get their addresses. */
   constructor(pool: readonly Cidr[]) {
     this.#pool = pool;
   }
 
-  of(services: readonly Service[]): ReadonlySet<Ip> {
-    if (this.#named.of !== services) {
-      this.#named = { of: services, all: new Set(services.flatMap(({ backends }) => backends.flatMap((rule) => (rule.kind === "address" ? rule.address : [])))) };
-    }
-    return this.#named.all;
+  /** Of thousands of services only those that changed are looked at, as long as networks and nodes are the same. */
+  follow(services: readonly Service[], around: Surroundings): void {
+    const { left, came } = changesOf(this.#services, services);
+    this.#services = services;
+    const changed = new Set([...this.#count(left, -1), ...this.#count(came, 1)]);
+    const [moved, gateways] = [this.#look(around), gatewaysOf(around)];
+    for (const address of moved ? new Set([...this.#users.keys(), ...this.#places.keys()]) : changed) this.#place(address, gateways);
+  }
+
+  has(address: Ip | null): boolean {
+    return address !== null && this.#users.has(address);
   }
 
   /**
    * Of each that containers alone can have, without the gateways here: whoever is there on a static peer that nobody tells of, else one that never
    * serves, so that an address whose container is gone is not taken for a server's. The same objects as long as nothing changes.
    */
-  places(services: readonly Service[], { networks, cluster }: Surroundings): readonly ServingContainer[] {
-    const named = this.of(services);
-    const before = this.#places;
-    if (before?.named === named && before.of.networks === networks && before.of.cluster.nodes === cluster.nodes && before.of.cluster.networks === cluster.networks) return [...before.all.values()];
-    const ranges = rangesOf({ networks, cluster }, this.#pool);
-    const gateways = gatewaysOf({ networks });
-    const all = new Map([...named].flatMap((address) => {
-      const range = gateways.has(address) ? undefined : ranges.find(({ prefix }) => contains(prefix, address));
-      if (range === undefined) return [];
-      const was = before?.all.get(address);
-      return [[address, was?.node === range.node ? was : placeAt(address, range.node)] as const];
-    }));
-    this.#places = { named, of: { networks, cluster }, all };
-    return [...all.values()];
+  get places(): readonly ServingContainer[] {
+    return [...this.#places.values()];
+  }
+
+  #count(services: readonly Service[], by: 1 | -1): readonly Ip[] {
+    const named = services.flatMap(({ backends }) => backends.flatMap((rule) => (rule.kind === "address" ? rule.address : [])));
+    for (const address of named) {
+      const users = (this.#users.get(address) ?? 0) + by;
+      if (users === 0) this.#users.delete(address);
+      else this.#users.set(address, users);
+    }
+    return named;
+  }
+
+  /** True: the ranges may be others. Where no address is named nobody asks for them. */
+  #look({ networks, cluster }: Surroundings): boolean {
+    if (this.#users.size === 0) return false;
+    const before = this.#around;
+    if (before?.networks === networks && before.cluster.nodes === cluster.nodes && before.cluster.networks === cluster.networks) return false;
+    this.#around = { networks, cluster };
+    this.#ranges = rangesOf({ networks, cluster }, this.#pool);
+    return true;
+  }
+
+  #place(address: Ip, gateways: ReadonlySet<Ip>): void {
+    const [family, value] = [familyOf(address), ipToBigInt(address)];
+    const range = this.#users.has(address) && !gateways.has(address)
+      ? this.#ranges.find(({ family: its, first, last }) => its === family && first <= value && value <= last) : undefined;
+    if (range === undefined) this.#places.delete(address);
+    else if (this.#places.get(address)?.node !== range.node) this.#places.set(address, placeAt(address, range.node));
   }
 }
 
 function rangesOf({ networks, cluster }: Surroundings, pool: readonly Cidr[]): readonly Range[] {
+  const range = (node: string | null) => (prefix: Cidr): Range => ({ family: familyOf(prefix), first: firstOf(prefix), last: lastOf(prefix), node });
+  const peers = cluster.kind === "static" ? [...cluster.nodes.values()].flatMap((node) => slicesOf(node).map(range(node.name))) : [];
+  const whole = pool.map(range(null));
   const subnets = [...networks.values()].flatMap(({ ipv4, ipv6 }) => [ipv4?.prefix, ipv6?.prefix].filter((prefix) => prefix !== undefined));
-  const peers = cluster.kind === "static" ? [...cluster.nodes.values()].flatMap((node) => slicesOf(node).map((prefix): Range => ({ prefix, node: node.name }))) : [];
-  const others = [...cluster.networks.values()].flat().flatMap(slicesOf);
-  return [...[...subnets, ...slicesOf(cluster)].map((prefix) => ({ prefix, node: null })), ...peers, ...[...others, ...pool].map((prefix) => ({ prefix, node: null }))];
+  const others = new Set([...subnets, ...slicesOf(cluster), ...[...cluster.networks.values()].flat().flatMap(slicesOf)]);
+  const outside = [...others].map(range(null)).filter((one) => !whole.some(({ family, first, last }) => family === one.family && first <= one.first && one.last <= last));
+  return [...peers, ...whole, ...outside];
 }
 
 function placeAt(address: Ip, node: string | null): ServingContainer {

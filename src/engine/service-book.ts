@@ -10,7 +10,7 @@ import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
-import type { Cidr, Ip } from "../std/ip.ts";
+import type { Cidr } from "../std/ip.ts";
 import { calledIn } from "./document-changes.ts";
 import type { WrittenDocument } from "./documents.ts";
 import { NamedAddresses } from "./named-addresses.ts";
@@ -105,17 +105,17 @@ export class ServiceBook {
   containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
     if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
     const selections = this.#selections.all;
-    const named = this.#named.of(services);
-    const isNamed = (address: Ip | null): boolean => address !== null && named.has(address);
-    const containers: ServingContainer[] = [...this.#named.places(services, state)];
+    const named = this.#named;
+    named.follow(services, state);
+    const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
       const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
-      if (meant || isNamed(container.ipv4) || isNamed(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
+      if (meant || named.has(container.ipv4) || named.has(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
     };
     for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
     for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
-    return containers;
+    return [...containers, ...named.places];
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */
