@@ -17,11 +17,17 @@ interface Range {
   readonly node: string | null;
 }
 
+interface Named {
+  readonly family: Family;
+  readonly value: bigint;
+  /** How many rules name it. */
+  users: number;
+}
+
 export class NamedAddresses {
   readonly #pool: readonly Cidr[];
   #services: readonly Service[] = [];
-  /** How many rules name each. */
-  readonly #users = new Map<Ip, number>();
+  readonly #named = new Map<Ip, Named>();
   #around: Surroundings | undefined;
   #ranges: readonly Range[] = [];
   /** By address, those of `places`. */
@@ -36,13 +42,14 @@ export class NamedAddresses {
   follow(services: readonly Service[], around: Surroundings): void {
     const { left, came } = changesOf(this.#services, services);
     this.#services = services;
-    const changed = new Set([...this.#count(left, -1), ...this.#count(came, 1)]);
-    const [moved, gateways] = [this.#look(around), gatewaysOf(around)];
-    for (const address of moved ? new Set([...this.#users.keys(), ...this.#places.keys()]) : changed) this.#place(address, gateways);
+    const changed = [...this.#count(left, -1), ...this.#count(came, 1)];
+    const moved = this.#look(around);
+    const gateways = gatewaysOf(around);
+    for (const address of moved ? new Set([...changed, ...this.#named.keys()]) : changed) this.#place(address, gateways);
   }
 
   has(address: Ip | null): boolean {
-    return address !== null && this.#users.has(address);
+    return address !== null && this.#named.has(address);
   }
 
   /**
@@ -56,16 +63,17 @@ export class NamedAddresses {
   #count(services: readonly Service[], by: 1 | -1): readonly Ip[] {
     const named = services.flatMap(({ backends }) => backends.flatMap((rule) => (rule.kind === "address" ? rule.address : [])));
     for (const address of named) {
-      const users = (this.#users.get(address) ?? 0) + by;
-      if (users === 0) this.#users.delete(address);
-      else this.#users.set(address, users);
+      const one = this.#named.get(address) ?? { family: familyOf(address), value: ipToBigInt(address), users: 0 };
+      one.users += by;
+      if (one.users === 0) this.#named.delete(address);
+      else this.#named.set(address, one);
     }
     return named;
   }
 
   /** True: the ranges may be others. Where no address is named nobody asks for them. */
   #look({ networks, cluster }: Surroundings): boolean {
-    if (this.#users.size === 0) return false;
+    if (this.#named.size === 0) return false;
     const before = this.#around;
     if (before?.networks === networks && before.cluster.nodes === cluster.nodes && before.cluster.networks === cluster.networks) return false;
     this.#around = { networks, cluster };
@@ -74,9 +82,8 @@ export class NamedAddresses {
   }
 
   #place(address: Ip, gateways: ReadonlySet<Ip>): void {
-    const [family, value] = [familyOf(address), ipToBigInt(address)];
-    const range = this.#users.has(address) && !gateways.has(address)
-      ? this.#ranges.find(({ family: its, first, last }) => its === family && first <= value && value <= last) : undefined;
+    const named = gateways.has(address) ? undefined : this.#named.get(address);
+    const range = named && this.#ranges.find(({ family, first, last }) => family === named.family && first <= named.value && named.value <= last);
     if (range === undefined) this.#places.delete(address);
     else if (this.#places.get(address)?.node !== range.node) this.#places.set(address, placeAt(address, range.node));
   }
