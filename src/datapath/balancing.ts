@@ -98,6 +98,8 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     return homes.get(name);
   };
 
+  const moved = (): readonly string[] => [...homes].filter(([name, address]) => nodeAddress(name) !== address).map(([name]) => name);
+
   const write = async (plans: readonly ServicePlan[], anew = false): Promise<void> => {
     services ??= createServices({
       kernel, node, nodeAddress: homeOf, hz: config.hz, jiffies: jiffiesClock(config.hz), clock,
@@ -161,15 +163,19 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       refused: () => refused,
       onRefused: (listener) => void (refusedAnew = listener),
     },
-    // Whether there are services is not asked before its turn: the first may be on their way.
-    nodesChanged: () => inTurn(async () => {
-      const moved = [...homes].filter(([name, address]) => nodeAddress(name) !== address);
-      for (const [name] of moved) homeOf(name);
-      if (last.length === 0 || (moved.length === 0 && !unsure)) return;
-      unsure = true;
-      await write(last, true);
-      unsure = false;
-    }),
+    // Whoever is not among the homes yet is written with the address of now: only who moved must wait for what is being written.
+    nodesChanged: async () => {
+      if (moved().length === 0 && !unsure) return;
+      // Whether there are services is not asked before its turn: the first may be on their way.
+      await inTurn(async () => {
+        const others = moved();
+        for (const name of others) homeOf(name);
+        if (last.length === 0 || (others.length === 0 && !unsure)) return;
+        unsure = true;
+        await write(last, true);
+        unsure = false;
+      });
+    },
     hostChanged: () => {
       if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));

@@ -14,24 +14,29 @@ export type Answer = { readonly head: Head } | { readonly part: Part } | { reado
 /** Services in one message, which then takes a few milliseconds to write. */
 const piece = 200;
 
+/** Milliseconds; tens of thousands of services take seconds. */
+const patience = 120_000;
+
 export interface BalancerThread {
-  /** One at a time. @throws HawserError INTERNAL: it failed, or the thread has died, and with it what it remembered. */
+  /** One at a time. @throws HawserError INTERNAL: it failed, or the thread has died or did not answer and was ended, and with it what it remembered. */
   turn(turn: Turn): Promise<Outcome>;
   /** False once it has died. */
   readonly alive: boolean;
   end(): Promise<void>;
 }
 
-/** `file`: the thread's first, which calls `runBalancer`; left out: one with nothing but the model. */
-export function startBalancer(settings: BalancerSettings, file: URL = new URL("./balancer-model.ts", import.meta.url)): BalancerThread {
+/** `file`: the thread's first, which calls `runBalancer`; left out: one with nothing but the model. `time`: milliseconds that an answer may take. */
+export function startBalancer(settings: BalancerSettings, file: URL = new URL("./balancer-model.ts", import.meta.url), time = patience): BalancerThread {
   const worker = new Worker(file, { workerData: settings });
   // Whoever waits for an answer keeps the process alive, an idle thread does not.
   worker.unref();
   let alive = true;
   let waiting: PromiseWithResolvers<Answer> | undefined;
+  let late: NodeJS.Timeout | undefined;
   const settle = (): PromiseWithResolvers<Answer> | undefined => {
     const asked = waiting;
     waiting = undefined;
+    clearTimeout(late);
     worker.unref();
     return asked;
   };
@@ -43,6 +48,10 @@ export function startBalancer(settings: BalancerSettings, file: URL = new URL(".
     if (!alive) return Promise.reject(new HawserError("INTERNAL", "the thread that plans services has ended"));
     waiting = Promise.withResolvers();
     worker.ref();
+    late = setTimeout(() => {
+      died(`it did not answer within ${time} ms`);
+      void worker.terminate();
+    }, time);
     // A thread has no origin.
     // oxlint-disable-next-line unicorn/require-post-message-target-origin
     worker.postMessage(what);

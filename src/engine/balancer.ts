@@ -1,6 +1,6 @@
 // What is remembered of services from change to change, and what each change means for the datapath and for a later start. Runs on a thread of its own.
 import type { Elsewhere } from "../datapath/types.ts";
-import { advance, afterProbe, noBalancing } from "../lb/plan.ts";
+import { advance, afterProbes, noBalancing } from "../lb/plan.ts";
 import type { Fill } from "../lb/maglev.ts";
 import type { Balancing, Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer, Slots } from "../lb/types.ts";
@@ -106,7 +106,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       // Known before the services are: the first turn says which of them are still there.
       if (!recalled) balancing = recallBalancing(rows, [...services.values()], now, fill);
       const settled = elsewhere === null ? balancing : settling.look(balancing, elsewhere, now);
-      const before = heard.reduce((known, { service, backend, port, passed }) => afterProbe(known, service, { id: backend, port }, passed, now), settled);
+      const before = afterProbes(settled, heard.map(({ service, backend, port, passed }) => ({ service, id: backend, port, passed })), now);
       const around = { services: [...services.values()], mode, now, fill, ...(largestTable === undefined ? {} : { largestTable }) };
       const missed = wereGone ? advance(before, { ...around, containers: containers.filter((one) => one.node !== node), told: others }).next : before;
       const { next, plans, again, refused } = advance(missed, { ...around, containers, told: wereGone ? withOwn(others, before, node) : others });

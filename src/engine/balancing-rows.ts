@@ -33,8 +33,6 @@ interface ServiceRow {
   readonly parts: readonly PartRow[];
 }
 
-type Resting = readonly (readonly [number, number])[];
-
 /** Numbers that must not be given out again yet, of services and of backends. */
 export const restingKey = "numbers at rest";
 export const rowKey = (service: string): string => `service ${service}`;
@@ -49,33 +47,59 @@ export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Ba
   };
 }
 
-/** By the service's name. */
-export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[]> {
+/** By the service's name; null: its row cannot be read. */
+export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[] | null> {
   const prefix = rowKey("");
-  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), readRow(row)?.backends ?? []]));
+  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), readRow(row)?.backends ?? null]));
 }
 
 /** It is text within the text that the store makes of it: whoever only carries it there need not look into it. */
 function readRow(row: Json | undefined): ServiceRow | undefined {
-  return typeof row === "string" ? (JSON.parse(row) as ServiceRow) : undefined;
+  if (typeof row !== "string") return undefined;
+  const read = orUndefined((): unknown => JSON.parse(row));
+  return isServiceRow(read) ? read : undefined;
+}
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+type Fields<T> = Readonly<Partial<Record<keyof T, unknown>>>;
+
+function isServiceRow(read: unknown): read is ServiceRow {
+  const { backends, parts } = (read ?? {}) as Fields<ServiceRow>;
+  return Array.isArray(backends) && backends.every(isBackend) && Array.isArray(parts) && parts.every(isPartRow);
+}
+
+function isBackend(read: unknown): read is Backend {
+  const { identity, kind, id, port, weight, drainsUntil, health } = (read ?? {}) as Fields<Backend>;
+  const { state, against, since } = (health ?? {}) as Fields<Backend["health"]>;
+  return [identity, kind, id, state].every((one) => typeof one === "string") && [port, weight, against, since, drainsUntil ?? 0].every(Number.isFinite);
+}
+
+function isPartRow(read: unknown): read is PartRow {
+  const { family, number, numbers, made, size, remembered, unsettled } = (read ?? {}) as Fields<PartRow>;
+  return (family === 4 || family === 6) && [number, size].every(Number.isSafeInteger) && [made, remembered ?? unsettled].every((one) => typeof one === "string")
+    && Array.isArray(numbers) && numbers.every((one) => Array.isArray(one) && typeof one[0] === "string" && Number.isSafeInteger(one[1]));
 }
 
 export function restingRow({ serviceNumbers, backendNumbers }: Balancing): Json {
   return { services: [...serviceNumbers.resting].map((one) => [...one]), backends: [...backendNumbers.resting].map((one) => [...one]) };
 }
 
-/** Of services that are there now; what a build cannot read is as if it had not been written. */
+/** Of services that are there now; a row that a build cannot read is as if it had not been written. */
 export function recallBalancing(rows: ReadonlyMap<string, Json>, services: readonly Service[], now: number, fill?: Fill): Balancing {
-  const resting = rows.get(restingKey) as { readonly services: Resting; readonly backends: Resting } | undefined;
+  const resting = (rows.get(restingKey) ?? {}) as { readonly services?: Json; readonly backends?: Json };
   const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
   const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
   const made = createSharing();
   const known = services.flatMap((service) => {
     const row = readRow(rows.get(rowKey(service.name)));
-    if (row === undefined) return [];
-    const parts = row.parts.map(({ family, number, numbers, made: key, size, remembered, unsettled }) => {
-      use(given.services, `${service.name} ${family}`, number);
-      for (const [one, its] of numbers) use(given.backends, one, its);
+    const parts = orUndefined(() => row?.parts.map(({ family, numbers, number, made: key, size, remembered, unsettled }) => {
       const table = made([key, size, unsettled ?? remembered], () => {
         const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
         return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
@@ -83,15 +107,25 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
       const numberOf = new Map(numbers);
       const plan = planOf(service, family, number, reachedAgain(row, numberOf.keys()), (one) => numberOf.get(one) ?? 0, table.slots, made);
       return { family, keys: numbers.map(([one]) => one), table, plan };
-    });
+    }));
+    if (row === undefined || parts === undefined) return [];
+    for (const { family, number, numbers } of row.parts) {
+      use(given.services, `${service.name} ${family}`, number);
+      for (const [one, its] of numbers) use(given.backends, one, its);
+    }
     return [[service.name, { service, mode: service.mode ?? "auto", backends: row.backends, parts, told: undefined, again: 0 }] as const];
   });
   // A clock that was set back must not keep numbers from being given out again.
-  const rested = (those: Resting = []): ReadonlyMap<number, number> => new Map(those.map(([number, since]) => [number, Math.min(since, now)]));
+  const rested = (those: Json | undefined): ReadonlyMap<number, number> =>
+    new Map((Array.isArray(those) ? those : []).filter(isResting).map(([number, since]) => [number, Math.min(since, now)]));
   return {
     services: new Map(known), containers: [],
-    serviceNumbers: { given: given.services, resting: rested(resting?.services) }, backendNumbers: { given: given.backends, resting: rested(resting?.backends) },
+    serviceNumbers: { given: given.services, resting: rested(resting.services) }, backendNumbers: { given: given.backends, resting: rested(resting.backends) },
   };
+}
+
+function isResting(read: Json): read is readonly [number, number] {
+  return Array.isArray(read) && read.length === 2 && read.every(Number.isSafeInteger);
 }
 
 /** As it was, by the keys of `Reached`. */

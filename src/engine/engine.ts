@@ -93,7 +93,7 @@ class Desk implements Engine {
       this.#services.recall(tables);
       this.#policy.recall(this.#state);
       if (unclaimed === "keep") this.#policy.waitFor(this.#state);
-      const report = await this.#adopt();
+      const report = await this.#services.adopt((services) => this.#adopt(services));
       this.#started = true;
       return report;
     });
@@ -276,16 +276,16 @@ class Desk implements Engine {
     for (const [key, at] of this.#removed) if (now - at > removalsKept) this.#removed.delete(key);
   }
 
-  async #adopt(): Promise<AdoptReport> {
+  async #adopt(services: readonly StepOf<"services">[] = []): Promise<AdoptReport> {
     const policy = this.#policy.step();
     const cluster = this.#cluster.steps();
     const steps = [...(policy === undefined ? [] : [policy]), ...cluster, ...desired(this.#state)];
-    const report = await this.#services.adopt((services) =>
-      within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, services], this.#unclaimed)));
+    const report = await within(adoptTime, "adopting what stands on the host", this.#options.datapath.adopt([...steps, ...services], this.#unclaimed));
     for (const { step, error } of report.failed) this.#options.log.error("the host could not be made what the state says", { step: describe(step), error });
     this.#needsHealing = report.failed.length > 0;
     this.#cluster.done(cluster);
     this.#missing = report.missing;
+    if (this.#started) this.#services.mend();
     return report;
   }
 
@@ -306,7 +306,7 @@ class Desk implements Engine {
     const { clock, random, datapath, pool } = this.#options;
     return decide(this.#state, {
       now: clock.now(), random, uplinkMtu: this.#mtu(), hostPrefixes: datapath.facts.hostPrefixes,
-      ipv6: pool.ipv6 !== null, pool, takenPorts, frontends: () => this.#services.frontends(), removed: this.#removed, standing: () => datapath.standing(),
+      ipv6: pool.ipv6 !== null, pool, takenPorts, frontends: this.#services.frontends, removed: this.#removed, standing: () => datapath.standing(),
     });
   }
 

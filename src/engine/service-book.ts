@@ -2,7 +2,7 @@
 import { idsOf, isSelected } from "../lb/containers.ts";
 import { frontendText, readRightly } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
-import type { BackendRule, Service, ServingContainer } from "../lb/types.ts";
+import type { BackendRule, HeldFrontend, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
@@ -37,6 +37,11 @@ export class ServiceBook {
   /** `pool`: of which containers get their addresses. */
   constructor(node: string, texts: ServiceTexts, pool: readonly (Cidr | null)[] = []) {
     [this.#node, this.#texts, this.#named] = [node, texts, new NamedAddresses(pool.filter((prefix) => prefix !== null))];
+  }
+
+  /** What no container may have, in order of their names. */
+  frontends(state: Pick<State, "services">): readonly HeldFrontend[] {
+    return this.services(state).flatMap(({ name, frontends }) => frontends.map(({ address, port, protocol }) => ({ service: name, address, port, protocol })));
   }
 
   /** In order of names. A service whose document did not change is the same object. */

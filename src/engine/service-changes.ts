@@ -6,6 +6,7 @@ import type { Service, WrittenFrontend } from "../lb/types.ts";
 import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
 import { longestRecord } from "../network/cluster.ts";
 import type { PoolConfig, State } from "../network/types.ts";
+import { HawserError } from "../std/errors.ts";
 import { addressOf, contains } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
 import type { Problem } from "../yaml/problems.ts";
@@ -64,6 +65,24 @@ export function writtenServices(judge: ServiceJudge): Written {
       return [];
     },
   };
+}
+
+/**
+ * The state in which a change that cannot be in force is taken back, row by row, unless it was changed again meanwhile. What finds its frontends taken by
+ * now is not there again.
+ */
+export function takenBack(state: State, before: State["services"], after: State["services"], { verify }: Pick<Written, "verify">): State {
+  const names = new Set([...before.keys(), ...after.keys()].filter((name) => before.get(name) !== after.get(name) && state.services.get(name) === after.get(name)));
+  const without = new Map(state.services);
+  for (const name of names) if (!before.has(name)) without.delete(name);
+  const whole = { ...state, services: new Map([...without, ...[...before].filter(([name]) => names.has(name))]) };
+  try {
+    verify(whole, names, false);
+    return whole;
+  } catch (error) {
+    if (!(error instanceof HawserError)) throw error;
+    return { ...state, services: without };
+  }
 }
 
 /** Bytes of the record, at most. It is JSON, where each quote and the end of each line are two. */

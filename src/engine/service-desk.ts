@@ -1,13 +1,13 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport, Datapath } from "../datapath/types.ts";
-import type { Service, ServicePlan } from "../lb/types.ts";
+import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
-import { sameClients, serviceClients } from "../network/service-clients.ts";
-import type { ClientsPlan, Decision, HeldFrontend, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
+import { ClientsTold } from "./clients-told.ts";
 import { perform } from "./commit.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
@@ -17,7 +17,7 @@ import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook } from "./service-book.ts";
-import { serviceDocuments, writtenServices } from "./service-changes.ts";
+import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
 import { ServicePlanner } from "./service-planner.ts";
 import type { ServicePlannerOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
@@ -55,16 +55,18 @@ export class ServiceDesk {
   readonly #health: OwnHealth;
   readonly #refusals: Refusals;
   #closed = false;
+  /** As `mend`. */
+  #amiss = false;
   /** A turn that has not begun. */
   #waiting: Promise<void> | undefined;
   /** What the datapath was given last, and what services those were; null: nothing by this agent. */
   #inForce: { readonly plans: readonly ServicePlan[]; readonly services: readonly Service[] } | null = null;
   readonly #probes: ProbeList;
-  /** As the datapath was told last. */
-  #clients: ClientsPlan | null = null;
+  readonly #clients: ClientsTold;
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
+  readonly frontends = (): readonly HeldFrontend[] => this.#book.frontends(this.#state());
 
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
@@ -73,6 +75,7 @@ export class ServiceDesk {
     this.#state = state;
     this.#book = new ServiceBook(options.node, this.#texts, [options.pool.ipv4, options.pool.ipv6]);
     this.#probes = new ProbeList(options.node);
+    this.#clients = new ClientsTold(options.datapath);
     this.#possible = new PossibleServices({ ...options, mode: options.services.mode });
     this.#health = new OwnHealth(options.node, options.clock, tell);
     this.#refusals = new Refusals({ ...options, again: () => this.#soon() });
@@ -90,34 +93,36 @@ export class ServiceDesk {
     this.#possible.recall(tables);
   }
 
-  /** What no container may have (R79). */
-  frontends(): readonly HeldFrontend[] {
-    return this.#book.services(this.#state()).flatMap(({ name, frontends }) => frontends.map(({ address, port, protocol }) => ({ service: name, address, port, protocol })));
-  }
-
   /** What the state means for services may have changed: it is looked at soon, behind the queue's back. */
   changed(before: State, after: State): void {
     if (before.services.size + after.services.size === 0 || sameForServices(before, after)) return;
     void this.#soon();
   }
 
-  /** Does what stands on the host anew, with the step for services, while no change of theirs reaches the datapath. */
-  adopt(work: (step: StepOf<"services">) => Promise<AdoptReport>): Promise<AdoptReport> {
+  /** At the start: does what stands on the host anew, with the step for services before containers' programs. None: nobody knows what is to be in force. */
+  adopt(work: (steps: readonly StepOf<"services">[]) => Promise<AdoptReport>): Promise<AdoptReport> {
     return this.#lane.run(async () => {
       await this.#texts.prepare(this.#book.documents(this.#state().services));
       const trouble = await this.#plan().then(() => undefined, (error: unknown) => error);
       const { plans, services } = this.#planner;
-      if (services.length > 0) await this.#tellClients(services);
-      const report = await work({ kind: "services", plans, before: this.#inForce?.plans ?? null });
+      if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
+      const unknown = trouble !== undefined && this.#inForce === null && plans.length === 0;
+      const report = await work(unknown ? [] : [{ kind: "services", plans, before: this.#inForce?.plans ?? null }]);
       const failed = trouble ?? report.failed.find(({ step }) => step.kind === "services")?.error;
       if (failed !== undefined) {
         this.#say(failed);
         return report;
       }
-      if (services.length === 0) await this.#tellClients(services);
+      if (services.length === 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
       this.#done(plans, services);
       return report;
     });
+  }
+
+  /** Puts services in force though they are what they were; later, in the lane, because thousands take seconds, in which the queue would stand. */
+  mend(): void {
+    this.#amiss = true;
+    void this.#soon();
   }
 
   /** Resolves when everything asked for so far is in force, or could not be. */
@@ -239,7 +244,7 @@ export class ServiceDesk {
         const change = readDirectory(state, reading, now, this.#written());
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
-      }, () => this.#soon(), signal);
+      }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), signal);
     } catch (error) {
       problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
@@ -252,19 +257,18 @@ export class ServiceDesk {
     }
   }
 
-  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. */
-  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
+  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. `changed`: the services are others. */
+  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply, changed: boolean) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
     let [before, after] = [this.#state().services, this.#state().services];
     const reply = await this.#make((state, now) => {
       const decision = decide(state, now);
       [before, after] = [state.services, decision.next.services];
       return decision;
     }, signal);
-    if (before === after) return reply;
     try {
-      await inForce(reply);
+      await inForce(reply, before !== after);
     } catch (error) {
-      await this.#make((state) => ({ next: state.services === after ? { ...state, services: before } : state, steps: [], reply: undefined }));
+      if (before !== after) await this.#make((state) => ({ next: takenBack(state, before, after, this.#written()), steps: [], reply: undefined }));
       throw error;
     }
     return reply;
@@ -297,14 +301,16 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     // With thousands of services each of these takes milliseconds: others have their turns between them.
     await turn();
+    const amiss = this.#amiss;
+    this.#amiss = false;
     const changed = await this.#plan();
     const { plans, services } = this.#planner;
     await turn();
-    if (services.length > 0) await this.#tellClients(services);
-    if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
+    if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
+    if (changed || amiss || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
-    if (services.length === 0) await this.#tellClients(services);
+    if (services.length === 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
     await turn();
     this.#done(plans, services);
   }
@@ -314,16 +320,6 @@ export class ServiceDesk {
     const services = this.#possible.of(this.#book.balanced(state), state.services);
     await this.#possible.remember();
     return this.#planner.plan(state, services);
-  }
-
-  /** Before services that ask for them, because who is not known is refused, and after the last has gone, whose sockets are looked for there. */
-  async #tellClients(services: readonly Service[]): Promise<void> {
-    const before = this.#clients;
-    if (services.length === 0 && before === null) return;
-    const clients = services.length === 0 ? { known: false, namespaces: [] } : serviceClients(this.#state(), this.#planner.asks);
-    if (sameClients(before, clients)) return;
-    await perform([{ kind: "clients", clients, before }], this.#options.datapath.doers);
-    this.#clients = services.length === 0 ? null : clients;
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {

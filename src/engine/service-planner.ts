@@ -18,6 +18,7 @@ import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { HeardHealth } from "./service-types.ts";
+import { portionsOf } from "./write-portions.ts";
 
 export interface ServiceSettings {
   /** Of services that say none. */
@@ -26,6 +27,8 @@ export interface ServiceSettings {
   readonly largestTable?: number;
   /** The first file of the balancer's thread, as `startBalancer` has it. */
   readonly thread?: URL;
+  /** Milliseconds that an answer of it may take; left out: two minutes. */
+  readonly answerTime?: number;
 }
 
 export interface ServicePlannerOptions {
@@ -43,8 +46,6 @@ const noRows: ReadonlyMap<string, Json> = new Map();
 const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
-/** Characters in one write, after which others have their turns: a few milliseconds' worth. */
-const writeSize = 100_000;
 
 interface Known {
   /** In order of names. */
@@ -67,7 +68,9 @@ export class ServicePlanner {
   /** While there are services. */
   #thread: BalancerThread | undefined;
   readonly #unwritten = new Map<string, Change>();
+  /** While it runs. */
   #timer: AbortController | undefined;
+  #plannedAt = 0;
   #again: number | null = null;
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
@@ -107,6 +110,10 @@ export class ServicePlanner {
     const rows = tables.get(balancingTable) ?? noRows;
     this.#rows = rows;
     for (const [name, those] of backendsIn(rows)) {
+      if (those === null) {
+        this.#options.log.warn("what is remembered of a service cannot be read: its flows are balanced as if it were new", { service: name });
+        continue;
+      }
       this.backends.set(name, those);
       this.#serves(those, 1);
     }
@@ -128,8 +135,8 @@ export class ServicePlanner {
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
     const service = this.#toldByName.get(name);
-    const known = this.backends.get(name)?.find((one) => one.id === backend && one.port === port);
-    return service !== undefined && known !== undefined && probed(known, passed, service.health, 0) !== known;
+    const known = this.backends.get(name) ?? [];
+    return service !== undefined && known.some((one) => one.id === backend && one.port === port && probed(one, passed, service.health, 0) !== one);
   }
 
   /**
@@ -150,8 +157,14 @@ export class ServicePlanner {
     const wereGone = this.#ownWereGone;
     const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
-    if (!news && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) return false;
+    const setBack = now < this.#plannedAt;
+    if (!news && !setBack && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) {
+      // Sleep is measured by another clock, and may end before its time.
+      if (this.#timer === undefined) this.#wakeAt(this.#again);
+      return false;
+    }
     this.#told = after;
+    this.#plannedAt = now;
     this.#failed = true;
     this.#planning = true;
     try {
@@ -163,7 +176,7 @@ export class ServicePlanner {
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
       if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
-      if (outcome.unsettled) this.#lookAt ??= now + lookTime;
+      if (outcome.unsettled) this.#lookAt = Math.min(this.#lookAt ?? Infinity, now + lookTime);
       this.#wakeAt(outcome.again);
       if (services.length === 0 && this.#unwritten.size === 0) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
@@ -200,12 +213,12 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services: { thread, ...settings }, node, store } = this.#options;
+    const { services: { thread, answerTime, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
     this.#afresh = true;
     this.#forget();
-    this.#thread = startBalancer({ ...settings, node, rows }, thread);
+    this.#thread = startBalancer({ ...settings, node, rows }, thread, answerTime);
   }
 
   #forget(): void {
@@ -247,7 +260,7 @@ export class ServicePlanner {
     for (const row of rows) this.#unwritten.set(row.key, row);
     if (this.#unwritten.size === 0) return;
     const writing = [...this.#unwritten.values()];
-    for (const some of portions(writing)) {
+    for (const some of portionsOf(writing)) {
       const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);
@@ -289,25 +302,15 @@ export class ServicePlanner {
   #wakeAt(again: number | null): void {
     this.#again = again;
     this.#timer?.abort();
+    this.#timer = undefined;
     if (again === null && this.#lookAt === null) return;
     const timer = (this.#timer = new AbortController());
     const { clock } = this.#options;
-    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(this.#wake, () => undefined);
+    void clock.sleep(Math.max(0, Math.min(again ?? Infinity, this.#lookAt ?? Infinity) - clock.now()), timer.signal).then(() => {
+      if (this.#timer === timer) this.#timer = undefined;
+      this.#wake();
+    }, () => undefined);
   }
-}
-
-function portions(rows: readonly Change[]): readonly (readonly Change[])[] {
-  const cut: Change[][] = [];
-  let room = 0;
-  for (const row of rows) {
-    if (room <= 0) {
-      cut.push([]);
-      room = writeSize;
-    }
-    cut.at(-1)?.push(row);
-    room -= 500 + (typeof row.value === "string" ? row.value.length : 0);
-  }
-  return cut;
 }
 
 /** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */

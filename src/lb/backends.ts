@@ -6,22 +6,27 @@ import type { Backend, BackendRule, BackendState, Health, Probed, Service } from
 /**
  * The backends after what is there has changed. A container that is told to stop, or that no rule selects any more, drains, and so does a
  * server that no rule names; a container that is not among `containers` has died and is gone at once, whatever its flows (R76). One that is back
- * before its drain is over never left. `now` in milliseconds since the epoch.
+ * before its drain is over never left, and one that has another name (`docker rename`) is who it was. `now` in milliseconds since the epoch; a
+ * clock that was set back makes no drain last longer than one.
  */
 export function reconcile(backends: readonly Backend[], service: Service, containers: Containers, now: number): readonly Backend[] {
-  const wanted = new Map<string, Wanted>();
+  const meant = new Map<string, Wanted>();
   for (const rule of service.backends) {
     // Of several rules that mean the same backend the first counts.
-    for (const one of wantedBy(rule, containers)) if (!wanted.has(one.identity)) wanted.set(one.identity, one);
+    for (const one of wantedBy(rule, containers)) if (!meant.has(one.identity)) meant.set(one.identity, one);
   }
+  const wanted = new Map(Array.from(meant.values(), (one) => [placeOf(one), one] as const));
+  const here = new Set<string>();
   const kept = backends.flatMap((backend): readonly Backend[] => {
-    const here = wanted.get(backend.identity);
-    if (here !== undefined && here.id === backend.id) {
-      wanted.delete(backend.identity);
-      return [{ ...backend, ...here, drainsUntil: null }];
+    const place = placeOf(backend);
+    const found = wanted.get(place);
+    if (found !== undefined) {
+      wanted.delete(place);
+      here.add(place);
+      return [{ ...backend, ...found, drainsUntil: null, health: { ...backend.health, since: Math.min(backend.health.since, now) } }];
     }
-    if (backend.kind === "container" && !containers.runs(backend.id)) return [];
-    const drainsUntil = backend.drainsUntil ?? now + service.drain;
+    if (here.has(place) || (backend.kind === "container" && !containers.runs(backend.id))) return [];
+    const drainsUntil = Math.min(backend.drainsUntil ?? Infinity, now + service.drain);
     return drainsUntil <= now ? [] : [{ ...backend, drainsUntil }];
   });
   const fresh = [...wanted.values()].map((one): Backend => ({ ...one, drainsUntil: null, health: { state: "unknown", against: 0, since: now } }));
@@ -29,6 +34,9 @@ export function reconcile(backends: readonly Backend[], service: Service, contai
 }
 
 type Wanted = Omit<Backend, "drainsUntil" | "health">;
+
+/** Who answers there; a container keeps it when it is given another name. */
+const placeOf = ({ id, port }: Pick<Backend, "id" | "port">): string => `${port} ${id}`;
 
 function wantedBy(rule: BackendRule, containers: Containers): readonly Wanted[] {
   if (rule.kind === "address") return namedBy(rule, containers);

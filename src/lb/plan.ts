@@ -140,7 +140,9 @@ function changedContainers(before: readonly ServingContainer[], after: readonly 
 }
 
 function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed: Changed, now: number): boolean {
-  if (was.service !== service || was.mode !== mode || (was.again !== null && was.again <= now)) return false;
+  // What is to happen later than a drain from now was said before the clock was set back.
+  const due = was.again !== null && (was.again <= now || was.again > now + service.drain);
+  if (was.service !== service || was.mode !== mode || due) return false;
   // Also of one that no rule selects any more it matters that it dies.
   return changed.containers.every((one) => !selects(service, one)) && was.backends.every(({ id }) => !changed.ids.has(id));
 }
@@ -223,13 +225,23 @@ function settledTables({ services }: Balancing): TableSurroundings["standing"] {
   };
 }
 
-/** After a probe of the backend with that `id` and port; what follows from it the next advance says. The same object when nothing changed. */
-export function afterProbe(before: Balancing, name: string, { id, port }: Pick<Backend, "id" | "port">, passed: boolean, now: number): Balancing {
-  const found = before.services.get(name);
-  if (found === undefined) return before;
-  const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
-  if (backends.every((backend, i) => backend === found.backends[i])) return before;
-  return { ...before, services: new Map(before.services).set(name, { ...found, backends, again: 0 }) };
+/** What a probe found of the backend of a service with that `id` and port. */
+export interface Answer extends Pick<Backend, "id" | "port"> {
+  /** By name. */
+  readonly service: string;
+  readonly passed: boolean;
+}
+
+/** After probes, in their order; what follows from them the next advance says. The same object when nothing changed. */
+export function afterProbes(before: Balancing, answers: readonly Answer[], now: number): Balancing {
+  const changed = new Map<string, Balanced>();
+  for (const { service: name, id, port, passed } of answers) {
+    const found = changed.get(name) ?? before.services.get(name);
+    if (found === undefined) continue;
+    const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
+    if (backends.some((backend, i) => backend !== found.backends[i])) changed.set(name, { ...found, backends, again: 0 });
+  }
+  return changed.size === 0 ? before : { ...before, services: new Map([...before.services, ...changed]) };
 }
 
 /**

@@ -12,6 +12,12 @@ export interface Frontend {
   readonly protocol: ServiceProtocol;
 }
 
+/** An address and port that no container may have (R79). */
+export interface HeldFrontend extends Frontend {
+  /** Its name. */
+  readonly service: string;
+}
+
 export interface WrittenFrontend extends Frontend {
   readonly place: Place;
 }

@@ -2,9 +2,10 @@
 import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
 import { addressOf, familyOf } from "../std/ip.ts";
+import type { HeldFrontend } from "../lb/types.ts";
 import { isDead } from "./dead.ts";
 import { gatewaysOf, nameOfEndpoint } from "./state.ts";
-import type { Context, Endpoint, HeldFrontend, Network, PortRequest, PublishedPort, State } from "./types.ts";
+import type { Context, Endpoint, Network, PortRequest, PublishedPort, State } from "./types.ts";
 
 const any4 = "0.0.0.0" as Ip;
 const any6 = "::" as Ip;

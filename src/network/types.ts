@@ -1,6 +1,6 @@
 // What Hawser remembers about networks, endpoints, published ports and address pools: plain, immutable values.
 import type { StoredService } from "../lb/stored.ts";
-import type { Frontend, ServicePlan } from "../lb/types.ts";
+import type { HeldFrontend, ServicePlan } from "../lb/types.ts";
 import type { PolicyTables, StoredPolicy } from "../policy/types.ts";
 import { noCluster } from "./cluster.ts";
 import type { Cluster, ClusterPlan } from "./cluster.ts";
@@ -196,12 +196,6 @@ export interface Context {
   readonly removed: ReadonlyMap<string, number>;
   /** What stands on the host, read when asked for. */
   readonly standing: () => Standing;
-}
-
-/** An address and port that no container may have. */
-export interface HeldFrontend extends Frontend {
-  /** Its name. */
-  readonly service: string;
 }
 
 /** What the kernel still knows when the state has forgotten it. */

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
-import { configCodec, directionNames, dropReasonNames, DropReason, lbFlowsCodec, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
+import { configCodec, directionNames, dropReasonNames, DropReason, lbFlowsCodec, lbPoolBlockCodec, LbPoolLayout, MetricLayout, uplinkCodec } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
@@ -20,7 +20,11 @@ import { openLbTables } from "./tables.ts";
 import type { LbTables, ServiceEntry } from "./tables.ts";
 
 export type Request =
-  | { readonly op: "load"; readonly config: Partial<Config> }
+  | { readonly op: "load"; readonly config: Partial<Config>; readonly racer?: Racer }
+  | { readonly op: "map-ids" }
+  | { readonly op: "pools"; readonly pools: number; readonly ports: number }
+  | { readonly op: "empty-pools"; readonly pools: number; readonly ports: number }
+  | { readonly op: "race"; readonly data: Uint8Array; readonly times: number; readonly side: 0 | 1 }
   | { readonly op: "service"; readonly service: ServiceEntry }
   | { readonly op: "frontends"; readonly frontends: readonly FrontendEntry[] }
   | { readonly op: "forget-frontends"; readonly frontends: readonly FrontendAddress[] }
@@ -38,6 +42,15 @@ export type Request =
   | { readonly op: "uplink"; readonly device: string; readonly accelerated: boolean }
   | { readonly op: "run"; readonly data: Uint8Array; readonly device: string }
   | { readonly op: "flood"; readonly data: Uint8Array; readonly times: number; readonly clients: boolean };
+
+/** One of two balancers with the same maps, under race.bpf.c. */
+export interface Racer {
+  /** Compiled. */
+  readonly object: string;
+  readonly side: 0 | 1;
+  /** Ids of the other's maps, by name; left out: it makes them. */
+  readonly maps?: readonly (readonly [string, number])[];
+}
 
 export interface RunReply {
   readonly verdict: number;
@@ -66,7 +79,20 @@ if (process.send) {
 
 async function answer(request: Request): Promise<unknown> {
   switch (request.op) {
-    case "load": return load(request.config);
+    case "load": return load(request.config, request.racer);
+    case "map-ids": return [...maps].filter(([name]) => /^(?:hw|race)_/.test(name)).map(([name, map]) => [name, map.info.id] as const);
+    case "pools": return poolsOf(request.pools, (blocks) => Array.from({ length: request.ports / LbPoolLayout.BLOCK }, (_, key) => lbPoolBlockCodec.decode(blocks.get(u32.encode(key)) ?? new Uint8Array()).ports).flat());
+    case "empty-pools": {
+      const empty = new Uint8Array(lbPoolBlockCodec.size);
+      const entries = Array.from({ length: request.ports / LbPoolLayout.BLOCK }, (_, key) => [u32.encode(key), empty] as const);
+      return poolsOf(request.pools, (blocks) => blocks.setBatch(entries));
+    }
+    case "race": {
+      const [ready, start] = [mapOf("race_ready"), Date.now()];
+      ready.set(u32.encode(request.side), u32.encode(1));
+      while (u32.decode(ready.get(u32.encode(1 - request.side)) ?? u32.encode(0)) === 0 && Date.now() < start + 1000);
+      return runOnce(request.data, "wan0", request.times).duration;
+    }
     case "service": return tables?.setService(request.service);
     case "frontends": return request.frontends.forEach((frontend) => tables?.frontends.set(frontend));
     case "forget-frontends": return request.frontends.forEach((frontend) => tables?.frontends.delete(frontend));
@@ -100,7 +126,7 @@ function openServices(): Services {
 }
 
 /** wan0 is the uplink, wan1 another; vpn0 is none. */
-async function load(config: Partial<Config>): Promise<void> {
+async function load(config: Partial<Config>, racer?: Racer): Promise<void> {
   for (const what of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${what}/accept_dad`, "0");
   for (const [device, peer, mac, network] of [["wan0", "lan0", "02:00:00:00:00:01", "192.0.2"], ["wan1", "lan1", "02:00:00:00:00:11", "192.0.3"], ["vpn0", "vpn1", "02:00:00:00:00:21", "192.0.4"]] as const) {
     ip("link", "add", device, "address", mac, "type", "veth", "peer", "name", peer);
@@ -122,9 +148,12 @@ async function load(config: Partial<Config>): Promise<void> {
       native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384, ...config,
     }),
   };
-  const object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata, reuse: maps });
+  for (const [name, id] of racer?.maps ?? []) maps.set(name, kernel.openMapById(id));
+  const object = racer === undefined
+    ? await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata, reuse: maps })
+    : await kernel.loadObject(racer.object, { rodata: { ...rodata, race_side: u32.encode(racer.side) }, reuse: maps });
   for (const [name, map] of object.maps) maps.set(name, map);
-  program = object.programs.get("xdp_lb");
+  program = object.programs.get(racer === undefined ? "xdp_lb" : "race");
   tables = openLbTables(kernel, mapOf, jiffies);
   for (const device of ["wan0", "wan1"]) setUplink(device, true);
 }
@@ -152,9 +181,19 @@ function flood(data: Uint8Array, times: number, clients: boolean): readonly numb
   return verdicts;
 }
 
-function runOnce(data: Uint8Array, device: string): ProgramTestResult {
+/** Of the pools 1 and on. */
+function poolsOf<T>(pools: number, call: (blocks: KernelMap) => T): readonly T[] {
+  return Array.from({ length: pools }, (_, i) => {
+    const id = mapOf("hw_lb_pools").get(u32.encode(i + 1));
+    if (id === undefined) throw new Error(`no pool ${i + 1}`);
+    using blocks = kernel.openMapById(u32.decode(id));
+    return call(blocks);
+  });
+}
+
+function runOnce(data: Uint8Array, device: string, repeat = 1): ProgramTestResult {
   const context = new Uint32Array([0, data.length, 0, ifindexes.get(device) ?? 0, 0, 0]);
-  const result = program?.testRun({ data, context: new Uint8Array(context.buffer) });
+  const result = program?.testRun({ data, context: new Uint8Array(context.buffer), repeat });
   if (result === undefined) throw new Error("nothing is loaded");
   return result;
 }

@@ -58,6 +58,26 @@ test("backends are sent where their node is, also if it becomes known while the 
   t.is(backend(), undefined, "it is down while nobody knows where it is");
 });
 
+test("news of nodes that have not moved wait for no service that is being written", async (t) => {
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services"].map((name) => [name, memoryMap()] as const));
+  const [begun, gate] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+  const load = async (): Promise<void> => {
+    begun.resolve(undefined);
+    await gate.promise;
+  };
+  await using balancing = createBalancing({
+    kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
+    loaded: { maps, reload: load }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => "198.18.0.2" as Ip,
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+  });
+  const installing = balancing.install([plan]);
+  await begun.promise;
+  const first = await Promise.race([balancing.nodesChanged().then(() => "nodes"), new Promise((resolve) => setTimeout(() => resolve("nothing"), 500))]);
+  gate.resolve(undefined);
+  await installing;
+  t.is(first, "nodes");
+});
+
 test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
   let [free, broken, told, known] = [0, true, 0, false];
   const loads: number[] = [];

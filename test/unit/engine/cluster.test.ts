@@ -107,6 +107,7 @@ test("an agent that starts with what was kept of other nodes gives it to the dat
   t.is(host.cluster?.remotes.size, 1);
   host.calls.length = 0;
   await engine.heal();
+  await engine.idle();
   t.deepEqual(host.calls, ["do policy of 0 rules", "do cluster of 1 other nodes", "do services: 0"]);
 });
 

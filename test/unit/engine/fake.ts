@@ -208,7 +208,7 @@ export function desk(host: FakeHost, store: Store, options: {
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
     services: options.services ?? { mode: "auto" },
-    parts: () => [], clock: options.clock ?? { now: options.now ?? (() => 1_000_000), sleep: async () => {}, deadline: () => new AbortController().signal }, random: () => 0.5,
+    parts: () => [], clock: options.clock ?? { now: options.now ?? (() => 1_000_000), sleep: () => new Promise(() => {}), deadline: () => new AbortController().signal }, random: () => 0.5,
     log: createLog((line) => lines.push(line), () => 0),
   });
   return Object.assign(engine, { lines });

@@ -1,7 +1,7 @@
 // The desk and services: whom this node probes, what the answers come to, and what nodes tell each other of their containers.
 import test from "ava";
 import { noCluster } from "../../../src/network/cluster.ts";
-import { desk, endpointId, fakeHost, memoryStore, openShop } from "./fake.ts";
+import { desk, endpointId, fakeHost, memoryStore, network, openShop } from "./fake.ts";
 import { backendsIn, far, handClock, heard, shop, text, web } from "./shop.ts";
 
 test("of a container on another node that node's word counts at once, and what is not said any more stays", async (t) => {
@@ -113,6 +113,26 @@ test("probes: what is known of backends outlives the agent, so that its start ta
   t.deepEqual(backendsIn(host.services), known);
   await engine.commands.healthHeard([heard(1, true)]);
   t.deepEqual(backendsIn(host.services), known);
+});
+
+test("a container that is renamed is not down until it is probed anew, keeps its flows, and its answers count", async (t) => {
+  const { engine, join, host } = await shop();
+  await join(1, 2);
+  await engine.commands.applyService({ documents: [{ file: "web.yaml", text: text("drain: 1d\n").replace("kind: none", "kind: tcp, rise: 1, fall: 1") }] });
+  await engine.commands.healthHeard([heard(1, true), heard(2, true)]);
+  const called = (...names: readonly string[]) => engine.commands.reconcile({
+    networks: [{ id: network, name: "shop", endpoints: names.map((name, i) => ({ id: endpointId(i + 1), container: web(i + 1, { name }) })) }],
+  });
+  const backends = (): readonly unknown[] => host.services?.flatMap((plan) => plan.backends.map(({ number, identity, state }) => [number, identity, state])) ?? [];
+  await called("blue", "web2");
+  await engine.idle();
+  t.deepEqual(backends(), [[1, "n1/shop/blue:8080", "active"], [2, "n1/shop/web2:8080", "active"]]);
+  const moved = [...host.services?.[0]?.slots.words ?? []].filter((word, i, words) => i % 2 === 0 && words[i + 1] !== 0 && word >>> 16 === 0);
+  t.deepEqual(moved, [], "a slot that another has by now knows who had it");
+  await engine.commands.healthHeard([heard(1, false)]);
+  t.deepEqual(backends(), [[1, "n1/shop/blue:8080", "down"], [2, "n1/shop/web2:8080", "active"]]);
+  await engine.commands.healthHeard([heard(1, true)]);
+  t.deepEqual(backends(), [[1, "n1/shop/blue:8080", "active"], [2, "n1/shop/web2:8080", "active"]]);
 });
 
 test("when the thread that plans dies, what is deleted meanwhile is gone, its probes too, and what is there stays once", async (t) => {

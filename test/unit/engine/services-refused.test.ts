@@ -124,6 +124,68 @@ test("who applies one here for which there is no room is told so, and it is take
   t.deepEqual([n1.inForce()[1], n1.shown()], ["late 203.0.113.20:80/tcp 192.0.2.7", ["dns enforced", "late enforced"]]);
 });
 
+/** A node that shares services with nobody. */
+async function alone() {
+  const host = fakeHost();
+  const engine = desk(host, memoryStore(), { clock: handClock().clock });
+  await engine.start();
+  const n1 = {
+    host, engine,
+    apply: (name: string, frontend: string): Promise<unknown> =>
+      engine.commands.applyService({ documents: [{ file: `${name}.yaml`, text: written(name, frontend) }] }).then(() => "applied", ({ message }: Error) => message),
+    shown: (): readonly string[] => engine.queries.services().map(({ name, frontends, state }) => `${name} ${frontends.map(({ address, port }) => `${address}:${port}`).join()} ${state}`),
+    /** Both at once: the second is in the state before the first is carried out. */
+    applyBoth: async (first: readonly [string, string], second: readonly [string, string]): Promise<readonly unknown[]> => {
+      const [begun, gate] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+      host.before = (call) => {
+        if (!call.startsWith("do services")) return;
+        begun.resolve(undefined);
+        return gate.promise;
+      };
+      const one = n1.apply(...first);
+      await begun.promise;
+      const other = n1.apply(...second);
+      while (!n1.shown().some((line) => line.startsWith(second.join(" ")))) await new Promise(setImmediate);
+      gate.resolve(undefined);
+      return Promise.all([one, other]);
+    },
+    noRoomFor: (...names: readonly string[]): void => void (host.full = ({ name }) => (names.includes(name) ? new HawserError("TABLE_FULL", `no room for ${name}`) : undefined)),
+  };
+  return n1;
+}
+
+test("without etcd, too, a service for which there is no room is taken back, also when others were applied meanwhile", async (t) => {
+  const n1 = await alone();
+  n1.noRoomFor("big");
+  t.deepEqual(await n1.applyBoth(["big", "203.0.113.20:80"], ["small", "203.0.113.21:80"]), ["no room for big", "applied"]);
+  t.deepEqual(n1.shown(), ["small 203.0.113.21:80 enforced"]);
+  n1.noRoomFor("small");
+  t.deepEqual(await n1.applyBoth(["small", "203.0.113.22:80"], ["web", "203.0.113.23:80"]), ["no room for small", "applied"]);
+  await n1.engine.idle();
+  t.deepEqual(n1.shown(), ["small 203.0.113.21:80 pending", "web 203.0.113.23:80 enforced"]);
+});
+
+test("what was before is not there again where another has its frontend by now", async (t) => {
+  const n1 = await alone();
+  await n1.apply("web", "203.0.113.20:80");
+  n1.noRoomFor("web");
+  t.deepEqual(await n1.applyBoth(["web", "203.0.113.21:80"], ["dns", "203.0.113.20:80"]), ["no room for web", "applied"]);
+  await n1.engine.idle();
+  t.deepEqual(n1.shown(), ["dns 203.0.113.20:80 enforced", "web 203.0.113.21:80 pending"]);
+});
+
+test("who applies again what waits for room is told that it does, and it stays", async (t) => {
+  const n1 = await alone();
+  await n1.apply("web", "203.0.113.20:80");
+  n1.noRoomFor("web");
+  n1.host.writeAnew();
+  await n1.engine.idle();
+  t.is(await n1.apply("web", "203.0.113.20:80"), "no room for web");
+  t.deepEqual(n1.shown(), ["web 203.0.113.20:80 pending"]);
+  n1.noRoomFor();
+  t.is(await n1.apply("web", "203.0.113.20:80"), "applied");
+});
+
 test("a look at what stands in the way that fails is not the last one", async (t) => {
   const n1 = await node();
   n1.host.full = () => new HawserError("TABLE_FULL", "service web: no room is left for its addresses");

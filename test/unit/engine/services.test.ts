@@ -5,6 +5,7 @@ import test from "ava";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import { noCluster } from "../../../src/network/cluster.ts";
 import type { RemoteEndpoint } from "../../../src/network/cluster.ts";
+import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network } from "./fake.ts";
 import { backendsIn, far, handClock, printed, service, shop, text, web, weightOf } from "./shop.ts";
@@ -49,6 +50,33 @@ test("R76: one that was told to stop drains, and is gone when it has; one that w
   pass(30_000);
   await engine.idle();
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active"]);
+});
+
+test("R76: a drain ends in its time though its timer is early, and within one drain when the clock was set back", async (t) => {
+  const { engine, join, host, pass, early } = await shop();
+  await join(1, 2, 3);
+  await engine.commands.applyService(service("drain: 30s\n"));
+  const stop = async (containerId: string, at: number): Promise<void> => {
+    await engine.commands.containerEnds({ containerId, ending: "stopping", at });
+    await engine.idle();
+  };
+  const passes = async (ms: number): Promise<readonly string[]> => {
+    pass(ms);
+    await new Promise(setImmediate);
+    await engine.idle();
+    return backendsIn(host.services);
+  };
+  await stop("c2", 1_000_001);
+  early(1);
+  t.is((await passes(29_999)).length, 3);
+  t.is((await passes(1)).length, 2);
+  early(0);
+  await stop("c3", 1_030_001);
+  pass(-3_600_000);
+  await engine.heal();
+  await engine.idle();
+  t.is((await passes(29_999)).length, 2);
+  t.deepEqual(await passes(1), ["web n1/shop/web1:8080 active"]);
 });
 
 test("R76: what ended before an endpoint was made says nothing about it", async (t) => {
@@ -217,6 +245,52 @@ test("what has not changed costs the datapath nothing", async (t) => {
   t.deepEqual(host.calls.filter((call) => call.includes("services")), []);
 });
 
+test("while services are written the host is looked at anew and Docker answered, and services are written again afterwards", async (t) => {
+  const { engine, join, host } = await shop();
+  await join(1);
+  const gate = Promise.withResolvers<undefined>();
+  const [begun, writes] = [Promise.withResolvers<undefined>(), [] as string[]];
+  host.before = (call) => {
+    if (!call.startsWith("do services")) return;
+    writes.push(call);
+    begun.resolve(undefined);
+    return gate.promise;
+  };
+  const applying = engine.commands.applyService(service());
+  await begun.promise;
+  await engine.heal();
+  await engine.commands.reconcile({ networks: [{ id: network, name: "shop", endpoints: [{ id: endpointId(9), container: web(9) }, { id: endpointId(1), container: web(1) }] }] });
+  await engine.commands.createEndpoint(endpointCommand(2));
+  t.deepEqual(writes, ["do services: 1"]);
+  gate.resolve(undefined);
+  await applying;
+  await engine.idle();
+  t.deepEqual(writes, ["do services: 1", "do services: 1"]);
+});
+
+test("a balancer that does not answer is given up, and another plans what there is", async (t) => {
+  const mute = new URL('data:text/javascript,(await import("node:worker_threads")).parentPort.on("message", () => {});');
+  let starts = 0;
+  const host = fakeHost();
+  const services: ServiceSettings = {
+    mode: "auto",
+    get thread() {
+      starts++;
+      return starts === 1 ? mute : new URL("../../../src/engine/balancer-model.ts", import.meta.url);
+    },
+    get answerTime() {
+      return starts === 1 ? 1000 : 60_000;
+    },
+  };
+  const engine = desk(host, memoryStore(), { services });
+  await engine.start();
+  // Whether another turn was asked for while that one hung is chance.
+  await engine.commands.applyService(service()).catch(() => undefined);
+  await engine.commands.applyService(service("drain: 5s\n"));
+  t.true(engine.lines.some((line) => line.includes("the thread that plans services has ended: it did not answer within 1000 ms")));
+  t.deepEqual(host.services?.map(({ name }) => name), ["web"]);
+});
+
 test("containers on other nodes serve, and drain when their node says so", async (t) => {
   const { engine, host } = await shop();
   await engine.commands.applyService(service());
@@ -270,6 +344,7 @@ test("clients are known until the last service is gone, also when that takes a s
     if (call === "do services: 0") clients = host.clients?.namespaces.length;
   };
   await engine.heal();
+  await engine.idle();
   t.is(clients, 1, "whose sockets are ended then");
   t.deepEqual(host.clients?.namespaces, []);
 });

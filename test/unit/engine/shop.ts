@@ -10,9 +10,10 @@ import type { FakeHost, MemoryStore } from "./fake.ts";
 
 export const web = (n: number, more: Partial<ContainerIdentity> = {}): ContainerIdentity => ({ id: `c${n}`, name: `web${n}`, labels: { app: "web", image: "x" }, own: { app: "web" }, ...more });
 
-/** A clock that a test moves. */
+/** A clock that a test moves, whose sleepers wake `early` by so many milliseconds. */
 export function handClock(start = 1_000_000) {
   let now = start;
+  let before = 0;
   const sleepers = new Set<{ readonly at: number; readonly wake: () => void }>();
   const clock: Clock = {
     now: () => now,
@@ -28,16 +29,16 @@ export function handClock(start = 1_000_000) {
   };
   const pass = (ms: number): void => {
     now += ms;
-    for (const sleeper of [...sleepers].filter(({ at }) => at <= now)) {
+    for (const sleeper of [...sleepers].filter(({ at }) => at - before <= now)) {
       sleepers.delete(sleeper);
       sleeper.wake();
     }
   };
-  return { clock, pass };
+  return { clock, pass, early: (ms: number): void => void (before = ms) };
 }
 
 export async function shop(store: MemoryStore = memoryStore(), host: FakeHost = fakeHost(), people: (n: string) => ContainerIdentity | null = (id) => web(Number(id.slice(0, 11)))) {
-  const { clock, pass } = handClock();
+  const { clock, pass, early } = handClock();
   const engine = desk(host, store, { whose: async ({ id }) => people(id), clock });
   await engine.start();
   const joining = await openShop(engine);
@@ -45,7 +46,7 @@ export async function shop(store: MemoryStore = memoryStore(), host: FakeHost = 
     await joining(...which);
     await engine.idle();
   };
-  return { host, store, engine, join, pass };
+  return { host, store, engine, join, pass, early };
 }
 
 export const text = (lines = "", name = "web", address = "203.0.113.10:80"): string =>

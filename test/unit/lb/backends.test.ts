@@ -88,6 +88,15 @@ test("R76: a container that stops drains, one that is killed is gone at once", (
   t.deepEqual(printed(reconcile(standing, service, [b], start + seconds)), ["192.0.2.7:8080 active", "n2/shop/web-2:8080 active"]);
 });
 
+test("a clock that is set back, and a shorter drain, make a drain end a drain's time from then on at the latest", (t) => {
+  const stopping = [{ ...a, stopping: true }, b];
+  const draining = reconcile(standing, service, stopping, start + 3600 * seconds);
+  t.is(nextChange(reconcile(draining, service, stopping, start), service, start), start + 30 * seconds);
+  t.is(nextChange(reconcile(draining, { ...service, drain: 5 * seconds }, stopping, start + 3601 * seconds), service, start), start + 3606 * seconds);
+  const failed = [false, false, false].reduce((all, passed) => all.map((one) => probed(one, passed, service.health, start + 3600 * seconds)), standing);
+  t.is(nextChange(reconcile(failed, service, both, start), service, start), start + 30 * seconds);
+});
+
 test("a drain of no time is none", (t) => {
   t.deepEqual(printed(reconcile(standing, { ...service, drain: 0 }, [{ ...a, stopping: true }, b], start)), ["192.0.2.7:8080 active", "n2/shop/web-2:8080 active"]);
 });
@@ -107,6 +116,16 @@ test("a container that was started anew is another backend with the same part of
   t.deepEqual(again.filter(({ node }) => node === "n1").map(({ identity, id, drainsUntil }) => [identity, id, drainsUntil === null]), [
     ["n1/shop/web-1:8080", "n1/web-1#1", false], ["n1/shop/web-1:8080", "n1/web-1#2", true],
   ]);
+});
+
+test("a container with another name is the backend that it was: in its place, well, and without a drain of its own", (t) => {
+  const seen = (all: readonly Backend[]): readonly string[] => all.map((one) => `${one.identity} ${one.id} ${stateOf(one, service.health)}`);
+  const renamed = reconcile(standing, service, [{ ...a, name: "blue" }, b], start + seconds);
+  t.deepEqual(seen(renamed), ["n1/shop/blue:8080 n1/web-1#1 active", "n2/shop/web-2:8080 n2/web-2#1 active", "192.0.2.7:8080 192.0.2.7:8080 active"]);
+  const followed = reconcile(standing, service, [{ ...a, name: "blue" }, { ...a, id: "n1/web-1#2" }, b], start + seconds);
+  t.deepEqual(seen(followed).filter((one) => one.startsWith("n1")), ["n1/shop/blue:8080 n1/web-1#1 active", "n1/shop/web-1:8080 n1/web-1#2 down"]);
+  const twins = [...standing.map((one) => (one.node === "n1" ? { ...one, drainsUntil: start + 30 * seconds } : one)), ...reconcile([], service, [{ ...a, name: "blue" }], start)];
+  t.deepEqual(seen(reconcile(twins, service, [{ ...a, name: "blue" }, b], start + seconds)), seen(renamed));
 });
 
 test("a changed weight is the backend's from then on", (t) => {

@@ -1,7 +1,7 @@
 // A million modelled connections through a balancing node: what opens them, what each packet of theirs does, and which of them it breaks.
 import { choose, mostPassed, passOn } from "../../../src/lb/choose.ts";
 import type { PacketKind, SlotAt } from "../../../src/lb/choose.ts";
-import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
+import { advance, afterProbes, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf, previousOf, quietSeconds } from "../../../src/lb/slots.ts";
 import type { BackendPlan, Service, ServicePlan, ServingContainer, Slots } from "../../../src/lb/types.ts";
@@ -77,7 +77,7 @@ export class Traffic {
   /** A probe of a container or server, by its id, and what follows. */
   probe(id: string, passed: boolean, containers: readonly ServingContainer[]): void {
     const ports = new Set(this.#balancing.services.get(this.service.name)?.backends.filter((one) => one.id === id).map(({ port }) => port));
-    for (const port of ports) this.#balancing = afterProbe(this.#balancing, this.service.name, { id, port }, passed, this.now);
+    for (const port of ports) this.#balancing = afterProbes(this.#balancing, [{ service: this.service.name, id, port, passed }], this.now);
     this.change(containers, 1, this.#balancing.services.get(this.service.name)?.service);
   }
 

@@ -1,7 +1,7 @@
 // What the datapath is given: services by number and family, backends by number, and slots that follow.
 import test from "ava";
 import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
-import { advance, afterProbe, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
+import { advance, afterProbes, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf } from "../../../src/lb/slots.ts";
 import type { Service, ServiceMode, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
@@ -150,29 +150,46 @@ test("slots that did not change are the same object", (t) => {
 test("a backend that its probes take out gets nothing new; when all are out, all are tried", (t) => {
   const services = serviceWith("health: { kind: tcp }");
   let { next } = after(noBalancing, around(services));
-  for (const { id } of containers) next = afterProbe(next, "web", { id, port: 8080 }, true, start);
+  for (const { id } of containers) next = afterProbes(next, [{ service: "web", id, port: 8080, passed: true }], start);
   const whole = after(next, around(services));
-  for (let i = 0; i < 3; i++) next = afterProbe(next, "web", { id: "n1/web-1#1", port: 8080 }, false, start);
+  for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id: "n1/web-1#1", port: 8080, passed: false }], start);
   const without = after(next, { ...around(services), now: start + 1000 });
   t.deepEqual(without.plans[0]?.backends.map(({ state }) => state), ["down", "active", "active"]);
   t.deepEqual(currents(without), [2, 3]);
   t.is(without.plans[0]?.slots.between.size, 0);
-  for (const { id } of containers) for (let i = 0; i < 3; i++) next = afterProbe(next, "web", { id, port: 8080 }, false, start);
+  for (const { id } of containers) for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id, port: 8080, passed: false }], start);
   const none = after(next, { ...around(services), now: start + 2000 });
   t.deepEqual(none.plans[0]?.backends.map(({ state }) => state), ["down", "down", "down"]);
   t.deepEqual(currents(none), [1, 2, 3]);
   t.true(none.plans[0]?.open);
   t.deepEqual(currentsBySlot(none), currentsBySlot(whole));
-  t.is(afterProbe(next, "web", { id: "nobody", port: 8080 }, false, start), next);
-  t.is(afterProbe(next, "other", { id: "n1/web-1#1", port: 8080 }, false, start), next);
+  t.is(afterProbes(next, [{ service: "web", id: "nobody", port: 8080, passed: false }], start), next);
+  t.is(afterProbes(next, [{ service: "other", id: "n1/web-1#1", port: 8080, passed: false }], start), next);
+});
+
+test("many answers at once count in their order, and read all services once", (t) => {
+  let readings = 0;
+  class Counted<K, V> extends Map<K, V> {
+    override [Symbol.iterator]() {
+      readings++;
+      return super[Symbol.iterator]();
+    }
+  }
+  const services = Array.from({ length: 20 }, (_, i) => serviceWith(`service: s${i}`, `frontends: ["203.0.113.${i}:80"]`, "health: { kind: tcp, fall: 2 }"));
+  const { next } = after(noBalancing, around(...services));
+  const answers = services.flatMap((_, i) => [true, false, false].map((passed) => ({ service: `s${i}`, id: "n1/web-1#1", port: 8080, passed })));
+  const known = afterProbes({ ...next, services: new Counted(next.services) }, answers, start);
+  t.deepEqual([...known.services.values()].flatMap(({ backends }) => backends.map(({ health: { state } }) => state)), services.flatMap(() => ["down", "unknown", "unknown"]));
+  t.deepEqual([...known.services.keys()], [...next.services.keys()]);
+  t.is(readings, 1);
 });
 
 test("two ports of one container are two backends, each with probes of its own", (t) => {
   const services = serviceWith("backends: [{ select: { network: shop, label: app=web }, port: 8080 }, { select: { network: shop, label: app=web }, port: 8081 }]", "health: { kind: tcp }");
   let { next } = after(noBalancing, around(services));
   const id = "n1/web-1#1";
-  next = afterProbe(next, "web", { id, port: 8080 }, true, start);
-  next = afterProbe(next, "web", { id, port: 8081 }, false, start);
+  next = afterProbes(next, [{ service: "web", id, port: 8080, passed: true }], start);
+  next = afterProbes(next, [{ service: "web", id, port: 8081, passed: false }], start);
   t.deepEqual(next.services.get("web")?.backends.filter((one) => one.id === id).map(({ port, health: { state } }) => [port, state]), [[8080, "up"], [8081, "down"]]);
 });
 
@@ -206,9 +223,9 @@ test("a service whose backends all drain is closed to new flows, and says when t
 test("a server that has failed its probes for the time of a drain has its flows taken away", (t) => {
   const services = serviceWith("backends: [{ address: 192.0.2.1:80 }, { address: 192.0.2.2:80 }]", "health: { kind: tcp }");
   let { next } = after(noBalancing, around(services));
-  for (const id of ["192.0.2.1:80", "192.0.2.2:80"]) next = afterProbe(next, "web", { id, port: 80 }, true, start);
+  for (const id of ["192.0.2.1:80", "192.0.2.2:80"]) next = afterProbes(next, [{ service: "web", id, port: 80, passed: true }], start);
   next = after(next, around(services)).next;
-  for (let i = 0; i < 3; i++) next = afterProbe(next, "web", { id: "192.0.2.1:80", port: 80 }, false, start);
+  for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id: "192.0.2.1:80", port: 80, passed: false }], start);
   const down = after(next, around(services));
   t.true(down.plans[0]?.slots.words.some((word, i) => i % 2 === 1 && word !== 0));
   t.is(down.again, start + 30_000);
