@@ -182,7 +182,7 @@ test.serial("clients from outside reach containers that a service names by their
       return last.join() === wanted.join();
     }, { timeoutMs: 15_000, explain: () => last.join(", ") });
   };
-  let port = 5000;
+  let port = 5100;
   const allAnswer = async (why: string): Promise<void> => {
     for (let i = 0; i < 12; i++) t.is(await neighbour.ask("tcp", "10.99.0.201", 80, { sourcePort: ++port }), `${neighbour.ipv4} ${port}`, why);
   };
