@@ -39,6 +39,8 @@ interface Way {
   readonly stranger: boolean;
   readonly flags: string;
   readonly mode: "IPIP" | "GENEVE" | "SNAT";
+  /** Of Geneve: IPv6 outside. */
+  readonly outer6?: boolean;
   /** Of SNAT: flows that each server has beforehand, of those that its pool has room for; 0: as many as come. */
   readonly filled?: number;
   /** What the service asks of its clients; sources: so many prefixes that may not. */
@@ -68,6 +70,8 @@ const ways: readonly Way[] = [
   established("Geneve, 1 flow", 4, 1, 90, { mode: "GENEVE" }),
   established("Geneve, 1M flows", 4, million, 90, { mode: "GENEVE" }),
   established("Geneve, 1M flows, IPv6", 6, million, 104, { mode: "GENEVE" }),
+  established("Geneve over IPv6, 1 flow", 4, 1, null, { mode: "GENEVE", outer6: true }),
+  established("Geneve over IPv6, 1 flow, IPv6", 6, 1, null, { mode: "GENEVE", outer6: true }),
   established("IPIP, 1 flow, uncounted", 4, 1, null, { without: "counters" }),
   established("IPIP, 1M flows, uncounted", 4, million, null, { without: "counters" }),
   established("IPIP, 1 flow, minimal build", 4, 1, null, { without: "counters and IPv6" }),
@@ -135,7 +139,7 @@ function compiled(name: string, options: string): string {
 /** One load of the programs for a way and its floor, one world of maps, and rounds that alternate between both. */
 async function measure(way: Way, object: string, uplink: number): Promise<Record<string, unknown>> {
   const kernel = createKernel();
-  const wrapped = way.stranger || way.mode === "SNAT" ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) : way.family === 4 ? 20 : 40;
+  const wrapped = way.stranger || way.mode === "SNAT" ? 0 : way.mode === "GENEVE" ? (way.family === 4 ? 62 : 74) + (way.outer6 ? 20 : 0) : way.family === 4 ? 20 : 40;
   const rodata = (floor: number): Record<string, Uint8Array> => ({
     hw_config: configCodec.encode({ ...config, hostIfindex: uplink, ipv6: way.without === "counters and IPv6" ? 0 : 1, ...(way.stranger && way.mode === "SNAT" ? { lbIpv4: 0xc6120000 } : {}) }),
     harness_family: u32.encode(way.family), harness_flows: u32.encode(way.flows), harness_translated: u32.encode(!way.stranger && way.mode === "SNAT" ? 1 : 0),
@@ -208,7 +212,7 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
   map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
   map("hw_lb_backends").setBatch(backends.map((number) => {
     const address = addressOf(number);
-    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp("172.16.255.1") } : {}) })];
+    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp(way.outer6 ? "fd00:b::ff01" : "172.16.255.1") } : {}) })];
   }));
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));

@@ -161,7 +161,7 @@ __noinline int netdev_serve(struct __sk_buff *skb)
 	if (!lbtc_is_here(&scratch->backend.addr, scratch->backend.port, &scratch->backend))
 		return -HW_DROP_NO_SUCH_ADDRESS;
 	error = open_to_backend(skb, scratch, &scratch->backend, scratch->returns);
-	scratch->route.answer_flags |= HW_CT_WRAPPED;
+	scratch->route.answer_flags |= ip_is4(&scratch->sender.address) ? HW_CT_WRAPPED : HW_CT_WRAPPED | HW_CT_WRAPPED6;
 	return carry_on(skb, scratch, error ? error : ctopen(skb));
 }
 
@@ -179,7 +179,7 @@ static __always_inline int carry_ended(struct __sk_buff *skb, struct scratch *sc
 {
 	switch (ended) {
 	case ENDED_SERVED:
-		if (scratch->balancer)
+		if (scratch->balancer.kind)
 			lbnode_find_balancer(skb);
 		return netdev_serve(skb);
 	case ENDED_RETURNED:

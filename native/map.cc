@@ -235,16 +235,16 @@ void BpfMap::set_inners(const Napi::CallbackInfo &info)
 		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH", info_.name);
 }
 
-// store(first, values): entries of an array made with BPF_F_MMAPABLE, one after another, each by one store of 8 bytes: a fiftieth of what batches take.
+// store(first, values): words of 8 bytes of an array made with BPF_F_MMAPABLE, whose values are made of such, one after another, each by one store: a fiftieth of what batches take.
 void BpfMap::store(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
 	int fd = open_fd(env, "store");
 	size_t first = number_of(info[0], "first");
 	Bytes values = bytes_of(info[1], "values");
-	size_t count = values.size / sizeof(uint64_t);
-	if (info_.value_size != sizeof(uint64_t) || values.size % sizeof(uint64_t) != 0 || first + count > info_.max_entries)
-		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": these are no values of its entries");
+	size_t count = values.size / sizeof(uint64_t), words = info_.value_size / sizeof(uint64_t) * info_.max_entries;
+	if (info_.value_size % sizeof(uint64_t) != 0 || values.size % sizeof(uint64_t) != 0 || first + count > words)
+		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": these are no words of its values");
 	if (count == 0)
 		return;
 	size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), begin = first * sizeof(uint64_t), base = begin / page * page;

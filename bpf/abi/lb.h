@@ -59,8 +59,8 @@ struct hw_lb_service {
 	__u32 table;		/* its first slot in hw_lb_slots; read together with `slots`, at once */
 	__u32 slots;		/* how many; 0: there is no backend. A flow's slot is hash * slots / 2^32, so another number moves flows */
 	__u8 flags;		/* enum hw_lb_service_flags; from here on read at once */
-	__u8 depth;		/* lines of hw_lb_sources from its first to one that says whether a client may; 0: all may */
-	__u16 sources;		/* the first */
+	__u8 depth;		/* of its list in hw_lb_sources; 0: all may */
+	__u16 sources;		/* the list's first line */
 	__u32 affinity;		/* seconds */
 };
 
@@ -210,20 +210,30 @@ struct hw_lb_origin {
 };
 
 enum hw_lb_source_layout {
-	HW_LB_SOURCES4 = 16,		/* starts in a line, of IPv4: half a word each */
-	HW_LB_SOURCES6 = 4,		/* of IPv6: two words each, the upper one first */
-	HW_LB_SOURCES_DEEPEST = 10,
+	HW_LB_SOURCES_LINES = 32768,	/* of 8 words */
+	HW_LB_SOURCES_BEYOND = 64,	/* behind them, nobody's: so much further a program may look, as far as the verifier knows */
+	HW_LB_SOURCES_NEAR = 5,		/* beginnings are 2^5 at least */
+	HW_LB_SOURCES_DEEPEST = 15,	/* and 2^15 at most */
 };
 
 /*
- * A line of the starts of ranges of clients, ascending, in the host's byte order: those of ranges that may and that may not in turns, from address 0 on,
- * which one that may begins. So who may not at address 0 has two starts there, and the last start that is no more than a client's address
- * says by its place, even or odd, whether it may. Starts lie in lines like the leaves of a tree, all as deep, whose other lines have the first
- * start of each line below: below line i, counted from the service's first, and its place p lies line i * starts + 1 + p. Places that are left
- * over are all ones.
+ * Whose clients may, list after list, each in lines of 64 bytes. A list is of starts of ranges, ascending: those of ranges that may not and that may in turns.
+ * Those up to a client's address are counted; even: it may. Starts lie in lines, 16 of IPv4 and 8 of IPv6, of which the upper half alone: each line is some part of the addresses
+ * from its beginning on, and an odd number of starts lies before it if it has one at its beginning that none of the list's is.
+ *
+ *   depth 1       ▸ two lines: of addresses whose first bit is 0, and 1
+ *   depth n + 1   ▸ 2^n beginnings ▸ as many lines as there are ▸ IPv6: starts of longer prefixes
+ *
+ * No line has addresses of both first bits, which is left out of starts: one lies there plus all ones but the first. So a start less an address has its first bit
+ * exactly if the start is greater, which is counted as well, because a line's places are even. Places that are left over are all ones.
+ * A beginning lies there less 1, of IPv6 without its last bit, which is 0; those left over are greater than all. Instead of the first, which nobody asks,
+ * stands how many lines these and the starts are.
+ *
+ * Where a prefix of more than 64 bits begins or ends, its 2^64 addresses may not by the upper half, and starts of all 128 bits lie behind, the upper word first, from one that
+ * may on: an odd number of them up to the address lets it in. How many there are stands in the upper half of the first beginning.
  */
 struct hw_lb_sources {
-	__u64 words[8];
+	__u64 words[(HW_LB_SOURCES_LINES + HW_LB_SOURCES_BEYOND) * 8];
 };
 
 /* A client of a service with affinity. */

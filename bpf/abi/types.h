@@ -197,6 +197,7 @@ enum hw_ct_flags {
 	HW_CT_SAME_NETWORK = 1024,	/* a static peer's container said to be on the network of ours */
 	HW_CT_SERVICE = 2048,	/* a container asked a service: judged as if it had asked the backend itself */
 	HW_CT_WRAPPED = 4096,	/* answers who is a service's client by way of another node, which wraps what it asks */
+	HW_CT_WRAPPED6 = 8192,	/* in IPv6 */
 };
 
 /* One direction of one flow: each flow has two entries, and the partner's key is `to` reversed. */

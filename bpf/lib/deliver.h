@@ -78,6 +78,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct scratch *scratc
 		return error;
 	if (ep)
 		return deliver_endpoint(skb, ep);
+	if (route->node && !ip_is4(&scratch->hop.tunnel))
+		return overlay_send6(skb);
 	if (route->flags & HW_CT_TO_NODE || route->node)
 		return overlay_send(skb);
 	return route->flags & HW_CT_TO_UPLINK ? route_send(skb, p, &scratch->hop) : deliver_host();

@@ -16,6 +16,25 @@ enum ended {
 	ENDED_RECEIVED, /* between nodes and their containers */
 };
 
+static __always_inline enum ended ended_open(struct __sk_buff *skb, struct scratch *scratch, bool outer4)
+{
+	__u32 *key = &scratch->sender.key;
+
+	if (hw_config.services && lbnode_take(skb, scratch, outer4))
+		return ENDED_SERVED;
+	if (!hw_config.tunnel_header || !(outer4 ? tunnel_take(skb, key) : tunnel6_take(skb, key)))
+		return ENDED_NONE;
+	return hw_config.services && *key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
+}
+
+/* The same, of IPv6. Not static, so that the verifier walks it once. */
+__noinline int ended_open6(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+
+	return scratch && skb ? ended_open(skb, scratch, false) : ENDED_NONE;
+}
+
 /*
  * Takes the headers off. What our programs do not read themselves is for this host's stack, whose device gives it to from_overlay. With native
  * routing tunnels carry nothing but what services need.
@@ -26,19 +45,15 @@ static __always_inline enum ended ended_take(struct __sk_buff *skb, struct scrat
 	struct sender *sender = &scratch->sender;
 	enum ended ended;
 
-	if (p->family != 4 || p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
+	if (p->fragment != PACKET_WHOLE || !hostaddrs_find(&p->flow.daddr))
 		return ENDED_NONE;
 	sender->address = p->flow.saddr;
 	sender->node = nodes_by_address(&p->flow.saddr);
 	if (!sender->node)
 		return ENDED_NONE;
 	sender->key = HW_TUNNEL_HOST;
-	if (hw_config.services && lbnode_take(skb, scratch))
-		ended = ENDED_SERVED;
-	else if (hw_config.tunnel_header && tunnel_take(skb, &sender->key))
-		ended = hw_config.services && sender->key == HW_TUNNEL_RETURN ? ENDED_RETURNED : ENDED_RECEIVED;
-	else
-		return ENDED_NONE;
-	__builtin_memset(p, 0, sizeof(*p));
+	ended = p->family == 4 ? ended_open(skb, scratch, true) : ended_open6(skb);
+	if (ended != ENDED_NONE)
+		__builtin_memset(p, 0, sizeof(*p));
 	return ended;
 }

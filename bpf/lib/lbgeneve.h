@@ -5,7 +5,7 @@
  *   Geneve   03 or 06: words of options │ 40: critical ones │ 65 58 │ key of a node itself 3 │ 0
  *   option   ff 48: class, for experiments │ 81: critical │ 2 or 5: words that follow │ address of the container 4 or 16 │ its port 2
  *            │ how often it was passed on 1 (lib/lbpass.h) │ 01: answers go by way of the node that balanced (lib/lbreturn.h), or 0
- *   inner    its source MAC, when it was passed on: 02 00 │ IPv4 address of the node that balanced 4; otherwise that is who sent it
+ *   inner    its source MAC, when it was passed on: the node that balanced (lib/lbbalancer.h); otherwise that is who sent it
  *
  * Critical: who does not know the option drops the packet. Who does not know the last two bytes serves what comes, answers clients himself, and
  * sends zeros.
@@ -32,9 +32,6 @@
 #define LBGENEVE_PORT(last)		     ((__be16)(last))
 #define LBGENEVE_PASSED(last)		     ((__u8)((last) >> 16))
 #define LBGENEVE_RETURNS(last)		     ((last) >> 24 & 1)
-
-/* In the inner frame: of a source MAC the part that is an IPv4 address. */
-#define LBGENEVE_BALANCER (ETH_ALEN + 2)
 
 struct lbgeneve {
 	struct udphdr udp;

@@ -5,29 +5,31 @@
 #include <stdbool.h>
 
 #include "lib/ip.h"
+#include "lib/lbbalancer.h"
 #include "lib/lbgeneve.h"
 #include "lib/nodes.h"
 #include "lib/scratch.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel6.h"
 
 struct lbnode_option {
 	__be32 about;
 	__be32 words[5];
 };
 
-#define LBNODE_OPTION_AT (ETH_HLEN + sizeof(struct iphdr) + __builtin_offsetof(struct lbgeneve, about))
+/* Of the outer IP header: where the option begins. */
+#define LBNODE_OPTION_AT(outer) (ETH_HLEN + (outer) + (__u32)__builtin_offsetof(struct lbgeneve, about))
 
-/* Of the option's last word, before the headers are off: who wants the answers. */
-static __always_inline void lbnode_read_balancer(struct __sk_buff *skb, struct scratch *scratch, __u32 last, __u32 size)
+/* Of the option's last word, before the headers are off: who wants the answers. `inner`: where the inner frame begins. */
+static __always_inline void lbnode_read_balancer(struct __sk_buff *skb, struct scratch *scratch, __u32 last, __u32 inner)
 {
-	scratch->balancer = 0;
+	scratch->balancer.kind = 0;
 	scratch->returns = 0;
 	if (!LBGENEVE_RETURNS(last))
 		return;
 	if (LBGENEVE_PASSED(last))
-		bpf_skb_load_bytes(skb, LBNODE_OPTION_AT + size + LBGENEVE_BALANCER, &scratch->balancer, sizeof(scratch->balancer));
+		bpf_skb_load_bytes(skb, inner + ETH_ALEN, &scratch->balancer.kind, LBBALANCER_BYTES);
 	else
-		scratch->balancer = scratch->sender.address.words[3];
+		scratch->balancer = lbbalancer_of(&scratch->sender.address);
 }
 
 /* Whether the packet's known flow is one to the very container that is said. No node turns what other flows are answered by, nor what a container's own are. */
@@ -68,39 +70,60 @@ static __always_inline void lbnode_follow(struct __sk_buff *skb, const struct sc
 __noinline int lbnode_find_balancer(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
-	struct hw_ip address;
 
 	if (!scratch || !skb)
 		return 0;
-	address = ip_from4(scratch->balancer);
-	scratch->returns = nodes_by_address(&address);
+	scratch->returns = scratch->passed ? lbbalancer_number(&scratch->balancer) : scratch->sender.node;
 	return 0;
 }
 
+/* Whether our programs read the outer packet, and the two words of its tunnel's header. */
+static __always_inline bool lbnode_is_plain(const struct __sk_buff *skb, bool outer4, __be32 *kind, __be32 *key)
+{
+	if (outer4) {
+		const struct tunnel_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL_BYTES);
+
+		if (!headers || !tunnel_is_plain(skb, headers))
+			return false;
+		*kind = headers->kind;
+		*key = headers->key;
+	} else {
+		const struct tunnel6_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL6_BYTES);
+
+		if (!headers || !tunnel6_is_plain(skb, headers))
+			return false;
+		*kind = headers->kind;
+		*key = headers->key;
+	}
+	return true;
+}
+
 /*
- * From scratch->sender, another node for sure: whole, UDP over IPv4 to the tunnel's port. What is said of it is in scratch->backend, `passed` and
+ * From scratch->sender, another node for sure: whole, UDP to the tunnel's port. What is said of it is in scratch->backend, `passed` and
  * `balancer`. False: it is as it was, and not that.
  */
-static __always_inline bool lbnode_take(struct __sk_buff *skb, struct scratch *scratch)
+static __always_inline bool lbnode_take(struct __sk_buff *skb, struct scratch *scratch, bool outer4)
 {
-	const struct tunnel_headers *headers = packet_at(skb, ETH_HLEN, TUNNEL_BYTES);
+	const __u32 option_at = LBNODE_OPTION_AT(outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 bytes = outer4 ? TUNNEL_BYTES : TUNNEL6_BYTES;
 	struct hw_backend *backend = &scratch->backend;
 	struct lbnode_option option = { 0 };
 	__u32 size, last;
+	__be32 kind, key;
 	__be16 inner;
 
-	if (!headers || !tunnel_is_plain(skb, headers) || headers->key != LBGENEVE_KEY)
+	if (!lbnode_is_plain(skb, outer4, &kind, &key) || key != LBGENEVE_KEY)
 		return false;
-	if (headers->kind == LBGENEVE_KIND4) {
+	if (kind == LBGENEVE_KIND4) {
 		size = LBGENEVE_OPTION4;
-		if (bpf_skb_load_bytes(skb, LBNODE_OPTION_AT, &option, LBGENEVE_OPTION4) < 0 || option.about != LBGENEVE_ABOUT4)
+		if (bpf_skb_load_bytes(skb, option_at, &option, LBGENEVE_OPTION4) < 0 || option.about != LBGENEVE_ABOUT4)
 			return false;
 		backend->addr = ip_from4(option.words[0]);
 		last = option.words[1];
 		inner = bpf_htons(ETH_P_IP);
-	} else if (headers->kind == LBGENEVE_KIND6) {
+	} else if (kind == LBGENEVE_KIND6) {
 		size = LBGENEVE_OPTION6;
-		if (bpf_skb_load_bytes(skb, LBNODE_OPTION_AT, &option, LBGENEVE_OPTION6) < 0 || option.about != LBGENEVE_ABOUT6)
+		if (bpf_skb_load_bytes(skb, option_at, &option, LBGENEVE_OPTION6) < 0 || option.about != LBGENEVE_ABOUT6)
 			return false;
 		__builtin_memcpy(&backend->addr, option.words, 16);
 		last = option.words[4];
@@ -110,6 +133,6 @@ static __always_inline bool lbnode_take(struct __sk_buff *skb, struct scratch *s
 	}
 	backend->port = LBGENEVE_PORT(last);
 	scratch->passed = LBGENEVE_PASSED(last);
-	lbnode_read_balancer(skb, scratch, last, size);
-	return tunnel_strip(skb, TUNNEL_BYTES + size, inner);
+	lbnode_read_balancer(skb, scratch, last, option_at + size);
+	return tunnel_strip(skb, bytes + size, outer4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), inner);
 }

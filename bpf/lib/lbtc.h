@@ -14,6 +14,7 @@
 
 #include "lib/endpoints.h"
 #include "lib/lbanswertc.h"
+#include "lib/lbbalancer.h"
 #include "lib/lbhop.h"
 #include "lib/lbpick.h"
 #include "lib/lbsnattc.h"
@@ -73,12 +74,12 @@ static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backe
 	return 0;
 }
 
-/* In the source MAC of the inner frame, of which nobody knows from the outer headers any more who balanced. */
-static __always_inline void lbtc_name_balancer(__u8 *frame, __be32 address)
+/* In the inner frame, of which nobody knows from the outer headers any more who balanced. */
+static __always_inline void lbtc_name_balancer(__u8 *frame, const struct scratch *scratch, bool outer4)
 {
-	frame[ETH_ALEN] = 0x02;
-	frame[ETH_ALEN + 1] = 0;
-	__builtin_memcpy(frame + LBGENEVE_BALANCER, &address, sizeof(address));
+	struct balancer balancer = scratch->balancer.kind ? scratch->balancer : lbbalancer_own(outer4);
+
+	__builtin_memcpy(frame + ETH_ALEN, &balancer.kind, LBBALANCER_BYTES);
 }
 
 /* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
@@ -94,20 +95,19 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 
 	if (size + outer > 0xffff)
 		return 0;
+	if (extra)
+		tos &= LBWRAP_GENEVE_TOS;
 	if (outer4)
 		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
 	else
 		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
 	if (!extra)
 		return outer;
-	/* Its sum would be one over segments that are not cut yet. */
-	if (!outer4)
-		return 0;
 	lbwrap_geneve_head((void *)(headers + outer), backend, scratch->flow_hash, family, size, scratch->passed);
 	if (bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0)
 		return 0;
 	if (scratch->passed)
-		lbtc_name_balancer(headers + outer + geneve, scratch->balancer ? scratch->balancer : hw_config.lb_ipv4);
+		lbtc_name_balancer(headers + outer + geneve, scratch, outer4);
 	return outer + geneve + ETH_HLEN;
 }
 
@@ -203,7 +203,7 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 		return LBTC_NOT;
 	p = &scratch->packet;
 	scratch->passed = 0;
-	scratch->balancer = 0;
+	scratch->balancer.kind = 0;
 	frontend = lbpick_frontend(p, lbfrontends_port(p->flow.dport, p->flow.proto));
 	if (!frontend)
 		return lbtc_other(p);

@@ -3,11 +3,10 @@
  * Wraps a packet for its backend. What is inside stays as the client sent it.
  *
  *   IPIP     Ethernet 14 │ IPv4 20 or IPv6 40 │ packet                        protocol 4 or 41: what is inside
- *   GENEVE   Ethernet 14 │ IPv4 20 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
+ *   GENEVE   Ethernet 14 │ IPv4 20 or IPv6 40 │ UDP 8 │ Geneve 8 │ option 12 or 24 (lib/lbgeneve.h) │ Ethernet 14 │ packet
  *
- * The node that has the container translates: it knows the flow, and the service's address is in the packet. No checksum is a sum over
- * more than the headers: that of UDP in IPv6 takes what lies behind them from the inner packet's own checksum, and what has none of its own
- * (fragments, errors, SCTP, UDP over IPv4 without) does not go to nodes of IPv6.
+ * The node that has the container translates: it knows the flow, and the service's address is in the packet. UDP has no checksum outside,
+ * over IPv6 either (lib/tunnel6.h).
  */
 #pragma once
 
@@ -22,6 +21,12 @@
 #include "lib/xdp.h"
 
 #define LBWRAP_TTL 64
+
+/*
+ * Of the traffic class what goes outside in Geneve: no congestion marks (RFC 6040, compatibility mode), because the node that takes the headers off
+ * carries none inwards, and leaves packets that were marked on the way to the host.
+ */
+#define LBWRAP_GENEVE_TOS 0xfc
 
 /* Dynamic ports (RFC 8926, 3.3). */
 #define LBWRAP_PORTS_FIRST 49152
@@ -114,33 +119,6 @@ static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct 
 	geneve->option[words] = LBGENEVE_LAST(backend->port, passed, (backend->flags & HW_LB_BACKEND_RETURNS) / HW_LB_BACKEND_RETURNS);
 }
 
-/* From here to the end of the inner headers there is nothing of which the sum is not known: `inner` begins at the inner Ethernet header. */
-static __always_inline bool lbwrap_sum(const struct lbpacket *p, const void *inner, const void *end, int family, __u64 *sum)
-{
-	const struct iphdr *ip4 = inner + ETH_HLEN;
-	const struct ipv6hdr *ip6 = inner + ETH_HLEN;
-	const struct udphdr *udp;
-	__u64 pseudo;
-	int i;
-
-	if (p->kind == LBPACKET_ERROR || p->fragment != PACKET_WHOLE || p->proto == WIRE_PROTO_SCTP)
-		return false;
-	udp = family == 4 ? (const void *)(ip4 + 1) : (const void *)(ip6 + 1);
-	if ((const void *)(udp + 1) > end || (p->proto == IPPROTO_UDP && !udp->check))
-		return false;
-	for (i = 0; i < ETH_HLEN / 2; i++)
-		*sum += ((const checksum_u16 *)inner)[i];
-	/* A header with its checksum sums up to nothing, and so does a segment with its pseudo header. */
-	if (family == 4) {
-		pseudo = checksum_words(&ip4->saddr, 2) + bpf_htons(p->size - sizeof(*ip4)) + bpf_htons(p->proto);
-	} else {
-		pseudo = checksum_words(&ip6->saddr, 8) + bpf_htons(p->size - sizeof(*ip6)) + bpf_htons(p->proto);
-		*sum += checksum_words(ip6, 10);
-	}
-	*sum += (__u16)~checksum_fold16(pseudo);
-	return true;
-}
-
 static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, __u64 hash, int family, __u16 payload,
 					       __u32 passed)
 {
@@ -154,28 +132,20 @@ static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const st
 static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
 {
 	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
-	__u16 payload = headers + ETH_HLEN + p->size;
+	/* A short frame's padding stays behind the packet, and is the inner frame's: the outer packet is as long as it says. */
+	__u16 payload = headers + xdp_length(ctx);
 	struct lbgeneve *geneve;
 	struct ethhdr *eth;
-	__u64 sum;
 
 	if (bpf_xdp_adjust_head(ctx, -(ETH_HLEN + size + headers)))
 		return false;
 	/* The packet's own Ethernet header stays where it is and is the inner one. */
-	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers + ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)));
+	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers);
 	if (!eth)
 		return false;
 	geneve = (void *)(eth + 1) + size;
-	lbwrap_outer(eth, backend, p->tos, payload, IPPROTO_UDP, outer4);
+	lbwrap_outer(eth, backend, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
 	lbwrap_geneve_head(geneve, backend, p->hash, family, payload, 0);
-	if (outer4)
-		return true;
-	sum = checksum_words((void *)eth + ETH_HLEN + 8, 8) + bpf_htons(IPPROTO_UDP) + bpf_htons(payload) + checksum_words(geneve, headers / 4);
-	if (!lbwrap_sum(p, (void *)geneve + headers, xdp_end(ctx), family, &sum))
-		return false;
-	geneve->udp.check = ~checksum_fold16(sum);
-	if (!geneve->udp.check)
-		geneve->udp.check = 0xffff;
 	return true;
 }
 

@@ -14,7 +14,7 @@
 #include "lib/lbgeneve.h"
 #include "lib/packet.h"
 #include "lib/scratch.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel6.h"
 #include "lib/uplinks.h"
 
 #define MSS_OPTIONS 10 /* more are not read: Linux sends 5 */
@@ -39,7 +39,9 @@ static __always_inline __u32 mss_fitting(const struct scratch *scratch)
 	if (scratch->route.node)
 		return scratch->hop.mtu;
 	uplink = uplinks_find(scratch->hop.ifindex);
-	return uplink ? uplink->mtu - TUNNEL_BYTES : 0;
+	if (!uplink)
+		return 0;
+	return uplink->mtu - (scratch->route.flags & HW_CT_WRAPPED6 ? TUNNEL6_BYTES : TUNNEL_BYTES);
 }
 
 /* The packet of the scratch, before it is rewritten, on its way to scratch->hop. Not static, so that the verifier walks it once. */

@@ -4,6 +4,7 @@
  *
  *   hw_nodes    number ▸ where it is and how much fits      hw_peers   outer address ▸ number
  *   hw_remotes  container's address ▸ node and who it is    hw_slices  longest prefix ▸ number
+ *   hw_balancers  hash of an outer IPv6 address ▸ number (lib/lbbalancer.h)
  */
 #pragma once
 
@@ -25,6 +26,13 @@ struct {
 	__type(key, struct hw_ip);
 	__type(value, __u32);
 } hw_peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} hw_balancers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -51,6 +59,14 @@ static __always_inline const struct hw_node *nodes_find(__u32 number)
 static __always_inline __u32 nodes_by_address(const struct hw_ip *addr)
 {
 	const __u32 *number = bpf_map_lookup_elem(&hw_peers, addr);
+
+	return number ? *number : 0;
+}
+
+/* The same of one of whose address only the hash is known. */
+static __always_inline __u32 nodes_by_hash(__u32 hash)
+{
+	const __u32 *number = bpf_map_lookup_elem(&hw_balancers, &hash);
 
 	return number ? *number : 0;
 }

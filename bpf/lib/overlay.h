@@ -16,7 +16,7 @@
 #include "lib/packet.h"
 #include "lib/route.h"
 #include "lib/scratch.h"
-#include "lib/tunnel.h"
+#include "lib/tunnel6.h"
 
 /* The node that has the address as a container's, as its own, or, of a static peer, in its slice; NULL: none. */
 static __always_inline const struct hw_node *overlay_node(const struct hw_ip *addr)
@@ -70,7 +70,7 @@ static __always_inline int overlay_find(const struct packet *p, const struct hw_
 /* To the node by way of which a service's client is answered; otherwise the same. Found or not, `hop` says what fits. */
 static __always_inline int overlay_find_balancer(const struct packet *p, const struct hw_node *node, struct route_hop *hop)
 {
-	hop->mtu = node->mtu - (hw_config.native ? TUNNEL_BYTES : 0);
+	hop->mtu = node->mtu - (hw_config.native ? tunnel6_bytes(&node->address) : 0);
 	if (p->size > hop->mtu)
 		return ROUTE_REFUSED;
 	hop->tunnel = node->address;
@@ -96,6 +96,12 @@ static __always_inline int overlay_by_device(struct __sk_buff *skb, const struct
 	return bpf_redirect(hw_config.tunnel_ifindex, 0);
 }
 
+/* What our programs do not send themselves. */
+static __always_inline int overlay_otherwise(struct __sk_buff *skb, const struct route_hop *hop)
+{
+	return hw_config.tunnel_ifindex ? overlay_by_device(skb, hop) : -HW_DROP_NO_ROUTE;
+}
+
 /* By scratch->hop. A verdict, or a negated drop reason. Not static, so that the verifier walks it once. */
 __noinline int overlay_send(struct __sk_buff *skb)
 {
@@ -104,9 +110,20 @@ __noinline int overlay_send(struct __sk_buff *skb)
 
 	if (!scratch)
 		return -HW_DROP_REWRITE_FAILED;
-	if (hw_config.tunnel_header)
+	if (hw_config.tunnel_header && ip_is4(&scratch->hop.tunnel))
 		verdict = tunnel_send(skb, &scratch->packet, &scratch->hop, &scratch->outer_id);
-	if (verdict != HW_PASS)
-		return verdict;
-	return hw_config.tunnel_ifindex ? overlay_by_device(skb, &scratch->hop) : -HW_DROP_NO_ROUTE;
+	return verdict == HW_PASS ? overlay_otherwise(skb, &scratch->hop) : verdict;
+}
+
+/* The same, to a node of IPv6 by way of which a service's client is answered. Not static, so that the verifier walks it once. */
+__noinline int overlay_send6(struct __sk_buff *skb)
+{
+	struct scratch *scratch = scratch_same();
+	int verdict = HW_PASS;
+
+	if (!scratch || !skb)
+		return -HW_DROP_REWRITE_FAILED;
+	if (hw_config.tunnel_header)
+		verdict = tunnel6_send(skb, scratch);
+	return verdict == HW_PASS ? overlay_otherwise(skb, &scratch->hop) : verdict;
 }

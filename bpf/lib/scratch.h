@@ -32,6 +32,13 @@ struct sender {
 	__u32 key;
 };
 
+/* Who balanced and wants the answers (lib/lbbalancer.h). */
+struct balancer {
+	__u16 pad;
+	__be16 kind; /* LBBALANCER_KIND*; 0: this node, or nobody wants them */
+	__u32 name;
+};
+
 /* Who is asked in this node's name (lib/lbsnattc.h). */
 struct asked {
 	__u32 backend; /* its number */
@@ -54,7 +61,7 @@ struct scratch {
 	__u64 flow_hash;	   /* lib/lbtc.h: of what is sent */
 	__u32 chosen;		   /* lib/lbtc.h: number of the backend that it is sent to */
 	__u32 passed;		   /* lib/lbpass.h: how often it was passed on */
-	__be32 balancer;	   /* lib/lbnode.h: who balanced and wants the answers; 0: this node, or nobody wants them */
+	struct balancer balancer;  /* lib/lbnode.h */
 	__u32 returns;		   /* lib/lbnode.h: his number; 0: nobody wants the answers */
 	__u32 network;		 /* of the container here, to be told of; 0: not known */
 	__u16 outer_id;		 /* lib/tunnel.h */

@@ -7,13 +7,14 @@
  *
  *   VXLAN   08 00 00 00 │ key, 24 bits │ 00        Geneve without options   00 00 65 58 │ key, 24 bits │ 00
  *
- * The device has what is not exactly so: IPv6 outside, a UDP checksum, fragments, options, congestion on the way (RFC 6040), a way
- * that is too narrow or by no uplink, and what an older kernel refuses.
+ * The device has what is not exactly so: IPv6 outside (but for services, lib/tunnel6.h), a UDP checksum, fragments, options, congestion on the way
+ * (RFC 6040), a way that is too narrow or by no uplink, and what an older kernel refuses.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/udp.h>
 
 #include "lib/config.h"
@@ -36,7 +37,8 @@
 #define TUNNEL_ECN_CAPABLE     2
 #define TUNNEL_ECN_EXPERIENCED 3
 
-/* BPF_F_ADJ_ROOM_DECAP_L3_IPV6, Linux 6.3. */
+/* BPF_F_ADJ_ROOM_DECAP_L3_IPV4 and _IPV6, Linux 6.3. */
+#define TUNNEL_BECOMES_IPV4 (1ULL << 7)
 #define TUNNEL_BECOMES_IPV6 (1ULL << 8)
 
 struct tunnel_headers {
@@ -76,6 +78,12 @@ static __always_inline __u8 tunnel_ecn(const struct __sk_buff *skb, __u8 family)
 	return ecn == TUNNEL_ECN_EXPERIENCED ? TUNNEL_ECN_CAPABLE : ecn;
 }
 
+/* By which receivers tell flows apart. */
+static __always_inline __be16 tunnel_port(__u32 hash)
+{
+	return bpf_htons(TUNNEL_PORTS_FIRST + ((hash ^ hash >> 16) & TUNNEL_PORTS_MASK));
+}
+
 /* The way to the tunnel's other end, by an uplink and in its name. < 0: there is none. */
 static __always_inline int tunnel_route(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop, struct iphdr *ip)
 {
@@ -109,7 +117,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 }
 
 /*
- * Sends the packet to the other end. TC_ACT_REDIRECT, or a negated drop reason; HW_PASS: it is as it was, and the device's to send.
+ * Sends the packet to the other end, an IPv4 address. TC_ACT_REDIRECT, or a negated drop reason; HW_PASS: it is as it was, and the device's to send.
  * `id` of the next outer packet: receivers merge what is numbered in turn.
  */
 static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packet *p, struct route_hop *hop, __u16 *id)
@@ -117,7 +125,7 @@ static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packe
 	__u32 size = skb->len - ETH_HLEN + TUNNEL_BYTES, hash = bpf_get_hash_recalc(skb), segments = skb->gso_segs;
 	struct tunnel_headers headers = { 0 };
 
-	if (!ip_is4(&hop->tunnel) || size > 0xffff || tunnel_route(skb, p, hop, &headers.ip) < 0 ||
+	if (size > 0xffff || tunnel_route(skb, p, hop, &headers.ip) < 0 ||
 	    bpf_skb_load_bytes(skb, 0, &headers.inner, ETH_HLEN) < 0)
 		return HW_PASS;
 	headers.ip.version = 4;
@@ -128,7 +136,7 @@ static __always_inline int tunnel_send(struct __sk_buff *skb, const struct packe
 	headers.ip.ttl = TUNNEL_TTL;
 	headers.ip.protocol = IPPROTO_UDP;
 	headers.ip.check = tunnel_checksum(&headers);
-	headers.udp.source = bpf_htons(TUNNEL_PORTS_FIRST + ((hash ^ hash >> 16) & TUNNEL_PORTS_MASK));
+	headers.udp.source = tunnel_port(hash);
 	headers.udp.dest = hw_config.tunnel_port;
 	headers.udp.len = bpf_htons(size - sizeof(headers.ip));
 	headers.kind = hw_config.tunnel_header;
@@ -152,30 +160,35 @@ static __always_inline bool tunnel_is_plain(const struct __sk_buff *skb, const s
 	       headers->udp.len == bpf_htons(skb->len - ETH_HLEN - sizeof(headers->ip)) && !headers->udp.check;
 }
 
-/* As tunnel_strip(), where the kernel knows no flag that says so: it becomes IPv6 first, for which the kernel puts room in front. */
-static __always_inline bool tunnel_strip_to_ipv6(struct __sk_buff *skb, __u32 size)
+/*
+ * As tunnel_strip(), where the kernel knows no flag that says so: it becomes the other family first, for which the kernel puts as many bytes in
+ * front as its header is longer, or takes them.
+ */
+static __always_inline bool tunnel_strip_to(struct __sk_buff *skb, __u32 size, __be16 inner)
 {
-	const __u32 room = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
+	const int longer = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
 
-	if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0) < 0)
+	/* What the kernel takes off first does not come back, if the rest is then too short to be taken off. */
+	if (skb->len < ETH_HLEN + size + sizeof(struct iphdr) || bpf_skb_change_proto(skb, inner, 0) < 0)
 		return false;
-	if (!bpf_skb_adjust_room(skb, -(int)(size + room), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
+	if (!bpf_skb_adjust_room(skb, -(int)size - (inner == bpf_htons(ETH_P_IPV6) ? longer : -longer), BPF_ADJ_ROOM_MAC,
+				 BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
 		return true;
-	bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0);
+	bpf_skb_change_proto(skb, inner == bpf_htons(ETH_P_IPV6) ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), 0);
 	return false;
 }
 
-/* Takes `size` bytes off, behind which there is a packet of `inner`, an ethertype. False: it is as it was. */
-static __always_inline bool tunnel_strip(struct __sk_buff *skb, __u32 size, __be16 inner)
+/* Takes `size` bytes off a packet of `outer`, behind which there is one of `inner`; ethertypes. False: it is as it was. */
+static __always_inline bool tunnel_strip(struct __sk_buff *skb, __u32 size, __be16 outer, __be16 inner)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	struct ethhdr *eth;
 
-	if (inner == bpf_htons(ETH_P_IPV6) && hw_config.ipv6)
-		flags |= TUNNEL_BECOMES_IPV6;
-	else if (inner != bpf_htons(ETH_P_IP))
+	if (inner != bpf_htons(ETH_P_IP) && (inner != bpf_htons(ETH_P_IPV6) || !hw_config.ipv6))
 		return false;
-	if (bpf_skb_adjust_room(skb, -(int)size, BPF_ADJ_ROOM_MAC, flags) < 0 && (inner != bpf_htons(ETH_P_IPV6) || !tunnel_strip_to_ipv6(skb, size)))
+	if (inner != outer)
+		flags |= inner == bpf_htons(ETH_P_IPV6) ? TUNNEL_BECOMES_IPV6 : TUNNEL_BECOMES_IPV4;
+	if (bpf_skb_adjust_room(skb, -(int)size, BPF_ADJ_ROOM_MAC, flags) < 0 && (inner == outer || !tunnel_strip_to(skb, size, inner)))
 		return false;
 	/* What a device has verified are as many checksums as it says, and the outermost is gone. */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_DEC);
@@ -196,5 +209,5 @@ static __always_inline bool tunnel_take(struct __sk_buff *skb, __u32 *key)
 	if (!headers || !tunnel_is_plain(skb, headers) || headers->kind != hw_config.tunnel_header || headers->key & bpf_htonl(0xff))
 		return false;
 	*key = bpf_ntohl(headers->key) >> 8;
-	return tunnel_strip(skb, TUNNEL_BYTES, headers->inner.h_proto);
+	return tunnel_strip(skb, TUNNEL_BYTES, bpf_htons(ETH_P_IP), headers->inner.h_proto);
 }

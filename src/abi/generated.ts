@@ -17,6 +17,7 @@ export const CtFlags = {
   SAME_NETWORK: 1024,
   SERVICE: 2048,
   WRAPPED: 4096,
+  WRAPPED6: 8192,
 } as const;
 export type CtFlagsName = keyof typeof CtFlags;
 export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
@@ -33,6 +34,7 @@ export const ctFlagsNames: Readonly<Record<number, CtFlagsName>> = {
   1024: "SAME_NETWORK",
   2048: "SERVICE",
   4096: "WRAPPED",
+  8192: "WRAPPED6",
 };
 
 export const Direction = {
@@ -266,15 +268,17 @@ export const lbServiceFlagsNames: Readonly<Record<number, LbServiceFlagsName>> =
 };
 
 export const LbSourceLayout = {
-  SOURCES4: 16,
-  SOURCES6: 4,
-  SOURCES_DEEPEST: 10,
+  LINES: 32768,
+  BEYOND: 64,
+  NEAR: 5,
+  DEEPEST: 15,
 } as const;
 export type LbSourceLayoutName = keyof typeof LbSourceLayout;
 export const lbSourceLayoutNames: Readonly<Record<number, LbSourceLayoutName>> = {
-  16: "SOURCES4",
-  4: "SOURCES6",
-  10: "SOURCES_DEEPEST",
+  32768: "LINES",
+  64: "BEYOND",
+  5: "NEAR",
+  15: "DEEPEST",
 };
 
 export const LbTimes = {
@@ -891,8 +895,8 @@ export const lbSlotCodec: Codec<LbSlot> = struct<LbSlot>("hw_lb_slot", 8, {
 export interface LbSources {
   readonly words: readonly (bigint)[];
 }
-export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 64, {
-  words: field("words", 0, array(u64, 8)),
+export const lbSourcesCodec: Codec<LbSources> = struct<LbSources>("hw_lb_sources", 2101248, {
+  words: field("words", 0, array(u64, 262656)),
 });
 
 export interface LbStay {
@@ -1097,6 +1101,7 @@ export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
 /** Every map that an object declares, by its name in the kernel. */
 export const maps = {
   hw_addresses: { name: "hw_addresses", kind: "hash", key: ip, value: endpointCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<Ip | null, Endpoint>,
+  hw_balancers: { name: "hw_balancers", kind: "hash", key: u32, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<number, number>,
   hw_ct4: { name: "hw_ct4", kind: "lru_hash", key: ct4KeyCodec, value: ct4Codec, maxEntries: 131072, flags: 0 } satisfies MapShape<Ct4Key, Ct4>,
   hw_ct6: { name: "hw_ct6", kind: "lru_hash", key: ct6KeyCodec, value: ct6Codec, maxEntries: 65536, flags: 0 } satisfies MapShape<Ct6Key, Ct6>,
   hw_endpoints: { name: "hw_endpoints", kind: "hash", key: u32, value: endpointCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, Endpoint>,
@@ -1117,7 +1122,7 @@ export const maps = {
   hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 1024 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
   hw_lb_slots: { name: "hw_lb_slots", kind: "array_of_maps", maxEntries: 1024, inner: { name: "hw_lb_slots", kind: "array", key: u32, value: lbSlotCodec, maxEntries: 65536, flags: 1024 } satisfies MapShape<number, LbSlot> } satisfies MapOfMapsShape<number, LbSlot>,
-  hw_lb_sources: { name: "hw_lb_sources", kind: "array", key: u32, value: lbSourcesCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbSources>,
+  hw_lb_sources: { name: "hw_lb_sources", kind: "array", key: u32, value: lbSourcesCodec, maxEntries: 1, flags: 1024 } satisfies MapShape<number, LbSources>,
   hw_members: { name: "hw_members", kind: "hash", key: memberCodec, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<Member, number>,
   hw_metrics: { name: "hw_metrics", kind: "percpu_array", key: u32, value: counterCodec, maxEntries: 768, flags: 0 } satisfies MapShape<number, Counter>,
   hw_name_scopes: { name: "hw_name_scopes", kind: "hash", key: u32, value: nameScopeCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, NameScope>,
@@ -1137,5 +1142,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

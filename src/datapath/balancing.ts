@@ -79,11 +79,13 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     return done;
   };
 
-  /** Programs with the addresses that the host has now, in the place of those that are there. */
-  const load = async (xdp: boolean): Promise<void> => {
+  /** Programs with the addresses that the host has now, in the place of those that are there once `ready`. The kernel looks through them meanwhile, on other CPUs. */
+  const load = async (xdp: boolean, ready: Promise<unknown> = Promise.resolve()): Promise<void> => {
     const now = lbAddresses(facts().nodeAddresses);
     const next = { ...config, ...now, services: 1 };
-    for (const object of ["from-container", "netdev"] as const) await loaded.reload(object, next);
+    const read = await Promise.allSettled([ready, loaded.reload("from-container", next), loaded.reload("netdev", next)]);
+    const failed = read.find((one) => one.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
     if (xdp) {
       await loadAccelerator(loaded, acceleration, setting, next);
       acceleration.turn(true);
@@ -133,13 +135,13 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
   const install = async (plans: readonly ServicePlan[]): Promise<void> => {
     if (plans.length === 0 && services === undefined && !on) return;
     await takePorts();
-    await write(plans);
     const wanted = plans.length > 0;
-    if (wanted === accelerated) return;
+    if (wanted === accelerated) return write(plans);
     try {
       if (wanted) {
-        await load(true);
+        await load(true, write(plans));
       } else {
+        await write(plans);
         acceleration.turn(false);
         await attachAgain();
       }
@@ -199,7 +201,7 @@ export async function loadAccelerator(loaded: Pick<LoadedPrograms, "reload">, ac
 export function balancesAlready(kernel: Kernel, bpffs: string): boolean {
   if (!listMapPins(bpffs).includes("hw_lb_services")) return false;
   using map = kernel.openPinnedMap(mapPath(bpffs, "hw_lb_services"));
-  return map.info.valueSize === lbServiceCodec.size && [...map.entries()].some(([, value]) => lbServiceCodec.decode(value).slots > 0);
+  return map.info.valueSize === lbServiceCodec.size && [...map.filled()].some(([, value]) => lbServiceCodec.decode(value).slots > 0);
 }
 
 /** From where outer packets to backends come. */

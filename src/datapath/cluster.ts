@@ -9,6 +9,7 @@ import type { Cidr, Family, Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { hostDevice } from "./host-device.ts";
+import { hashOfAddress } from "./lb-hash.ts";
 import { installNames } from "./names.ts";
 import type { InstalledNames } from "./names.ts";
 import type { Policy } from "./policy.ts";
@@ -53,6 +54,8 @@ export interface ClusterSurroundings {
 interface Wanted {
   readonly nodes: ReadonlyMap<number, Node>;
   readonly peers: ReadonlyMap<Ip, number>;
+  /** By hash. */
+  readonly balancers: ReadonlyMap<number, number>;
   readonly slices: ReadonlyMap<Cidr, number>;
 }
 
@@ -86,6 +89,7 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
     const wanted = wantedOf(plan, routing, host?.facts);
     syncTable(tables.nodes, wanted.nodes, sameNode);
     syncTable(tables.peers, wanted.peers, Object.is);
+    syncTable(tables.balancers, wanted.balancers, Object.is);
     syncTable(tables.slices, wanted.slices, Object.is);
   };
 
@@ -206,6 +210,7 @@ function problemsOf({ remotes, names, pointers }: Readonly<Record<"remotes" | "n
 function wantedOf(plan: ClusterPlan, routing: Routing | null, facts: HostFacts | undefined): Wanted {
   const nodes = new Map<number, Node>();
   const peers = new Map<Ip, number>();
+  const balancers = new Map<number, number>();
   const slices = new Map<Cidr, number>(plan.pools.map((pool) => [networkOf(pool), 0]));
   for (const node of plan.nodes) {
     const address = reachedBy(node, facts);
@@ -213,10 +218,13 @@ function wantedOf(plan: ClusterPlan, routing: Routing | null, facts: HostFacts |
     const path = Math.min(node.mtu, facts?.uplinkMtu ?? node.mtu) - (routing?.mode === "overlay" ? overhead[familyOf(address)] : 0);
     // Linux cuts up a tunnel's IPv4 packets, but not its IPv6 ones.
     nodes.set(node.number, { address, mtu: familyOf(address) === 4 ? Math.max(smallestMtu, path) : path, flags: plan.kind === "static" ? NodeFlags.STATIC : 0 });
-    for (const one of node.addresses) peers.set(one, node.number);
+    for (const one of node.addresses) {
+      peers.set(one, node.number);
+      if (familyOf(one) === 6) balancers.set(hashOfAddress(one), node.number);
+    }
     for (const slice of node.slices) slices.set(networkOf(slice), node.number);
   }
-  return { nodes, peers, slices };
+  return { nodes, peers, balancers, slices };
 }
 
 /** The first of its addresses that this node has the family for. */

@@ -1,6 +1,6 @@
 // Backends as the kernel has them. The next hop is the programs' to find: what is written here makes them look for it again.
 import { LbBackendFlags, lbBackendCodec, LbMode, lbModeNames } from "../abi/generated.ts";
-import type { LbModeName } from "../abi/generated.ts";
+import type { LbBackend, LbModeName } from "../abi/generated.ts";
 import { macFromBytes } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 
@@ -16,12 +16,17 @@ export interface BackendEntry {
   readonly returns?: boolean;
 }
 
-export function encodeBackend({ address, port, mode, outer = address, down = false, returns = false }: BackendEntry): Uint8Array {
-  const unknown = macFromBytes(new Uint8Array(6));
-  return lbBackendCodec.encode({
+const unknown = macFromBytes(new Uint8Array(6));
+
+export function backendValue({ address, port, mode, outer = address, down = false, returns = false }: BackendEntry): LbBackend {
+  return {
     address, outer, port, mode: LbMode[mode], flags: (down ? LbBackendFlags.DOWN : 0) | (returns ? LbBackendFlags.RETURNS : 0),
     outer4: 0, ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
-  });
+  };
+}
+
+export function encodeBackend(entry: BackendEntry): Uint8Array {
+  return lbBackendCodec.encode(backendValue(entry));
 }
 
 /** undefined: there is none, or it gets nothing any more. */

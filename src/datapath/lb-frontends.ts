@@ -1,12 +1,13 @@
 // The kernel's table of frontends: each lies in one of two buckets, and none is ever seen half written or twice gone while another moves.
 import { u32 } from "../abi/codec.ts";
-import { lbBucketCodec, LbFrontendFlags, LbLayout, maps } from "../abi/generated.ts";
+import { lbBucketCodec, lbFrontendCodec, LbFrontendFlags, LbLayout, maps } from "../abi/generated.ts";
 import type { LbFrontend } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { bucketsOf } from "./lb-hash.ts";
 import type { FrontendAddress } from "./lb-hash.ts";
 import type { SlotRange } from "./lb-slots.ts";
+import { packed } from "./packed.ts";
 
 /** `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. */
 export interface FrontendEntry extends FrontendAddress {
@@ -22,6 +23,8 @@ export interface FrontendTable {
   readonly room: number;
   /** Adds it, or gives it another service or number. @throws HawserError TABLE_FULL when it finds no place. */
   set(entry: FrontendEntry): void;
+  /** As `set` each, but many in one go; all stand in the end. */
+  setAll(entries: Iterable<FrontendEntry>, pause: () => Promise<void>): Promise<void>;
   /** In no order. */
   all(): readonly FrontendEntry[];
   /** False when it was not there. */
@@ -37,6 +40,8 @@ const buckets = maps.hw_lb_frontends.maxEntries;
 const moves = 8;
 /** Of all places: beyond that the last ones would take ever more moves, and at nine tenths too many. */
 const sure = 0.85;
+/** New ones that are put in their places together. */
+const together = 256;
 
 /** The map is this table's alone from now on; what it holds already is kept. */
 export function openFrontendTable(map: KernelMap): FrontendTable {
@@ -94,10 +99,63 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
     return false;
   };
 
+  const set: FrontendTable["set"] = (entry) => {
+    const at = places.get(keyOf(entry));
+    if (at !== undefined) {
+      const bucket = bucketAt(at);
+      bucket[bucket.findIndex((one) => one !== undefined && keyOf(one) === keyOf(entry))] = entry;
+      write(at);
+      return;
+    }
+    const choices = bucketsOf(entry, buckets);
+    const chosen = choices.find((index) => bucketAt(index).includes(undefined)) ?? choices.find((index) => clear(index, moves));
+    if (chosen === undefined) throw new HawserError("TABLE_FULL", `no place is left for the service address ${entry.address}, port ${entry.port}`);
+    put(entry, chosen, bucketAt(chosen).indexOf(undefined));
+  };
+  const setAll: FrontendTable["setAll"] = async (entries, pause) => {
+    /** In a free place each, which is not written yet; with the buckets that are to be. */
+    const fresh = new Set<FrontendEntry>();
+    const touched = new Set<number>();
+    const several = packed(map, lbBucketCodec, (view, at, index: number) => {
+      const flag = spilled.get(index) ? LbFrontendFlags.SPILLED : 0;
+      bucketAt(index).forEach((entry, place) => {
+        const flags = place === 0 ? flag : 0;
+        if (entry !== undefined || flags !== 0) lbFrontendCodec.write(view, at + place * lbFrontendCodec.size, encoded(entry, entry !== undefined && fresh.has(entry), flags));
+      });
+    });
+    const writeAll = (): void => {
+      for (const index of touched) several.put(index, index);
+      several.end();
+    };
+    const flush = (): void => {
+      writeAll();
+      fresh.clear();
+      writeAll();
+      touched.clear();
+    };
+    for (const entry of entries) {
+      const choices = places.has(keyOf(entry)) ? [] : bucketsOf(entry, buckets);
+      const index = choices.find((one) => bucketAt(one).includes(undefined));
+      if (index === undefined) {
+        flush();
+        set(entry);
+      } else {
+        const bucket = bucketAt(index);
+        bucket[bucket.indexOf(undefined)] = entry;
+        places.set(keyOf(entry), index);
+        const [first = index] = choices;
+        if (first !== index) spilled.set(first, (spilled.get(first) ?? 0) + 1);
+        for (const one of [first, index]) touched.add(one);
+        fresh.add(entry);
+      }
+      if (fresh.size === together) flush();
+      await pause();
+    }
+    flush();
+  };
+
   const lost = new Set<number>();
-  for (const [key, value] of map.entries()) {
-    // Nearly all are empty, and there are very many.
-    if (value.every((byte) => byte === 0)) continue;
+  for (const [key, value] of map.filled()) {
     const index = u32.decode(key);
     lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
       const entry = decoded(frontend);
@@ -115,19 +173,7 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
     get room() {
       return Math.floor(sure * buckets * LbLayout.BUCKET) - places.size;
     },
-    set: (entry) => {
-      const at = places.get(keyOf(entry));
-      if (at !== undefined) {
-        const bucket = bucketAt(at);
-        bucket[bucket.findIndex((one) => one !== undefined && keyOf(one) === keyOf(entry))] = entry;
-        write(at);
-        return;
-      }
-      const choices = bucketsOf(entry, buckets);
-      const chosen = choices.find((index) => bucketAt(index).includes(undefined)) ?? choices.find((index) => clear(index, moves));
-      if (chosen === undefined) throw new HawserError("TABLE_FULL", `no place is left for the service address ${entry.address}, port ${entry.port}`);
-      put(entry, chosen, bucketAt(chosen).indexOf(undefined));
-    },
+    set, setAll,
     all: () => [...held.values()].flatMap((bucket) => bucket.filter((one) => one !== undefined)),
     delete: (frontend) => {
       const at = places.get(keyOf(frontend));

@@ -1,5 +1,5 @@
 // Where a frontend lies in the kernel's table: the same arithmetic as bpf/lib/pure/lbhash.h.
-import { ip, be16 } from "../abi/codec.ts";
+import { ip, be16, u8 } from "../abi/codec.ts";
 import type { Ip } from "../std/ip.ts";
 
 /** Port and protocol 0: the address alone. Protocol as in IP: 6, 17. */
@@ -9,13 +9,18 @@ export interface FrontendAddress {
   readonly protocol: number;
 }
 
+/** What stands for an IPv6 address of a node in packets that were passed on (bpf/lib/lbbalancer.h). 32 bits. */
+export function hashOfAddress(address: Ip): number {
+  return hashOf({ address, port: 0, protocol: 0 }) >>> 0;
+}
+
 /** 32 bits, signed. */
 export function hashOf({ address, port, protocol }: FrontendAddress): number {
-  const bytes = new Uint8Array(20);
-  bytes.set(ip.encode(address));
-  bytes.set(be16.encode(port), 16);
-  bytes[18] = protocol;
-  const words = new Uint32Array(bytes.buffer);
+  const words = new Uint32Array(5);
+  const view = new DataView(words.buffer);
+  ip.write(view, 0, address);
+  be16.write(view, 16, port);
+  u8.write(view, 18, protocol);
   return finish(words.reduce((sum, word, i) => (sum + Math.imul(word, factors[i] ?? 0)) | 0, 0));
 }
 

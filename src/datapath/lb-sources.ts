@@ -1,13 +1,13 @@
-// Who may ask services: ranges of clients' addresses in the lines of hw_lb_sources (bpf/abi/lb.h). Services of the same sources share their lines.
+// Who may ask services: which lines of hw_lb_sources (bpf/abi/lb.h) lists of clients have. Services of the same sources share their lines.
+import { u32 } from "../abi/codec.ts";
 import { LbSourceLayout } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import type { ServicePlan, Sources } from "../lb/types.ts";
-import { bitsOf, cidrOf, familyOf, firstOf, lastOf } from "../std/ip.ts";
-import type { Cidr, Family, Ip } from "../std/ip.ts";
+import type { Family } from "../std/ip.ts";
+import { lineCount, lineSize, listOf } from "./source-lists.ts";
 import { createStretches } from "./stretches.ts";
-import type { Stretch } from "./stretches.ts";
 
-/** Where packets look: the first line, and how many of them one after the other. Depth 0: everybody may. */
+/** Where packets look: the list's first line, and how it is laid out. Depth 0: everybody may. */
 export interface SourcePlace {
   readonly first: number;
   readonly depth: number;
@@ -29,29 +29,23 @@ export interface ServiceSources {
 export const noSources: SourcePlace = { first: 0, depth: 0 };
 
 interface Held extends SourcePlace {
-  /** undefined: an earlier agent's, which may be any. */
-  content: string | undefined;
+  readonly content: string;
   /** What is to be written before anybody looks there. */
   unwritten: Uint8Array | undefined;
   users: number;
 }
 
-/** Bytes. */
-const lineSize = 64;
-const startsOf: Readonly<Record<Family, number>> = { 4: LbSourceLayout.SOURCES4, 6: LbSourceLayout.SOURCES6 };
-
 /** `inherited`: by service, with its family, where packets look since an earlier agent. */
 export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number, SourcePlace & { readonly family: Family }>): ServiceSources {
   const places = new Map<number, Held>();
-  const taken = new Map<number, Stretch>();
-  for (const { first, depth, family } of inherited.values()) {
-    if (depth === 0) continue;
-    places.set(first, { first, depth, content: undefined, unwritten: undefined, users: 0 });
-    taken.set(first, { first, length: linesFrom(map, first, depth, startsOf[family]) });
+  const lengths = new Map<number, number>();
+  for (const [first, { content, length, depth }] of inheritedLists(map, [...inherited.values()])) {
+    places.set(first, { first, depth, content, unwritten: undefined, users: 0 });
+    lengths.set(first, length);
   }
-  const row = createStretches(map.info.maxEntries, [...taken.values()]);
+  const row = createStretches(map.info.valueSize / lineSize - LbSourceLayout.BEYOND, Array.from(lengths, ([first, length]) => ({ first, length })));
   const held = new Map<number, Held>();
-  const byContent = new Map<string, Held>();
+  const byContent = new Map(Array.from(places.values(), (one) => [one.content, one]));
   const left = new Set<Held>(places.values());
   const reserved = new Map<AskingPlan, Held>();
   const use = (service: number, one: Held): void => {
@@ -69,30 +63,27 @@ export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number
     left.add(one);
     held.delete(service);
   };
-  const setApart = (depth: number, bytes: Uint8Array): Held | undefined => {
+  const setApart = (depth: number, bytes: Uint8Array, content: string): Held | undefined => {
     const stretch = row.take(bytes.length / lineSize);
     if (stretch === undefined) return undefined;
-    const one: Held = { first: stretch.first, depth, content: undefined, unwritten: bytes, users: 0 };
+    const one: Held = { first: stretch.first, depth, content, unwritten: bytes, users: 0 };
+    byContent.set(content, one);
     left.add(one);
     return one;
   };
   const write = (one: Held): void => {
     if (one.unwritten === undefined) return;
-    const keys = Uint32Array.from({ length: one.unwritten.length / lineSize }, (_, line) => one.first + line);
-    map.setPacked(new Uint8Array(keys.buffer), one.unwritten);
+    map.store(one.first * (lineSize / 8), one.unwritten);
     one.unwritten = undefined;
   };
   return {
     reserve: (plan) => {
-      const { number, family, sources } = plan;
+      const { family, sources } = plan;
       if (!asksSources(sources) || reserved.has(plan)) return true;
-      const before = held.get(number);
-      const { depth, bytes } = linesOf(rangeStarts(sources, family), family);
-      const content = `${depth} ${Buffer.from(bytes).toString("base64")}`;
-      const one = byContent.get(content) ?? (before?.content === undefined && before?.depth === depth && holds(map, before.first, bytes) ? before : setApart(depth, bytes));
+      const { depth, bytes } = listOf(sources, family);
+      const content = contentOf(family, depth, bytes);
+      const one = byContent.get(content) ?? setApart(depth, bytes, content);
       if (one === undefined) return false;
-      one.content = content;
-      byContent.set(content, one);
       reserved.set(plan, one);
       return true;
     },
@@ -115,7 +106,7 @@ export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number
     release: () => {
       for (const one of left) {
         if (one.users > 0) continue;
-        if (one.content !== undefined) byContent.delete(one.content);
+        if (byContent.get(one.content) === one) byContent.delete(one.content);
         row.give(one.first);
       }
       left.clear();
@@ -128,64 +119,16 @@ export function asksSources({ allow, deny }: Sources): boolean {
   return allow !== null || deny.length > 0;
 }
 
-/** Where ranges begin that may and that may not, in turns, from one that may at address 0 on. Denied is what any prefix denies. */
-function rangeStarts({ allow, deny }: Sources, family: Family): readonly bigint[] {
-  const edgesOf = (prefixes: readonly Cidr[], allowed: number, denied: number) => prefixes.flatMap((prefix) =>
-    familyOf(prefix) === family ? [{ at: firstOf(prefix), allowed, denied }, { at: lastOf(prefix) + 1n, allowed: -allowed, denied: -denied }] : []);
-  const all = cidrOf((family === 4 ? "0.0.0.0" : "::") as Ip, 0);
-  const edges = [{ at: 0n, allowed: 0, denied: 0 }, ...edgesOf(allow ?? [all], 1, 0), ...edgesOf(deny, 0, 1)].sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
-  const end = 1n << BigInt(bitsOf(family));
-  const starts = [0n];
-  let [may, allowed, denied] = [true, 0, 0];
-  edges.forEach((edge, i) => {
-    allowed += edge.allowed;
-    denied += edge.denied;
-    const now = allowed > 0 && denied === 0;
-    if (edges[i + 1]?.at === edge.at || edge.at === end || now === may) return;
-    starts.push(edge.at);
-    may = now;
-  });
-  return starts;
+/** What an earlier agent wrote, by first lines. */
+function inheritedLists(map: KernelMap, places: readonly (SourcePlace & { readonly family: Family })[]): ReadonlyMap<number, { readonly depth: number; readonly length: number; readonly content: string }> {
+  const asking = places.filter(({ depth }) => depth > 0);
+  const lines = (asking.length === 0 ? undefined : map.get(u32.encode(0))) ?? new Uint8Array();
+  return new Map(asking.map(({ first, depth, family }) => {
+    const length = lineCount(depth, lines.subarray(lineSize * first), family);
+    return [first, { depth, length, content: contentOf(family, depth, lines.subarray(lineSize * first, lineSize * (first + length))) }];
+  }));
 }
 
-function linesOf(starts: readonly bigint[], family: Family): { readonly depth: number; readonly bytes: Uint8Array } {
-  const fan = startsOf[family];
-  const leaves = Math.ceil(starts.length / fan);
-  let [depth, above, span] = [1, 0, 1];
-  for (; span < leaves; span *= fan, depth++) above = above * fan + 1;
-  const bytes = new Uint8Array(lineSize * (above + leaves)).fill(0xff);
-  const [halves, words] = [new Uint32Array(bytes.buffer), new BigUint64Array(bytes.buffer)];
-  for (let line = 0; span >= 1; line = line * fan + 1, span = Math.floor(span / fan)) {
-    for (let i = 0; i * span < starts.length; i++) {
-      const start = starts[i * span] ?? 0n;
-      if (family === 4) halves[line * fan + i] = Number(start);
-      else words.set([start >> 64n, start & 0xffff_ffff_ffff_ffffn], 2 * (line * fan + i));
-    }
-  }
-  return { depth, bytes };
-}
-
-/** How many lines a tree has, which ends where its last start does. */
-function linesFrom(map: KernelMap, first: number, depth: number, fan: number): number {
-  let line = 0;
-  for (let level = 1; level < depth; level++) {
-    const value = map.get(lineKey(first + line)) ?? new Uint8Array(lineSize);
-    const size = lineSize / fan;
-    let last = fan - 1;
-    while (last > 0 && value.subarray(last * size, (last + 1) * size).every((byte) => byte === 0xff)) last--;
-    line = line * fan + 1 + last;
-  }
-  return line + 1;
-}
-
-function lineKey(line: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(line).buffer);
-}
-
-function holds(map: KernelMap, first: number, bytes: Uint8Array): boolean {
-  for (let line = 0; line * lineSize < bytes.length; line++) {
-    const value = map.get(lineKey(first + line));
-    if (value === undefined || Buffer.compare(value, bytes.subarray(line * lineSize, (line + 1) * lineSize)) !== 0) return false;
-  }
-  return true;
+function contentOf(family: Family, depth: number, bytes: Uint8Array): string {
+  return `${family} ${depth} ${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64")}`;
 }

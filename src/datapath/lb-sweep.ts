@@ -24,7 +24,7 @@ export async function sweepServices(kernel: Kernel, bpffs: string): Promise<Read
   if (open.size < names.length) return {};
   const mapOf = (name: string): KernelMap => open.get(name) ?? missing(name);
   const frontends = openFrontendTable(mapOf("hw_lb_frontends")).all().filter((entry) => entry.port !== 0 && !isAnswering(entry)).length;
-  const services = [...mapOf("hw_lb_services").entries()].filter(([, value]) => lbServiceCodec.decode(value).slots > 0).length;
+  const services = [...mapOf("hw_lb_services").filled()].filter(([, value]) => lbServiceCodec.decode(value).slots > 0).length;
   const nobody = { node: "", nodeAddress: () => undefined, isOwn: () => false, translates: () => true, jiffies: () => 0, hz: 1, clock: { now: () => 0 } };
   using written = createServices({ kernel, mapOf, ...nobody });
   await written.install([]);

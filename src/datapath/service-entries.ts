@@ -1,7 +1,7 @@
 // What a service's plan means to the balancer's maps: its frontends, its backends, what it asks of its clients.
 import { u32 } from "../abi/codec.ts";
-import { LbServiceFlags, lbServiceCodec } from "../abi/generated.ts";
-import type { LbModeName } from "../abi/generated.ts";
+import { LbServiceFlags } from "../abi/generated.ts";
+import type { LbModeName, LbService } from "../abi/generated.ts";
 import type { BackendPlan, PlanHead, ServicePlan } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Ip } from "../std/ip.ts";
@@ -92,8 +92,12 @@ export function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address"
 }
 
 /** By which flows name it: key of hw_lb_origins. */
-export function originKey({ service, number }: FrontendEntry): Uint8Array {
-  return u32.encode(((number << 16) | service) >>> 0);
+export function originNumber({ service, number }: FrontendEntry): number {
+  return ((number << 16) | service) >>> 0;
+}
+
+export function originKey(entry: FrontendEntry): Uint8Array {
+  return u32.encode(originNumber(entry));
 }
 
 /** Of an address without port any service does. */
@@ -105,8 +109,8 @@ export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
   return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address) && (a.returns ?? false) === (b.returns ?? false);
 }
 
-export function serviceEntry({ affinity }: ServicePlan, { first, slots }: SlotRange, { first: sources, depth }: SourcePlace): Uint8Array {
-  return lbServiceCodec.encode({
+export function serviceValue({ affinity }: ServicePlan, { first, slots }: SlotRange, { first: sources, depth }: SourcePlace): LbService {
+  return {
     table: first, slots, sources, depth, flags: affinity === null ? 0 : LbServiceFlags.AFFINITY, affinity: affinity === null ? 0 : Math.ceil(affinity / 1000),
-  });
+  };
 }

@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
+import { lbBackendCodec, lbOriginCodec, lbServiceCodec } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -9,7 +9,7 @@ import { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
-import { decodeBackend, encodeBackend } from "./lb-backends.ts";
+import { backendValue, decodeBackend, encodeBackend } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
@@ -20,8 +20,9 @@ import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { openServiceSources } from "./lb-sources.ts";
 import type { ServiceSources, SourcePlace } from "./lb-sources.ts";
-import { backendEntries, frontendEntries, keyOf, originKey, sameBackend, sameFrontend, serviceEntry } from "./service-entries.ts";
+import { backendEntries, frontendEntries, keyOf, originKey, originNumber, sameBackend, sameFrontend, serviceValue } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
+import { packed } from "./packed.ts";
 import { createRoom } from "./service-room.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
@@ -171,17 +172,21 @@ export function createServices(around: ServicesSurroundings): Services {
       if (entry.port !== 0) origins.delete(originKey(entry));
       await pause();
     }
+    const asked = packed(backends, lbBackendCodec);
     for (const [number, entry] of world.backends.missing()) {
       // Who answers this node is known before anybody is asked.
       if (entry.mode === "SNAT") world.ports.take(number, entry);
-      backends.set(u32.encode(number), encodeBackend(entry));
+      asked.put(number, backendValue(entry));
       await pause();
     }
+    asked.end();
     await world.tables.change(changed, gone, pause);
+    const told = packed(services, lbServiceCodec);
     for (const plan of changed) {
-      services.set(u32.encode(plan.number), serviceEntry(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
+      told.put(plan.number, serviceValue(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
       await pause();
     }
+    told.end();
     for (const [number, { plan, frontends: unplaced }] of after) {
       const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
       world.frontends.take(frontends);
@@ -191,11 +196,14 @@ export function createServices(around: ServicesSurroundings): Services {
       last.set(number, plan);
       await pause();
     }
-    for (const [, entry] of world.frontends.missing()) {
-      if (entry.port !== 0) origins.set(originKey(entry), lbOriginCodec.encode({ addr: entry.address, port: entry.port, proto: entry.protocol }));
-      world.table.set(entry);
+    const missing = Array.from(world.frontends.missing(), ([, entry]) => entry);
+    const named = packed(origins, lbOriginCodec);
+    for (const entry of missing) {
+      if (entry.port !== 0) named.put(originNumber(entry), { addr: entry.address, port: entry.port, proto: entry.protocol });
       await pause();
     }
+    named.end();
+    await world.table.setAll(missing, pause);
     for (const number of gone) {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
       world.sources.leave(number);
@@ -268,7 +276,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
-  for (const [key, value] of mapOf("hw_lb_services").entries()) {
+  for (const [key, value] of mapOf("hw_lb_services").filled()) {
     const { table: first, slots, sources: line, depth } = lbServiceCodec.decode(value);
     if (slots === 0) continue;
     inherited.set(u32.decode(key), { first, slots });
@@ -276,7 +284,7 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   }
   const backends = new Map<number, BackendEntry>();
   // Without services there is nobody whose backends could be reached.
-  for (const [key, value] of inherited.size === 0 ? [] : mapOf("hw_lb_backends").entries()) {
+  for (const [key, value] of inherited.size === 0 ? [] : mapOf("hw_lb_backends").filled()) {
     const entry = decodeBackend(value);
     if (entry !== undefined && (entry.mode !== "SNAT" || ports.has(u32.decode(key)))) backends.set(u32.decode(key), entry);
   }

@@ -68,7 +68,7 @@ const nothingSwept: SweepReport = { links: [], pins: [], routes: [], entries: {}
 /** Whoever is reached there first, then the way. */
 async function sweepOtherNodes({ netlink, tables }: Leftovers): Promise<SweepReport> {
   const entries = Object.entries(tables === undefined ? {} : {
-    hw_names: tables.names, hw_pointers: tables.pointers, hw_remotes: tables.remotes, hw_slices: tables.slices, hw_peers: tables.peers, hw_nodes: tables.nodes,
+    hw_names: tables.names, hw_pointers: tables.pointers, hw_remotes: tables.remotes, hw_slices: tables.slices, hw_balancers: tables.balancers, hw_peers: tables.peers, hw_nodes: tables.nodes,
   }).map(([name, { map }]) => [name, emptied(map)] as const);
   const routes: string[] = [];
   for (const route of await netlink.routes()) {

@@ -33,6 +33,8 @@ export interface Tables {
   readonly nodes: Table<number, Node>;
   /** Underlay address → node. */
   readonly peers: Table<Ip, number>;
+  /** Hash of an IPv6 underlay address → node. */
+  readonly balancers: Table<number, number>;
   readonly remotes: Table<Ip, Remote>;
   /** Value: node; 0: nobody's. */
   readonly slices: Table<Cidr, number>;
@@ -49,7 +51,7 @@ export interface Tables {
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
   "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_lb_held", "hw_nodes",
-  "hw_peers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
+  "hw_peers", "hw_balancers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -70,6 +72,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     held: table(map("hw_lb_held"), maps.hw_lb_held.key, maps.hw_lb_held.value),
     nodes: table(map("hw_nodes"), maps.hw_nodes.key, maps.hw_nodes.value),
     peers: table(map("hw_peers"), address(maps.hw_peers.key), maps.hw_peers.value),
+    balancers: table(map("hw_balancers"), maps.hw_balancers.key, maps.hw_balancers.value),
     remotes: table(map("hw_remotes"), address(maps.hw_remotes.key), maps.hw_remotes.value),
     slices: table(map("hw_slices"), prefix(maps.hw_slices.key), maps.hw_slices.value),
     names: table(map("hw_names"), maps.hw_names.key, maps.hw_names.value),

@@ -8,6 +8,7 @@ import type { Change, Json } from "../store/types.ts";
 import { recallBalancing, restingKey, restingRow, rowKey, serviceRow } from "./balancing-rows.ts";
 import type { HeardHealth } from "./service-types.ts";
 import { createSettling } from "./settling.ts";
+import { SharedRows } from "./shared-rows.ts";
 
 export interface BalancerSettings {
   /** Of services that say none. */
@@ -76,6 +77,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
   let told: ReadonlyMap<string, ServicePlan> = new Map();
   let recalled = false;
   let others: ReadonlyMap<string, Told> = new Map();
+  const shared = new SharedRows();
   let resting = JSON.stringify(rows.get(restingKey) ?? null);
 
   const rowsAfter = (before: Balancing, after: Balancing): readonly Change[] => {
@@ -83,16 +85,22 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
     for (const [name, one] of after.services) {
       const was = before.services.get(name);
       if (was === one) continue;
-      const value = JSON.stringify(serviceRow(one, after));
+      const { text, named } = serviceRow(one, after, shared);
       // Answers that only count towards a change are not worth a write each.
-      if (recalled && was !== undefined && value === JSON.stringify(serviceRow(was, before))) continue;
-      changes.push({ table: balancingTable, key: rowKey(name), value });
+      if (recalled && was !== undefined && text === serviceRow(was, before, shared).text) continue;
+      shared.become(name, named);
+      changes.push({ table: balancingTable, key: rowKey(name), value: text });
     }
-    for (const name of before.services.keys()) if (!after.services.has(name)) changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
+    for (const name of before.services.keys()) {
+      if (after.services.has(name)) continue;
+      shared.become(name, []);
+      changes.push({ table: balancingTable, key: rowKey(name), value: undefined });
+    }
+    const { came, gone } = shared.changes();
     const row = restingRow(after);
     if (JSON.stringify(row) !== resting) changes.push({ table: balancingTable, key: restingKey, value: row });
     resting = JSON.stringify(row);
-    return changes;
+    return [...came.map(([key, value]) => ({ table: balancingTable, key, value })), ...changes, ...gone.map((key) => ({ table: balancingTable, key, value: undefined }))];
   };
 
   return {
@@ -117,7 +125,7 @@ export function createBalancer({ mode, largestTable, node, rows }: BalancerSetti
       const set = fresh.map((plan) => ({ ...plan, slots: known.get(plan.slots) ?? plan.slots }));
       const backends = new Map([...next.services].filter(([name, one]) => balancing.services.get(name)?.backends !== one.backends || !recalled).map(([name, one]) => [name, one.backends]));
       for (const name of balancing.services.keys()) if (!next.services.has(name)) backends.set(name, []);
-      const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next))];
+      const writes = [...rowsAfter(balancing, next), ...(recalled ? [] : strangers(rows, next, shared.keys()))];
       const gone = [...told.keys()].filter((key) => !after.has(key));
       [balancing, told, recalled] = [next, after, true];
       return { plans: { set, gone }, backends, again, refused, unsettled: settling.wanted(next), rows: writes };
@@ -134,7 +142,7 @@ function withOwn(others: ReadonlyMap<string, Told>, { services }: Balancing, sel
 }
 
 /** Rows of services that went while no agent ran. */
-function strangers(rows: ReadonlyMap<string, Json>, { services }: Balancing): readonly Change[] {
-  const known = new Set([restingKey, ...[...services.keys()].map(rowKey)]);
+function strangers(rows: ReadonlyMap<string, Json>, { services }: Balancing, shared: readonly string[]): readonly Change[] {
+  const known = new Set([restingKey, ...shared, ...[...services.keys()].map(rowKey)]);
   return [...rows.keys()].filter((key) => !known.has(key)).map((key) => ({ table: balancingTable, key, value: undefined }));
 }

@@ -7,9 +7,11 @@ import { planOf } from "../lb/reach.ts";
 import type { Reached } from "../lb/reach.ts";
 import { createSharing } from "../lb/sharing.ts";
 import { newSlots } from "../lb/slots.ts";
-import type { Backend, Service, Slots, Way } from "../lb/types.ts";
+import type { Backend, Probed, Service, Slots, Way } from "../lb/types.ts";
 import type { Family, Ip } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
+import { readShared } from "./shared-rows.ts";
+import type { Named, SharedRows } from "./shared-rows.ts";
 
 type Balanced = Balancing["services"] extends ReadonlyMap<string, infer One> ? One : never;
 
@@ -33,31 +35,73 @@ interface ServiceRow {
   readonly parts: readonly PartRow[];
 }
 
+/** What of a backend is the same in every service that has it, */
+type Who = Omit<Backend, "drainsUntil" | "health">;
+/** and what is not: `drainsUntil`, and of `health` the state and since when. */
+type Life = readonly [drainsUntil: number | null, state: Probed["state"], since: number];
+
+/** As it is written: what is long stands for itself, or is named where `SharedRows` has it. */
+interface WrittenRow {
+  readonly who: unknown;
+  readonly lives: unknown;
+  readonly parts: readonly (Pick<PartRow, "family" | "number" | "size"> & Readonly<Record<"numbers" | "made" | "remembered", unknown>>)[];
+}
+
 /** Numbers that must not be given out again yet, of services and of backends. */
 export const restingKey = "numbers at rest";
-export const rowKey = (service: string): string => `service ${service}`;
+export const rowKey = (service: string): string => `balanced ${service}`;
+/** Of builds that wrote each backend down with each service. */
+const formerKey = (service: string): string => `service ${service}`;
 
-/** Answers that count towards a change of state come anew soon enough, and are not worth a write each. */
-export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Balancing): Json {
-  return {
-    backends: backends.map((backend) => ({ ...backend, health: { ...backend.health, against: 0 } })),
-    parts: parts.map(({ family, keys, table: { key: made, slots }, plan: { number } }) => ({
-      family, number, numbers: keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]), made, size: slots.size, remembered: rememberedOf(slots),
-    })),
+/**
+ * The row of a service, with what it names of `shared`. It is text within the text that the store makes of it: whoever only carries it there need not look
+ * into it. Answers that count towards a change of state come anew soon enough, and are not worth a write each.
+ */
+export function serviceRow({ backends, parts }: Balanced, { backendNumbers }: Balancing, shared: SharedRows): { readonly text: string; readonly named: readonly Named[] } {
+  const all: Named[] = [];
+  const text = (kind: string, of: object, make: () => unknown): string => {
+    const { text: inRow, named } = shared.text(kind, of, make);
+    if (named !== undefined) all.push(named);
+    return inRow;
   };
+  const who = text("who", backends, () => backends.map(({ drainsUntil: _, health: __, ...rest }): Who => rest));
+  const lives = text("lives", backends, () => backends.map(({ drainsUntil, health: { state, since } }): Life => [drainsUntil, state, since]));
+  const written = parts.map(({ family, keys, table, plan: { number } }) => {
+    const numbers = text("numbers", keys, () => keys.map((key) => [key, backendNumbers.given.get(key)?.number ?? 0]));
+    const made = text("made", table, () => table.key);
+    const remembered = text("remembered", table.slots, () => rememberedOf(table.slots));
+    return `{"family":${family},"number":${number},"numbers":${numbers},"made":${made},"size":${table.slots.size},"remembered":${remembered}}`;
+  });
+  return { text: `{"who":${who},"lives":${lives},"parts":[${written.join()}]}`, named: all };
 }
 
-/** By the service's name; null: its row cannot be read. */
+/** By the service's name; null: its row cannot be read. Services with the same backends have the same list of them. */
 export function backendsIn(rows: ReadonlyMap<string, Json>): ReadonlyMap<string, readonly Backend[] | null> {
-  const prefix = rowKey("");
-  return new Map([...rows].filter(([key]) => key.startsWith(prefix)).map(([key, row]) => [key.slice(prefix.length), readRow(row)?.backends ?? null]));
+  const read = createReader(rows);
+  const names = [rowKey, formerKey].flatMap((key) => [...rows.keys()].flatMap((one) => (one.startsWith(key("")) ? one.slice(key("").length) : [])));
+  return new Map(names.map((name) => [name, read(name)?.backends ?? null]));
 }
 
-/** It is text within the text that the store makes of it: whoever only carries it there need not look into it. */
-function readRow(row: Json | undefined): ServiceRow | undefined {
-  if (typeof row !== "string") return undefined;
-  const read = orUndefined((): unknown => JSON.parse(row));
-  return isServiceRow(read) ? read : undefined;
+/** What is shared is read once. A row that cannot be read is as if it had not been written. */
+function createReader(rows: ReadonlyMap<string, Json>): (service: string) => ServiceRow | undefined {
+  const shared = readShared(rows);
+  const made = createSharing();
+  const sound = (read: unknown): ServiceRow | undefined => (isServiceRow(read) ? read : undefined);
+  return (service) => {
+    const [row, former] = [rows.get(rowKey(service)), rows.get(formerKey(service))];
+    if (typeof row !== "string") return typeof former === "string" ? sound(orUndefined(() => JSON.parse(former))) : undefined;
+    return sound(orUndefined(() => {
+      const { who, lives, parts } = JSON.parse(row) as WrittenRow;
+      const [those, their] = [shared(who) as readonly Who[], shared(lives) as readonly Life[]];
+      const read = parts.map(({ numbers, made: of, remembered, ...part }) => ({ ...part, numbers: shared(numbers), made: shared(of), remembered: shared(remembered) }));
+      // Lists that are written whole are short; services that have a long one in common may still differ in when they began with it.
+      const backends = made([those, typeof lives === "string" ? lives : JSON.stringify(lives)], () => those.map((one, i): Backend => {
+        const [drainsUntil, state, since] = their[i] ?? [null, "unknown", 0];
+        return { ...one, drainsUntil, health: { state, against: 0, since } };
+      }));
+      return { backends, parts: read };
+    }));
+  };
 }
 
 function orUndefined<T>(read: () => T): T | undefined {
@@ -97,16 +141,17 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
   const given = { services: new Map<string, { number: number; users: number }>(), backends: new Map<string, { number: number; users: number }>() };
   const use = (of: Map<string, { number: number; users: number }>, key: string, number: number): void => void of.set(key, { number, users: (of.get(key)?.users ?? 0) + 1 });
   const made = createSharing();
+  const read = createReader(rows);
   const known = services.flatMap((service) => {
-    const row = readRow(rows.get(rowKey(service.name)));
+    const row = read(service.name);
     const parts = orUndefined(() => row?.parts.map(({ family, numbers, number, made: key, size, remembered, unsettled }) => {
       const table = made([key, size, unsettled ?? remembered], () => {
         const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
         return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
       });
-      const numberOf = new Map(numbers);
-      const plan = planOf(service, family, number, reachedAgain(row, numberOf.keys()), (one) => numberOf.get(one) ?? 0, table.slots, made);
-      return { family, keys: numbers.map(([one]) => one), table, plan };
+      const { numberOf, keys, reached } = made(["reached", row.backends, numbers], () => ({ numberOf: new Map(numbers), keys: numbers.map(([one]) => one), reached: reachedAgain(row, numbers.map(([one]) => one)) }));
+      const plan = planOf(service, family, number, reached, (one) => numberOf.get(one) ?? 0, table.slots, made);
+      return { family, keys, table, plan };
     }));
     if (row === undefined || parts === undefined) return [];
     for (const { family, number, numbers } of row.parts) {

@@ -14,7 +14,9 @@ interface PlanPart extends Omit<ServicePlan, "slots" | "backends"> {
 export interface Part {
   readonly pools: readonly (readonly BackendPlan[])[];
   readonly plans: readonly PlanPart[];
-  readonly backends: readonly (readonly [string, readonly Backend[]])[];
+  readonly crowds: readonly (readonly Backend[])[];
+  /** By the service's name; backends of several services are told once, as one of the crowds. */
+  readonly backends: readonly (readonly [string, number])[];
   readonly rows: readonly Change[];
 }
 
@@ -27,22 +29,25 @@ export interface Head extends Omit<Outcome, "backends" | "rows" | "plans"> {
 
 /** Backends in one part, which then takes a few milliseconds to read; a plan or a row counts as a few. */
 const partSize = 1000;
-const nothing: Part = { pools: [], plans: [], backends: [], rows: [] };
+const nothing: Part = { pools: [], plans: [], crowds: [], backends: [], rows: [] };
 
 /** `tables` of the head are copies, for the sake of those who keep theirs. */
 export function inParts({ plans: { set, gone }, backends, rows, ...rest }: Outcome): { readonly head: Head; readonly parts: readonly Part[] } {
   const tables = new Map<Slots, number>();
   const pools = new Map<readonly BackendPlan[], number>();
+  const crowds = new Map<readonly Backend[], number>();
   const place = <T>(of: Map<T, number>, one: T): number => {
     const at = of.get(one) ?? of.size;
     of.set(one, at);
     return at;
   };
   const plans = set.map((plan): PlanPart => ({ ...plan, slots: "of" in plan.slots ? plan.slots : place(tables, plan.slots), backends: place(pools, plan.backends) }));
+  const whose = Array.from(backends, ([name, those]) => [name, place(crowds, those)] as const);
   const parts = [
     ...pieces([...pools.keys()], (pool) => pool.length).map((some): Part => ({ ...nothing, pools: some })),
     ...pieces(plans, () => 5).map((some): Part => ({ ...nothing, plans: some })),
-    ...pieces([...backends], ([, all]) => all.length).map((some): Part => ({ ...nothing, backends: some })),
+    ...pieces([...crowds.keys()], (crowd) => crowd.length).map((some): Part => ({ ...nothing, crowds: some })),
+    ...pieces(whose, () => 1).map((some): Part => ({ ...nothing, backends: some })),
     ...pieces(rows, () => 5).map((some): Part => ({ ...nothing, rows: some })),
   ];
   return { head: { ...rest, gone, tables: Array.from(tables.keys(), (slots) => ({ ...slots, words: new Uint32Array(slots.words) })), parts: parts.length }, parts };
@@ -56,7 +61,9 @@ export function outcomeOf({ gone, tables, parts: _, ...rest }: Head, parts: read
     if (slots === undefined) throw new RangeError("a plan names slots that were not told");
     return { ...plan, slots, backends: pools[plan.backends] ?? [] };
   });
-  return { ...rest, plans: { set, gone }, backends: new Map(parts.flatMap((part) => part.backends)), rows: parts.flatMap((part) => part.rows) };
+  const crowds = parts.flatMap((part) => part.crowds);
+  const backends = new Map(parts.flatMap((part) => part.backends.map(([name, at]) => [name, crowds[at] ?? []] as const)));
+  return { ...rest, plans: { set, gone }, backends, rows: parts.flatMap((part) => part.rows) };
 }
 
 function pieces<T>(all: readonly T[], sizeOf: (one: T) => number): readonly (readonly T[])[] {

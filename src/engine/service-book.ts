@@ -1,6 +1,6 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
 import { idsOf, isSelected } from "../lb/containers.ts";
-import { frontendText, readRightly } from "../lb/read.ts";
+import { frontendText } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, HeldFrontend, Service, ServingContainer } from "../lb/types.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
@@ -83,7 +83,7 @@ export class ServiceBook {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.
-      meant = (readRightly(this.#texts.one(this.#documentOf(row))) ?? []).filter(({ name }) => name === row.name);
+      meant = (this.#texts.right(this.#documentOf(row)) ?? []).filter(({ name }) => name === row.name);
       this.#byRow.set(row, meant);
     }
     return meant;
@@ -167,4 +167,10 @@ function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, 
   const rules = new Map(services.flatMap(({ backends }) => backends.filter((rule) => rule.kind === "select"))
     .map((rule) => [JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]), rule] as const));
   return Map.groupBy(rules.values(), ({ network }) => network);
+}
+
+/** Whether both mean the same services with the same backends. */
+export function sameForServices(a: State, b: State): boolean {
+  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health && a.cluster.nodes === b.cluster.nodes && a.cluster.networks === b.cluster.networks;
 }

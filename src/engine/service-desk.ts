@@ -1,10 +1,11 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
-import type { AdoptReport, Datapath } from "../datapath/types.ts";
+import type { AdoptReport } from "../datapath/types.ts";
 import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
-import type { Decision, PoolConfig, State, StepOf } from "../network/types.ts";
+import type { Decision, State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
+import type { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Tables } from "../store/types.ts";
 import { ClientsTold } from "./clients-told.ts";
@@ -16,26 +17,16 @@ import { PossibleServices } from "./possible-services.ts";
 import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
-import { ServiceBook } from "./service-book.ts";
+import { ServiceBook, sameForServices } from "./service-book.ts";
 import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
-import { ServicePlanner } from "./service-planner.ts";
-import type { ServicePlannerOptions } from "./service-planner.ts";
+import { ServicePlanner, portion } from "./service-planner.ts";
+import type { ServiceDeskOptions } from "./service-planner.ts";
 import { serviceTraffic } from "./service-traffic.ts";
 import { servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
-import type { ShareServices } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
-
-export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
-  readonly pool: PoolConfig;
-  /** Left out: this node shares its services with nobody. */
-  readonly shareServices?: ShareServices;
-  /** As `EngineOptions`. */
-  readonly holders?: () => ReadonlyMap<string, string>;
-}
 
 /** Takes a decision in the engine's queue. */
 type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
@@ -54,6 +45,7 @@ export class ServiceDesk {
   readonly #possible: PossibleServices;
   readonly #health: OwnHealth;
   readonly #refusals: Refusals;
+  readonly #refusal = (service: Service): HawserError | undefined => this.#possible.refusal(service);
   #closed = false;
   /** As `mend`. */
   #amiss = false;
@@ -153,7 +145,7 @@ export class ServiceDesk {
     const [make, sharing] = [this.#make, this.#sharing];
     return {
       applyService: async ({ documents }, signal) => {
-        await this.#texts.prepare(documents);
+        await this.#texts.prepare(documents, this.#refusal);
         if (sharing !== undefined) return { applied: await sharing.apply(documents, signal) };
         return this.#whole((state, now) => {
           const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
@@ -233,7 +225,7 @@ export class ServiceDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
-      await this.#texts.prepare(reading.documents ?? []);
+      await this.#texts.prepare(reading.documents ?? [], this.#refusal);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);
@@ -276,7 +268,7 @@ export class ServiceDesk {
 
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#possible.refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
@@ -301,25 +293,34 @@ export class ServiceDesk {
   async #turn(): Promise<void> {
     // With thousands of services each of these takes milliseconds: others have their turns between them.
     await turn();
-    const amiss = this.#amiss;
+    let amiss = this.#amiss;
     this.#amiss = false;
-    const changed = await this.#plan();
-    const { plans, services } = this.#planner;
-    await turn();
+    for (let planning: Promise<boolean> | undefined = this.#plan(portion); planning !== undefined;) {
+      const changed = await planning;
+      const { plans, services, more } = this.#planner;
+      await turn();
+      planning = more ? this.#plan(portion) : undefined;
+      const [done] = await Promise.allSettled([this.#carryOut(plans, services, changed || amiss), planning]);
+      amiss = false;
+      if (done.status === "rejected") throw done.reason;
+      await turn();
+      this.#done(plans, services);
+    }
+  }
+
+  async #carryOut(plans: readonly ServicePlan[], services: readonly Service[], changed: boolean): Promise<void> {
     if (services.length > 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
-    if (changed || amiss || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
+    if (changed || this.#trouble !== undefined || this.#inForce?.plans !== plans) {
       await perform([{ kind: "services", plans, before: this.#inForce?.plans ?? null }], this.#options.datapath.doers);
     }
     if (services.length === 0) await this.#clients.tell(services, this.#state(), this.#planner.asks);
-    await turn();
-    this.#done(plans, services);
   }
 
-  async #plan(): Promise<boolean> {
+  async #plan(most?: number): Promise<boolean> {
     const state = this.#state();
     const services = this.#possible.of(this.#book.balanced(state), state.services);
     await this.#possible.remember();
-    return this.#planner.plan(state, services);
+    return this.#planner.plan(state, services, most);
   }
 
   #done(plans: readonly ServicePlan[], services: readonly Service[]): void {
@@ -343,8 +344,3 @@ export class ServiceDesk {
 }
 
 const turn = (): Promise<unknown> => new Promise(setImmediate);
-
-function sameForServices(a: State, b: State): boolean {
-  return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
-    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health && a.cluster.nodes === b.cluster.nodes && a.cluster.networks === b.cluster.networks;
-}

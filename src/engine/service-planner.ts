@@ -1,10 +1,9 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
 import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
-import type { Told } from "../lb/plan.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { Cluster } from "../network/cluster.ts";
-import type { State } from "../network/types.ts";
+import type { PoolConfig, State } from "../network/types.ts";
 import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError } from "../std/errors.ts";
@@ -17,6 +16,8 @@ import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { within } from "./commit.ts";
 import type { ServiceBook } from "./service-book.ts";
+import { asksClients, between, toldBy } from "./planner-news.ts";
+import type { ShareServices } from "./service-sharing.ts";
 import type { HeardHealth } from "./service-types.ts";
 import { portionsOf } from "./write-portions.ts";
 
@@ -41,11 +42,22 @@ export interface ServicePlannerOptions {
   readonly log: Log;
 }
 
+export interface ServiceDeskOptions extends ServicePlannerOptions {
+  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
+  readonly pool: PoolConfig;
+  /** Left out: this node shares its services with nobody. */
+  readonly shareServices?: ShareServices;
+  /** As `EngineOptions`. */
+  readonly holders?: () => ReadonlyMap<string, string>;
+}
+
 const noRows: ReadonlyMap<string, Json> = new Map();
 /** Milliseconds. */
 const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
+/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned. */
+export const portion = 2000;
 
 interface Known {
   /** In order of names. */
@@ -84,13 +96,19 @@ export class ServicePlanner {
   readonly #changed = new Set<string>();
   /** How many of them ask who their clients are. */
   #asking = 0;
-  /** How many services have a backend of that `id`. */
+  /** How many lists of backends have one of that `id`, */
   readonly #serving = new Map<string, number>();
+  /** and how many services a list. */
+  readonly #crowds = new Map<readonly Backend[], number>();
   #ownWereGone = false;
+  /** What it starts with tells of services: those that it is not told of at first are no more. */
+  #recalling = false;
   /** It was told what it could not plan. */
   #failed = false;
   /** Those of the `plans`. */
   services: readonly Service[] = [];
+  /** Others wait to be planned. */
+  more = false;
   /** By the service's name. */
   readonly backends = new Map<string, readonly Backend[]>();
   /** Why a service is not planned as it is, by its name: there are no numbers left. */
@@ -140,18 +158,21 @@ export class ServicePlanner {
   }
 
   /**
-   * One at a time; `services` are those of the state that are to be planned. True: `plans` are not what they were. What a later start must know is
-   * remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
+   * One at a time; `all` are those of the state that are to be planned, of which so many that are new may do. True: `plans` are not what they were. What a
+   * later start must know is remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
    */
-  async plan(state: State, services: readonly Service[]): Promise<boolean> {
+  async plan(state: State, all: readonly Service[], most = Infinity): Promise<boolean> {
     const { clock } = this.#options;
-    if (services.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
-      this.services = services;
+    this.more = false;
+    if (all.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
+      this.services = all;
       return false;
     }
-    const containers = this.#book.containers(state, services, this.#serving);
+    const containers = this.#book.containers(state, all, this.#serving);
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
+    const services = this.#recalling ? all : this.#withNew(all, most);
+    this.more = services.length < all.length;
     const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
@@ -170,7 +191,7 @@ export class ServicePlanner {
     try {
       const outcome = await (this.#thread as BalancerThread).turn(turn);
       await this.#keep(outcome.rows);
-      this.#failed = false;
+      [this.#failed, this.#recalling] = [false, false];
       if (wereGone) this.#ownWereGone = false;
       [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
@@ -208,6 +229,7 @@ export class ServicePlanner {
     this.#thread = undefined;
     this.backends.clear();
     this.#serving.clear();
+    this.#crowds.clear();
     this.#forget();
   }
 
@@ -216,7 +238,7 @@ export class ServicePlanner {
     const { services: { thread, answerTime, ...settings }, node, store } = this.#options;
     const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
     this.#rows = undefined;
-    this.#afresh = true;
+    [this.#afresh, this.#recalling] = [true, [...rows.keys()].some((key) => key !== restingKey)];
     this.#forget();
     this.#thread = startBalancer({ ...settings, node, rows }, thread, answerTime);
   }
@@ -237,6 +259,14 @@ export class ServicePlanner {
   /** Whether a service asks who its clients are. */
   get asks(): boolean {
     return this.#asking > 0;
+  }
+
+  /** Those that the thread knows, and so many that are new. */
+  #withNew(all: readonly Service[], most: number): readonly Service[] {
+    const fresh = all.filter(({ name }) => !this.#toldByName.has(name));
+    if (fresh.length <= most) return all;
+    const later = new Set(fresh.slice(most));
+    return all.filter((service) => !later.has(service));
   }
 
   /** And takes note of it. */
@@ -284,14 +314,19 @@ export class ServicePlanner {
     const unsaid = afresh ? [...this.backends.keys()].filter((name) => !backends.has(name)) : [];
     for (const [name, those] of [...backends, ...unsaid.map((name) => [name, []] as const)]) {
       this.#changed.add(name);
-      this.#serves(those, 1);
-      this.#serves(this.backends.get(name) ?? [], -1);
+      const before = this.backends.get(name);
+      if (those.length > 0) this.#serves(those, 1);
+      if (before !== undefined) this.#serves(before, -1);
       if (those.length === 0) this.backends.delete(name);
       else this.backends.set(name, those);
     }
   }
 
   #serves(backends: readonly Backend[], by: 1 | -1): void {
+    const crowds = (this.#crowds.get(backends) ?? 0) + by;
+    if (crowds === 0) this.#crowds.delete(backends);
+    else this.#crowds.set(backends, crowds);
+    if (crowds !== (by > 0 ? 1 : 0)) return;
     for (const { id } of backends) {
       const users = (this.#serving.get(id) ?? 0) + by;
       if (users === 0) this.#serving.delete(id);
@@ -311,30 +346,4 @@ export class ServicePlanner {
       this.#wake();
     }, () => undefined);
   }
-}
-
-/** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
-function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
-  const told = new Map<string, Map<string, boolean>>();
-  for (const [node, one] of health ?? []) {
-    for (const [key, up] of one) {
-      const [service = "", backend = ""] = key.split(" ");
-      const those = told.get(service) ?? new Map<string, boolean>();
-      told.set(service, those.set(`${node} ${backend}`, up));
-    }
-  }
-  return told;
-}
-
-function asksClients({ sources: { allow, deny }, affinity }: Service): boolean {
-  return allow !== null || deny.length > 0 || affinity !== null;
-}
-
-/** Equal are those that are the same object. */
-function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
-  if (before === after) return { set: [], gone: [] };
-  const [set, gone]: [T[], string[]] = [[], []];
-  for (const [key, one] of after) if (before.get(key) !== one) set.push(one);
-  for (const key of before.keys()) if (!after.has(key)) gone.push(key);
-  return { set, gone };
 }

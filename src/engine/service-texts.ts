@@ -3,6 +3,7 @@ import { takeApart } from "../lb/own-text.ts";
 import type { ServicePart } from "../lb/own-text.ts";
 import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
+import type { Service } from "../lb/types.ts";
 import type { WrittenDocument } from "./documents.ts";
 
 /** Others have their turns after so much work. Milliseconds. */
@@ -12,6 +13,7 @@ const spare = 100;
 
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
+  readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
 
   /** What is the same text of the same file is the same object. */
@@ -22,12 +24,23 @@ export class ServiceTexts {
     return known;
   };
 
+  /** As `readRightly` has them. */
+  right(document: WrittenDocument): readonly Service[] | null {
+    const read = this.one(document);
+    let right = this.#right.get(read);
+    if (right === undefined) {
+      right = readRightly(read);
+      this.#right.set(read, right);
+    }
+    return right;
+  }
+
   /** Its services with what each one's own is of the text, which then is read already; null: something in it is wrong. */
   readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => {
     const read = this.one(document);
     let parts = this.#parts.get(read);
     if (parts !== undefined) return parts;
-    const services = readRightly(read);
+    const services = this.right(document);
     parts = services === null ? null : takeApart(document, services);
     this.#parts.set(read, parts);
     for (const { service, ...own } of parts ?? []) {
@@ -37,11 +50,11 @@ export class ServiceTexts {
     return parts;
   };
 
-  /** So that nobody waits for all of them to be read when they are asked for. */
-  async prepare(documents: Iterable<WrittenDocument>): Promise<void> {
+  /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
+  async prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
     let since = performance.now();
     for (const document of documents) {
-      this.one(document);
+      for (const service of this.right(document) ?? []) look(service);
       if (performance.now() - since < turn) continue;
       await new Promise(setImmediate);
       since = performance.now();

@@ -37,7 +37,12 @@ export class MapHandle implements KernelMap {
 
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]> {
     kernelCall(() => this.native.info()); // a closed map is refused now, not at the first step
-    return { [Symbol.iterator]: () => this.#walk() };
+    return { [Symbol.iterator]: () => this.#walk(false) };
+  }
+
+  filled(): Iterable<readonly [key: Uint8Array, value: Uint8Array]> {
+    kernelCall(() => this.native.info());
+    return { [Symbol.iterator]: () => this.#walk(true) };
   }
 
   values(first: number, count: number): Uint8Array {
@@ -112,18 +117,18 @@ export class MapHandle implements KernelMap {
     }
   }
 
-  *#walk(): Generator<readonly [Uint8Array, Uint8Array]> {
+  *#walk(filled: boolean): Generator<readonly [Uint8Array, Uint8Array]> {
     const { keySize } = this.#info;
+    const zero = Buffer.alloc(filled ? entriesPerBatch * this.#valueBytes : 0);
+    const isZero = (bytes: Uint8Array): boolean => filled && bytes.length <= zero.length && zero.compare(bytes, 0, bytes.length, 0, bytes.length) === 0;
     let cursor: Uint8Array | undefined;
     let count = Math.min(entriesPerBatch, Math.max(1, this.#info.maxEntries));
     do {
       try {
         const batch = kernelCall(() => this.native.lookupBatch(cursor, count));
-        for (let i = 0; i * keySize < batch.keys.length; i++) {
-          yield [
-            batch.keys.subarray(i * keySize, (i + 1) * keySize),
-            batch.values.subarray(i * this.#valueBytes, (i + 1) * this.#valueBytes),
-          ];
+        for (let i = 0; !isZero(batch.values) && i * keySize < batch.keys.length; i++) {
+          const value = batch.values.subarray(i * this.#valueBytes, (i + 1) * this.#valueBytes);
+          if (!isZero(value)) yield [batch.keys.subarray(i * keySize, (i + 1) * keySize), value];
         }
         cursor = batch.cursor;
       } catch (error) {

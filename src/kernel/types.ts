@@ -32,6 +32,8 @@ export interface KernelMap extends Disposable {
   delete(key: Uint8Array): boolean;
   /** Every entry, read in batches; entries changed meanwhile may be missed or seen once. Works for per-CPU maps (value: all CPUs concatenated). */
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  /** As `entries`, without those whose value is zero, which in an array nearly all are. */
+  filled(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   /** Of an array, not a per-CPU one: so many values from that key on, one after the other; fewer at its end. */
   values(first: number, count: number): Uint8Array;
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
@@ -41,7 +43,7 @@ export interface KernelMap extends Disposable {
   setInner(key: Uint8Array, inner: KernelMap): void;
   /** As setInner, for many, with the keys one after the other: the kernel waits once for those who may still read what was there. */
   setInners(keys: Uint8Array, inner: readonly KernelMap[]): void;
-  /** Of an array of values of 8 bytes that was made to be mapped: values one after the other from that key on, each written by one store. */
+  /** Of an array that was made to be mapped, whose values are words of 8 bytes: words one after the other from that one of all on, each written by one store. */
   store(first: number, values: Uint8Array): void;
   /** How many were there. */
   deleteBatch(keys: readonly Uint8Array[]): number;

@@ -13,14 +13,14 @@ export const noNumbers: Numbers = { given: new Map(), resting: new Map() };
 export const rest = 2 * 3_600_000;
 
 /**
- * After some users of keys have come and others gone; a key may be in both lists, and several times. A new key gets the lowest number from 1
+ * After users have come and others gone, each with its keys; a key may be among both, and several times. A new key gets the lowest number from 1
  * to `highest` that is free, so that the kernel's arrays stay short; where none is left, one that has not rested. null: there are more keys than numbers.
  * The same object when nobody came or went.
  */
-export function recount(numbers: Numbers, came: readonly string[], went: readonly string[], now: number, highest: number): Numbers | null {
+export function recount(numbers: Numbers, came: readonly (readonly string[])[], went: readonly (readonly string[])[], now: number, highest: number): Numbers | null {
   const changes = new Map<string, number>();
-  for (const key of came) changes.set(key, (changes.get(key) ?? 0) + 1);
-  for (const key of went) changes.set(key, (changes.get(key) ?? 0) - 1);
+  count(came, 1, changes);
+  count(went, -1, changes);
   const changed = [...changes].filter(([, by]) => by !== 0);
   if (changed.length === 0) return numbers;
   const given = new Map(numbers.given);
@@ -47,6 +47,13 @@ export function recount(numbers: Numbers, came: readonly string[], went: readonl
     given.set(key, { number, users });
   }
   return { given, resting };
+}
+
+/** Users that have the same keys have the same list of them. */
+function count(users: readonly (readonly string[])[], by: 1 | -1, changes: Map<string, number>): void {
+  const times = new Map<readonly string[], number>();
+  for (const keys of users) times.set(keys, (times.get(keys) ?? 0) + by);
+  for (const [keys, many] of times) for (const key of keys) changes.set(key, (changes.get(key) ?? 0) + many);
 }
 
 /** How many numbers would be given while users come and go, of which each key counts its own. */

@@ -9,6 +9,7 @@ import type { Numbers } from "./numbers.ts";
 import { families, highestBackend, isSettled, planOf, reachedBy, tableOf } from "./reach.ts";
 import type { Reached, Table, TableSurroundings } from "./reach.ts";
 import { createSharing } from "./sharing.ts";
+import type { Sharing } from "./sharing.ts";
 import { settle } from "./slots.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "./types.ts";
 
@@ -78,17 +79,16 @@ export const mostServices = 16_383;
 
 export function advance(before: Balancing, around: Circumstances): Advance {
   const containers = createContainers(around.containers);
+  const share = createSharing();
   const changed = changedContainers(before.containers, around.containers);
   const all = around.services.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((service): Looked => {
     const was = before.services.get(service.name);
     const mode = service.mode ?? around.mode;
     const told = around.told?.get(service.name);
     if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
-    const backends = reconcile(was?.backends ?? [], service, containers, around.now).map((one) => believed(one, told?.get(`${one.node} ${one.id}:${one.port}`), around.now));
-    const reached = families.flatMap((family) => {
-      const found = reachedBy(service, backends, family, mode);
-      return found === null ? [] : [{ family, reached: found }];
-    });
+    const found = share(["backends", was?.backends, service.drain, rulesText(service)], () => reconcile(was?.backends ?? [], service, containers, around.now));
+    const backends = told === undefined ? found : found.map((one) => believed(one, told.get(`${one.node} ${one.id}:${one.port}`), around.now));
+    const reached = families.flatMap((family) => reachedTogether(service, backends, family, mode, share));
     return { name: service.name, was, now: { service, mode, backends, told, reached } };
   });
   const present = new Set(all.map(({ name }) => name));
@@ -96,7 +96,7 @@ export function advance(before: Balancing, around: Circumstances): Advance {
   const { looked, numbers, refused } = renumbered(before, all, gone, around.now);
   const tables: TableSurroundings = {
     numberOf: (key) => numbers.backendNumbers.given.get(key)?.number ?? 0, largest: around.largestTable ?? defaultTableSize, now: around.now,
-    share: createSharing(), standing: settledTables(before), fill: around.fill,
+    share, standing: settledTables(before), fill: around.fill,
   };
   const services = new Map(looked.map(({ name, was, now }) => [name, now === null ? (was as Balanced) : balanced(now, was, numbers, tables)] as const));
   const times = [...services].flatMap(([name, { again }]) => (refused.has(name) ? [] : again ?? []));
@@ -118,7 +118,28 @@ interface Now {
   readonly mode: ServiceMode;
   readonly backends: readonly Backend[];
   readonly told: Told | undefined;
-  readonly reached: readonly { readonly family: Family; readonly reached: readonly Reached[] }[];
+  readonly reached: readonly ReachedTogether[];
+}
+
+/** Of one service in one family, or of all that have the same backends. */
+interface ReachedTogether {
+  readonly family: Family;
+  readonly reached: readonly Reached[];
+  readonly keys: readonly string[];
+}
+
+function reachedTogether(service: Service, backends: readonly Backend[], family: Family, mode: ServiceMode, share: Sharing): readonly ReachedTogether[] {
+  const found = reachedBy(service, [], family, mode);
+  if (found === null) return [];
+  return [share(["reached", backends, family, mode], () => {
+    const reached = reachedBy(service, backends, family, mode) ?? [];
+    return { family, reached, keys: reached.map(({ key }) => key) };
+  })];
+}
+
+/** Equal where services mean the same backends. */
+function rulesText({ backends }: Service): string {
+  return JSON.stringify(backends, (key, value: unknown) => (key === "place" ? undefined : value));
 }
 
 function sameTold(a: Told | undefined, b: Told | undefined): boolean {
@@ -171,8 +192,8 @@ function renumbered(before: Balancing, all: readonly Looked[], gone: readonly Ba
 /** null: there are not enough. */
 function numbersFor(before: Balancing, fresh: readonly Fresh[], gone: readonly Balanced[], now: number): NumbersGiven | null {
   const left = [...gone, ...fresh.flatMap(({ was }) => was ?? [])];
-  const serviceNumbers = recount(before.serviceNumbers, fresh.flatMap((one) => serviceKeys(one.name, one.now.reached)), left.flatMap(({ service, parts }) => serviceKeys(service.name, parts)), now, mostServices);
-  const backendNumbers = recount(before.backendNumbers, fresh.flatMap(backendKeys), left.flatMap(({ parts }) => parts.flatMap(({ keys }) => keys)), now, highestBackend);
+  const serviceNumbers = recount(before.serviceNumbers, fresh.map((one) => serviceKeys(one.name, one.now.reached)), left.map(({ service, parts }) => serviceKeys(service.name, parts)), now, mostServices);
+  const backendNumbers = recount(before.backendNumbers, fresh.flatMap(({ now: { reached } }) => reached.map(({ keys }) => keys)), left.flatMap(({ parts }) => parts.map(({ keys }) => keys)), now, highestBackend);
   return serviceNumbers === null || backendNumbers === null ? null : { serviceNumbers, backendNumbers };
 }
 
@@ -203,16 +224,18 @@ function serviceKeys(name: string, parts: readonly Pick<Part, "family">[]): read
 }
 
 function backendKeys({ now: { reached: parts } }: Fresh): readonly string[] {
-  return parts.flatMap(({ reached }) => reached.map(({ key }) => key));
+  return parts.flatMap(({ keys }) => keys);
 }
 
 function balanced({ service, mode, backends, told, reached: all }: Now, was: Balanced | undefined, { serviceNumbers }: Pick<Balancing, "serviceNumbers">, tables: TableSurroundings): Balanced {
-  const parts = all.map(({ family, reached }): Part => {
-    const table = tableOf(service, reached, was?.parts.find((part) => part.family === family)?.table, tables);
+  const parts = all.map(({ family, reached, keys }): Part => {
+    const before = was?.parts.find((part) => part.family === family)?.table;
+    const table = tables.share(["table", reached, service.health.kind, service.drain, before], () => tableOf(service, reached, before, tables));
     const number = serviceNumbers.given.get(`${service.name} ${family}`)?.number ?? 0;
-    return { family, keys: reached.map(({ key }) => key), table, plan: planOf(service, family, number, reached, tables.numberOf, table.slots, tables.share) };
+    return { family, keys, table, plan: planOf(service, family, number, reached, tables.numberOf, table.slots, tables.share) };
   });
-  return { service, mode, backends, parts, told, again: nextChange(backends, service, tables.now) };
+  const again = tables.share(["again", backends, service.health.kind, service.drain], () => nextChange(backends, service, tables.now));
+  return { service, mode, backends, parts, told, again };
 }
 
 /** By the key; looked for when one is asked for. */

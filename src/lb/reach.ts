@@ -77,17 +77,20 @@ export function isSettled({ slots: { words, plain } }: Table): boolean {
 }
 
 export function planOf(service: Service, family: Family, number: number, reached: readonly Reached[], numberOf: (key: string) => number, slots: Slots, share: Sharing): ServicePlan {
-  const states = reached.map(({ backend }) => stateOf(backend, service.health));
-  const what = reached.map(({ key, backend: { identity, weight } }, i) => `${key} ${identity} ${weight} ${states[i]}`).join("\n");
-  const backends = share(["backends", what], () => reached.map(({ key, backend, address, way }, i): BackendPlan => ({
-    number: numberOf(key), identity: backend.identity, address, port: backend.port, node: backend.node, way, weight: backend.weight,
-    state: states[i] ?? "active",
-  })));
+  const { backends, open } = share(["planned", reached, service.health.kind], () => {
+    const states = reached.map(({ backend }) => stateOf(backend, service.health));
+    const what = reached.map(({ key, backend: { identity, weight } }, i) => `${key} ${identity} ${weight} ${states[i]}`).join("\n");
+    const planned = share(["planned as", what], () => reached.map(({ key, backend, address, way }, i): BackendPlan => ({
+      number: numberOf(key), identity: backend.identity, address, port: backend.port, node: backend.node, way, weight: backend.weight,
+      state: states[i] ?? "active",
+    })));
+    return { backends: planned, open: takers(reached.map(({ backend }) => backend), service.health).length > 0 };
+  });
   const frontends = service.frontends.filter(({ address }) => familyOf(address) === family);
   const ofFamily = (prefixes: readonly Cidr[]): readonly Cidr[] => prefixes.filter((prefix) => familyOf(prefix) === family);
   const sources: Sources = { allow: service.sources.allow === null ? null : ofFamily(service.sources.allow), deny: ofFamily(service.sources.deny) };
   return {
     name: service.name, family, number, frontends: frontends.map(({ address, port, protocol }) => ({ address, port, protocol })),
-    affinity: service.affinity?.timeout ?? null, sources, open: takers(reached.map(({ backend }) => backend), service.health).length > 0, backends, slots,
+    affinity: service.affinity?.timeout ?? null, sources, open, backends, slots,
   };
 }

@@ -41,8 +41,8 @@ export function member(options: ClusterOptions, machines: readonly Machine[], ma
   const { store = "etcd", mode = "overlay", underlay = 4 } = options;
   const addressOf = ({ ipv4, ipv6 }: Machine): string => (underlay === 4 ? ipv4 : ipv6);
   return {
-    // Of both families `auto` takes the first, IPv4.
-    ...(underlay === 6 ? { node: { address: machine.ipv6 } } : {}),
+    // Of both families `auto` takes the first, IPv4. The others know the second, too, by which programs of the host speak IPv4.
+    ...(underlay === 6 ? { node: { address: [machine.ipv6, machine.ipv4] } } : {}),
     pool: { ipv4: "10.44.0.0/16", ipv4NodePrefix: 24, ipv6: "fd44::/48", ipv6NodePrefix: 64 },
     routing: { mode, encapsulation: encapsulationOf(options), port: portOf(options), direct: directOf(options) },
     ...(store === "etcd"

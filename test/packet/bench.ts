@@ -14,6 +14,7 @@ import {
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
+import { hashOfAddress } from "../../src/datapath/lb-hash.ts";
 import type { FrontendAddress } from "../../src/datapath/lb-hash.ts";
 import type { SlotEntry, SourceLists } from "./lb/tables.ts";
 import type { PolicyTables } from "../../src/policy/types.ts";
@@ -197,6 +198,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     otherNode: async ({ number = 1, address, containers: theirs, identity, network, slice, isStatic = false }) => {
       await set("hw_nodes", u32.encode(number), nodeCodec.encode({ address: parseIp(address), mtu: 1450, flags: isStatic ? NodeFlags.STATIC : 0 }));
       await set("hw_peers", ip.encode(parseIp(address)), u32.encode(number));
+      if (address.includes(":")) await set("hw_balancers", u32.encode(hashOfAddress(parseIp(address))), u32.encode(number));
       for (const each of theirs) await set("hw_remotes", ip.encode(parseIp(each)), remoteCodec.encode({ node: number, identity, network }));
       const cidr = slice === undefined ? undefined : parseCidr(slice);
       if (cidr !== undefined) await set("hw_slices", sliceCodec.encode({ length: 96 + lengthOf(cidr), addr: addressOf(cidr) }), u32.encode(number));

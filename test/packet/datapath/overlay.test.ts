@@ -5,6 +5,9 @@
 //   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwtun ── wan0 192.0.2.10 ══ lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { u32 } from "../../../src/abi/codec.ts";
+import { hashOfAddress } from "../../../src/datapath/lb-hash.ts";
+import { mapPath } from "../../../src/datapath/pins.ts";
 import type { Routing } from "../../../src/datapath/types.ts";
 import { networkKey } from "../../../src/network/plan.ts";
 import { parseIp } from "../../../src/std/ip.ts";
@@ -34,6 +37,20 @@ const overlay = (routing: Routing): Readonly<Record<string, Case>> => ({
     otherNode(world, identity, "2001:db8:1::1");
     ping("a", "10.44.1.2");
     ping("lan", "fd44::2");
+  },
+
+  "nodes of IPv6 are found by the hash of their address, and no longer than they are there": async (world) => {
+    await using datapath = await world.open({ routing });
+    const [node, third] = cluster().cluster.nodes;
+    assert.ok(node && third);
+    await setUp(world, datapath, [...local, cluster()]);
+    using map = world.kernel.openPinnedMap(mapPath(world.bpffs, "hw_balancers"));
+    const balancers = (): unknown => [...map.entries()].map(([hash, number]) => [u32.decode(hash), u32.decode(number)]);
+    assert.deepEqual(balancers(), [[hashOfAddress(parseIp("2001:db8:1::1")), 1]]);
+    await doAll(datapath.doers, [cluster({ nodes: [third, { ...node, number: 3, addresses: [parseIp("2001:db8:1::2")] }] })]);
+    assert.deepEqual(balancers(), [[hashOfAddress(parseIp("2001:db8:1::2")), 3]]);
+    await doAll(datapath.doers, [cluster({ nodes: [third] })]);
+    assert.deepEqual(balancers(), []);
   },
 
   "the host reaches a container on another node in its own name, and only answers come back to it": async (world) => {

@@ -41,7 +41,7 @@ await inOwnHost(import.meta.url, {
     assert.match(world.ip("route show proto 72"), /10\.44\.1\.0\/24/);
     const report = await sweep({ ...world, claimed: desired, all: false, alone: true });
     assert.deepEqual([report.links, report.pins, report.routes.toSorted()], [["hwtun"], tcx ? ["from_overlay@hwtun"] : [], ["10.44.1.0/24", "10.44.2.0/24", "fd44:0:0:1::/64"]]);
-    assert.deepEqual(report.entries, { hw_names: 1, hw_pointers: 1, hw_remotes: 2, hw_slices: 5, hw_peers: 3, hw_nodes: 2 });
+    assert.deepEqual(report.entries, { hw_names: 1, hw_pointers: 1, hw_remotes: 2, hw_slices: 5, hw_balancers: 1, hw_peers: 3, hw_nodes: 2 });
     assert.equal(world.ip("route show proto 72"), "");
     // What is this node's own is as it was.
     await using datapath = await world.open();

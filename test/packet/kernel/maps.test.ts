@@ -67,6 +67,9 @@ test("entries of an empty map are none, and small arrays come whole", async () =
   assert.deepEqual([...hash.entries()], []);
   using array = kernel.createMap("array", "hwt_array", 4, 8, 3);
   assert.deepEqual([...array.entries()], [0, 1, 2].map((i) => [u32(i), u64(0)]));
+  assert.deepEqual([...array.filled()], []);
+  array.set(u32(1), u64(7));
+  assert.deepEqual([...array.filled()], [[u32(1), u64(7)]]);
 });
 
 test("an array's values come one after the other from any key on, and end with it", async () => {

@@ -149,8 +149,8 @@ test("who finds no room in the map of sources waits until there is some, and is 
   const named = (name: string, last: number): string => servers("172.16.1.1").replace("web", name).replace("10:80", `${last}:80`);
   const [crowd, late, other] = plans([named("crowd", 20), named("late", 21), named("other", 22)].join("---\n")) as readonly [ServicePlan, ServicePlan, ServicePlan];
   const asking = (plan: ServicePlan, count: number): ServicePlan => ({ ...plan, sources: { allow: null, deny: Array.from({ length: count }, (_, i) => `10.${i >> 15}.${(i >> 7) & 255}.${(2 * i) & 255}/32` as Cidr) } });
-  // All lines but one.
-  const most = asking(crowd, 96_111);
+  // All lines but three.
+  const most = asking(crowd, 245_728);
   const verdict = async (last: number): Promise<string> => (await world.send(ip(client4, `203.0.113.${last}`, request("S")))).verdict;
   const waiting = asking(late, 10);
   t.deepEqual(await world.plans([most, waiting, other]), { late: "TABLE_FULL service late: no room is left for the ranges of its sources; name fewer prefixes, or join neighbouring ones" });

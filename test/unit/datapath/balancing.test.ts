@@ -12,12 +12,16 @@ import { createLog } from "../../../src/std/log.ts";
 function memoryMap(written: () => void = () => {}): KernelMap {
   const held = new Map<string, Uint8Array>();
   const name = (key: Uint8Array): string => Buffer.from(key).toString("hex");
+  const set: KernelMap["set"] = (key, value) => {
+    held.set(name(key), value.slice());
+    written();
+  };
   return {
-    info: { maxEntries: 1 } as KernelMap["info"], get: (key) => held.get(name(key)), set: (key, value) => {
-      held.set(name(key), value);
-      written();
-    }, delete: (key) => held.delete(name(key)),
-    entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setInners: () => {}, store: () => {}, setPacked: () => {}, close: () => {}, [Symbol.dispose]: () => {},
+    info: { maxEntries: 1 } as KernelMap["info"], get: (key) => held.get(name(key)), set, delete: (key) => held.delete(name(key)),
+    filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), setInner: () => {}, setInners: () => {}, setPacked: (keys, values) => {
+      const size = values.length / (keys.length / 4);
+      for (let i = 0; 4 * i < keys.length; i++) set(keys.slice(4 * i, 4 * i + 4), values.subarray(size * i, size * (i + 1)));
+    }, store: () => {}, close: () => {}, [Symbol.dispose]: () => {},
   } as Partial<KernelMap> as KernelMap;
 }
 

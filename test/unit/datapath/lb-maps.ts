@@ -1,5 +1,6 @@
 // The balancer's maps as far as they are seen without a kernel.
 import { u32 } from "../../../src/abi/codec.ts";
+import { LbSourceLayout } from "../../../src/abi/generated.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
 /** Maps in memory; `write` is called after each write, and before one it may throw. `lines`: room for sources. */
@@ -14,7 +15,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
       write("after");
     };
     return {
-      held, info: { maxEntries } as KernelMap["info"], get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const),
+      held, info: { maxEntries } as KernelMap["info"], get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const).filter(([, value]) => value.some((byte) => byte !== 0)),
       set: (key, value) => change(() => held.set(name(key), value)), delete: (key) => {
         change(() => held.delete(name(key)));
         return true;
@@ -26,6 +27,18 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
       setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
       setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
+  };
+  /** One value. */
+  const linesMap = (): KernelMap & { readonly words: Uint32Array } => {
+    const bytes = new Uint8Array(64 * (lines + LbSourceLayout.BEYOND));
+    return {
+      words: new Uint32Array(bytes.buffer), info: { valueSize: bytes.length } as KernelMap["info"], get: () => bytes.slice(),
+      store: (first, values) => {
+        write("before");
+        bytes.set(values, 8 * first);
+        write("after");
+      },
+    } as Partial<KernelMap> as KernelMap & { readonly words: Uint32Array };
   };
   const pageOf = (id: number): KernelMap => ({
     info: { id } as KernelMap["info"], close: () => {}, [Symbol.dispose]: () => {},
@@ -49,7 +62,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     },
     openMapById: pageOf,
   } as Partial<Kernel> as Kernel;
-  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: mapOf(lines), hw_lb_origins: mapOf(), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
+  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
   const inPages = new Map<number, Uint32Array>();
   return {
     kernel, maps,

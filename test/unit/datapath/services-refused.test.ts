@@ -11,15 +11,15 @@ import { read, serviceWith } from "../lb/given.ts";
 import { openMaps } from "./lb-maps.ts";
 
 const backends = "backends: [{ address: 192.0.2.7:80 }]";
-/** As many as take so many lines. */
-const denied = (lines: number, first: number): string => `sources: { deny: [${Array.from({ length: 7 * lines }, (_, i) => `10.${first}.${2 * i}.0/24`).join()}] }`;
+/** As many as fill so many lines, beside three. */
+const denied = (lines: number, first: number): string => `sources: { deny: [${Array.from({ length: 8 * lines }, (_, i) => `10.${first}.${2 * i}.0/24`).join()}] }`;
 const follow = (before: Balancing, ...texts: readonly string[]): Advance => advance(before, { services: texts.map(read), containers: [], mode: "dsr", largestTable: 61, now: 0 });
 const plansOf = (...texts: readonly string[]): readonly ServicePlan[] => follow(noBalancing, ...texts).plans;
 const web = (lines: number, first: number): string => serviceWith(backends, denied(lines, first));
 const dns = serviceWith("service: z", 'frontends: ["203.0.113.11:53/udp"]', backends);
 
 function node() {
-  const { kernel, maps } = openMaps(() => {}, 10);
+  const { kernel, maps } = openMaps(() => {}, 11);
   const agent = (): Services => createServices({
     kernel, mapOf: (name) => maps[name], jiffies: () => 1_000_000, hz: 250, clock: { now: () => 0 }, node: "a", translates: () => true, nodeAddress: () => "198.18.0.2" as Ip, isOwn: () => false,
   });

@@ -34,5 +34,5 @@ test("no part has many more backends than take a few milliseconds to read", (t) 
   const backends = new Map(Array.from({ length: 100 }, (_, i) => [`web-${i}`, Array.from({ length: 200 }, () => ({}) as never)] as const));
   const { parts } = inParts({ plans: { set: [], gone: [] }, backends, again: null, unsettled: false, refused: new Map(), rows: [] });
   t.is(parts.flatMap((part) => part.backends).length, 100);
-  for (const part of parts) t.true(part.backends.reduce((sum, [, all]) => sum + all.length, 0) <= 1200);
+  for (const part of parts) t.true(part.crowds.reduce((sum, all) => sum + all.length, 0) <= 1200);
 });

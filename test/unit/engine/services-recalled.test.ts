@@ -40,23 +40,23 @@ test("an agent whose balancer does not start leaves services as they are, and sa
 
 for (const [what, row] of [
   ["no JSON", "{"], ["of another shape", JSON.stringify({ backends: [], tables: [] })], ["with a number that is none", (was: string) => was.replace(/"number":\d+/, '"number":null')],
-  ["with a table that is none", (was: string) => was.replace(/"made":"[^]*?","size"/, '"made":"[7, 1]","size"')], ["with backends that are none", (was: string) => was.replace('"backends":[', '"backends":[null,')],
+  ["with a table that is none", (was: string) => was.replace(/"made":"[^]*?","size"/, '"made":"[7, 1]","size"')], ["with backends that are none", (was: string) => was.replace('"who":[', '"who":[null,')],
 ] as const) {
   test(`a row of the balancer's that is ${what} costs its own service what was remembered, and no other`, async (t) => {
     const rows: Rows = new Map();
     const host = await kept(rows);
     const before = host.services ?? [];
-    const was = rowsOf(rows).get("service web") as string;
+    const was = rowsOf(rows).get("balanced web") as string;
     const bad = typeof row === "string" ? row : row(was);
     t.not(bad, was);
-    rowsOf(rows).set("service web", bad);
+    rowsOf(rows).set("balanced web", bad);
     const engine = desk(host, memoryStore(rows), { whose });
     await engine.start();
     t.deepEqual(backendsIn(host.services), ["dns", "web"].flatMap((name) => [1, 2].map((n) => `${name} n1/shop/web${n}:8080 active`)));
     t.is(printed(host.services?.slice(0, 1) ?? null), printed(before.slice(0, 1)));
     t.is(host.services?.[1]?.number, 1);
     t.is((await partOf(engine))?.state, "ok");
-    t.not(rowsOf(rows).get("service web"), bad);
+    t.not(rowsOf(rows).get("balanced web"), bad);
   });
 }
 

@@ -89,17 +89,17 @@ test("numbers stay, and one that was given back rests before it stands for anoth
 });
 
 test("when numbers are short one that has not rested is taken, the longest rested first, and too many keys have none", (t) => {
-  let numbers = recount(noNumbers, ["a", "b", "c", "c"], [], start, 3) ?? noNumbers;
-  numbers = recount(numbers, [], ["a", "b", "c"], start + 1, 3) ?? noNumbers;
+  let numbers = recount(noNumbers, [["a", "b", "c", "c"]], [], start, 3) ?? noNumbers;
+  numbers = recount(numbers, [], [["a", "b"], ["c"]], start + 1, 3) ?? noNumbers;
   const given = (...came: readonly string[]): readonly string[] | undefined => {
-    const after = recount(numbers, came, [], start + 2, 3);
+    const after = recount(numbers, [came], [], start + 2, 3);
     return after === null ? undefined : [...after.given].map(([key, { number, users }]) => `${key} ${number} ${users}`);
   };
   t.deepEqual(given(), ["c 3 1"]);
   t.deepEqual(given("d", "c"), ["c 3 2", "d 1 1"]);
   t.deepEqual(given("d", "e"), ["c 3 1", "d 1 1", "e 2 1"]);
   t.is(given("d", "e", "f"), undefined);
-  t.is(recount(numbers, ["c", "x"], ["x", "c"], start, 3), numbers);
+  t.is(recount(numbers, [["c", "x"]], [["x", "c"]], start, 3), numbers);
 });
 
 test("of more services than there are numbers the last one is refused", (t) => {

@@ -1,0 +1,32 @@
+// What is new to the thread that plans services.
+import type { Told } from "../lb/plan.ts";
+import type { Service } from "../lb/types.ts";
+import type { Cluster } from "../network/cluster.ts";
+import type { Difference } from "./balancer.ts";
+
+/** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
+export function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {
+  const told = new Map<string, Map<string, boolean>>();
+  for (const [node, one] of health ?? []) {
+    for (const [key, up] of one) {
+      const [service = "", backend = ""] = key.split(" ");
+      const those = told.get(service) ?? new Map<string, boolean>();
+      told.set(service, those.set(`${node} ${backend}`, up));
+    }
+  }
+  return told;
+}
+
+/** Whether the service must know who its clients are. */
+export function asksClients({ sources: { allow, deny }, affinity }: Service): boolean {
+  return allow !== null || deny.length > 0 || affinity !== null;
+}
+
+/** What `after` has and `before` has not, and the other way round. Equal are those that are the same object. */
+export function between<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Difference<T> {
+  if (before === after) return { set: [], gone: [] };
+  const [set, gone]: [T[], string[]] = [[], []];
+  for (const [key, one] of after) if (before.get(key) !== one) set.push(one);
+  for (const key of before.keys()) if (!after.has(key)) gone.push(key);
+  return { set, gone };
+}
