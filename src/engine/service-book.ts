@@ -1,5 +1,5 @@
 // From a state to what services are made of: documents read once, and the containers that may serve.
-import { isSelected } from "../lb/containers.ts";
+import { idsOf, isSelected } from "../lb/containers.ts";
 import { frontendText } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, HeldFrontend, Service, ServingContainer } from "../lb/types.ts";
@@ -10,8 +10,10 @@ import { relevantLabels } from "../policy/identity.ts";
 import type { IdentityLabels } from "../policy/types.ts";
 import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
+import type { Cidr } from "../std/ip.ts";
 import { calledIn } from "./document-changes.ts";
 import type { WrittenDocument } from "./documents.ts";
+import { NamedAddresses } from "./named-addresses.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
@@ -21,6 +23,7 @@ const noNames: ReadonlySet<string> = new Set();
 export class ServiceBook {
   readonly #node: string;
   readonly #texts: ServiceTexts;
+  readonly #named: NamedAddresses;
   readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
   #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
@@ -31,8 +34,9 @@ export class ServiceBook {
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
-  constructor(node: string, texts: ServiceTexts) {
-    [this.#node, this.#texts] = [node, texts];
+  /** `pool`: of which containers get their addresses. */
+  constructor(node: string, texts: ServiceTexts, pool: readonly (Cidr | null)[] = []) {
+    [this.#node, this.#texts, this.#named] = [node, texts, new NamedAddresses(pool.filter((prefix) => prefix !== null))];
   }
 
   /** What no container may have, in order of their names. */
@@ -102,19 +106,21 @@ export class ServiceBook {
     return this.#balanced.those;
   }
 
-  /** Containers on every node that a service selects, or whose `id` is among the `serving`, whoever selects them now. */
+  /** Containers on every node that a service selects or names, or of whose `idsOf` one is among the `serving`, whoever selects them now; and the places of `NamedAddresses`. */
   containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
     if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
     const selections = this.#selections.all;
+    const named = this.#named;
+    named.follow(services, state);
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
       const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
-      if (meant || serving.has(container.id)) containers.push(container);
+      if (meant || named.has(container.ipv4) || named.has(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
     };
     for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
     for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
-    return containers;
+    return [...containers, ...named.places];
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */
@@ -166,5 +172,5 @@ function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, 
 /** Whether both mean the same services with the same backends. */
 export function sameForServices(a: State, b: State): boolean {
   return a.services === b.services && a.endpoints === b.endpoints && a.networks === b.networks
-    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health;
+    && a.cluster.endpoints === b.cluster.endpoints && a.cluster.health === b.cluster.health && a.cluster.nodes === b.cluster.nodes && a.cluster.networks === b.cluster.networks;
 }

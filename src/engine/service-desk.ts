@@ -65,7 +65,7 @@ export class ServiceDesk {
     this.#make = make;
     this.#options = options;
     this.#state = state;
-    this.#book = new ServiceBook(options.node, this.#texts);
+    this.#book = new ServiceBook(options.node, this.#texts, [options.pool.ipv4, options.pool.ipv6]);
     this.#probes = new ProbeList(options.node);
     this.#clients = new ClientsTold(options.datapath);
     this.#possible = new PossibleServices({ ...options, mode: options.services.mode });

@@ -91,10 +91,10 @@ export function ownHealth({ name, health: { kind } }: Service, backends: readonl
     (home !== node || drainsUntil !== null || state === "unknown" ? [] : [[`${name} ${id}:${port}`, state === "up"] as const])));
 }
 
-/** A container is probed by its own node, a server by every node that balances to it. */
+/** A container is probed by its own node, a server, and who is on a node that tells nothing, by every node that balances to it. */
 export function probeTargets(services: readonly Service[], backends: ReadonlyMap<string, readonly Backend[]>, node: string): readonly ProbeTarget[] {
   return services.flatMap(({ name, health, frontends }) => (health.kind === "none" ? [] : (backends.get(name) ?? []).flatMap((backend) => {
-    if (backend.drainsUntil !== null || (backend.node !== null && backend.node !== node)) return [];
+    if (backend.drainsUntil !== null || (backend.kind === "container" && backend.node !== node)) return [];
     const four = frontends.some(({ address }) => !address.includes(":")) ? backend.ipv4 : null;
     const address = four ?? backend.ipv6 ?? backend.ipv4;
     return address === null ? [] : [{ service: name, backend: backend.id, address, port: backend.port, health }];

@@ -1,4 +1,5 @@
 // The life of a service's backends: they come, drain, die, fail their probes and return. Pure transitions; nobody asks a clock.
+import { idAt } from "./containers.ts";
 import type { Containers } from "./containers.ts";
 import type { Backend, BackendRule, BackendState, Health, Probed, Service } from "./types.ts";
 
@@ -38,15 +39,20 @@ type Wanted = Omit<Backend, "drainsUntil" | "health">;
 const placeOf = ({ id, port }: Pick<Backend, "id" | "port">): string => `${port} ${id}`;
 
 function wantedBy(rule: BackendRule, containers: Containers): readonly Wanted[] {
-  if (rule.kind === "address") {
-    const { address, port, weight } = rule;
-    const [identity, six] = [address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`, address.includes(":")];
-    return [{ identity, kind: "server", id: identity, node: null, ipv4: six ? null : address, ipv6: six ? address : null, port, weight }];
-  }
+  if (rule.kind === "address") return namedBy(rule, containers);
   const { port, weight } = rule;
   return containers
     .selectedBy(rule)
     .map(({ node, id, name, network: on, ipv4, ipv6 }) => ({ identity: `${node}/${on}/${name}:${port}`, kind: "container", id, node, ipv4, ipv6, port, weight }));
+}
+
+/** Where a container can be and none is, there is no backend. */
+function namedBy({ address, port, weight }: Extract<BackendRule, { readonly kind: "address" }>, containers: Containers): readonly Wanted[] {
+  const [identity, six] = [address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`, address.includes(":")];
+  const server: Wanted = { identity, kind: "server", id: identity, node: null, ipv4: six ? null : address, ipv6: six ? address : null, port, weight };
+  const there = containers.at(address);
+  if (there.length === 0) return [server];
+  return there.filter(({ stopping }) => !stopping).slice(0, 1).map((one) => ({ ...server, node: one.node, ...(one.name === null ? {} : { kind: "container", id: idAt(one, address) }) }));
 }
 
 /** After one probe of a backend. A new one is believed at its first answer; later `rise` or `fall` in a row change its state. */

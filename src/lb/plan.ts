@@ -1,7 +1,7 @@
 // Services, and who is there, to what the datapath is to carry out: one advance for every change and for the passing of time.
 import type { Family } from "../std/ip.ts";
 import { believed, nextChange, probed, reconcile } from "./backends.ts";
-import { createContainers, selects } from "./containers.ts";
+import { createContainers, idsOf, selects } from "./containers.ts";
 import { defaultTableSize } from "./maglev.ts";
 import type { Fill } from "./maglev.ts";
 import { createTally, noNumbers, recount } from "./numbers.ts";
@@ -147,18 +147,25 @@ function sameTold(a: Told | undefined, b: Told | undefined): boolean {
 }
 
 /** Containers that came or went, and those that are not as they were as both. */
-function changedContainers(before: readonly ServingContainer[], after: readonly ServingContainer[]): readonly ServingContainer[] {
-  if (before === after) return [];
-  const [had, has] = [new Set(before), new Set(after)];
-  return [...before.filter((one) => !has.has(one)), ...after.filter((one) => !had.has(one))];
+interface Changed {
+  readonly containers: readonly ServingContainer[];
+  /** As backends. */
+  readonly ids: ReadonlySet<string>;
 }
 
-function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed: readonly ServingContainer[], now: number): boolean {
+function changedContainers(before: readonly ServingContainer[], after: readonly ServingContainer[]): Changed {
+  if (before === after) return { containers: [], ids: new Set() };
+  const [had, has] = [new Set(before), new Set(after)];
+  const containers = [...before.filter((one) => !has.has(one)), ...after.filter((one) => !had.has(one))];
+  return { containers, ids: new Set(containers.flatMap(idsOf)) };
+}
+
+function isAsBefore(was: Balanced, service: Service, mode: ServiceMode, changed: Changed, now: number): boolean {
   // What is to happen later than a drain from now was said before the clock was set back.
   const due = was.again !== null && (was.again <= now || was.again > now + service.drain);
   if (was.service !== service || was.mode !== mode || due) return false;
   // Also of one that no rule selects any more it matters that it dies.
-  return changed.every((one) => !selects(service, one) && was.backends.every(({ id }) => id !== one.id));
+  return changed.containers.every((one) => !selects(service, one)) && was.backends.every(({ id }) => !changed.ids.has(id));
 }
 
 type Fresh = Looked & { readonly now: Now };

@@ -26,7 +26,7 @@ export function reachedBy(service: Service, backends: readonly Backend[], family
   return backends.flatMap((backend) => {
     const address = family === 4 ? backend.ipv4 : backend.ipv6;
     if (address === null) return [];
-    const way = mode === "snat" ? "snat" : backend.kind === "container" ? "container" : mode === "dsr" ? "dsr" : "snat";
+    const way = mode === "snat" ? "snat" : backend.node !== null ? "container" : mode === "dsr" ? "dsr" : "snat";
     return [{ key: `${way} ${address} ${backend.port} ${backend.id}`, backend, address, way }];
   });
 }

@@ -32,7 +32,7 @@ export type BackendRule =
       readonly kind: "select"; readonly network: string | null; readonly labels: Readonly<Record<string, string | null>>;
       readonly port: number; readonly weight: number; readonly place: Place;
     }
-  /** A server that is no container of ours. */
+  /** Who has that address: a container on any node, or a server that is none of ours. */
   | { readonly kind: "address"; readonly address: Ip; readonly port: number; readonly weight: number; readonly place: Place };
 
 /**
@@ -77,22 +77,23 @@ export interface Service {
 
 // ---- Who is there.
 
-/** A container's attachment to a network, on this node or another. */
+/** A container's attachment to a network, on this node or another, or an address that containers alone can have. */
 export interface ServingContainer {
-  /** The node's name. */
-  readonly node: string;
-  /** Docker's endpoint id, or another that is never used again: a container that was started anew has another. */
+  /** The node's name; null: of an address that nobody has. */
+  readonly node: string | null;
+  /** Docker's endpoint id, or another that is never used again: a container that was started anew has another. Of an address the address. */
   readonly id: string;
-  readonly name: string;
-  /** Name of the network that it is attached to. */
-  readonly network: string;
+  /** null: nothing is known but the address. */
+  readonly name: string | null;
+  /** Name of the network that it is attached to; null as `name`. */
+  readonly network: string | null;
   readonly project: string | null;
   readonly service: string | null;
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
   /** Its own, without its image's (R88). */
   readonly labels: Readonly<Record<string, string>>;
-  /** Was told to stop and runs still. */
+  /** Was told to stop and runs still, or is nobody. */
   readonly stopping: boolean;
 }
 
@@ -100,12 +101,13 @@ export type BackendState = "active" | "draining" | "down";
 
 /** One backend of one service, as remembered from change to change. Times in milliseconds since the epoch. */
 export interface Backend {
-  /** The same on every node and after every restart: `NODE/NETWORK/NAME:PORT` of a container, `ADDRESS:PORT` of a server. Its share of the table follows from it. */
+  /** The same on every node and after every restart: `NODE/NETWORK/NAME:PORT` of a container that is selected, `ADDRESS:PORT` of who is named. Its share of the table follows from it. */
   readonly identity: string;
+  /** `server`: of which probes alone tell whether it is there, also if it is a container on a static peer. */
   readonly kind: "container" | "server";
-  /** The container's `id`; of a server its identity. Who has another is another backend, whose flows are none of the first one's. */
+  /** The container's `id`, or as `idAt` has it; of a server its identity. Who has another is another backend, whose flows are none of the first one's. */
   readonly id: string;
-  /** The container's node; of a server null. */
+  /** Of a container its node; else null. */
   readonly node: string | null;
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;

@@ -6,7 +6,7 @@ import { valueOf } from "./containers.ts";
 import { frontendText } from "./read.ts";
 import type { BackendRule, Service, ServingContainer } from "./types.ts";
 
-type Container = Pick<ServingContainer, "name" | "network" | "project" | "service" | "labels">;
+type Container = Pick<ServingContainer, "project" | "service" | "labels"> & { readonly name: string; readonly network: string };
 type SelectRule = Extract<BackendRule, { readonly kind: "select" }>;
 
 export interface Known {

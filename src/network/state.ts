@@ -57,7 +57,7 @@ export function needNetwork(state: State, id: NetworkId): Network {
 }
 
 /** Every address that a network's gateway holds: the host answers to them on hwhost. */
-export function gatewaysOf(state: State): ReadonlySet<Ip> {
+export function gatewaysOf(state: Pick<State, "networks">): ReadonlySet<Ip> {
   const gateways = new Set<Ip>();
   for (const network of state.networks.values()) {
     if (network.ipv4) gateways.add(network.ipv4.gateway);

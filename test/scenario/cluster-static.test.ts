@@ -2,10 +2,12 @@
 //
 //   a: c1 (shop)   b: c2 (shop)      outside
 //   └───────┬──────┴── LAN ── router ───┘
+import { writeFileSync } from "node:fs";
 import test from "ava";
 import { allTalk, clusterScene, dropsOf, meet, nodeIs, nodesOf, reaches } from "../lab/cluster.ts";
 import { expectDrops, some } from "../lab/drops.ts";
 import { waitFor } from "../lab/run.ts";
+import type { Host } from "../lab/host.ts";
 import type { Place } from "../lab/place.ts";
 import { few, observe, serve } from "../lab/holders.ts";
 import { isDropped, passes } from "../lab/policy.ts";
@@ -154,4 +156,50 @@ test.serial("without a server the lowest name that answers has a service's addre
   t.log(`${seen.missed(t, since) / 10} s without an answer when it was back`);
   for (const host of hosts) await host.hawser(["service", "delete", "web"]);
   await seen.settles(undefined, 5000);
+});
+
+interface Shown {
+  readonly backends: readonly { readonly address: string; readonly node: string; readonly state: string }[];
+}
+
+test.serial("clients from outside reach containers that a service names by their addresses, whichever node they are on; one that is killed gets nobody", async (t) => {
+  const { a, b, world: { neighbour, hosts, directory } } = stage;
+  await stage.network("shop");
+  const webs = [await stage.container(a, "web1", "shop"), await stage.container(b, "web2", "shop")] as const;
+  await meet(webs);
+  const [one, two] = webs.map(({ ipv4 }) => ipv4);
+  await using scope = new AsyncDisposableStack();
+  for (const web of webs) scope.use(await web.serve({ tcp: [7000] }));
+  const apply = async (mode: string): Promise<void> => {
+    const file = `${directory}/named.yaml`;
+    writeFileSync(file, `service: named\nfrontends: ["10.99.0.201:80"]\nbackends: [{ address: "${one}:7000" }, { address: "${two}:7000" }]\nmode: ${mode}\nhealth: { kind: tcp, interval: 200ms, timeout: 200ms }\n`);
+    for (const host of hosts) await host.hawser(["service", "apply", file]);
+  };
+  const settles = async (host: Host, ...wanted: readonly string[]): Promise<void> => {
+    let last: readonly string[] = [];
+    await waitFor(`${host.name} to have ${wanted.join(", ")}`, async () => {
+      last = ((await host.json("service", "list")) as readonly Shown[]).flatMap(({ backends }) => backends.map(({ address, node, state }) => `${address} ${node} ${state}`));
+      return last.join() === wanted.join();
+    }, { timeoutMs: 15_000, explain: () => last.join(", ") });
+  };
+  let port = 5100;
+  const allAnswer = async (why: string): Promise<void> => {
+    for (let i = 0; i < 12; i++) t.is(await neighbour.ask("tcp", "10.99.0.201", 80, { sourcePort: ++port }), `${neighbour.ipv4} ${port}`, why);
+  };
+  await apply("auto");
+  for (const host of hosts) await settles(host, `${one} a active`, `${two} b active`);
+  await waitFor("somebody to answer for 10.99.0.201", async () => (await neighbour.ask("tcp", "10.99.0.201", 80)).startsWith(neighbour.ipv4));
+  const before = await dropsOf(hosts);
+  await allAnswer("the containers' own node answers, and they see the client");
+  for (const host of hosts) t.regex(await host.ask("tcp", "10.99.0.201", 80), /^\S+ \d+$/);
+  await apply("snat");
+  for (const host of hosts) await settles(host, `${one} a active`, `${two} b active`);
+  await allAnswer("by way of the node that balances");
+  await expectDrops(a, before[0] ?? {}, {});
+  await expectDrops(b, before[1] ?? {}, {});
+  await a.docker("kill", "web1");
+  await settles(a, `${two} b active`);
+  await settles(b, `${one} a down`, `${two} b active`);
+  await allAnswer("the one that is left has all");
+  for (const host of hosts) await host.hawser(["service", "delete", "named"]);
 });

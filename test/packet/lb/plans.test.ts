@@ -10,8 +10,8 @@ import { readServices } from "../../../src/lb/read.ts";
 import type { ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import type { Cidr, Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
-import { ip } from "../packets.ts";
-import { client4, openWorld, request, to4 } from "./world.ts";
+import { frame, ip } from "../packets.ts";
+import { client4, gateway, openWorld, request, to4, uplink } from "./world.ts";
 import type { World } from "./world.ts";
 
 const servers = (...addresses: readonly string[]): string => `service: web
@@ -71,6 +71,17 @@ test("containers on other nodes are reached through their node, and wait for it 
   const plans = planner();
   await world.plans(plans(selected, [container("b", "web2", "10.44.1.2"), container("c", "web3", "10.44.2.2")]));
   t.true(((await spread(world))["198.18.0.2"] ?? 0) > 25);
+});
+
+test("a container on another node that is named by its address is wrapped to its node, also where nobody tells of it", async (t) => {
+  const world = await host(t);
+  const named = 'service: shop\nfrontends: ["203.0.113.10:80"]\nbackends: [{ address: "10.44.1.2:8080" }]\nhealth: { kind: none }\n';
+  const there = container("b", "web2", "10.44.1.2");
+  for (const one of [there, { ...there, name: null, network: null }]) {
+    await world.plans(planner()(named, [one]));
+    const { data } = await world.sendBytes(frame(gateway, uplink, to4(request("S", 2000))));
+    t.regex(Buffer.from(data).toString("hex"), /c6120002....17c1.{8}03406558000001..ff4881020a2c01021f90/, "to 198.18.0.2, of 10.44.1.2:8080");
+  }
 });
 
 test("another agent that finds the maps as they were changes nothing in them", async (t) => {

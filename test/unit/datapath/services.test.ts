@@ -88,7 +88,7 @@ for (const seed of [1, 2, 10]) {
         const last = 1 + random(8);
         const [found, ...others] = [containers.find(({ id }) => id.includes(`-${last}#`)), ...containers.filter(({ id }) => !id.includes(`-${last}#`))];
         const next = found === undefined ? [container(`${one(["a", "b", "b", "c"])}/${one(["shop", "dns"])}-${last}`, last)] : one([[], [{ ...found, stopping: !found.stopping }]]);
-        containers = [...others.filter((other) => other !== undefined), ...next.map((other) => ({ ...other, network: other.name.startsWith("dns") ? "dns" : "shop" }))];
+        containers = [...others.filter((other) => other !== undefined), ...next.map((other) => ({ ...other, network: other.id.includes("/dns-") ? "dns" : "shop" }))];
       }
       now += one([100, 11_000, 400_000]);
       if (random(5) === 0) balancing = afterSettling(balancing, () => () => random(2) === 0);

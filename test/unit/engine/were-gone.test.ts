@@ -4,7 +4,7 @@ import { createBalancer } from "../../../src/engine/balancer.ts";
 import type { Outcome, Turn } from "../../../src/engine/balancer.ts";
 import { changedAt, currentOf, previousOf } from "../../../src/lb/slots.ts";
 import type { ServicePlan, ServingContainer, Slots } from "../../../src/lb/types.ts";
-import { container, read, serviceWith } from "../lb/given.ts";
+import { container, place, read, serviceWith } from "../lb/given.ts";
 
 const start = 1_750_000_000_000;
 const containers = [container("a/web-1", 1), container("b/web-2", 2), container("c/web-3", 3)];
@@ -12,7 +12,7 @@ const own = containers.filter(({ node }) => node === "c");
 const nothing: Turn = { services: { set: [], gone: [] }, containers: { set: [], gone: [] }, heard: [], told: null, wereGone: false, elsewhere: null, now: start };
 const keyOf = ({ node, id }: ServingContainer): string => `${node}/${id}`;
 
-function balancerOf(node: string, text: string) {
+function balancerOf(node: string, text: string, there: readonly ServingContainer[] = containers) {
   const balancer = createBalancer({ mode: "auto", largestTable: 1021, node, rows: new Map() });
   let plan: ServicePlan | undefined;
   const turn = (more: Partial<Turn>): Outcome => {
@@ -21,7 +21,7 @@ function balancerOf(node: string, text: string) {
     if (changed !== undefined) plan = { ...changed, slots: "of" in changed.slots ? (plan?.slots as Slots) : changed.slots };
     return outcome;
   };
-  turn({ services: { set: [read(text)], gone: [] }, containers: { set: containers, gone: [] } });
+  turn({ services: { set: [read(text)], gone: [] }, containers: { set: there, gone: [] } });
   /** Of each slot: who is current, and whose is what is not recorded; with `!` where it is changed. */
   const slots = (): readonly string[] => {
     const { slots: its, backends } = plan as ServicePlan;
@@ -45,6 +45,17 @@ test("what began with others while a node was away is known on it to be theirs, 
   const before = c.slots();
   c.turn({ wereGone: true, now: start + 90_000 });
   t.deepEqual(c.slots(), before, "once more changes nothing");
+});
+
+test("so it is of containers that are named by their addresses", (t) => {
+  const addresses = ["10.44.0.1", "10.44.0.2", "10.44.0.3"];
+  const text = serviceWith(`backends: [${addresses.map((address) => `{ address: ${address}:8080 }`).join(", ")}]`, "health: { kind: none }");
+  const [b, c] = ["b", "c"].map((node) => balancerOf(node, text, [...containers, ...addresses.map((address) => place(address))])) as [ReturnType<typeof balancerOf>, ReturnType<typeof balancerOf>];
+  b.turn({ containers: { set: [], gone: own.map(keyOf) }, now: start + 15_000 });
+  b.turn({ containers: { set: own, gone: [] }, now: start + 60_000 });
+  c.turn({ wereGone: true, now: start + 16_000 });
+  t.deepEqual(c.slots(), b.slots());
+  t.true(c.slots().filter((one) => /^10\.44\.0\.3:8080 10\.44\.0\.[12]:/.test(one)).length > 250);
 });
 
 test("what the node knows of its containers' health it keeps", (t) => {

@@ -3,7 +3,7 @@ import test from "ava";
 import { keepsFlows, nextChange, probed, reconcile as reconcileIn, stateOf, takers } from "../../../src/lb/backends.ts";
 import { createContainers } from "../../../src/lb/containers.ts";
 import type { Backend, Service, ServingContainer } from "../../../src/lb/types.ts";
-import { container, read, serviceWith } from "./given.ts";
+import { container, place, read, serviceWith } from "./given.ts";
 
 const reconcile = (backends: readonly Backend[], of: Service, containers: readonly ServingContainer[], now: number): readonly Backend[] => reconcileIn(backends, of, createContainers(containers), now);
 const seconds = 1000;
@@ -45,6 +45,37 @@ test("labels select by any value, and by a container's name, project and service
 test("of two rules that mean the same container the first counts", (t) => {
   const twice = read(serviceWith("backends: [{ select: { label: app=web }, port: 80, weight: 3 }, { select: { network: shop }, port: 80 }, { select: { network: shop }, port: 81 }]"));
   t.deepEqual(reconcile([], twice, [a], start).map(({ identity, weight }) => [identity, weight]), [["n1/shop/web-1:80", 3], ["n1/shop/web-1:81", 1]]);
+});
+
+const named = read(serviceWith('backends: [{ address: 10.44.0.1:80 }, { address: "[fd44::1]:80" }]', 'frontends: ["203.0.113.10:80", "[2001:db8::10]:80"]'));
+const places = [place("10.44.0.1"), place("fd44::1")];
+
+test("a container that is named by its addresses is one by each of them, whatever else it is", (t) => {
+  const bare = { ...a, labels: {}, network: "other" };
+  t.deepEqual(reconcile([], named, [...places, bare], start).map(({ identity, kind, id, node, ipv4, ipv6 }) => [identity, kind, id, node, ipv4, ipv6]), [
+    ["10.44.0.1:80", "container", "n1/web-1#1@10.44.0.1", "n1", "10.44.0.1", null], ["[fd44::1]:80", "container", "n1/web-1#1@fd44::1", "n1", null, "fd44::1"],
+  ]);
+  t.deepEqual(reconcile([], named, places, start), [], "where nobody is nobody serves");
+  t.deepEqual(reconcile([], named, [], start).map(({ kind, node }) => [kind, node]), [["server", null], ["server", null]], "addresses that no container can have are servers'");
+});
+
+test("R76: a container that is named by its address drains when it stops and is gone at once when it is killed; the next at its address is another", (t) => {
+  const known = up(reconcile([], named, [...places, a], start));
+  t.deepEqual(printed(known, named), ["10.44.0.1:80 active", "[fd44::1]:80 active"]);
+  t.deepEqual(printed(reconcile(known, named, [...places, { ...a, stopping: true }], start), named), ["10.44.0.1:80 draining @30", "[fd44::1]:80 draining @30"]);
+  t.deepEqual(reconcile(known, named, places, start), []);
+  const struck = read(serviceWith("backends: [{ address: 10.44.0.1:80 }]"));
+  t.deepEqual(printed(reconcile(known, struck, [...places, a], start), named), ["10.44.0.1:80 active", "[fd44::1]:80 draining @30"]);
+  const next = reconcile(known, struck, [places[0] as ServingContainer, { ...a, id: "n1/web-9#1", ipv6: null }], start);
+  t.deepEqual(next.map(({ id, health: { state } }) => [id, state]), [["n1/web-9#1@10.44.0.1", "unknown"]]);
+});
+
+test("who is on a node that tells nothing is known by probes alone, as a server, and drains as one", (t) => {
+  const silent = [place("10.44.0.1", "n3"), place("fd44::1")];
+  const [one, ...more] = up(reconcile([], named, silent, start));
+  if (one === undefined) return t.fail();
+  t.deepEqual([one.identity, one.kind, one.id, one.node, more.length], ["10.44.0.1:80", "server", "10.44.0.1:80", "n3", 0]);
+  t.deepEqual(printed(reconcile([one], read(serviceWith()), [], start), named), ["10.44.0.1:80 draining @30"]);
 });
 
 test("R76: a container that stops drains, one that is killed is gone at once", (t) => {

@@ -46,6 +46,15 @@ export function problemsIn(work: () => unknown): readonly string[] {
   throw new Error("no problem was found");
 }
 
+/** An address that containers alone can have, as an engine tells of it: nobody's, or on a node that tells nothing. */
+export function place(address: string, node: string | null = null): ServingContainer {
+  const six = address.includes(":");
+  return {
+    node, id: address, name: null, network: null, project: null, service: null, labels: {}, stopping: node === null,
+    ipv4: six ? null : (address as Ip), ipv6: six ? (address as Ip) : null,
+  };
+}
+
 /** `name` as `NODE/NAME`; its address is made of `last`. */
 export function container(name: string, last: number, more: Partial<ServingContainer> = {}): ServingContainer {
   const [node = "", own = ""] = name.split("/");

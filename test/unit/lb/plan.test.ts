@@ -4,9 +4,9 @@ import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
 import { advance, afterProbes, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
 import { changedAt, currentOf } from "../../../src/lb/slots.ts";
-import type { Service, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
+import type { Service, ServiceMode, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
-import { container, example, read, serviceWith } from "./given.ts";
+import { container, example, place, read, serviceWith } from "./given.ts";
 
 const start = 1_750_000_000_000;
 const containers = [container("n1/web-1", 1), container("n2/web-2", 2), container("n2/web-3", 3, { ipv6: null })];
@@ -45,6 +45,21 @@ test("how a backend is reached follows from the mode and from what it is", (t) =
   t.deepEqual(["auto", "dsr", "snat"].map((mode) => way(mode, select)), ["container", "container", "snat"]);
   t.deepEqual(["auto", "dsr", "snat"].map((mode) => way(mode, server)), ["snat", "dsr", "snat"]);
   t.is(advance(noBalancing, { ...around(serviceWith(`backends: [${server}]`)), mode: "dsr" }).plans[0]?.backends[0]?.way, "dsr");
+});
+
+test("a container that is named by its address is reached as one, on every node; of a service that did not change too when it dies", (t) => {
+  const backends = "backends: [{ address: 10.44.0.1:8080 }, { address: 10.44.0.9:8080 }]";
+  const places = [place("10.44.0.1"), place("10.44.0.9", "n3")];
+  const reached = (mode: ServiceMode): readonly string[] => (after(noBalancing, { ...around(serviceWith(backends)), mode, containers: [...places, ...containers] }).plans[0]?.backends ?? [])
+    .map(({ identity, node, way }) => `${identity} ${node} ${way}`);
+  t.deepEqual(reached("auto"), ["10.44.0.1:8080 n1 container", "10.44.0.9:8080 n3 container"]);
+  t.deepEqual(reached("dsr"), reached("auto"));
+  t.deepEqual(reached("snat"), ["10.44.0.1:8080 n1 snat", "10.44.0.9:8080 n3 snat"]);
+  const same = { ...around(serviceWith(backends, "health: { kind: none }")), containers: [...places, ...containers] };
+  const { next } = after(noBalancing, same);
+  const states = (now: readonly ServingContainer[]): readonly string[] => (after(next, { ...same, containers: now }).plans[0]?.backends ?? []).map(({ identity, state }) => `${identity} ${state}`);
+  t.deepEqual(states([...places, ...containers.slice(1)]), ["10.44.0.9:8080 active"]);
+  t.deepEqual(states([place("10.44.0.1"), place("10.44.0.9"), ...containers]), ["10.44.0.1:8080 active", "10.44.0.9:8080 draining"]);
 });
 
 test("with mode snat containers of every node are reached, as others than with mode auto: they answer another", (t) => {
