@@ -112,12 +112,14 @@ __noinline int lbchoose_stay(const struct hw_ip *client, __u64 flow, __u32 front
 	hash = lbstay_hash(client);
 	c = lbstay_client(client, hash, (__u16)frontend, lbservices_asks(service), table);
 	stay = lbstay_find(&c);
+	if (!stay && kind != LBPACKET_ERROR)
+		stay = lbstay_inherit(&c);
 	number = stay ? lbchoose_known(stay, &c, &p) : 0;
 	if (number)
 		return number;
 	if (!lbchoose_by_slot(&p, table, hash, &number))
 		return 0;
 	if (kind != LBPACKET_ERROR)
-		lbstay_settle(&c, number);
+		lbstay_settle(&c, number, stay);
 	return number;
 }

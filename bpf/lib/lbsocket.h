@@ -79,7 +79,7 @@ static __always_inline int lbsocket_stay(const struct lbstay_client *c, struct l
 	}
 	backend = lbsocket_by_slot(table, hash, had);
 	if (backend > 0)
-		lbstay_settle(c, backend);
+		lbstay_settle(c, backend, stay);
 	return backend;
 }
 

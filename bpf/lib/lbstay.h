@@ -66,11 +66,36 @@ static __always_inline struct hw_lb_stay *lbstay_find(const struct lbstay_client
 	return bpf_map_lookup_elem(&hw_lb_clients, &c->key);
 }
 
-static __always_inline void lbstay_settle(const struct lbstay_client *c, __u32 backend)
+/*
+ * The client's slot (union lbservices_word), and for how many jiffies it stays; `flags` of the map's. Not inline, because the caller's frame has no room;
+ * not static, so that the verifier walks it once.
+ */
+__noinline int lbstay_set(const struct hw_lb_client *client, __u64 slot, __u64 time, __u32 flags)
 {
-	struct hw_lb_stay stay = { .slot = { .current = backend }, .expires = bpf_jiffies64() + c->time };
+	union lbservices_word at = { .word = slot };
+	__u64 now = bpf_jiffies64();
+	struct hw_lb_stay stay = { .slot = at.slot, .expires = now + time, .elsewhere = now };
 
-	bpf_map_update_elem(&hw_lb_clients, &c->key, &stay, BPF_ANY);
+	return client ? bpf_map_update_elem(&hw_lb_clients, client, &stay, flags) : 0;
+}
+
+/* `known`: an entry of the client's is there, and is replaced. Else somebody else's that came first stands. */
+static __always_inline void lbstay_settle(const struct lbstay_client *c, __u32 backend, bool known)
+{
+	union lbservices_word settled = { .slot = { .current = backend } };
+
+	lbstay_set(&c->key, settled.word, c->time, known ? BPF_ANY : BPF_NOEXIST);
+}
+
+/* A client of whom nothing is known has the flows that the service's slot has: on a changed one the previous backend may have some. NULL: it is settled. */
+static __always_inline struct hw_lb_stay *lbstay_inherit(const struct lbstay_client *c)
+{
+	union lbservices_word at = lbservices_slot(c->slot);
+
+	if (!at.slot.changed)
+		return NULL;
+	lbstay_set(&c->key, at.word, c->time, BPF_NOEXIST);
+	return lbstay_find(c);
 }
 
 /* When the backend ceased to take what begins, never 0; 0: it takes it. */
@@ -94,7 +119,8 @@ static __always_inline union lbservices_word lbstay_read(struct hw_lb_stay *stay
 {
 	union lbservices_word at = { .word = *(const volatile __u64 *)&stay->slot }, settled = { .slot = { .current = at.slot.current } };
 
-	if (!at.slot.changed || now - stay->elsewhere < (__u64)HW_LB_QUIET_SECONDS * hw_config.hz)
+	/* Another CPU's packet may have been later than `now`. */
+	if (!at.slot.changed || (__s64)(now - stay->elsewhere) < (__s64)HW_LB_QUIET_SECONDS * hw_config.hz)
 		return at;
 	return lbstay_write(stay, at, settled);
 }

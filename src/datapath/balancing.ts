@@ -95,8 +95,9 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
     on = true;
   };
 
+  /** As all that is written has it: who moved meanwhile is written anew as a whole. */
   const homeOf = (name: string): Ip | undefined => {
-    homes.set(name, nodeAddress(name));
+    if (!homes.has(name)) homes.set(name, nodeAddress(name));
     return homes.get(name);
   };
 
@@ -171,7 +172,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       // Whether there are services is not asked before its turn: the first may be on their way.
       await inTurn(async () => {
         const others = moved();
-        for (const name of others) homeOf(name);
+        for (const name of others) homes.set(name, nodeAddress(name));
         if (last.length === 0 || (others.length === 0 && !unsure)) return;
         unsure = true;
         await write(last, true);

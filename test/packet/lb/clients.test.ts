@@ -215,6 +215,16 @@ test.serial("a connection for which there is no record stays with the backend th
   for (const flags of ["S", "A"]) t.is(await server(world, to4(request(flags, 5001))), first, flags);
 });
 
+test.serial("a client of whom this node knows nothing has the flows that its slot has: what begins goes to the current backend, what went on to the previous one", async (t) => {
+  const { world } = t.context;
+  await world.service(1, [{ current: 2, previous: 1, changed: 10 }], one());
+  t.is(await server(world, to4(request("S", 5001))), second);
+  t.is(await server(world, to4(request("A"))), first, "of before this node had the address");
+  t.is(await server(world, to4(request("A", 5001))), second);
+  t.is(await server(world, to4(request("S", 5002))), second);
+  t.is(await server(world, to4(query())), first);
+});
+
 test.serial("when for long nothing went to the old backend, nothing is remembered of it", async (t) => {
   const { world } = t.context;
   await world.service(1, [1], one(12 * 3600));
