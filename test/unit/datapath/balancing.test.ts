@@ -58,6 +58,11 @@ test("backends are sent where their node is, also if it becomes known while the 
   node = "198.18.0.3" as Ip;
   await balancing.nodesChanged();
   t.is(backend()?.outer, "198.18.0.3" as Ip);
+  const one = plan.backends.map((named) => ({ ...named, number: 8, address: "10.50.1.3" as Ip }));
+  node = "198.18.0.4" as Ip;
+  await balancing.install([plan, { ...plan, name: "more", number: 2, frontends: [{ address: "203.0.113.11" as Ip, port: 80, protocol: "tcp" }], backends: one, slots: { size: 1, words: Uint32Array.of(8, 0), between: new Map() } }]);
+  await balancing.nodesChanged();
+  t.is(backend()?.outer, "198.18.0.4" as Ip, "though another service was written when nobody had said that it moved");
   node = null;
   await balancing.nodesChanged();
   t.is(backend(), undefined, "it is down while nobody knows where it is");
