@@ -172,7 +172,10 @@ export class ServicePlanner {
     const services = this.#recalling ? all : this.#withNew(all, most);
     this.more = services.length < all.length;
     const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
-    const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
+    const looks = this.#lookAt !== null && now >= this.#lookAt;
+    // There may be nothing to look at yet: also then it is looked for no sooner.
+    if (looks) this.#lookAt = now + lookTime;
+    const elsewhere = looks ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
     const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
@@ -194,8 +197,7 @@ export class ServicePlanner {
       [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
-      if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
-      if (outcome.unsettled) this.#lookAt = Math.min(this.#lookAt ?? Infinity, now + lookTime);
+      this.#lookAt = outcome.unsettled ? Math.min(this.#lookAt ?? Infinity, now + lookTime) : null;
       this.#wakeAt(outcome.again);
       if (services.length === 0 && this.#kept.allWritten) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;

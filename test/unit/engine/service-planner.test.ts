@@ -1,4 +1,4 @@
-// The planner beside a thread that dies.
+// The planner beside a thread that dies, and beside a datapath in which no service ever came into force.
 import test from "ava";
 import type { Worker } from "node:worker_threads";
 import { ServiceBook } from "../../../src/engine/service-book.ts";
@@ -41,4 +41,26 @@ test.serial("when the thread dies while nothing can be written, all services sta
   await plan();
   t.is(threads.length, 2);
   t.deepEqual(numbers(), before);
+});
+
+test.serial("where nothing can be looked at yet, it is looked again after ten minutes, not at once", async (t) => {
+  const { clock, pass } = handClock();
+  const book = new ServiceBook("a", new ServiceTexts());
+  let [looks, wakes] = [0, 0];
+  const elsewhere = async (): Promise<null> => {
+    looks++;
+    return null;
+  };
+  const planner = new ServicePlanner({ node: "a", services: { mode: "auto", largestTable: 61 }, clock, log: createLog(() => {}, () => 0), store: memoryStore(), datapath: { elsewhere } }, book, () => void wakes++);
+  t.teardown(() => planner.close());
+  const plan = (state: State) => planner.plan(state, book.balanced(state));
+  await plan(stateOf(1, ["192.0.2.7"]));
+  const changed = stateOf(1, ["192.0.2.7", "192.0.2.8"]);
+  await plan(changed);
+  for (const [ms, times] of [[600_000, 1], [599_999, 1], [1, 2]] as const) {
+    pass(ms);
+    await new Promise(setImmediate);
+    await plan(changed);
+    t.deepEqual({ wakes, looks }, { wakes: times, looks: times });
+  }
 });
