@@ -87,7 +87,8 @@ export function advance(before: Balancing, around: Circumstances): Advance {
     const told = around.told?.get(service.name);
     if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
     const found = share(["backends", was?.backends, service.drain, rulesText(service)], () => reconcile(was?.backends ?? [], service, containers, around.now));
-    const backends = told === undefined ? found : found.map((one) => believed(one, told.get(`${one.node} ${one.id}:${one.port}`), around.now));
+    const said = told === undefined ? [] : found.map(({ node, id, port }) => told.get(`${node} ${id}:${port}`));
+    const backends = told === undefined ? found : share(["believed", found, said.join()], () => found.map((one, i) => believed(one, said[i], around.now)));
     const reached = families.flatMap((family) => reachedTogether(service, backends, family, mode, share));
     return { name: service.name, was, now: { service, mode, backends, told, reached } };
   });
@@ -258,11 +259,16 @@ export interface Answer extends Pick<Backend, "id" | "port"> {
 /** After probes, in their order; what follows from them the next advance says. The same object when nothing changed. */
 export function afterProbes(before: Balancing, answers: readonly Answer[], now: number): Balancing {
   const changed = new Map<string, Balanced>();
+  const share = createSharing();
   for (const { service: name, id, port, passed } of answers) {
     const found = changed.get(name) ?? before.services.get(name);
     if (found === undefined) continue;
-    const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
-    if (backends.some((backend, i) => backend !== found.backends[i])) changed.set(name, { ...found, backends, again: 0 });
+    const { rise, fall } = found.service.health;
+    const backends = share([found.backends, id, port, passed, rise, fall], () => {
+      const all = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
+      return all.some((backend, i) => backend !== found.backends[i]) ? all : found.backends;
+    });
+    if (backends !== found.backends) changed.set(name, { ...found, backends, again: 0 });
   }
   return changed.size === 0 ? before : { ...before, services: new Map([...before.services, ...changed]) };
 }
