@@ -274,19 +274,21 @@ export function afterProbes(before: Balancing, answers: readonly Answer[], now: 
 }
 
 /**
- * After a look at which changed slots are quiet; `quiet` as in `settle`, for the service with that number and so many slots. The next advance tells the
- * plans. Of a service with affinity none is: its clients are remembered beside the slots, and no slot shows that one of them has flows. The same object
- * when nothing settled.
+ * After a look at which changed slots are quiet; `quiet` as in `settle`, for the service with that number and so many slots; null: nobody can tell, and its
+ * slots stay as they are, also where those of others with the same table settle. The next advance tells the plans. Of a service with affinity none is
+ * quiet: its clients are remembered beside the slots, and no slot shows that one of them has flows. The same object when nothing settled.
  */
-export function afterSettling(before: Balancing, quiet: (service: number, size: number) => (slot: number, since: number) => boolean): Balancing {
+export function afterSettling(before: Balancing, quiet: (service: number, size: number) => ((slot: number, since: number) => boolean) | null): Balancing {
   const share = createSharing();
   const services = new Map([...before.services].map(([name, one]) => {
     if (one.service.affinity !== null) return [name, one] as const;
     const parts = one.parts.map((part): Part => {
+      const isQuiet = quiet(part.plan.number, part.table.slots.size);
+      if (isQuiet === null) return part;
       // Services of one table have it in one place.
       const table = share([part.table, part.plan.backends], (): Table => {
         const containers = new Set(part.plan.backends.filter(({ node }) => node !== null).map(({ number }) => number));
-        const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size), (number) => containers.has(number));
+        const slots = settle(part.table.slots, isQuiet, (number) => containers.has(number));
         return slots === part.table.slots ? part.table : { ...part.table, slots };
       });
       return table === part.table ? part : { ...part, table, plan: { ...part.plan, slots: table.slots } };
