@@ -40,7 +40,7 @@ export interface Services extends Disposable {
    */
   install(plans: readonly ServicePlan[], anew?: boolean): Promise<Installed>;
   traffic(): Promise<TrafficReading>;
-  /** Of the services that are installed. */
+  /** Of the services that are installed as they are wanted. */
   elsewhere(): Promise<Elsewhere>;
 }
 
@@ -85,6 +85,8 @@ export function createServices(around: ServicesSurroundings): Services {
   let world = readBack(around);
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
+  /** Numbers of those that were refused then. */
+  let waiting: ReadonlySet<number> = new Set();
 
   const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), closed: closedEntries(plan) });
 
@@ -238,6 +240,7 @@ export function createServices(around: ServicesSurroundings): Services {
     world.tables.release();
     world.sources.release();
     for (const one of [world.frontends, world.backends, world.closed]) one.done();
+    waiting = new Set(Array.from(refused.keys(), ({ number }) => number));
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
     return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
@@ -259,7 +262,7 @@ export function createServices(around: ServicesSurroundings): Services {
   return {
     install,
     traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
-    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map(Array.from(world.standing.keys(), (number) => [number, world.tables.rangeOf(number)])), around, turns()),
+    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map([...world.standing.keys()].filter((number) => !waiting.has(number)).map((number) => [number, world.tables.rangeOf(number)])), around, turns()),
     [Symbol.dispose]: () => world.row[Symbol.dispose](),
   };
 }

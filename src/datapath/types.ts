@@ -248,7 +248,7 @@ export interface Elsewhere {
   readonly quiet: number;
   /** Seconds, by a clock that nobody sets. */
   readonly uptime: number;
-  /** Where each service's slots lie in the row, by its number. */
+  /** Where each service's slots lie in the row, by its number. Those that are refused have none: what lies there is of their former plan. */
   readonly places: ReadonlyMap<number, { readonly first: number; readonly slots: number }>;
 }
 

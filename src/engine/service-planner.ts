@@ -8,18 +8,17 @@ import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
-import type { Change, Json, Store, Tables } from "../store/types.ts";
+import type { Json, Store, Tables } from "../store/types.ts";
 import { backendsIn, restingKey } from "./balancing-rows.ts";
 import { balancingTable, containerKey, planKey } from "./balancer.ts";
 import type { Difference, Outcome } from "./balancer.ts";
 import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
-import { within } from "./commit.ts";
+import { KeptRows } from "./kept-rows.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { asksClients, between, toldBy } from "./planner-news.ts";
 import type { ShareServices } from "./service-sharing.ts";
 import type { HeardHealth } from "./service-types.ts";
-import { portionsOf } from "./write-portions.ts";
 
 export interface ServiceSettings {
   /** Of services that say none. */
@@ -52,8 +51,6 @@ export interface ServiceDeskOptions extends ServicePlannerOptions {
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
-/** Milliseconds. */
-const storeTime = 10_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
 /** Services that are planned for the first time in one turn, so that they are carried out while the next are planned. */
@@ -75,11 +72,11 @@ export class ServicePlanner {
   readonly #wake: () => void;
   readonly #heard: HeardHealth[] = [];
   #planning = false;
-  /** What a thread starts with; undefined: what the store has. */
+  /** What a thread starts with; undefined: what is kept. */
   #rows: ReadonlyMap<string, Json> | undefined = noRows;
   /** While there are services. */
   #thread: BalancerThread | undefined;
-  readonly #unwritten = new Map<string, Change>();
+  readonly #kept: KeptRows;
   /** While it runs. */
   #timer: AbortController | undefined;
   #plannedAt = 0;
@@ -119,6 +116,7 @@ export class ServicePlanner {
   /** `wake`: something changes though nothing happens. */
   constructor(options: ServicePlannerOptions, book: ServiceBook, wake: () => void) {
     this.#options = options;
+    this.#kept = new KeptRows(options.store);
     this.#book = book;
     this.#wake = wake;
   }
@@ -174,7 +172,10 @@ export class ServicePlanner {
     const services = this.#recalling ? all : this.#withNew(all, most);
     this.more = services.length < all.length;
     const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
-    const elsewhere = this.#lookAt !== null && now >= this.#lookAt ? await this.#options.datapath.elsewhere() : null;
+    const looks = this.#lookAt !== null && now >= this.#lookAt;
+    // There may be nothing to look at yet: also then it is looked for no sooner.
+    if (looks) this.#lookAt = now + lookTime;
+    const elsewhere = looks ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
     const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
@@ -190,16 +191,15 @@ export class ServicePlanner {
     this.#planning = true;
     try {
       const outcome = await (this.#thread as BalancerThread).turn(turn);
-      await this.#keep(outcome.rows);
+      await this.#kept.keep(outcome.rows);
       [this.#failed, this.#recalling] = [false, false];
       if (wereGone) this.#ownWereGone = false;
       [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
       this.#sayHealth(outcome, turn.heard);
       this.#take(outcome);
-      if (elsewhere !== null || !outcome.unsettled) this.#lookAt = null;
-      if (outcome.unsettled) this.#lookAt = Math.min(this.#lookAt ?? Infinity, now + lookTime);
+      this.#lookAt = outcome.unsettled ? Math.min(this.#lookAt ?? Infinity, now + lookTime) : null;
       this.#wakeAt(outcome.again);
-      if (services.length === 0 && this.#unwritten.size === 0) await this.#rest();
+      if (services.length === 0 && this.#kept.allWritten) await this.#rest();
       return outcome.plans.set.length + outcome.plans.gone.length > 0;
     } finally {
       this.#planning = false;
@@ -235,8 +235,8 @@ export class ServicePlanner {
 
   /** One that died has forgotten everything but what was kept. */
   async #start(): Promise<void> {
-    const { services: { thread, answerTime, ...settings }, node, store } = this.#options;
-    const rows = this.#rows ?? (await store.load()).get(balancingTable) ?? noRows;
+    const { services: { thread, answerTime, ...settings }, node } = this.#options;
+    const rows = this.#rows ?? await this.#kept.load();
     this.#rows = undefined;
     [this.#afresh, this.#recalling] = [true, [...rows.keys()].some((key) => key !== restingKey)];
     this.#forget();
@@ -283,19 +283,6 @@ export class ServicePlanner {
       if (asksClients(service)) this.#asking++;
     }
     return { set: came, gone: left.map(({ name }) => name).filter((name) => !this.#toldByName.has(name)) };
-  }
-
-  /** A store that cannot write says so itself, and keeps no service from following its containers: the rows wait. */
-  async #keep(rows: readonly Change[]): Promise<void> {
-    for (const row of rows) this.#unwritten.set(row.key, row);
-    if (this.#unwritten.size === 0) return;
-    const writing = [...this.#unwritten.values()];
-    for (const some of portionsOf(writing)) {
-      const done = await within(storeTime, "the store's write", this.#options.store.write(some)).then(() => true, () => false);
-      if (!done) return;
-      for (const { key } of some) this.#unwritten.delete(key);
-      await new Promise(setImmediate);
-    }
   }
 
   #take({ plans: { set, gone }, backends }: Outcome): void {

@@ -32,7 +32,7 @@ export function createSettling(): Settling {
       const still = new Map<string, number>();
       const next = afterSettling(balancing, (service, size) => {
         const place = places.get(service);
-        if (place === undefined || place.slots !== size) return () => false;
+        if (place === undefined || place.slots !== size) return null;
         const isOld = new Map<number, boolean>();
         const look = (since: number): boolean => {
           const key = `${service} ${place.first} ${size} ${since}`;

@@ -4,8 +4,9 @@ import type { Json } from "../store/types.ts";
 
 /** Characters. What is shorter stands in each row. */
 const long = 1000;
-const sharedKey = (name: string): string => `shared ${name}`;
 const mark = "#";
+const sharedKey = (name: string): string => `shared ${name}`;
+export const isSharedKey = (key: string): boolean => key.startsWith(sharedKey(mark));
 
 export interface Named {
   readonly name: string;

@@ -87,7 +87,8 @@ export function advance(before: Balancing, around: Circumstances): Advance {
     const told = around.told?.get(service.name);
     if (was !== undefined && sameTold(was.told, told) && isAsBefore(was, service, mode, changed, around.now)) return { name: service.name, was, now: null };
     const found = share(["backends", was?.backends, service.drain, rulesText(service)], () => reconcile(was?.backends ?? [], service, containers, around.now));
-    const backends = told === undefined ? found : found.map((one) => believed(one, told.get(`${one.node} ${one.id}:${one.port}`), around.now));
+    const said = told === undefined ? [] : found.map(({ node, id, port }) => told.get(`${node} ${id}:${port}`));
+    const backends = told === undefined ? found : share(["believed", found, said.join()], () => found.map((one, i) => believed(one, said[i], around.now)));
     const reached = families.flatMap((family) => reachedTogether(service, backends, family, mode, share));
     return { name: service.name, was, now: { service, mode, backends, told, reached } };
   });
@@ -258,29 +259,36 @@ export interface Answer extends Pick<Backend, "id" | "port"> {
 /** After probes, in their order; what follows from them the next advance says. The same object when nothing changed. */
 export function afterProbes(before: Balancing, answers: readonly Answer[], now: number): Balancing {
   const changed = new Map<string, Balanced>();
+  const share = createSharing();
   for (const { service: name, id, port, passed } of answers) {
     const found = changed.get(name) ?? before.services.get(name);
     if (found === undefined) continue;
-    const backends = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
-    if (backends.some((backend, i) => backend !== found.backends[i])) changed.set(name, { ...found, backends, again: 0 });
+    const { rise, fall } = found.service.health;
+    const backends = share([found.backends, id, port, passed, rise, fall], () => {
+      const all = found.backends.map((backend) => (backend.id === id && backend.port === port ? probed(backend, passed, found.service.health, now) : backend));
+      return all.some((backend, i) => backend !== found.backends[i]) ? all : found.backends;
+    });
+    if (backends !== found.backends) changed.set(name, { ...found, backends, again: 0 });
   }
   return changed.size === 0 ? before : { ...before, services: new Map([...before.services, ...changed]) };
 }
 
 /**
- * After a look at which changed slots are quiet; `quiet` as in `settle`, for the service with that number and so many slots. The next advance tells the
- * plans. Of a service with affinity none is: its clients are remembered beside the slots, and no slot shows that one of them has flows. The same object
- * when nothing settled.
+ * After a look at which changed slots are quiet; `quiet` as in `settle`, for the service with that number and so many slots; null: nobody can tell, and its
+ * slots stay as they are, also where those of others with the same table settle. The next advance tells the plans. Of a service with affinity none is
+ * quiet: its clients are remembered beside the slots, and no slot shows that one of them has flows. The same object when nothing settled.
  */
-export function afterSettling(before: Balancing, quiet: (service: number, size: number) => (slot: number, since: number) => boolean): Balancing {
+export function afterSettling(before: Balancing, quiet: (service: number, size: number) => ((slot: number, since: number) => boolean) | null): Balancing {
   const share = createSharing();
   const services = new Map([...before.services].map(([name, one]) => {
     if (one.service.affinity !== null) return [name, one] as const;
     const parts = one.parts.map((part): Part => {
+      const isQuiet = quiet(part.plan.number, part.table.slots.size);
+      if (isQuiet === null) return part;
       // Services of one table have it in one place.
       const table = share([part.table, part.plan.backends], (): Table => {
         const containers = new Set(part.plan.backends.filter(({ node }) => node !== null).map(({ number }) => number));
-        const slots = settle(part.table.slots, quiet(part.plan.number, part.table.slots.size), (number) => containers.has(number));
+        const slots = settle(part.table.slots, isQuiet, (number) => containers.has(number));
         return slots === part.table.slots ? part.table : { ...part.table, slots };
       });
       return table === part.table ? part : { ...part, table, plan: { ...part.plan, slots: table.slots } };

@@ -15,7 +15,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
       write("after");
     };
     return {
-      held, info: { maxEntries } as KernelMap["info"], get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const).filter(([, value]) => value.some((byte) => byte !== 0)),
+      held, info: { maxEntries } as KernelMap["info"], values: () => new Uint8Array(), get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const).filter(([, value]) => value.some((byte) => byte !== 0)),
       set: (key, value) => change(() => held.set(name(key), value)), delete: (key) => {
         change(() => held.delete(name(key)));
         return true;

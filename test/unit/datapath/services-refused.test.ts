@@ -54,6 +54,17 @@ test("what this agent wrote stands when there is no room for what is to stand in
   t.deepEqual([(await services.install(plansOf(web(6, 2), dns))).refused.size, standing(), tables()], [1, ["1 80", "2 53"], 2]);
 });
 
+test("of what is refused nobody is told a place, though its former plan stands", async (t) => {
+  const services = node().agent();
+  const places = async (): Promise<readonly number[]> => [...(await services.elsewhere()).places.keys()].toSorted();
+  await services.install(plansOf(web(5, 1), dns));
+  t.deepEqual(await places(), [1, 2]);
+  await services.install(plansOf(web(6, 2), dns));
+  t.deepEqual(await places(), [2]);
+  await services.install(plansOf(web(5, 1), dns));
+  t.deepEqual(await places(), [1, 2]);
+});
+
 test("a frontend that is given up by a service without room is the one's who takes it, and that service's again when the taker goes", async (t) => {
   const { agent, standing } = node();
   const services = agent();

@@ -50,6 +50,19 @@ test("a table that was moved, or that is not there, is as one that nobody has lo
   t.is(settling.look(changed, { ...elsewhere(230, 7900), places: new Map([[1, { first: 0, slots: size + 1 }]]) }, start + 7_900_000), changed);
 });
 
+test("of services with one table those that have no place keep their slots, and the others do not wait for them", (t) => {
+  const two = [read(serviceWith("service: api", 'frontends: ["203.0.113.10:81"]', "health: { kind: none }")), ...services];
+  const shared = advance(advance(noBalancing, { services: two, containers: one, mode: "auto", now: start }).next, { services: two, containers: both, mode: "auto", now: start }).next;
+  const slotsOf = ({ services: those }: Balancing) => ["api", "web"].map((name) => those.get(name)?.parts[0]?.table.slots);
+  t.is(new Set(slotsOf(shared)).size, 1);
+  const places = new Map([[shared.services.get("web")?.parts[0]?.plan.number ?? 0, { first: 0, slots: size }]]);
+  const settling = createSettling();
+  settling.look(shared, { ...elsewhere(230, 0), places }, start);
+  const after = settling.look(shared, { ...elsewhere(230, 7800), places }, start + 7_800_000);
+  t.is(unsettled(after), 0);
+  t.is(slotsOf(after)[0], slotsOf(shared)[0]);
+});
+
 test("slots that change again wait anew, and places beyond the last note go round", (t) => {
   const settling = createSettling();
   settling.look(changed, elsewhere(230, 0), start);

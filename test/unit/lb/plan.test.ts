@@ -264,6 +264,32 @@ test("services whose flows have and had the same backends have the same slots, a
   t.is(new Set(slotsOf(alone)).size, 2);
 });
 
+test("services of the same backends have one list of them, also once other nodes tell of them and probes answer", (t) => {
+  const [one, two, other] = [serviceWith(), serviceWith("service: api", 'frontends: ["203.0.113.10:81"]'), serviceWith("service: other", 'frontends: ["203.0.113.10:82"]')];
+  const told = (up: boolean): NonNullable<Circumstances["told"]> => new Map(Object.entries({ web: true, api: true, other: up }).map(([name, is]) => [name, new Map([["n2 n2/web-2#1:8080", is]])]));
+  /** Whether `web` has what `api` has, and whether `other` has. */
+  const common = ({ next: { services }, plans }: Advance): readonly boolean[] => [
+    ...["api", "other"].map((name) => services.get(name)?.backends === services.get("web")?.backends), ...["api", "other"].map((name) => plans.find((plan) => plan.name === name)?.slots === plans.find((plan) => plan.name === "web")?.slots),
+  ];
+  const same = { ...around(one, two, other), told: told(true) };
+  const first = after(noBalancing, same);
+  t.deepEqual(common(first), [true, true, true, true]);
+  t.deepEqual(first.next.services.get("web")?.backends.map(({ health: { state } }) => state), ["unknown", "up", "unknown"]);
+  const answers = ["api", "other", "web"].flatMap((service) => [true, true].map((passed, i) => ({ service, id: `n1/web-${2 * i + 1}#1`, port: 8080, passed })));
+  const answered = after(afterProbes(first.next, answers, start), same);
+  t.deepEqual(common(answered), [true, true, true, true]);
+  t.deepEqual(answered.next.services.get("web")?.backends.map(({ health: { state } }) => state), ["up", "up", "unknown"]);
+  const differs = after(answered.next, { ...same, told: told(false), now: start + 1000 });
+  t.deepEqual(common(differs), [true, false, true, false]);
+});
+
+test("services that count answers otherwise are not taken for one another", (t) => {
+  const services = [2, 3].map((fall) => serviceWith(`service: s${fall}`, `frontends: ["203.0.113.10:${fall}"]`, `health: { kind: tcp, fall: ${fall} }`));
+  const { next } = after(noBalancing, around(...services));
+  const answers = [true, false, false].flatMap((passed) => ["s2", "s3"].map((service) => ({ service, id: "n1/web-1#1", port: 8080, passed })));
+  t.deepEqual([...afterProbes(next, answers, start).services.values()].map(({ backends }) => backends[0]?.health.state), ["down", "up"]);
+});
+
 test("services for which no numbers are left are alone with that: who was there stays, and who needs none comes", (t) => {
   const server = (i: number) => ({ kind: "address" as const, address: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}` as Ip, port: 80, weight: 1, place: { file: "", line: 1, column: 1 } });
   const with_ = (name: string, last: number, first: number, count: number): Service => ({ ...read(serviceWith(`service: ${name}`, `frontends: ["203.0.113.${last}:80"]`)), name, backends: Array.from({ length: count }, (_, i) => server(first + i)) });
