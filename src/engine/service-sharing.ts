@@ -66,7 +66,7 @@ export class ServiceSharing {
     let [before, after, names] = [nothingShared, nothingShared, [] as readonly string[]];
     await this.#change((known) => {
       const { wanted, applied } = applyShared(known, documents, this.#around());
-      [before, after, names] = [known, wanted, applied];
+      [before, after, names] = [withoutOwn(known, before, after), wanted, applied];
       return wanted;
     }, signal);
     try {
@@ -196,6 +196,18 @@ export class ServiceSharing {
 /** What stands in a directory is given to the store by whose directory it is. */
 function isApplied({ source }: StoredService): boolean {
   return source === "apply";
+}
+
+/** What is known, but for what it has of a change that was written in part before another node was faster: there it is as `before`. */
+function withoutOwn(known: SharedServices, before: SharedServices, after: SharedServices): SharedServices {
+  const services = new Map(known.services);
+  for (const [name, row] of after.services) {
+    const [was, is] = [before.services.get(name), known.services.get(name)];
+    if (row === was || is === undefined || !sameRow(is, row)) continue;
+    if (was === undefined) services.delete(name);
+    else services.set(name, was);
+  }
+  return { ...known, services };
 }
 
 function sameRow(a: StoredService, b: StoredService): boolean {
