@@ -68,20 +68,28 @@ export class ServiceSharing {
       const { wanted, applied } = applyShared(known, documents, this.#around());
       [before, after, names] = [withoutOwn(known, before, after), wanted, applied];
       return wanted;
-    }, signal);
+    }, signal).catch(async (error: unknown) => {
+      // When others were faster, a part of it may be written.
+      if (error instanceof HawserError && error.code === "BAD_SERVICE" && before !== after) await this.#takeBack(before, after, names);
+      throw error;
+    });
     try {
       await this.#options.inForce(names);
     } catch (error) {
-      let lost: readonly string[] = [];
-      await this.#change((known) => {
-        const back = takeBack(known, before, after, this.#around());
-        lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
-        return back;
-      });
-      for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
+      await this.#takeBack(before, after, names);
       throw error;
     }
     return names;
+  }
+
+  async #takeBack(before: SharedServices, after: SharedServices, names: readonly string[]): Promise<void> {
+    let lost: readonly string[] = [];
+    await this.#change((known) => {
+      const back = takeBack(known, before, after, this.#around());
+      lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
+      return back;
+    });
+    for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
   }
 
   async delete(name: string, filesThere: ReadonlySet<string>, signal?: AbortSignal): Promise<void> {

@@ -10,6 +10,7 @@ import { handClock } from "./shop.ts";
 
 const written = (name: string, frontend: string, server = "192.0.2.7"): string =>
   `service: ${name}\nfrontends: ["${frontend}"]\nbackends: [{ address: "${server}:80" }]\nhealth: { kind: none }\n`;
+const document = (name: string, frontend: string) => ({ file: `${name}.yaml`, text: written(name, frontend) });
 const sctp = "203.0.113.10:80/sctp";
 const noSctp = "service web: no server answers SCTP by way of this node";
 
@@ -140,11 +141,22 @@ test("what was written of one's services when others were faster is taken back w
   await n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", "203.0.113.10:80") }] });
   n1.host.full = ({ name }) => (name === "late" ? new HawserError("TABLE_FULL", "service late: no room is left for its addresses") : undefined);
   n1.raced({ names: ["web", "new"], theirs: { dns: written("dns", "203.0.113.11:80") } }, { names: [], theirs: { api: written("api", "203.0.113.14:80") } });
-  const documents = [["web", "203.0.113.12:80"], ["new", "203.0.113.13:80"], ["late", "203.0.113.20:80"]].map(([name = "", frontend = ""]) => ({ file: `${name}.yaml`, text: written(name, frontend) }));
+  const documents = [["web", "203.0.113.12:80"], ["new", "203.0.113.13:80"], ["late", "203.0.113.20:80"]].map(([name = "", frontend = ""]) => document(name, frontend));
   await t.throwsAsync(n1.engine.commands.applyService({ documents }), { code: "TABLE_FULL" });
   await n1.engine.idle();
   t.deepEqual(n1.inForce(), ["api 203.0.113.14:80/tcp 192.0.2.7", ...tcp]);
   t.deepEqual([...n1.known.services.keys()].toSorted(), ["api", "dns", "web"]);
+});
+
+test("so is what was written before others took a frontend of the rest", async (t) => {
+  const n1 = await node();
+  await n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", "203.0.113.10:80") }] });
+  n1.raced({ names: ["web", "new"], theirs: { dns: written("dns", "203.0.113.11:80") } });
+  const documents = [["web", "203.0.113.12:80"], ["new", "203.0.113.13:80"], ["late", "203.0.113.11:80"]].map(([name = "", frontend = ""]) => document(name, frontend));
+  await t.throwsAsync(n1.engine.commands.applyService({ documents }), { code: "BAD_SERVICE", message: /203\.0\.113\.11:80\/tcp is taken/ });
+  t.deepEqual([...n1.known.services.keys()].toSorted(), ["dns", "web"]);
+  await n1.engine.idle();
+  t.deepEqual(n1.inForce(), tcp);
 });
 
 /** A node that shares services with nobody. */
