@@ -103,16 +103,18 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
   const rows = Map.groupBy(before, ({ file }) => file);
   const changed = reading.documents.filter((document) => !isKnown(document, rows.get(document.file) ?? [], kind));
   if (changed.length === 0) return { next: base, problems };
-  const together = take(base, changed, now, kind);
-  if (together.error === null) return { next: together.next, problems };
-  // One at a time, to find the files that are wrong and take the others.
-  let next = base;
-  for (const document of changed) {
-    const alone = take(next, [document], now, kind);
-    if (alone.error === null) next = alone.next;
-    else problems.set(document.file, alone.error);
-  }
-  return { next, problems };
+  // Each look is at all that there is: halves that are right are taken together, and only the files that are wrong are come to one by one.
+  const taken = (from: State, documents: readonly WrittenDocument[]): State => {
+    const { next, error } = take(from, documents, now, kind);
+    if (error === null) return next;
+    if (documents.length > 1) {
+      const half = documents.length >> 1;
+      return taken(taken(from, documents.slice(0, half)), documents.slice(half));
+    }
+    for (const { file } of documents) problems.set(file, error);
+    return from;
+  };
+  return { next: taken(base, changed), problems };
 }
 
 function take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): { readonly next: State; readonly error: string | null } {

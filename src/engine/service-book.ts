@@ -83,7 +83,7 @@ export class ServiceBook {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.
-      meant = (this.#texts.right(this.#documentOf(row)) ?? []).filter(({ name }) => name === row.name);
+      meant = this.#texts.one(this.#documentOf(row)).services.filter(({ name }) => name === row.name);
       this.#byRow.set(row, meant);
     }
     return meant;

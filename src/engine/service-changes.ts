@@ -73,15 +73,24 @@ export function writtenServices(judge: ServiceJudge): Written {
  */
 export function takenBack(state: State, before: State["services"], after: State["services"], { verify }: Pick<Written, "verify">): State {
   const names = new Set([...before.keys(), ...after.keys()].filter((name) => before.get(name) !== after.get(name) && state.services.get(name) === after.get(name)));
-  const without = new Map(state.services);
-  for (const name of names) if (!before.has(name)) without.delete(name);
-  const whole = { ...state, services: new Map([...without, ...[...before].filter(([name]) => names.has(name))]) };
+  const kept = new Map([...state.services].filter(([name]) => !names.has(name) || before.has(name)));
+  for (let going = [...before].filter(([name]) => names.has(name)); ;) {
+    const back = { ...state, services: new Map([...kept, ...going]) };
+    const refused = new Set(refusedOf(back, going.map(([name]) => name), verify));
+    if (refused.size === 0) return back;
+    // What stays instead may be in the way of others.
+    going = going.filter(([name]) => !refused.has(name));
+  }
+}
+
+function refusedOf(candidate: State, names: readonly string[], verify: Written["verify"]): readonly string[] {
   try {
-    verify(whole, names, false);
-    return whole;
+    verify(candidate, new Set(names), false);
+    return [];
   } catch (error) {
     if (!(error instanceof HawserError)) throw error;
-    return { ...state, services: without };
+    const half = names.length >> 1;
+    return half === 0 ? names : [names.slice(0, half), names.slice(half)].flatMap((some) => refusedOf(candidate, some, verify));
   }
 }
 

@@ -66,22 +66,30 @@ export class ServiceSharing {
     let [before, after, names] = [nothingShared, nothingShared, [] as readonly string[]];
     await this.#change((known) => {
       const { wanted, applied } = applyShared(known, documents, this.#around());
-      [before, after, names] = [known, wanted, applied];
+      [before, after, names] = [withoutOwn(known, before, after), wanted, applied];
       return wanted;
-    }, signal);
+    }, signal).catch(async (error: unknown) => {
+      // When others were faster, a part of it may be written.
+      if (error instanceof HawserError && error.code === "BAD_SERVICE" && before !== after) await this.#takeBack(before, after, names);
+      throw error;
+    });
     try {
       await this.#options.inForce(names);
     } catch (error) {
-      let lost: readonly string[] = [];
-      await this.#change((known) => {
-        const back = takeBack(known, before, after, this.#around());
-        lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
-        return back;
-      });
-      for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
+      await this.#takeBack(before, after, names);
       throw error;
     }
     return names;
+  }
+
+  async #takeBack(before: SharedServices, after: SharedServices, names: readonly string[]): Promise<void> {
+    let lost: readonly string[] = [];
+    await this.#change((known) => {
+      const back = takeBack(known, before, after, this.#around());
+      lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
+      return back;
+    });
+    for (const name of lost) this.#options.log.warn("a service was changed in vain, but cannot be what it was: what it had is another's now; it is not in force any more", { service: name });
   }
 
   async delete(name: string, filesThere: ReadonlySet<string>, signal?: AbortSignal): Promise<void> {
@@ -196,6 +204,18 @@ export class ServiceSharing {
 /** What stands in a directory is given to the store by whose directory it is. */
 function isApplied({ source }: StoredService): boolean {
   return source === "apply";
+}
+
+/** What is known, but for what it has of a change that was written in part before another node was faster: there it is as `before`. */
+function withoutOwn(known: SharedServices, before: SharedServices, after: SharedServices): SharedServices {
+  const services = new Map(known.services);
+  for (const [name, row] of after.services) {
+    const [was, is] = [before.services.get(name), known.services.get(name)];
+    if (row === was || is === undefined || !sameRow(is, row)) continue;
+    if (was === undefined) services.delete(name);
+    else services.set(name, was);
+  }
+  return { ...known, services };
 }
 
 function sameRow(a: StoredService, b: StoredService): boolean {

@@ -1,5 +1,11 @@
 // Service files in the watched folder, beside one another and beside what was applied.
 import test from "ava";
+import { readDirectory } from "../../../src/engine/document-changes.ts";
+import { ServiceBook } from "../../../src/engine/service-book.ts";
+import { writtenServices } from "../../../src/engine/service-changes.ts";
+import { ServiceTexts } from "../../../src/engine/service-texts.ts";
+import { emptyState } from "../../../src/network/types.ts";
+import { parseCidr } from "../../../src/std/ip.ts";
 import { service, shop, text } from "./shop.ts";
 
 test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong; one that goes takes its service along", async (t) => {
@@ -32,4 +38,27 @@ test("a file whose name was applied already says how to make way for it, whether
   await engine.commands.deleteService("web");
   await sync();
   t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [["web", "enforced", "directory /d/mine.yaml"]]);
+});
+
+test("a file that is wrong is found among many without a look at all services for each of them", (t) => {
+  const texts = new ServiceTexts();
+  const book = new ServiceBook("n1", texts);
+  const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
+  const written = writtenServices({ services: (state) => book.services(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
+  let looks = 0;
+  const counted: typeof written = {
+    ...written,
+    verify: (...args) => {
+      looks++;
+      return written.verify(...args);
+    },
+  };
+  const file = (n: number, address = n): string => text("", `s${n}`, `203.0.113.${address}:80`);
+  const wrong = { 70: "service: s70\n", 150: file(150, 149) };
+  const documents = Array.from({ length: 200 }, (_, i) => ({ file: `/d/${i}.yaml`, text: wrong[i as keyof typeof wrong] ?? file(i) }));
+  const { next, problems } = readDirectory(emptyState, { directory: "/d", documents, unreadable: {} }, 1, counted);
+  t.is(next.services.size, 198);
+  t.deepEqual([...problems.keys()], ["/d/70.yaml", "/d/150.yaml"]);
+  t.regex(problems.get("/d/150.yaml") ?? "", /^\/d\/150\.yaml:2:13: 203\.0\.113\.149:80\/tcp is taken: service s149 has it/);
+  t.true(looks < 30, `${looks} looks`);
 });

@@ -68,6 +68,17 @@ test("rows that hold all of their file, as earlier builds wrote them, are in for
   t.deepEqual(await world.sync(text), []);
 });
 
+test("of a row that holds all of its file its own document counts: it stays in force though another one is refused by now", async (t) => {
+  const text = several(one(1), one(2).replace("203.0.113.2", "127.0.0.1"), one(3));
+  const row = (name: string): Json => ({ name, file, text, source: "directory", revision: 5, changedAt: 1 });
+  await using world = await started(new Map([["services", new Map(["s1", "s2", "s3"].map((name) => [name, row(name)] as const))]]));
+  await world.engine.idle();
+  t.deepEqual(world.host.services?.map(({ name }) => name), ["s1", "s3"]);
+  t.deepEqual(await world.sync(text), []);
+  t.deepEqual(world.host.services?.map(({ name }) => name), ["s1", "s3"]);
+  t.regex(world.engine.queries.services().find(({ name }) => name === "s1")?.error ?? "", /all\.yaml:7:14: /);
+});
+
 test("a part of a file that was read is not read again", (t) => {
   const texts = new ServiceTexts();
   const parts = texts.parts({ file, text: several(one(1), one(2), one(3)) }) ?? [];

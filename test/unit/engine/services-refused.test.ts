@@ -10,6 +10,7 @@ import { handClock } from "./shop.ts";
 
 const written = (name: string, frontend: string, server = "192.0.2.7"): string =>
   `service: ${name}\nfrontends: ["${frontend}"]\nbackends: [{ address: "${server}:80" }]\nhealth: { kind: none }\n`;
+const document = (name: string, frontend: string) => ({ file: `${name}.yaml`, text: written(name, frontend) });
 const sctp = "203.0.113.10:80/sctp";
 const noSctp = "service web: no server answers SCTP by way of this node";
 
@@ -19,7 +20,19 @@ async function node(rows = new Map(), host: FakeHost = fakeHost(), before: Share
   host.refusal = ({ name, frontends, backends }) =>
     (frontends.some(({ protocol }) => protocol === "sctp") && backends.some(({ way }) => way === "snat") ? new HawserError("UNSUPPORTED", `service ${name}: no server answers SCTP by way of this node`) : undefined);
   let known = before;
+  /** What of the next change is written before others are faster, and what they write. */
+  let races: { readonly names: readonly string[]; readonly theirs: Readonly<Record<string, string>> }[] = [];
+  const write = (rows: Iterable<readonly [string, SharedService]>): void => {
+    known = { ...known, turn: known.turn + 1, services: new Map([...known.services, ...structuredClone([...rows])]) };
+  };
+  const theirs = (texts: Readonly<Record<string, string>>): readonly (readonly [string, SharedService])[] =>
+    Object.entries(texts).map(([name, text]) => [name, { name, file: `${name}.yaml`, text, source: "apply", revision: known.turn + 1, changedAt: 0, node: "n2", turn: known.turn + 1 }] as const);
   const shareServices: ShareServices = async (decide) => {
+    for (const race of races.splice(0)) {
+      const wanted = decide(known);
+      write([...wanted.services].filter(([name]) => race.names.includes(name)));
+      write(theirs(race.theirs));
+    }
     const wanted = decide(known);
     if (wanted === known) return;
     known = { ...wanted, turn: known.turn + 1 };
@@ -39,11 +52,10 @@ async function node(rows = new Map(), host: FakeHost = fakeHost(), before: Share
     },
     /** What n2 applies. */
     others: async (texts: Readonly<Record<string, string>>): Promise<void> => {
-      const turn = known.turn + 1;
-      const fresh = Object.entries(texts).map(([name, text]) => [name, { name, file: `${name}.yaml`, text, source: "apply", revision: turn, changedAt: 0, node: "n2", turn }] as const);
-      known = { ...known, turn, services: new Map<string, SharedService>([...known.services, ...fresh]) };
+      write(theirs(texts));
       await settled();
     },
+    raced: (...those: typeof races): void => void (races = those),
     later: async (): Promise<void> => {
       pass(30_000);
       await engine.idle();
@@ -122,6 +134,29 @@ test("who applies one here for which there is no room is told so, and it is take
   n1.host.full = () => undefined;
   await n1.later();
   t.deepEqual([n1.inForce()[1], n1.shown()], ["late 203.0.113.20:80/tcp 192.0.2.7", ["dns enforced", "late enforced"]]);
+});
+
+test("what was written of one's services when others were faster is taken back with the rest", async (t) => {
+  const n1 = await node();
+  await n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", "203.0.113.10:80") }] });
+  n1.host.full = ({ name }) => (name === "late" ? new HawserError("TABLE_FULL", "service late: no room is left for its addresses") : undefined);
+  n1.raced({ names: ["web", "new"], theirs: { dns: written("dns", "203.0.113.11:80") } }, { names: [], theirs: { api: written("api", "203.0.113.14:80") } });
+  const documents = [["web", "203.0.113.12:80"], ["new", "203.0.113.13:80"], ["late", "203.0.113.20:80"]].map(([name = "", frontend = ""]) => document(name, frontend));
+  await t.throwsAsync(n1.engine.commands.applyService({ documents }), { code: "TABLE_FULL" });
+  await n1.engine.idle();
+  t.deepEqual(n1.inForce(), ["api 203.0.113.14:80/tcp 192.0.2.7", ...tcp]);
+  t.deepEqual([...n1.known.services.keys()].toSorted(), ["api", "dns", "web"]);
+});
+
+test("so is what was written before others took a frontend of the rest", async (t) => {
+  const n1 = await node();
+  await n1.engine.commands.applyService({ documents: [{ file: "web.yaml", text: written("web", "203.0.113.10:80") }] });
+  n1.raced({ names: ["web", "new"], theirs: { dns: written("dns", "203.0.113.11:80") } });
+  const documents = [["web", "203.0.113.12:80"], ["new", "203.0.113.13:80"], ["late", "203.0.113.11:80"]].map(([name = "", frontend = ""]) => document(name, frontend));
+  await t.throwsAsync(n1.engine.commands.applyService({ documents }), { code: "BAD_SERVICE", message: /203\.0\.113\.11:80\/tcp is taken/ });
+  t.deepEqual([...n1.known.services.keys()].toSorted(), ["dns", "web"]);
+  await n1.engine.idle();
+  t.deepEqual(n1.inForce(), tcp);
 });
 
 /** A node that shares services with nobody. */
