@@ -75,8 +75,13 @@ __noinline int lbstay_set(const struct hw_lb_client *client, __u64 slot, __u64 t
 	union lbservices_word at = { .word = slot };
 	__u64 now = bpf_jiffies64();
 	struct hw_lb_stay stay = { .slot = at.slot, .expires = now + time, .elsewhere = now };
+	struct hw_lb_client key;
 
-	return client ? bpf_map_update_elem(&hw_lb_clients, client, &stay, flags) : 0;
+	if (!client)
+		return 0;
+	/* Before Linux 6.2 a key must lie in the frame of who asks. */
+	key = *client;
+	return bpf_map_update_elem(&hw_lb_clients, &key, &stay, flags);
 }
 
 /* `known`: an entry of the client's is there, and is replaced. Else somebody else's that came first stands. */
