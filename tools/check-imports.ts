@@ -48,7 +48,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   health: { values: door, types: doorTypes, node: "all", because: doorBecause },
   compose: { values: "all", node: "all", because: "it is main in several files: builds everything and hands it around" },
   cli: {
-    values: ["std", "policy", "lb", "api/client", "api/generated"], node: "all", packages: ["commander", "yaml", "@grpc/grpc-js", "@bufbuild/protobuf"],
+    values: ["std", "policy", "api/client", "api/generated"], node: "all", packages: ["commander", "yaml", "@grpc/grpc-js", "@bufbuild/protobuf"],
     because: "it is a client of the API like any other",
   },
 };

@@ -109,7 +109,10 @@ function handlers({ queries, commands, log }: ApiOptions): HawserServer {
     listPolicies: answer(() => ({ policies: queries.policies().map(policyToWire) })),
     getPolicy: answer(({ name }) => policyTextToWire(queries.policy(name))),
     tracePolicy: answer(({ from, to }) => traceToWire(queries.trace(from, to))),
-    applyService: answer(async (request, signal) => ({ applied: [...(await commands.applyService(request, signal)).applied] })),
+    applyService: answer(async (request, signal) => {
+      const { applied, warnings } = await commands.applyService(request, signal);
+      return { applied: [...applied], warnings: [...warnings] };
+    }),
     deleteService: answer(async ({ name }, signal) => {
       await commands.deleteService(name, signal);
       return {};

@@ -3,6 +3,7 @@ import { idsOf, isSelected } from "../lb/containers.ts";
 import { frontendText } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { BackendRule, HeldFrontend, Service, ServingContainer } from "../lb/types.ts";
+import type { Known } from "../lb/warnings.ts";
 import type { RemoteEndpoint } from "../network/cluster.ts";
 import { nameOfNetwork } from "../network/state.ts";
 import type { Endpoint, Network, State } from "../network/types.ts";
@@ -121,6 +122,13 @@ export class ServiceBook {
     for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
     for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
     return [...containers, ...named.places];
+  }
+
+  /** What a service may have meant. */
+  known({ endpoints, networks, cluster }: State): Known {
+    const here = [...endpoints.values()].flatMap((endpoint) => this.#servingHere(endpoint, networks.get(endpoint.network)) ?? []);
+    const there = Array.from(cluster.endpoints.values(), (endpoint) => this.#servingThere(endpoint));
+    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork) };
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */

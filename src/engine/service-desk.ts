@@ -1,6 +1,7 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport } from "../datapath/types.ts";
 import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
+import { warningsOf } from "../lb/warnings.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
 import type { Decision, State, StepOf } from "../network/types.ts";
@@ -146,11 +147,11 @@ export class ServiceDesk {
     return {
       applyService: async ({ documents }, signal) => {
         await this.#texts.prepare(documents, this.#refusal);
-        if (sharing !== undefined) return { applied: await sharing.apply(documents, signal) };
-        return this.#whole((state, now) => {
-          const { next, applied } = applyDocuments(state, { documents, strict: false }, now, this.#written());
-          return { next, steps: [], reply: { applied } };
-        }, ({ applied }) => this.#enforced(applied), signal);
+        const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await this.#whole((state, now) => {
+          const { next, applied: reply } = applyDocuments(state, { documents, strict: false }, now, this.#written());
+          return { next, steps: [], reply };
+        }, (names) => this.#enforced(names), signal);
+        return { applied, warnings: warningsOf(documents.flatMap((document) => this.#texts.one(document).services), this.#book.known(this.#state())) };
       },
       deleteService: async (name, signal) => {
         if (sharing !== undefined) return sharing.delete(name, this.#files, signal);

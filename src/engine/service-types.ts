@@ -28,6 +28,8 @@ export interface ServiceCommands {
 
 export interface ServiceReport {
   readonly applied: readonly string[];
+  /** `web.yaml:4:5: …`: what is probably not meant as it is written. */
+  readonly warnings: readonly string[];
 }
 
 /** An answer to one probe. */

@@ -6,7 +6,7 @@ import { valueOf } from "./containers.ts";
 import { frontendText } from "./read.ts";
 import type { BackendRule, Service, ServingContainer } from "./types.ts";
 
-type Container = Pick<ServingContainer, "project" | "service" | "labels"> & { readonly name: string; readonly network: string };
+type Container = Pick<ServingContainer, "name" | "network" | "project" | "service" | "labels">;
 type SelectRule = Extract<BackendRule, { readonly kind: "select" }>;
 
 export interface Known {
@@ -42,7 +42,7 @@ function matchesNobody({ network, labels }: SelectRule, { containers, networks }
   };
   if (there.some((one) => wanted.every((label) => has(one, label)))) return [];
   if (network !== null && !networks.includes(network) && there.length === 0) {
-    return [`no network is called "${network}"${suggestion(network, [...networks, ...containers.map((one) => one.network)]) ?? until("one is")}`];
+    return [`no network is called "${network}"${suggestion(network, [...networks, ...containers.flatMap((one) => one.network ?? [])]) ?? until("one is")}`];
   }
   const where = network === null ? "" : ` on network "${network}"`;
   if (there.length === 0) return [`no container is${where}${until("one is")}`];

@@ -6,7 +6,6 @@ import { CompletingArgument } from "../completing.ts";
 import type { CliDependencies } from "../dependencies.ts";
 import { examples } from "../help.ts";
 import { formatOf, outputOption, printJson } from "../output.ts";
-import { serviceWarnings } from "../service-warnings.ts";
 import { styleFor, type Paint, type Style } from "../style.ts";
 import { details, table } from "../table.ts";
 import { asTheyWrote, filesArgument, readWrittenFiles } from "../written-files.ts";
@@ -38,7 +37,7 @@ export function addService(program: Command, deps: CliDependencies): void {
     ]))
     .action(async (words: readonly string[], _options: unknown, command: Command) => {
       const { documents, asWritten } = await readWrittenFiles(words, "service", deps);
-      const { warnings: said, ...report } = await asTheyWrote(asWritten, withAgent(command, deps, async (agent) => ({ ...await agent.applyService({ documents }), warnings: await serviceWarnings(documents, agent) })));
+      const { warnings: said, ...report } = await asTheyWrote(asWritten, withAgent(command, deps, (agent) => agent.applyService({ documents })));
       const warnings = said.map(asWritten);
       for (const warning of warnings) deps.stderr.write(`hawser: warning: ${warning}\n`);
       if (formatOf(command) === "json") printJson(deps, { ...report, warnings });

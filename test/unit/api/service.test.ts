@@ -17,7 +17,7 @@ test("services arrive unchanged, and documents as they are", async (t) => {
   t.deepEqual(await client.service("web"), { ...services[0], flows: 12, text: serviceText });
   await t.throwsAsync(client.service("wed"), { code: "NOT_FOUND", message: /there are web/ });
   const command = { documents: [{ file: "/srv/größe.yaml", text: serviceText }] };
-  t.deepEqual(await client.applyService(command), { applied: ["/srv/größe.yaml"] });
+  t.deepEqual(await client.applyService(command), { applied: ["/srv/größe.yaml"], warnings: ["web.yaml:3:12: nobody serves by this"] });
   t.deepEqual(appliedServices, [command]);
   await client.deleteService("web");
   t.deepEqual(deletedServices, ["web"]);

@@ -236,7 +236,7 @@ export const commands: ApiCommands = {
   sweep: () => Promise.resolve([{ kind: "link", name: "hwdeadbeef000" }]),
   applyPolicy: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file), warnings: [], revision: 3 }),
   deletePolicy: () => Promise.resolve(),
-  applyService: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file) }),
+  applyService: (command) => Promise.resolve({ applied: command.documents.map(({ file }) => file), warnings: ["web.yaml:3:12: nobody serves by this"] }),
   deleteService: () => Promise.resolve(),
 };
 

@@ -15,7 +15,7 @@ async function fileWith(t: { teardown(work: () => Promise<void>): void }, text: 
 }
 
 test("apply sends every file whole, standard input too, and says what is in force", async (t) => {
-  const { commands, appliedServices } = recorded({ applyService: () => Promise.resolve({ applied: ["web", "dns"] }) });
+  const { commands, appliedServices } = recorded({ applyService: () => Promise.resolve({ applied: ["web", "dns"], warnings: [] }) });
   const socket = await serve(t, {}, commands);
   const file = await fileWith(t, serviceText);
   t.deepEqual(await hawser(socket, ["service", "apply", file, "-"], { readInput: () => Promise.resolve("service: dns\n") }), { code: 0, out: "applied web, dns\n", err: "" });
@@ -36,9 +36,9 @@ test("a folder and a link into nothing among the files of a folder are named, an
 });
 
 test("apply warns of what serves nobody, with the file as it was written", async (t) => {
-  const { commands } = recorded({ applyService: () => Promise.resolve({ applied: ["web"] }) });
+  const { commands } = recorded({ applyService: ({ documents }) => Promise.resolve({ applied: ["web"], warnings: [`${documents[0]?.file}:3:12: no network is called "shopp"; did you mean "shop"?`] }) });
   const socket = await serve(t, {}, commands);
-  const file = await fileWith(t, 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { network: shopp }, port: 80 }]\n');
+  const file = await fileWith(t, serviceText);
   const written = `${file.slice(0, file.lastIndexOf("/"))}/./web.yaml`;
   const warning = `${written}:3:12: no network is called "shopp"; did you mean "shop"?`;
   t.deepEqual(await hawser(socket, ["service", "apply", written]), { code: 0, out: "applied web\n", err: `hawser: warning: ${warning}\n` });

@@ -13,7 +13,7 @@ import { backendsIn, far, handClock, printed, service, shop, text, web, weightOf
 test("a service that is applied is in force when the answer comes, with who serves", async (t) => {
   const { engine, join, host } = await shop();
   await join(1, 2);
-  t.deepEqual(await engine.commands.applyService(service()), { applied: ["web"] });
+  t.deepEqual(await engine.commands.applyService(service()), { applied: ["web"], warnings: [] });
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active", "web n1/shop/web2:8080 active"]);
   t.deepEqual(engine.queries.services(), [{
     name: "web", frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp", holder: "" }], mode: "auto", algorithm: "maglev", flows: null, source: "apply web.yaml", nodes: ["n1"], revision: 1, state: "enforced", error: null,
@@ -87,6 +87,15 @@ test("R76: what ended before an endpoint was made says nothing about it", async 
   await engine.commands.containerEnds({ containerId: "c1", ending: "ended", at: 999_999 });
   await engine.idle();
   t.deepEqual(backendsIn(host.services), ["web n1/shop/web1:8080 active"]);
+});
+
+test("who applies a service that matches nobody is told, once it is in force", async (t) => {
+  const { engine, join } = await shop();
+  await join(1);
+  const { applied, warnings } = await engine.commands.applyService({ documents: [{ file: "web.yaml", text: text().replace("network: shop", "network: shopp") }] });
+  t.deepEqual(applied, ["web"]);
+  t.is(warnings.length, 1);
+  t.regex(warnings[0] ?? "", /^web\.yaml:3:\d+: no network is called "shopp"; did you mean "shop"\?$/);
 });
 
 test("R7: all documents or none, and a wrong one leaves what was in force", async (t) => {

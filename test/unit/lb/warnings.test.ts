@@ -1,11 +1,9 @@
 // What is told of a service that is in force and serves nobody, or lets nobody in.
 import test from "ava";
-import type { ServingContainer } from "../../../src/lb/types.ts";
 import { warningsOf } from "../../../src/lb/warnings.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
-const named = (name: string, network: string, one: ServingContainer) => ({ ...one, name, network });
-const known = { containers: [named("web1", "shop", container("a/web1", 2)), named("db1", "back", container("b/db1", 3, { labels: { app: "db", tier: "deep" }, service: "db" }))], networks: ["shop", "back", "empty"] };
+const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"] };
 const told = (...lines: readonly string[]): readonly string[] => warningsOf([read(serviceWith(...lines))], known);
 const selecting = (select: string): readonly string[] => told(`backends: [{ select: ${select}, port: 80 }]`);
 

@@ -280,6 +280,8 @@ export interface ApplyServiceRequest {
 
 export interface ServiceReport {
   applied: string[];
+  /** One line each: `web.yaml:4:5: …`. */
+  warnings: string[];
 }
 
 export interface DeleteServiceRequest {
@@ -3101,13 +3103,16 @@ export const ApplyServiceRequest: MessageFns<ApplyServiceRequest> = {
 };
 
 function createBaseServiceReport(): ServiceReport {
-  return { applied: [] };
+  return { applied: [], warnings: [] };
 }
 
 export const ServiceReport: MessageFns<ServiceReport> = {
   encode(message: ServiceReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.applied) {
       writer.uint32(10).string(v!);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -3131,6 +3136,14 @@ export const ServiceReport: MessageFns<ServiceReport> = {
             }
 
             message.applied.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
             continue;
           }
         }
