@@ -21,7 +21,7 @@ import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook, sameForServices } from "./service-book.ts";
 import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
 import { ServicePlanner, portion } from "./service-planner.ts";
-import type { ServiceDeskOptions } from "./service-planner.ts";
+import type { ServiceDeskOptions } from "./service-desk-options.ts";
 import { serviceTraffic } from "./service-traffic.ts";
 import { servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";

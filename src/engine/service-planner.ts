@@ -3,7 +3,7 @@ import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
 import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
 import type { Cluster } from "../network/cluster.ts";
-import type { PoolConfig, State } from "../network/types.ts";
+import type { State } from "../network/types.ts";
 import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError } from "../std/errors.ts";
@@ -17,7 +17,6 @@ import type { BalancerThread } from "./balancer-thread.ts";
 import { KeptRows } from "./kept-rows.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { asksClients, between, toldBy } from "./planner-news.ts";
-import type { ShareServices } from "./service-sharing.ts";
 import type { HeardHealth } from "./service-types.ts";
 
 export interface ServiceSettings {
@@ -39,15 +38,6 @@ export interface ServicePlannerOptions {
   readonly datapath: Pick<Datapath, "elsewhere">;
   readonly clock: Clock;
   readonly log: Log;
-}
-
-export interface ServiceDeskOptions extends ServicePlannerOptions {
-  readonly datapath: Pick<Datapath, "doers" | "facts" | "traffic" | "elsewhere" | "services">;
-  readonly pool: PoolConfig;
-  /** Left out: this node shares its services with nobody. */
-  readonly shareServices?: ShareServices;
-  /** As `EngineOptions`. */
-  readonly holders?: () => ReadonlyMap<string, string>;
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
