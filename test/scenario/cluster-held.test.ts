@@ -1,4 +1,5 @@
 // Addresses of services on the hosts' own link: one host answers for each, another when it dies, and never two.
+// Runs alone: it counts the questions that nobody answered in time.
 //
 //   a: web1 (shop)   b: web2 (shop)   c     neighbour
 //   └──────┬─────────┴──────┬─────────┴─────┴── LAN: 10.99.0.200, fd99::200
