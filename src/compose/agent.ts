@@ -218,6 +218,7 @@ function seatOf({ queries }: Engine, datapath: Datapath): Seat {
     answered: () => datapath.holding.answered(),
     hold: (addresses) => datapath.holding.hold(addresses),
     announce: () => datapath.holding.announce(),
+    taken: () => datapath.holding.taken(),
     get linked() {
       return datapath.holding.linked;
     },
