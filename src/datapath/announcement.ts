@@ -8,8 +8,8 @@ export function announcementsOf(address: Ip, mac: Mac): readonly Uint8Array[] {
 }
 
 /** From nobody's address, so that no neighbour takes it for an announcement. */
-export function probeOf(address: Ip, mac: Mac): Uint8Array {
-  return familyOf(address) === 4 ? arpFrame(request, address, mac, [0, 0, 0, 0]) : solicitation(address, mac);
+export function probesOf(address: Ip, mac: Mac): readonly Uint8Array[] {
+  return [familyOf(address) === 4 ? arpFrame(request, address, mac, [0, 0, 0, 0]) : solicitation(address, mac)];
 }
 
 /** The group in which neighbours are asked for an IPv6 address: ff02::1:ff00:0/104 and its last 24 bits (RFC 4291, 2.7.1). */

@@ -7,7 +7,7 @@ import type { Clock } from "../std/clock.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Ip, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
-import { announcementsOf, probeOf } from "./announcement.ts";
+import { announcementsOf, probesOf } from "./announcement.ts";
 import type { Table } from "./tables.ts";
 
 export interface HeldOptions {
@@ -33,6 +33,11 @@ export interface Held extends AsyncDisposable {
   taken(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly this node's, to those who did not hear it and are back. */
   announce(): void;
+}
+
+interface One {
+  readonly key: LbHeldKey;
+  readonly entry: LbHeld;
 }
 
 interface Conflict {
@@ -65,7 +70,7 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
 
   const stateOf = (key: LbHeldKey): number | undefined => table.get(key)?.state;
 
-  /** @returns those that nobody has. */
+  /** @returns those that somebody has, or that are not wanted any more. */
   const ask = async (names: readonly string[], program: KernelProgram): Promise<readonly string[]> => {
     for (const name of names) {
       const held = known.get(name);
@@ -74,17 +79,18 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     for (let question = 0; question < questions; question++) {
       for (const name of names) {
         const held = known.get(name);
-        if (held?.key.addr != null && stateOf(held.key) === LbHeldState.ASKED) send(program, held.key, [probeOf(held.key.addr, held.entry.mac)]);
+        if (held !== undefined && stateOf(held.key) === LbHeldState.ASKED) send(program, held, probesOf);
       }
       await clock.sleep(patience, life.signal).catch(() => undefined);
-      if (life.signal.aborted) return [];
+      if (life.signal.aborted) return names;
     }
     return names.filter((name) => {
       const held = known.get(name);
       const found = held === undefined ? undefined : table.get(held.key);
-      if (held === undefined || found?.state !== LbHeldState.TAKEN || own.has(found.mac)) return found?.state !== undefined;
+      if (held === undefined || found === undefined) return true;
+      if (found.state !== LbHeldState.TAKEN || own.has(found.mac)) return false;
       note(name, held.key, found.mac);
-      return false;
+      return true;
     });
   };
 
@@ -101,10 +107,9 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     using stack = new DisposableStack();
     const program = await load(stack);
     const open = names.filter((name) => asked.has(name));
-    const free = program === undefined ? open : await ask(open, program);
-    for (const name of open) asked.delete(name);
-    for (const name of free) conflicts.delete(name);
-    await announce(names.filter((name) => !open.includes(name) || free.includes(name)), program);
+    const left = new Set(program === undefined || open.length === 0 ? [] : await ask(open, program));
+    for (const name of left) asked.delete(name);
+    await announce(names.filter((name) => !left.has(name)), program);
   };
 
   /** Three times, as long as the address is held; a link that cannot be told finds out when its neighbours ask again. */
@@ -114,9 +119,12 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
       if (life.signal.aborted) return;
       for (const name of names) {
         const held = known.get(name);
-        if (held?.key.addr == null || (pause > 0 && stateOf(held.key) !== LbHeldState.ANSWERED)) continue;
-        if (program !== undefined) send(program, held.key, announcementsOf(held.key.addr, held.entry.mac));
-        if (pause === 0) table.set(held.key, held.entry);
+        if (pause === 0) asked.delete(name);
+        if (held === undefined || (pause > 0 && stateOf(held.key) !== LbHeldState.ANSWERED)) continue;
+        if (program !== undefined) send(program, held, announcementsOf);
+        if (pause > 0) continue;
+        table.set(held.key, held.entry);
+        conflicts.delete(name);
       }
     }
   };
@@ -130,10 +138,11 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     }
   };
 
-  const send = (program: KernelProgram, { addr, ifindex }: LbHeldKey, frames: readonly Uint8Array[]): void => {
+  const send = (program: KernelProgram, { key: { addr, ifindex }, entry: { mac } }: One, framesOf: typeof announcementsOf): void => {
+    if (addr === null) return;
     const context = new Uint8Array(contextSize);
     new DataView(context.buffer).setUint32(markAt, ifindex, true);
-    for (const data of frames) {
+    for (const data of framesOf(addr, mac)) {
       const result = program.testRun({ data, context }).verdict | 0;
       if (result !== 0) log.warn("a link could not be asked for an address of a service, or told of it", { address: addr, device: ifindex, result });
     }
@@ -158,7 +167,7 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     answered: () => new Map([...table.entries()].flatMap(([{ addr }, { until, state }]) =>
       addr === null || state !== LbHeldState.ANSWERED ? [] : [[addr, until === forGood ? null : clock.now() + (until - uptime()) * 1000]])),
     sync: (addresses, uplinks) => {
-      const wanted = new Map<string, { readonly key: LbHeldKey; readonly entry: LbHeld }>();
+      const wanted = new Map<string, One>();
       for (const [addr, until] of addresses) {
         const end = until === null ? forGood : Math.min(forGood, Math.max(0, Math.floor(uptime() + (until - clock.now()) / 1000)));
         for (const { index, mac } of uplinks) {

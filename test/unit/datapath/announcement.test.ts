@@ -1,6 +1,6 @@
 // What a link is told when an address of a service has moved to this node.
 import test from "ava";
-import { announcementsOf, probeOf } from "../../../src/datapath/announcement.ts";
+import { announcementsOf, probesOf } from "../../../src/datapath/announcement.ts";
 import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import { describe } from "../../packet/packets.ts";
 
@@ -20,7 +20,7 @@ test("IPv6: an advertisement to every node, unsolicited, that overrides, with a 
 });
 
 test("a probe is from nobody, and goes to those who may have the address", (t) => {
-  const asked = (address: string): string => describe(probeOf(parseIp(address), mac));
+  const asked = (address: string): string => probesOf(parseIp(address), mac).map(describe).join();
   t.is(asked("192.0.2.10"), "02:00:00:00:00:0a > ff:ff:ff:ff:ff:ff arp who has 192.0.2.10 tell 0.0.0.0");
   t.is(asked("2001:db8::10"), "02:00:00:00:00:0a > 33:33:ff:00:00:10 :: > ff02::1:ff00:10 nd 135 2001:db8::10 flags 0 ttl 255");
 });
