@@ -274,9 +274,16 @@ struct hw_lb_held_key {
 	__u32 ifindex;
 };
 
+enum hw_lb_held_state {
+	HW_LB_HELD_ANSWERED = 0,
+	HW_LB_HELD_YIELDED = 1,	/* not any more: somebody else has announced the address */
+	HW_LB_HELD_ASKED = 2,	/* not yet: the link is being asked who has it */
+	HW_LB_HELD_TAKEN = 3,	/* somebody said then that he has it */
+};
+
 /* Whoever asks there is told this. */
 struct hw_lb_held {
-	__u8 mac[6];		/* the uplink's */
-	__u16 yielded;		/* somebody else has announced the address since then */
+	__u8 mac[6];		/* the uplink's; of an address that is taken, of who has it */
+	__u16 state;		/* enum hw_lb_held_state */
 	__u32 until;		/* nobody else may have it before: seconds since boot, with those asleep; all ones: for good */
 };

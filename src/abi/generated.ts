@@ -221,6 +221,20 @@ export const lbFrontendFlagsNames: Readonly<Record<number, LbFrontendFlagsName>>
   2: "SHARED",
 };
 
+export const LbHeldState = {
+  ANSWERED: 0,
+  YIELDED: 1,
+  ASKED: 2,
+  TAKEN: 3,
+} as const;
+export type LbHeldStateName = keyof typeof LbHeldState;
+export const lbHeldStateNames: Readonly<Record<number, LbHeldStateName>> = {
+  0: "ANSWERED",
+  1: "YIELDED",
+  2: "ASKED",
+  3: "TAKEN",
+};
+
 export const LbLayout = {
   BUCKET: 2,
   FLOW_BUCKET: 8,
@@ -798,12 +812,12 @@ export const lbFlowsCodec: Codec<LbFlows> = struct<LbFlows>("hw_lb_flows", 64, {
 
 export interface LbHeld {
   readonly mac: Mac;
-  readonly yielded: number;
+  readonly state: number;
   readonly until: number;
 }
 export const lbHeldCodec: Codec<LbHeld> = struct<LbHeld>("hw_lb_held", 12, {
   mac: field("mac", 0, mac),
-  yielded: field("yielded", 6, u16),
+  state: field("state", 6, u16),
   until: field("until", 8, u32),
 });
 
