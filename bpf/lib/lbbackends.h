@@ -18,6 +18,13 @@ struct {
 } hw_lb_backends SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LBBACKENDS);
+	__type(key, __u32);
+	__type(value, struct hw_lb_place);
+} hw_lb_places SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LBBACKENDS / HW_LB_COUNTERS);
 	__type(key, __u32);
@@ -30,6 +37,12 @@ static __always_inline struct hw_lb_backend *lbbackends_find(__u32 number)
 	struct hw_lb_backend *backend = bpf_map_lookup_elem(&hw_lb_backends, &number);
 
 	return number && backend && !(backend->flags & HW_LB_BACKEND_DOWN) ? backend : NULL;
+}
+
+/* Of a backend that was found. NULL: only the verifier thinks so. */
+static __always_inline const struct hw_lb_place *lbbackends_place(__u32 number)
+{
+	return bpf_map_lookup_elem(&hw_lb_places, &number);
 }
 
 static __always_inline struct hw_lb_counter *lbbackends_counter(__u32 number)
