@@ -14,7 +14,7 @@ enum hw_lb_layout {
 	HW_LB_BUCKET = 2,		/* frontends in one bucket */
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
 	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
-	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
+	HW_LB_COUNTERS = 256,		/* backends in one block of counters */
 };
 
 enum hw_lb_pool_layout {
@@ -152,16 +152,20 @@ struct hw_lb_place {
 };
 
 /* What was sent to a backend. Packets and bytes: of containers here only those by XDP, the others' are conntrack's. */
-struct hw_lb_counter {
+struct hw_lb_sent {
 	__u64 packets;
 	__u64 bytes;
+};
+
+struct hw_lb_seen {
 	__u64 begun;		/* flows: SYN, INIT; of containers here whatever opened one */
 	__u64 ended;		/* FIN or RST, ABORT or SHUTDOWN COMPLETE, of the client's; never of containers here */
 };
 
-/* Key: backend / HW_LB_COUNTERS. On one CPU. */
+/* Key: backend / HW_LB_COUNTERS. On one CPU. What every packet counts lies by itself, in half as many pages of memory. */
 struct hw_lb_counters {
-	struct hw_lb_counter backends[HW_LB_COUNTERS];
+	struct hw_lb_sent sent[HW_LB_COUNTERS];
+	struct hw_lb_seen seen[HW_LB_COUNTERS];
 };
 
 /*

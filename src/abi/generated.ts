@@ -223,14 +223,14 @@ export const LbLayout = {
   BUCKET: 2,
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
-  COUNTERS: 64,
+  COUNTERS: 256,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   2: "BUCKET",
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
-  64: "COUNTERS",
+  256: "COUNTERS",
 };
 
 export const LbMode = {
@@ -745,24 +745,31 @@ export const lbClosedCodec: Codec<LbClosed> = struct<LbClosed>("hw_lb_closed", 4
   backend: field("backend", 2, u16),
 });
 
-export interface LbCounter {
+export interface LbSent {
   readonly packets: bigint;
   readonly bytes: bigint;
+}
+export const lbSentCodec: Codec<LbSent> = struct<LbSent>("hw_lb_sent", 16, {
+  packets: field("packets", 0, u64),
+  bytes: field("bytes", 8, u64),
+});
+
+export interface LbSeen {
   readonly begun: bigint;
   readonly ended: bigint;
 }
-export const lbCounterCodec: Codec<LbCounter> = struct<LbCounter>("hw_lb_counter", 32, {
-  packets: field("packets", 0, u64),
-  bytes: field("bytes", 8, u64),
-  begun: field("begun", 16, u64),
-  ended: field("ended", 24, u64),
+export const lbSeenCodec: Codec<LbSeen> = struct<LbSeen>("hw_lb_seen", 16, {
+  begun: field("begun", 0, u64),
+  ended: field("ended", 8, u64),
 });
 
 export interface LbCounters {
-  readonly backends: readonly (LbCounter)[];
+  readonly sent: readonly (LbSent)[];
+  readonly seen: readonly (LbSeen)[];
 }
-export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 2048, {
-  backends: field("backends", 0, array(lbCounterCodec, 64)),
+export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 8192, {
+  sent: field("sent", 0, array(lbSentCodec, 256)),
+  seen: field("seen", 4096, array(lbSeenCodec, 256)),
 });
 
 export interface LbElsewhere {
@@ -1128,7 +1135,7 @@ export const maps = {
   hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
   hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
   hw_lb_closed: { name: "hw_lb_closed", kind: "hash", key: lbClosedCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbClosed, number>,
-  hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
+  hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 256, flags: 0 } satisfies MapShape<number, LbCounters>,
   hw_lb_elsewhere: { name: "hw_lb_elsewhere", kind: "array", key: u32, value: lbElsewhereCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbElsewhere>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,

@@ -21,7 +21,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_clients: ["With which backend a client of a service with affinity stays, and which had it before: a slot for each client.", "programs; the agent forgets numbers that are out of use"],
   hw_lb_places: ["Where each backend listens and where outer packets to it go, by its number.", "agent"],
   hw_lb_closed: ["Backends that take nothing new of a service with affinity, and since when.", "agent"],
-  hw_lb_counters: ["Packets and bytes sent to each backend, and flows seen to begin and to end, 64 backends in one entry.", "programs"],
+  hw_lb_counters: ["Packets and bytes sent to each backend, and flows seen to begin and to end, 256 backends in one entry.", "programs"],
   hw_lb_elsewhere: ["When a packet of each changed slot last went to another backend than the slot's current one; the agent settles slots of which none did for long.", "programs"],
   hw_lb_flows: ["Flows on changed slots that are not where the slot alone would send them.", "programs"],
   hw_lb_frontends: ["The service of an address and port, two in each bucket; port 0: the address is a service's.", "agent"],
