@@ -198,15 +198,17 @@ export const lbElsewhereLayoutNames: Readonly<Record<number, LbElsewhereLayoutNa
 };
 
 export const LbFlowSeen = {
-  AGES: 16383,
-  ENDED: 16384,
-  WENT_ON: 32768,
+  AGES: 4194303,
+  ENDED: 4194304,
+  WENT_ON: 8388608,
+  TAG_BITS: 24,
 } as const;
 export type LbFlowSeenName = keyof typeof LbFlowSeen;
 export const lbFlowSeenNames: Readonly<Record<number, LbFlowSeenName>> = {
-  16383: "AGES",
-  16384: "ENDED",
-  32768: "WENT_ON",
+  4194303: "AGES",
+  4194304: "ENDED",
+  8388608: "WENT_ON",
+  24: "TAG_BITS",
 };
 
 export const LbFrontendFlags = {
@@ -780,14 +782,14 @@ export const lbElsewhereCodec: Codec<LbElsewhere> = struct<LbElsewhere>("hw_lb_e
 });
 
 export interface LbFlow {
+  readonly seen: number;
   readonly tag: number;
   readonly backend: number;
-  readonly seen: number;
 }
 export const lbFlowCodec: Codec<LbFlow> = struct<LbFlow>("hw_lb_flow", 8, {
-  tag: field("tag", 0, u32),
-  backend: field("backend", 4, u16),
-  seen: field("seen", 6, u16),
+  seen: field("seen", 0, u32),
+  tag: field("tag", 4, u16),
+  backend: field("backend", 6, u16),
 });
 
 export interface LbFlows {

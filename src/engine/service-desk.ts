@@ -23,7 +23,7 @@ import { serviceDocuments, takenBack, writtenServices } from "./service-changes.
 import { ServicePlanner, portion } from "./service-planner.ts";
 import type { ServiceDeskOptions } from "./service-desk-options.ts";
 import { serviceTraffic } from "./service-traffic.ts";
-import { servicePart, serviceViews } from "./service-views.ts";
+import { refuseFile, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
@@ -154,6 +154,7 @@ export class ServiceDesk {
         return { applied, warnings: warningsOf(documents.flatMap((document) => this.#texts.one(document).services), this.#book.known(this.#state())) };
       },
       deleteService: async (name, signal) => {
+        refuseFile(name, this.#state().services, this.#known());
         if (sharing !== undefined) return sharing.delete(name, this.#files, signal);
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
         await this.#soon();
