@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
 import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
-import { encodeBackend } from "../src/datapath/lb-backends.ts";
+import { backendMaps, writeBackends } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { jiffiesClock } from "../src/datapath/kernel-facts.ts";
 import { openPools } from "../src/datapath/lb-pools.ts";
@@ -147,7 +147,7 @@ async function measure(way: Way, object: string, uplink: number): Promise<Record
   });
   using real = await kernel.loadObject(object, { rodata: rodata(0) });
   using floor = await kernel.loadObject(object, { rodata: rodata(1) });
-  fill(real.maps, way, uplink);
+  await fill(real.maps, way, uplink);
   const [program, nothing] = [real, floor].map(({ programs }) => programs.get("lb_harness"));
   if (program === undefined || nothing === undefined) throw new Error("the harness has no program");
   // A flow's first packet is another row's.
@@ -201,7 +201,7 @@ function inputOf(way: Way, uplink: number): { readonly data: Uint8Array; readonl
   return { data, context: new Uint8Array(context.buffer) };
 }
 
-function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): void {
+async function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): Promise<void> {
   const map = (name: string): KernelMap => {
     const found = maps.get(name);
     if (found === undefined) throw new Error(`no map ${name}`);
@@ -210,10 +210,8 @@ function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: number): v
   const addressOf = (number: number) => parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
   map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
-  map("hw_lb_backends").setBatch(backends.map((number) => {
-    const address = addressOf(number);
-    return [u32.encode(number), encodeBackend({ address, port: 80, mode: way.mode, ...(way.mode === "GENEVE" ? { outer: parseIp(way.outer6 ? "fd00:b::ff01" : "172.16.255.1") } : {}) })];
-  }));
+  const outer = way.mode === "GENEVE" ? { outer: parseIp(way.outer6 ? "fd00:b::ff01" : "172.16.255.1") } : {};
+  await writeBackends(backendMaps(map), backends.map((number) => [number, { address: addressOf(number), port: 80, mode: way.mode, ...outer }]), async () => {});
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const frontends = openFrontendTable(map("hw_lb_frontends"));
   const sources = openServiceSources(map("hw_lb_sources"), new Map());

@@ -47,6 +47,7 @@ struct words {
 	struct hw_lb_slot lb_slot;
 	struct hw_lb_flows lb_flows;
 	struct hw_lb_backend lb_backend;
+	struct hw_lb_place lb_place;
 	struct hw_lb_counters lb_counters;
 	struct hw_lb_sources lb_sources;
 	struct hw_lb_client lb_client;

@@ -42,7 +42,7 @@ static __always_inline int send_wrapped(struct xdp_md *ctx, const struct hw_lb_b
 	if (p->size + bytes > backend->mtu)
 		return is_several(ctx, p) ? LBOTHER_PASS : refuse_length(p, backend->mtu - bytes);
 	lbbackends_count(number, p->size, p->kind);
-	if (!lbwrap(ctx, backend, p, mode, family, outer4))
+	if (!lbwrap(ctx, backend, number, p, mode, family, outer4))
 		return -HW_DROP_REWRITE_FAILED;
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
 }
@@ -54,7 +54,7 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		return LBOTHER_PASS;
 	}
 	/* netdev finds neighbours, and says why there is no way. */
-	if (!lbhop_is_known(ctx, backend))
+	if (!lbhop_is_known(ctx, backend, number))
 		return LBOTHER_PASS;
 	if (backend->mode == HW_LB_SNAT) {
 		struct lbsnat *s = lbsnat_same();

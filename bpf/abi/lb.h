@@ -4,7 +4,7 @@
  * of the service's table; the slot names a backend. Services, backends and frontends have numbers, which the agent gives: 1…, 0 is none.
  *
  *   hw_lb_frontends ▸ hw_lb_services ▸ hw_lb_slots ─ settled ──────────────────────▸ hw_lb_backends ─ SNAT ▸ hw_lb_pools
- *                                                  └ changed ▸ hw_lb_flows, or previous ┘
+ *                                                  └ changed ▸ hw_lb_flows, or previous ┘       └ but IPIP in IPv4 ▸ hw_lb_places
  */
 #pragma once
 
@@ -14,7 +14,7 @@ enum hw_lb_layout {
 	HW_LB_BUCKET = 2,		/* frontends in one bucket */
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
 	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
-	HW_LB_COUNTERS = 64,		/* backends in one block of counters */
+	HW_LB_COUNTERS = 256,		/* backends in one block of counters */
 };
 
 enum hw_lb_pool_layout {
@@ -133,32 +133,43 @@ enum hw_lb_backend_flags {
 	HW_LB_BACKEND_RETURNS = 2,	/* of GENEVE: answers by way of this node */
 };
 
-/* Key: the backend's number. One cache line. */
+/*
+ * Key: the backend's number. All that a packet in IPIP over IPv4 needs, in half a cache line: with many backends the cost of a packet is that of the
+ * memory which they lie in.
+ */
 struct hw_lb_backend {
-	struct hw_ip address;	/* where it listens */
-	struct hw_ip outer;	/* where the outer packet goes: of IPIP usually the same, of GENEVE the node's end of tunnels */
-	__be16 port;
+	__be32 outer4;		/* where outer packets go, if that is IPv4; 0: hw_lb_places tells */
+	__be16 port;		/* where it listens; 0: there is none of that number */
 	__u8 mode;		/* enum hw_lb_mode */
 	__u8 flags;		/* enum hw_lb_backend_flags */
-	__u32 outer4;		/* from here on what the programs find and keep fresh: 1: outer packets are IPv4 */
-	__u32 ifindex;		/* of the next hop; 0: nothing is known yet */
+	__u32 ifindex;		/* from here on what the programs find and keep fresh: of the next hop; 0: nothing is known yet */
 	__u32 found;		/* low 32 bits of jiffies */
 	__u8 destination_mac[6];
 	__u8 source_mac[6];
 	__u32 mtu;		/* of the way, for the outer packet */
 };
 
+/* Key: the backend's number. */
+struct hw_lb_place {
+	struct hw_ip address;	/* where it listens */
+	struct hw_ip outer;	/* where the outer packet goes: of GENEVE the node's end of tunnels, of all others the same */
+};
+
 /* What was sent to a backend. Packets and bytes: of containers here only those by XDP, the others' are conntrack's. */
-struct hw_lb_counter {
+struct hw_lb_sent {
 	__u64 packets;
 	__u64 bytes;
+};
+
+struct hw_lb_seen {
 	__u64 begun;		/* flows: SYN, INIT; of containers here whatever opened one */
 	__u64 ended;		/* FIN or RST, ABORT or SHUTDOWN COMPLETE, of the client's; never of containers here */
 };
 
-/* Key: backend / HW_LB_COUNTERS. On one CPU. */
+/* Key: backend / HW_LB_COUNTERS. On one CPU. What every packet counts lies by itself, in half as many pages of memory. */
 struct hw_lb_counters {
-	struct hw_lb_counter backends[HW_LB_COUNTERS];
+	struct hw_lb_sent sent[HW_LB_COUNTERS];
+	struct hw_lb_seen seen[HW_LB_COUNTERS];
 };
 
 /*

@@ -21,6 +21,7 @@ __noinline int lbclient_find(struct __sk_buff *skb, __u32 network)
 	struct scratch *scratch = scratch_same();
 	const struct hw_lb_frontend *address, *frontend;
 	const struct hw_lb_backend *backend;
+	const struct hw_lb_place *place;
 	struct lbpacket b = { 0 };
 	const struct packet *p;
 	__u32 number;
@@ -37,7 +38,10 @@ __noinline int lbclient_find(struct __sk_buff *skb, __u32 network)
 	backend = lbpick(skb, p, frontend, &b, &number);
 	if (!backend)
 		return number == LBPICK_DENIED ? -HW_DROP_SERVICE_SOURCE : -HW_DROP_SERVICE_EMPTY;
-	scratch->backend.addr = backend->address;
+	place = lbbackends_place(number);
+	if (!place)
+		return -HW_DROP_SERVICE_EMPTY;
+	scratch->backend.addr = place->address;
 	scratch->backend.port = backend->port;
 	scratch->backend.network = network;
 	return LBCLIENT_FOUND;

@@ -19,28 +19,27 @@ static __always_inline bool lbhop_has_source(bool outer4)
 }
 
 /* Not inline, because it is seldom asked. False: the way is not known, or not by an uplink. */
-static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *backend)
+static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex };
 	__u32 now = (__u32)bpf_jiffies64();
-	bool four = ip_is4(&backend->outer);
+	const struct hw_lb_place *place = lbbackends_place(number);
 	const struct hw_uplink *uplink;
 	long result;
 
-	if (!lbhop_has_source(four))
+	if (!place || !lbhop_has_source(backend->outer4))
 		return false;
-	if (four) {
+	if (backend->outer4) {
 		fib.family = WIRE_AF_INET;
-		fib.ipv4_dst = backend->outer.words[3];
+		fib.ipv4_dst = backend->outer4;
 		fib.ipv4_src = hw_config.lb_ipv4;
 	} else {
 		fib.family = WIRE_AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst, &backend->outer, 16);
+		__builtin_memcpy(fib.ipv6_dst, &place->outer, 16);
 	}
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	/* Without a neighbour the old one is as good a guess as any, and the kernel is not asked by every packet. */
 	if (result == BPF_FIB_LKUP_RET_NO_NEIGH && backend->ifindex) {
-		backend->outer4 = four;
 		backend->found = now;
 		return true;
 	}
@@ -53,16 +52,14 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	__builtin_memcpy(backend->destination_mac, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(backend->source_mac, fib.smac, ETH_ALEN);
 	backend->mtu = fib.mtu_result;
-	/* Not the lookup's family: the next hop of an IPv4 way may be one of IPv6. */
-	backend->outer4 = four;
 	backend->found = now;
 	backend->ifindex = fib.ifindex;
 	return true;
 }
 
-static __always_inline bool lbhop_is_known(struct xdp_md *ctx, struct hw_lb_backend *backend)
+static __always_inline bool lbhop_is_known(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number)
 {
 	if (__builtin_expect(backend->ifindex && (__u32)bpf_jiffies64() - backend->found < HW_LB_HOP_JIFFIES, 1))
 		return true;
-	return lbhop_find(ctx, backend);
+	return lbhop_find(ctx, backend, number);
 }

@@ -17,9 +17,11 @@
 
 _Static_assert(HW_LB_QUIET_SECONDS >= CT_SECONDS_TCP, "no slot settles while conntrack remembers a flow of before");
 
-static __always_inline bool lbpass_is(const struct hw_lb_backend *backend, const struct hw_backend *me)
+static __always_inline bool lbpass_is(const struct hw_lb_backend *backend, __u32 number, const struct hw_backend *me)
 {
-	return backend->port == me->port && ip_equal(&backend->address, &me->addr);
+	const struct hw_lb_place *place = lbbackends_place(number);
+
+	return place && backend->port == me->port && ip_equal(&place->address, &me->addr);
 }
 
 /* Whom to ask, who is not `me`; NULL: nobody. `number`: under whom the flow is recorded. */
@@ -30,14 +32,14 @@ static __noinline const struct hw_lb_backend *lbpass_other(union lbservices_word
 
 	backend = lbbackends_find(*number);
 	if (backend)
-		return lbpass_is(backend, me) ? NULL : backend;
+		return lbpass_is(backend, *number, me) ? NULL : backend;
 	*number = unrecorded ? at.slot.previous : at.slot.current;
 	backend = lbbackends_find(*number);
-	if (backend && !lbpass_is(backend, me))
+	if (backend && !lbpass_is(backend, *number, me))
 		return backend;
 	*number = unrecorded ? at.slot.current : at.slot.previous;
 	backend = lbbackends_find(*number);
-	return backend && !lbpass_is(backend, me) ? backend : NULL;
+	return backend && !lbpass_is(backend, *number, me) ? backend : NULL;
 }
 
 static __always_inline bool lbpass_goes_on(const struct packet *p)

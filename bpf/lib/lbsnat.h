@@ -151,12 +151,13 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 	const struct lbpacket *p = &s->p;
 	struct lbpool_flow *flow = &s->flow;
 	bool known = p->kind == LBPACKET_ERROR || p->fragment == PACKET_LATER;
+	const struct hw_lb_place *place = lbbackends_place(s->backend);
 	int error = lbsnat_fits(ctx, p, backend->mtu, family);
 	__u32 port;
 
 	if (error)
 		return error;
-	if (!lbsnat_client(ctx, p, &flow->client, family))
+	if (!place || !lbsnat_client(ctx, p, &flow->client, family))
 		return -HW_DROP_REWRITE_FAILED;
 	flow->port = p->port;
 	flow->pad = 0;
@@ -169,7 +170,7 @@ static __noinline int lbsnat_ask(struct xdp_md *ctx, struct lbsnat *s, const str
 		return p->kind == LBPACKET_ERROR ? -HW_DROP_ICMP_WITHOUT_FLOW : -HW_DROP_NAT_PORTS_EXHAUSTED;
 	s->to.saddr = lbsnat_own(family);
 	s->to.sport = bpf_htons(hw_config.snat_first + port);
-	s->to.daddr = backend->address;
+	s->to.daddr = place->address;
 	s->to.dport = backend->port;
 	return 0;
 }

@@ -75,6 +75,7 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
 	const struct hw_lb_backend *backend = scratch ? lbbackends_find(scratch->asked.backend) : NULL;
+	const struct hw_lb_place *place = scratch ? lbbackends_place(scratch->asked.backend) : NULL;
 	struct lbpool_flow flow = { 0 };
 	const struct packet *p;
 	struct hw_ct6_key *to;
@@ -82,7 +83,7 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 	__u32 port;
 	int i;
 
-	if (!scratch || !skb || !backend)
+	if (!scratch || !skb || !backend || !place)
 		return -HW_DROP_SERVICE_EMPTY;
 	p = &scratch->packet;
 	to = &scratch->route.to;
@@ -90,7 +91,7 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 	flow.client = p->flow.saddr;
 	flow.port = p->flow.sport;
 	flow.frontend = scratch->asked.frontend;
-	four = ip_is4(&backend->address);
+	four = backend->outer4;
 	if (!lbhop_has_source(four))
 		return -HW_DROP_NO_SNAT_ADDRESS;
 	flow.pool = scratch->asked.backend;
@@ -98,7 +99,7 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 	port = known ? lbpool_find(&flow) : lbpool_take(&flow, lbsnat_says(p, scratch->asked.begins));
 	if (port == LBPOOL_NONE)
 		return p->kind == PACKET_ICMP_ERROR ? -HW_DROP_ICMP_WITHOUT_FLOW : -HW_DROP_NAT_PORTS_EXHAUSTED;
-	to->daddr = backend->address;
+	to->daddr = place->address;
 	to->dport = backend->port;
 	to->sport = bpf_htons(hw_config.snat_first + port);
 	to->saddr = ip_from4(hw_config.lb_ipv4);

@@ -35,8 +35,9 @@ enum lbsocket_verdict {
 static __always_inline __u32 lbsocket_had(const struct hw_sock_origin *had)
 {
 	const struct hw_lb_backend *backend = had ? lbbackends_find(had->number) : NULL;
+	const struct hw_lb_place *place = had ? lbbackends_place(had->number) : NULL;
 
-	return backend && sockorigins_got(had, &backend->address, backend->port) ? had->number : 0;
+	return backend && place && sockorigins_got(had, &place->address, backend->port) ? had->number : 0;
 }
 
 /* 0: nobody. Not inline, so that the compiler describes a slot in full: the loader asks how large the pages' are. */
@@ -119,6 +120,7 @@ static __always_inline int lbsocket_find(struct bpf_sock_addr *ctx, const struct
 	__u32 hash = lbhash_address(words);
 	const struct hw_lb_frontend *address = lbfrontends_find(words, 6, hash, 0), *frontend;
 	const struct hw_lb_backend *backend;
+	const struct hw_lb_place *place;
 	int number;
 
 	if (!address)
@@ -130,10 +132,11 @@ static __always_inline int lbsocket_find(struct bpf_sock_addr *ctx, const struct
 	if (number <= 0)
 		return number;
 	backend = lbbackends_find(number);
-	if (!backend)
+	place = lbbackends_place(number);
+	if (!backend || !place)
 		return -HW_DROP_SERVICE_EMPTY;
 	origin->number = number;
-	origin->backend = backend->address;
+	origin->backend = place->address;
 	origin->backend_port = backend->port;
 	return LBSOCKET_FOUND;
 }

@@ -46,20 +46,20 @@ static __always_inline bool lbtc_is_here(const struct hw_ip *address, __be16 por
 }
 
 /* The way of the outer packet, by an uplink. 0, a negated drop reason, or the bytes that fit. Not inline, for the stack. */
-static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backend *backend, __u32 size, struct route_hop *hop)
+static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_place *place, __u32 size, struct route_hop *hop)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex, .tot_len = size };
 	long result;
 
-	if (!lbhop_has_source(ip_is4(&backend->outer)))
+	if (!lbhop_has_source(ip_is4(&place->outer)))
 		return -HW_DROP_NO_SNAT_ADDRESS;
-	if (ip_is4(&backend->outer)) {
+	if (ip_is4(&place->outer)) {
 		fib.family = WIRE_AF_INET;
-		fib.ipv4_dst = backend->outer.words[3];
+		fib.ipv4_dst = place->outer.words[3];
 		fib.ipv4_src = hw_config.lb_ipv4;
 	} else {
 		fib.family = WIRE_AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst, &backend->outer, 16);
+		__builtin_memcpy(fib.ipv6_dst, &place->outer, 16);
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
@@ -83,8 +83,8 @@ static __always_inline void lbtc_name_balancer(__u8 *frame, const struct scratch
 }
 
 /* The headers before the packet, in scratch->headers; returns their bytes, 0 when it cannot be. */
-static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, __u8 tos, int family,
-					  bool outer4)
+static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend,
+					  const struct hw_lb_place *place, __u8 tos, int family, bool outer4)
 {
 	__u8 *headers = scratch->headers;
 	const __u32 outer = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
@@ -98,12 +98,12 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (extra)
 		tos &= LBWRAP_GENEVE_TOS;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend, tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, backend->outer4, tos, size + outer, proto);
 	else
-		lbwrap_ipv6((void *)headers, backend, tos, size, proto);
+		lbwrap_ipv6((void *)headers, &place->outer, tos, size, proto);
 	if (!extra)
 		return outer;
-	lbwrap_geneve_head((void *)(headers + outer), backend, scratch->flow_hash, family, size, scratch->passed);
+	lbwrap_geneve_head((void *)(headers + outer), backend, &place->address, scratch->flow_hash, family, size, scratch->passed);
 	if (bpf_skb_load_bytes(skb, 0, headers + outer + geneve, ETH_HLEN) < 0)
 		return 0;
 	if (scratch->passed)
@@ -121,7 +121,8 @@ static __always_inline __u64 lbtc_flags(const struct hw_lb_backend *backend, boo
 }
 
 /* The frame's own headers: service class, and what it is. */
-static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, int family, bool outer4)
+static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scratch, const struct hw_lb_backend *backend, const struct hw_lb_place *place,
+				     int family, bool outer4)
 {
 	const __u8 *ip = packet_at(skb, ETH_HLEN, 2);
 	struct ethhdr *eth;
@@ -132,12 +133,12 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 	if (!ip)
 		return -HW_DROP_MALFORMED;
 	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
-	error = lbtc_route(skb, backend, scratch->packet.size + bytes, &scratch->hop);
+	error = lbtc_route(skb, place, scratch->packet.size + bytes, &scratch->hop);
 	if (error > 0)
 		return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(error - bytes) : -HW_DROP_MTU_EXCEEDED;
 	if (error)
 		return error;
-	bytes = lbtc_headers(skb, scratch, backend, tos, family, outer4);
+	bytes = lbtc_headers(skb, scratch, backend, place, tos, family, outer4);
 	if (!bytes || bytes > LBTC_HEADERS || bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, lbtc_flags(backend, outer4)) < 0 ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN, scratch->headers, bytes, BPF_F_RECOMPUTE_CSUM) < 0)
 		return -HW_DROP_REWRITE_FAILED;
@@ -156,17 +157,19 @@ __noinline int lbtc_send(struct __sk_buff *skb)
 {
 	struct scratch *scratch = scratch_same();
 	const struct hw_lb_backend *backend;
+	const struct hw_lb_place *place;
 	bool outer4;
 
 	if (!scratch || !skb)
 		return -HW_DROP_REWRITE_FAILED;
 	backend = lbbackends_find(scratch->chosen);
-	if (!backend)
+	place = lbbackends_place(scratch->chosen);
+	if (!backend || !place)
 		return -HW_DROP_SERVICE_EMPTY;
-	outer4 = ip_is4(&backend->outer);
+	outer4 = backend->outer4;
 	if (scratch->packet.family == 4)
-		return outer4 ? lbtc_wrap(skb, scratch, backend, 4, true) : lbtc_wrap(skb, scratch, backend, 4, false);
-	return outer4 ? lbtc_wrap(skb, scratch, backend, 6, true) : lbtc_wrap(skb, scratch, backend, 6, false);
+		return outer4 ? lbtc_wrap(skb, scratch, backend, place, 4, true) : lbtc_wrap(skb, scratch, backend, place, 4, false);
+	return outer4 ? lbtc_wrap(skb, scratch, backend, place, 6, true) : lbtc_wrap(skb, scratch, backend, place, 6, false);
 }
 
 /* Nobody can take it. */
@@ -196,6 +199,7 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 	struct scratch *scratch = scratch_same();
 	const struct hw_lb_frontend *frontend;
 	const struct hw_lb_backend *backend;
+	const struct hw_lb_place *place;
 	struct lbpacket b = { 0 };
 	const struct packet *p;
 
@@ -213,7 +217,8 @@ __noinline int lbtc_find(struct __sk_buff *skb)
 	if (!backend)
 		return lbtc_refuse(p, HW_DROP_SERVICE_EMPTY);
 	if (backend->mode == HW_LB_LOCAL) {
-		if (!lbtc_is_here(&backend->address, backend->port, &scratch->backend))
+		place = lbbackends_place(scratch->chosen);
+		if (!place || !lbtc_is_here(&place->address, backend->port, &scratch->backend))
 			return LBTC_NOT;
 		if (b.kind != LBPACKET_ERROR)
 			lbbackends_begin(scratch->chosen);

@@ -49,9 +49,9 @@ static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_
 }
 
 /* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
-static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 size, __u8 proto)
+static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 to, __u8 tos, __u16 size, __u8 proto)
 {
-	__u32 from = hw_config.lb_ipv4, to = backend->outer.words[3], sum;
+	__u32 from = hw_config.lb_ipv4, sum;
 
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
@@ -66,7 +66,7 @@ static __always_inline void lbwrap_ipv4(struct iphdr *ip, const struct hw_lb_bac
 	ip->check = ~checksum_fold16(sum);
 }
 
-static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_lb_backend *backend, __u8 tos, __u16 payload, __u8 proto)
+static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_ip *to, __u8 tos, __u16 payload, __u8 proto)
 {
 	int i;
 
@@ -77,36 +77,41 @@ static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_lb_b
 #pragma unroll
 	for (i = 0; i < 4; i++) {
 		ip->saddr.in6_u.u6_addr32[i] = hw_config.lb_ipv6.words[i];
-		ip->daddr.in6_u.u6_addr32[i] = backend->outer.words[i];
+		ip->daddr.in6_u.u6_addr32[i] = to->words[i];
 	}
 }
 
-static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_backend *backend, __u8 tos, __u16 payload, __u8 proto, bool outer4)
+/* `place` may be NULL where outer packets are IPv4. */
+static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_backend *backend, const struct hw_lb_place *place, __u8 tos, __u16 payload,
+					 __u8 proto, bool outer4)
 {
 	if (outer4) {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IP));
-		lbwrap_ipv4((void *)(eth + 1), backend, tos, payload + sizeof(struct iphdr), proto);
+		lbwrap_ipv4((void *)(eth + 1), backend->outer4, tos, payload + sizeof(struct iphdr), proto);
 	} else {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IPV6));
-		lbwrap_ipv6((void *)(eth + 1), backend, tos, payload, proto);
+		lbwrap_ipv6((void *)(eth + 1), &place->outer, tos, payload, proto);
 	}
 }
 
-static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
+static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family,
+					bool outer4)
 {
+	const struct hw_lb_place *place = outer4 ? NULL : lbbackends_place(number);
 	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	struct ethhdr *eth;
 
-	if (bpf_xdp_adjust_head(ctx, -size))
+	if ((!outer4 && !place) || bpf_xdp_adjust_head(ctx, -size))
 		return false;
 	eth = xdp_at(ctx, 0, ETH_HLEN + size);
 	if (!eth)
 		return false;
-	lbwrap_outer(eth, backend, p->tos, p->size, family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6, outer4);
+	lbwrap_outer(eth, backend, place, p->tos, p->size, family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6, outer4);
 	return true;
 }
 
-static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, int family, __u32 passed)
+static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct hw_lb_backend *backend, const struct hw_ip *container, int family,
+					  __u32 passed)
 {
 	int words = family == 4 ? 1 : 4, i;
 
@@ -115,37 +120,40 @@ static __always_inline void lbwrap_option(struct lbgeneve *geneve, const struct 
 	geneve->about = family == 4 ? LBGENEVE_ABOUT4 : LBGENEVE_ABOUT6;
 #pragma unroll
 	for (i = 0; i < words; i++)
-		geneve->option[i] = backend->address.words[4 - words + i];
+		geneve->option[i] = container->words[4 - words + i];
 	geneve->option[words] = LBGENEVE_LAST(backend->port, passed, (backend->flags & HW_LB_BACKEND_RETURNS) / HW_LB_BACKEND_RETURNS);
 }
 
-static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, __u64 hash, int family, __u16 payload,
-					       __u32 passed)
+/* `container`: where the backend listens. */
+static __always_inline void lbwrap_geneve_head(struct lbgeneve *geneve, const struct hw_lb_backend *backend, const struct hw_ip *container, __u64 hash,
+					       int family, __u16 payload, __u32 passed)
 {
-	lbwrap_option(geneve, backend, family, passed);
+	lbwrap_option(geneve, backend, container, family, passed);
 	geneve->udp.source = bpf_htons(LBWRAP_PORTS_FIRST + ((hash >> 8) & LBWRAP_PORTS_MASK));
 	geneve->udp.dest = hw_config.tunnel_port;
 	geneve->udp.len = bpf_htons(payload);
 	geneve->udp.check = 0;
 }
 
-static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, int family, bool outer4)
+static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family,
+					  bool outer4)
 {
 	const int size = outer4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), headers = sizeof(struct lbgeneve) + (family == 4 ? 8 : 20);
 	/* A short frame's padding stays behind the packet, and is the inner frame's: the outer packet is as long as it says. */
 	__u16 payload = headers + xdp_length(ctx);
+	const struct hw_lb_place *place = lbbackends_place(number);
 	struct lbgeneve *geneve;
 	struct ethhdr *eth;
 
-	if (bpf_xdp_adjust_head(ctx, -(ETH_HLEN + size + headers)))
+	if (!place || bpf_xdp_adjust_head(ctx, -(ETH_HLEN + size + headers)))
 		return false;
 	/* The packet's own Ethernet header stays where it is and is the inner one. */
 	eth = xdp_at(ctx, 0, ETH_HLEN + size + headers);
 	if (!eth)
 		return false;
 	geneve = (void *)(eth + 1) + size;
-	lbwrap_outer(eth, backend, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
-	lbwrap_geneve_head(geneve, backend, p->hash, family, payload, 0);
+	lbwrap_outer(eth, backend, place, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
+	lbwrap_geneve_head(geneve, backend, &place->address, p->hash, family, payload, 0);
 	return true;
 }
 
@@ -158,7 +166,8 @@ static __always_inline __u32 lbwrap_bytes(__u8 mode, int family, bool outer4)
 }
 
 /* `mode` and `outer4`: the backend's. False: it cannot be. */
-static __always_inline bool lbwrap(struct xdp_md *ctx, const struct hw_lb_backend *backend, const struct lbpacket *p, __u8 mode, int family, bool outer4)
+static __always_inline bool lbwrap(struct xdp_md *ctx, const struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, __u8 mode, int family,
+				   bool outer4)
 {
-	return mode == HW_LB_IPIP ? lbwrap_ipip(ctx, backend, p, family, outer4) : lbwrap_geneve(ctx, backend, p, family, outer4);
+	return mode == HW_LB_IPIP ? lbwrap_ipip(ctx, backend, number, p, family, outer4) : lbwrap_geneve(ctx, backend, number, p, family, outer4);
 }

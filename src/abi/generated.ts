@@ -239,14 +239,14 @@ export const LbLayout = {
   BUCKET: 2,
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
-  COUNTERS: 64,
+  COUNTERS: 256,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
 export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   2: "BUCKET",
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
-  64: "COUNTERS",
+  256: "COUNTERS",
 };
 
 export const LbMode = {
@@ -693,30 +693,26 @@ export const hostAddressCodec: Codec<HostAddress> = struct<HostAddress>("hw_host
 });
 
 export interface LbBackend {
-  readonly address: Ip | null;
-  readonly outer: Ip | null;
+  readonly outer4: number;
   readonly port: number;
   readonly mode: number;
   readonly flags: number;
-  readonly outer4: number;
   readonly ifindex: number;
   readonly found: number;
   readonly destinationMac: Mac;
   readonly sourceMac: Mac;
   readonly mtu: number;
 }
-export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend", 64, {
-  address: field("address", 0, ip),
-  outer: field("outer", 16, ip),
-  port: field("port", 32, be16),
-  mode: field("mode", 34, u8),
-  flags: field("flags", 35, u8),
-  outer4: field("outer4", 36, u32),
-  ifindex: field("ifindex", 40, u32),
-  found: field("found", 44, u32),
-  destinationMac: field("destination_mac", 48, mac),
-  sourceMac: field("source_mac", 54, mac),
-  mtu: field("mtu", 60, u32),
+export const lbBackendCodec: Codec<LbBackend> = struct<LbBackend>("hw_lb_backend", 32, {
+  outer4: field("outer4", 0, be32),
+  port: field("port", 4, be16),
+  mode: field("mode", 6, u8),
+  flags: field("flags", 7, u8),
+  ifindex: field("ifindex", 8, u32),
+  found: field("found", 12, u32),
+  destinationMac: field("destination_mac", 16, mac),
+  sourceMac: field("source_mac", 22, mac),
+  mtu: field("mtu", 28, u32),
 });
 
 export interface LbFrontend {
@@ -765,24 +761,31 @@ export const lbClosedCodec: Codec<LbClosed> = struct<LbClosed>("hw_lb_closed", 4
   backend: field("backend", 2, u16),
 });
 
-export interface LbCounter {
+export interface LbSent {
   readonly packets: bigint;
   readonly bytes: bigint;
+}
+export const lbSentCodec: Codec<LbSent> = struct<LbSent>("hw_lb_sent", 16, {
+  packets: field("packets", 0, u64),
+  bytes: field("bytes", 8, u64),
+});
+
+export interface LbSeen {
   readonly begun: bigint;
   readonly ended: bigint;
 }
-export const lbCounterCodec: Codec<LbCounter> = struct<LbCounter>("hw_lb_counter", 32, {
-  packets: field("packets", 0, u64),
-  bytes: field("bytes", 8, u64),
-  begun: field("begun", 16, u64),
-  ended: field("ended", 24, u64),
+export const lbSeenCodec: Codec<LbSeen> = struct<LbSeen>("hw_lb_seen", 16, {
+  begun: field("begun", 0, u64),
+  ended: field("ended", 8, u64),
 });
 
 export interface LbCounters {
-  readonly backends: readonly (LbCounter)[];
+  readonly sent: readonly (LbSent)[];
+  readonly seen: readonly (LbSeen)[];
 }
-export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 2048, {
-  backends: field("backends", 0, array(lbCounterCodec, 64)),
+export const lbCountersCodec: Codec<LbCounters> = struct<LbCounters>("hw_lb_counters", 8192, {
+  sent: field("sent", 0, array(lbSentCodec, 256)),
+  seen: field("seen", 4096, array(lbSeenCodec, 256)),
 });
 
 export interface LbElsewhere {
@@ -848,6 +851,15 @@ export const lbOriginCodec: Codec<LbOrigin> = struct<LbOrigin>("hw_lb_origin", 2
   addr: field("addr", 0, ip),
   port: field("port", 16, be16),
   proto: field("proto", 18, u8),
+});
+
+export interface LbPlace {
+  readonly address: Ip | null;
+  readonly outer: Ip | null;
+}
+export const lbPlaceCodec: Codec<LbPlace> = struct<LbPlace>("hw_lb_place", 32, {
+  address: field("address", 0, ip),
+  outer: field("outer", 16, ip),
 });
 
 export interface LbTranslated {
@@ -1139,13 +1151,14 @@ export const maps = {
   hw_lb_backends: { name: "hw_lb_backends", kind: "array", key: u32, value: lbBackendCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbBackend>,
   hw_lb_clients: { name: "hw_lb_clients", kind: "lru_hash", key: lbClientCodec, value: lbStayCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<LbClient, LbStay>,
   hw_lb_closed: { name: "hw_lb_closed", kind: "hash", key: lbClosedCodec, value: u32, maxEntries: 65536, flags: 1 } satisfies MapShape<LbClosed, number>,
-  hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbCounters>,
+  hw_lb_counters: { name: "hw_lb_counters", kind: "percpu_array", key: u32, value: lbCountersCodec, maxEntries: 256, flags: 0 } satisfies MapShape<number, LbCounters>,
   hw_lb_elsewhere: { name: "hw_lb_elsewhere", kind: "array", key: u32, value: lbElsewhereCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbElsewhere>,
   hw_lb_flows: { name: "hw_lb_flows", kind: "array", key: u32, value: lbFlowsCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbFlows>,
   hw_lb_frontends: { name: "hw_lb_frontends", kind: "array", key: u32, value: lbBucketCodec, maxEntries: 32768, flags: 0 } satisfies MapShape<number, LbBucket>,
   hw_lb_held: { name: "hw_lb_held", kind: "hash", key: lbHeldKeyCodec, value: lbHeldCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<LbHeldKey, LbHeld>,
   hw_lb_homes: { name: "hw_lb_homes", kind: "hash", key: u64, value: lbHomeCodec, maxEntries: 8192, flags: 1 } satisfies MapShape<bigint, LbHome>,
   hw_lb_origins: { name: "hw_lb_origins", kind: "hash", key: u32, value: lbOriginCodec, maxEntries: 65536, flags: 1 } satisfies MapShape<number, LbOrigin>,
+  hw_lb_places: { name: "hw_lb_places", kind: "array", key: u32, value: lbPlaceCodec, maxEntries: 65536, flags: 0 } satisfies MapShape<number, LbPlace>,
   hw_lb_pool_states: { name: "hw_lb_pool_states", kind: "array", key: u32, value: lbPoolStateCodec, maxEntries: 1024, flags: 0 } satisfies MapShape<number, LbPoolState>,
   hw_lb_pools: { name: "hw_lb_pools", kind: "array_of_maps", maxEntries: 65536, inner: { name: "hw_lb_pools", kind: "array", key: u32, value: lbPoolBlockCodec, maxEntries: 2048, flags: 1024 } satisfies MapShape<number, LbPoolBlock> } satisfies MapOfMapsShape<number, LbPoolBlock>,
   hw_lb_services: { name: "hw_lb_services", kind: "array", key: u32, value: lbServiceCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<number, LbService>,
@@ -1170,5 +1183,5 @@ export const maps = {
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<LbClosed, number> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<LbClosed, number> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPlace> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -1,8 +1,11 @@
 // Backends as the kernel has them. The next hop is the programs' to find: what is written here makes them look for it again.
-import { LbBackendFlags, lbBackendCodec, LbMode, lbModeNames } from "../abi/generated.ts";
-import type { LbBackend, LbModeName } from "../abi/generated.ts";
-import { macFromBytes } from "../std/ip.ts";
+import { u32 } from "../abi/codec.ts";
+import { LbBackendFlags, lbBackendCodec, LbMode, lbModeNames, lbPlaceCodec } from "../abi/generated.ts";
+import type { LbBackend, LbModeName, LbPlace } from "../abi/generated.ts";
+import type { KernelMap } from "../kernel/types.ts";
+import { familyOf, ip4ToNumber, macFromBytes } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
+import { packed } from "./packed.ts";
 
 export interface BackendEntry {
   /** Where it listens. */
@@ -16,28 +19,63 @@ export interface BackendEntry {
   readonly returns?: boolean;
 }
 
+export interface BackendMaps {
+  readonly backends: KernelMap;
+  readonly places: KernelMap;
+}
+
 const unknown = macFromBytes(new Uint8Array(6));
 
-export function backendValue({ address, port, mode, outer = address, down = false, returns = false }: BackendEntry): LbBackend {
+export function backendMaps(mapOf: (name: "hw_lb_backends" | "hw_lb_places") => KernelMap): BackendMaps {
+  return { backends: mapOf("hw_lb_backends"), places: mapOf("hw_lb_places") };
+}
+
+/** Where they are stands before anybody is sent there; where a number listens is the same until it has rested. */
+export async function writeBackends({ backends, places }: BackendMaps, entries: readonly (readonly [number, BackendEntry])[], pause: () => Promise<void>): Promise<void> {
+  const [located, asked] = [packed(places, lbPlaceCodec), packed(backends, lbBackendCodec)];
+  for (const [number, entry] of entries) {
+    located.put(number, placeValue(entry));
+    await pause();
+  }
+  located.end();
+  for (const [number, entry] of entries) {
+    asked.put(number, backendValue(entry));
+    await pause();
+  }
+  asked.end();
+}
+
+export function setBackend({ backends, places }: BackendMaps, number: number, entry: BackendEntry): void {
+  places.set(u32.encode(number), lbPlaceCodec.encode(placeValue(entry)));
+  backends.set(u32.encode(number), lbBackendCodec.encode(backendValue(entry)));
+}
+
+/** By number, without those that get nothing any more. */
+export function readBackends({ backends, places }: BackendMaps): Map<number, BackendEntry> {
+  const located = new Map(Array.from(places.filled(), ([key, value]) => [u32.decode(key), lbPlaceCodec.decode(value)]));
+  const found = new Map<number, BackendEntry>();
+  for (const [key, value] of backends.filled()) {
+    const place = located.get(u32.decode(key));
+    const entry = place === undefined ? undefined : entryOf(lbBackendCodec.decode(value), place);
+    if (entry !== undefined) found.set(u32.decode(key), entry);
+  }
+  return found;
+}
+
+function placeValue({ address, outer = address }: BackendEntry): LbPlace {
+  return { address, outer };
+}
+
+function backendValue({ address, port, mode, outer = address, down = false, returns = false }: BackendEntry): LbBackend {
+  const flags = (down ? LbBackendFlags.DOWN : 0) | (returns ? LbBackendFlags.RETURNS : 0);
   return {
-    address, outer, port, mode: LbMode[mode], flags: (down ? LbBackendFlags.DOWN : 0) | (returns ? LbBackendFlags.RETURNS : 0),
-    outer4: 0, ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
+    outer4: familyOf(outer) === 4 ? ip4ToNumber(outer) : 0, port, mode: LbMode[mode], flags,
+    ifindex: 0, found: 0, destinationMac: unknown, sourceMac: unknown, mtu: 0,
   };
 }
 
-export function encodeBackend(entry: BackendEntry): Uint8Array {
-  return lbBackendCodec.encode(backendValue(entry));
-}
-
-/** undefined: there is none, or it gets nothing any more. */
-export function decodeBackend(value: Uint8Array): BackendEntry | undefined {
-  // Nearly all places are free, and none of a backend has port 0.
-  if (value[portAt] === 0 && value[portAt + 1] === 0) return undefined;
-  const { address, outer, port, mode, flags } = lbBackendCodec.decode(value);
+function entryOf({ port, mode, flags }: LbBackend, { address, outer }: LbPlace): BackendEntry | undefined {
   const name = lbModeNames[mode];
-  return address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined
+  return port === 0 || address === null || outer === null || name === undefined || (flags & LbBackendFlags.DOWN) !== 0 ? undefined
     : { address, outer, port, mode: name, returns: (flags & LbBackendFlags.RETURNS) !== 0 };
 }
-
-/** Bytes before the port. */
-const portAt = 32;

@@ -9,7 +9,7 @@ import { listMapPins, mapPath } from "./pins.ts";
 import { shapeDifference } from "./programs.ts";
 import { createServices } from "./services.ts";
 
-const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_pools", "hw_lb_origins", "hw_lb_clients", "hw_lb_closed"];
+const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_pools", "hw_lb_origins", "hw_lb_clients", "hw_lb_closed"];
 
 /** How many entries of which maps went; maps of another version's shape are left alone. */
 export async function sweepServices(kernel: Kernel, bpffs: string): Promise<Readonly<Record<string, number>>> {

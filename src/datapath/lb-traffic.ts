@@ -2,7 +2,7 @@
 import { decodePerCpu, u32 } from "../abi/codec.ts";
 import type { Codec } from "../abi/codec.ts";
 import { CtFlags, lbCountersCodec, LbLayout, maps } from "../abi/generated.ts";
-import type { Ct4, Ct6 } from "../abi/generated.ts";
+import type { Ct4, Ct6, LbCounters } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { ip4FromNumber } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
@@ -45,9 +45,12 @@ function readSent(counters: KernelMap, backends: ReadonlyMap<number, BackendEntr
   return new Map([...blocks].flatMap(([block, those]) => {
     const perCpu = decodePerCpu(lbCountersCodec, counters.get(u32.encode(block)) ?? new Uint8Array());
     return those.map(([number, { mode }]): [number, BackendSent] => {
-      const own = perCpu.map(({ backends: all }) => all[number % LbLayout.COUNTERS]);
-      const sum = (field: "packets" | "bytes" | "begun" | "ended"): bigint => own.reduce((total, one) => total + (one?.[field] ?? 0n), 0n);
-      return [number, { packets: sum("packets"), bytes: sum("bytes"), begun: sum("begun"), ended: sum("ended"), tracked: mode === "LOCAL" }];
+      const at = number % LbLayout.COUNTERS;
+      const sum = (of: (one: LbCounters) => bigint | undefined): bigint => perCpu.reduce((total, one) => total + (of(one) ?? 0n), 0n);
+      return [number, {
+        packets: sum(({ sent }) => sent[at]?.packets), bytes: sum(({ sent }) => sent[at]?.bytes),
+        begun: sum(({ seen }) => seen[at]?.begun), ended: sum(({ seen }) => seen[at]?.ended), tracked: mode === "LOCAL",
+      }];
     });
   }));
 }

@@ -5,6 +5,7 @@ import { configCodec, maps } from "../abi/generated.ts";
 import type { Config } from "../abi/generated.ts";
 import type { CgroupHook, Kernel, KernelMap, KernelObject, KernelProgram, MapInfo } from "../kernel/types.ts";
 import type { Log } from "../std/log.ts";
+import { inherit } from "./former-maps.ts";
 import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
 
 /** Loaded when they are wanted. */
@@ -27,8 +28,8 @@ export interface LoadedPrograms extends Disposable {
 }
 
 /**
- * Maps that no pin holds yet, or whose pin has another shape, are made and pinned; programs already attached keep the old
- * one until they are swapped.
+ * Maps that no pin holds yet, or whose pin has another shape, are made and pinned, with what can be taken over of the old one; programs already
+ * attached keep that until they are swapped.
  */
 export async function loadPrograms(
   kernel: Kernel,
@@ -38,7 +39,7 @@ export async function loadPrograms(
 ): Promise<LoadedPrograms> {
   using stack = new DisposableStack();
   makeFolders(where.bpffs);
-  const open = openPinnedMaps(kernel, where.bpffs, stack, log);
+  const { open, former } = openPinnedMaps(kernel, where.bpffs, stack, log);
   const programs = new Map<string, KernelProgram>();
   const read = (name: string, with_: Config): Promise<KernelObject> =>
     kernel.loadObject(`${where.objectDirectory}/${name}.bpf.o`, { rodata: { hw_config: configCodec.encode(with_) }, reuse: open });
@@ -46,6 +47,11 @@ export async function loadPrograms(
     const object = stack.use(await read(name, config));
     for (const [mapName, map] of object.maps) {
       if (open.has(mapName) || !(mapName in maps)) continue;
+      const before = former.get(mapName);
+      if (before !== undefined) {
+        inherit(mapName, before, (other) => object.maps.get(other));
+        unpin(mapPath(where.bpffs, mapName));
+      }
       map.pin(mapPath(where.bpffs, mapName));
       open.set(mapName, map);
     }
@@ -117,8 +123,9 @@ function difference(info: MapInfo, wanted: Partial<MapInfo>): string | undefined
   return differing.length === 0 ? undefined : differing.map((field) => `${field} ${info[field]} → ${wanted[field]}`).join(", ");
 }
 
-function openPinnedMaps(kernel: Kernel, bpffs: string, stack: DisposableStack, log: Log): Map<string, KernelMap> {
-  const open = new Map<string, KernelMap>();
+/** `former`: those of another shape. */
+function openPinnedMaps(kernel: Kernel, bpffs: string, stack: DisposableStack, log: Log): Record<"open" | "former", Map<string, KernelMap>> {
+  const [open, former] = [new Map<string, KernelMap>(), new Map<string, KernelMap>()];
   for (const name of listMapPins(bpffs)) {
     if (!(name in maps)) continue;
     const map = stack.use(kernel.openPinnedMap(mapPath(bpffs, name)));
@@ -127,10 +134,10 @@ function openPinnedMaps(kernel: Kernel, bpffs: string, stack: DisposableStack, l
       open.set(name, map);
       continue;
     }
-    log.warn("a pinned map has another shape than this version's and is replaced; what it held is written again or learnt again", { map: name, difference: unlike });
-    unpin(mapPath(bpffs, name));
+    log.warn("a pinned map has another shape than this version's and is replaced; what it held is taken over, written again or learnt again", { map: name, difference: unlike });
+    former.set(name, map);
   }
-  return open;
+  return { open, former };
 }
 
 function cgroupPrograms(programs: ReadonlyMap<string, KernelProgram>): { readonly name: string; readonly hook: CgroupHook }[] {

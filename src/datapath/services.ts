@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbBackendCodec, lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
+import { lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -9,7 +9,7 @@ import { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
-import { backendValue, decodeBackend, encodeBackend } from "./lb-backends.ts";
+import { backendMaps, readBackends, setBackend, writeBackends } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
@@ -57,7 +57,7 @@ export interface Installed {
 }
 
 type MapName =
-  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_clients" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
+  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_places" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_clients" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
 
 export interface ServicesSurroundings extends EntrySurroundings {
   readonly kernel: Kernel;
@@ -83,7 +83,7 @@ const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
-  const [services, backends] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends")];
+  const [services, backends] = [mapOf("hw_lb_services"), backendMaps(mapOf)];
   let world = readBack(around);
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
@@ -189,14 +189,12 @@ export function createServices(around: ServicesSurroundings): Services {
       if (entry.port !== 0) world.origins.drop(entry);
       await pause();
     }
-    const asked = packed(backends, lbBackendCodec);
+    // Who answers this node is known before anybody is asked.
     for (const [number, entry] of missing) {
-      // Who answers this node is known before anybody is asked.
       if (entry.mode === "SNAT") world.ports.take(number, entry);
-      asked.put(number, backendValue(entry));
       await pause();
     }
-    asked.end();
+    await writeBackends(backends, missing, pause);
     await world.tables.change(changed, gone, pause);
     for (const [key] of world.closed.missing()) world.stays.close(key);
     for (const [key] of world.closed.unwanted()) world.stays.open(key);
@@ -229,7 +227,7 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     // Records of flows name it still, until they are as old as its number's rest.
     for (const [number, entry] of world.backends.unwanted()) {
-      backends.set(u32.encode(number), encodeBackend({ ...entry, down: true }));
+      setBackend(backends, number, { ...entry, down: true });
       world.stays.leaveBackend(number);
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
     }
@@ -305,12 +303,9 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     inherited.set(u32.decode(key), { first, slots });
     lines.set(u32.decode(key), { first: line, depth });
   }
-  const backends = new Map<number, BackendEntry>();
   // Without services there is nobody whose backends could be reached.
-  for (const [key, value] of inherited.size === 0 ? [] : mapOf("hw_lb_backends").filled()) {
-    const entry = decodeBackend(value);
-    if (entry !== undefined && (entry.mode !== "SNAT" || ports.has(u32.decode(key)))) backends.set(u32.decode(key), entry);
-  }
+  const found = inherited.size === 0 ? [] : readBackends(backendMaps(mapOf));
+  const backends = new Map([...found].filter(([number, { mode }]) => mode !== "SNAT" || ports.has(number)));
   const standing = table.all().filter((entry) => !isAnswering(entry));
   // Without a frontend nobody looks there.
   const sources = new Map(standing.flatMap(({ address, port, service }) => {

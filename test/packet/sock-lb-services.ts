@@ -1,7 +1,7 @@
 // Services as the agent writes them into sock-lb's maps.
 import { u32 } from "../../src/abi/codec.ts";
 import { lbClosedCodec, LbServiceFlags, lbServiceCodec } from "../../src/abi/generated.ts";
-import { encodeBackend } from "../../src/datapath/lb-backends.ts";
+import { backendMaps, setBackend } from "../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../src/datapath/lb-frontends.ts";
 import { openSlotRow } from "../../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../../src/datapath/lb-slots.ts";
@@ -33,7 +33,7 @@ export function writeServices(map: (name: string) => KernelMap): Services {
   return {
     backend: (number, at, state = "up") => {
       const [address, port] = parts(at);
-      map("hw_lb_backends").set(u32.encode(number), encodeBackend({ address, port, mode: "LOCAL", down: state === "down" }));
+      setBackend(backendMaps(map), number, { address, port, mode: "LOCAL", down: state === "down" });
     },
     close: (service, backend) => map("hw_lb_closed").set(lbClosedCodec.encode({ service, backend }), u32.encode(1)),
     open: (service, backend) => void map("hw_lb_closed").delete(lbClosedCodec.encode({ service, backend })),

@@ -1,8 +1,12 @@
 // Opening the datapath on a bare host, on one that an earlier agent left, and after the host changed meanwhile.
 import assert from "node:assert/strict";
 import { readdirSync, unlinkSync } from "node:fs";
-import { parseMac } from "../../../src/std/ip.ts";
-import type { Kernel } from "../../../src/kernel/types.ts";
+import { u32 } from "../../../src/abi/codec.ts";
+import { lbBackendCodec } from "../../../src/abi/generated.ts";
+import { readBackends } from "../../../src/datapath/lb-backends.ts";
+import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import { ip4FromNumber, ipToBytes16, parseIp, parseMac } from "../../../src/std/ip.ts";
+import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import { mapPath } from "../../../src/datapath/pins.ts";
 import { sits, tcMode, tcx } from "./abilities.ts";
 import { inOwnHost, nodeMac, sysctl } from "./namespace.ts";
@@ -59,6 +63,30 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual(lines.filter((line) => line["map"] === "hw_uplinks").map((line) => line["difference"]), ["valueSize 24 → 40"]);
     assert.equal((await datapath.maps()).find((row) => row.name === "hw_uplinks")?.valueSize, 40);
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
+  },
+
+  "backends that an earlier version had in one map are the same in two, with all that standing flows need (R74)": async ({ open, kernel, bpffs, lines }) => {
+    const of = (name: string): KernelMap => kernel.openPinnedMap(mapPath(bpffs, name));
+    const ends: readonly BackendEntry[] = [
+      { address: parseIp("172.16.0.1"), outer: parseIp("172.16.0.1"), port: 80, mode: "IPIP", returns: false },
+      { address: parseIp("10.44.0.2"), outer: parseIp("fd00::2"), port: 8080, mode: "GENEVE", returns: true },
+    ];
+    await (await open())[Symbol.asyncDispose]();
+    for (const name of ["hw_lb_backends", "hw_lb_places"]) unlinkSync(mapPath(bpffs, name));
+    using whole = kernel.createMap("array", "hw_lb_backends", 4, 64, 65_536);
+    const written = (mode: number, flags: number, port: number, { address, outer = address }: BackendEntry): Uint8Array =>
+      Uint8Array.of(...ipToBytes16(address), ...ipToBytes16(outer), port >> 8, port & 255, mode, flags, 1, 0, 0, 0, ...new Uint8Array(24).fill(7));
+    whole.set(u32.encode(1), written(1, 0, 80, ends[0] as BackendEntry));
+    whole.set(u32.encode(700), written(2, 2, 8080, ends[1] as BackendEntry));
+    whole.set(u32.encode(701), written(1, 1, 80, ends[0] as BackendEntry));
+    whole.pin(mapPath(bpffs, "hw_lb_backends"));
+    await using _ = await open();
+    assert.deepEqual(lines.filter((line) => line["map"] === "hw_lb_backends").map((line) => line["difference"]), ["valueSize 64 → 32"]);
+    using backends = of("hw_lb_backends");
+    using places = of("hw_lb_places");
+    assert.deepEqual([...readBackends({ backends, places })], [[1, ends[0]], [700, ends[1]]]);
+    const { outer4, ifindex } = lbBackendCodec.decode(backends.get(u32.encode(1)) ?? new Uint8Array());
+    assert.deepEqual([ip4FromNumber(outer4), ifindex, lbBackendCodec.decode(backends.get(u32.encode(700)) ?? new Uint8Array()).outer4], ["172.16.0.1", 0, 0]);
   },
 
   "pages of slots that cannot be mapped are replaced, whether there are any or none": async ({ open, kernel, bpffs, lines }) => {

@@ -50,7 +50,7 @@ function scene(body: (scene: Scene) => Promise<void>): Case {
     plug(world, "a", cableA.containerInterface, 2);
     plug(world, "b", cableB.containerInterface, 3);
     for (const namespace of ["a", "b"]) stack.use(await serveCallers(namespace));
-    const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_homes", "hw_sock_connected", "hw_sock_udp"];
+    const names = ["hw_lb_frontends", "hw_lb_services", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_homes", "hw_sock_connected", "hw_sock_udp"];
     const maps = new Map(names.map((name) => [name, stack.use(world.kernel.openPinnedMap(mapPath(world.bpffs, name)))] as const));
     const services = stack.use(writeServices((name) => maps.get(name) as KernelMap));
     for (const [number, at] of ["10.44.0.2@80", "10.44.0.3@80", "fd44::3@80"].entries()) {

@@ -93,7 +93,7 @@ test("another agent that finds the maps as they were changes nothing in them", a
   await world.plans(plans(both("203.0.113.0/24", servers("172.16.1.1", "172.16.1.2"))));
   const last = plans(both("192.0.2.0/24, 203.0.113.0/24", servers("172.16.1.1")));
   await world.plans(last);
-  const dumps = (): Promise<readonly (readonly string[])[]> => Promise.all(["hw_lb_frontends", "hw_lb_services", "hw_lb_backends", "hw_lb_sources"].map((map) => world.dump(map)));
+  const dumps = (): Promise<readonly (readonly string[])[]> => Promise.all(["hw_lb_frontends", "hw_lb_services", "hw_lb_backends", "hw_lb_places", "hw_lb_sources"].map((map) => world.dump(map)));
   const before = await dumps();
   await world.newAgent();
   await world.plans(last);

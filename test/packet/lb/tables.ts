@@ -1,7 +1,7 @@
 // Services, written where the programs read them, from inside the process that has loaded them.
 import { u32 } from "../../../src/abi/codec.ts";
 import { lbOriginCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
-import { encodeBackend } from "../../../src/datapath/lb-backends.ts";
+import { backendMaps, setBackend } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-frontends.ts";
@@ -63,7 +63,7 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
       mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, ...takeSources(number, sources), flags, affinity }));
       return range;
     },
-    setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
+    setBackend: (number, backend) => setBackend(backendMaps(mapOf), number, backend),
     setTranslated: (number, frontend, backend) => {
       openPools(kernel, mapOf("hw_lb_pools"), frontends).take(number, backend);
       mapOf("hw_lb_origins").set(u32.encode(originNumber(frontend)), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));

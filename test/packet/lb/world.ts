@@ -101,8 +101,8 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
   const numbers = new Map<number, number>();
   const counted = async (backend: number): Promise<Readonly<Record<"packets" | "begun" | "ended", number>>> => {
     const raw = (await ask({ op: "get", map: "hw_lb_counters", key: u32.encode(Math.floor(backend / LbLayout.COUNTERS)) })) as Uint8Array;
-    const own = decodePerCpu(lbCountersCodec, raw).map(({ backends }) => backends[backend % LbLayout.COUNTERS]);
-    const sum = (field: "packets" | "begun" | "ended"): number => own.reduce((all, one) => all + Number(one?.[field] ?? 0n), 0);
+    const own = decodePerCpu(lbCountersCodec, raw).map(({ sent, seen }) => ({ ...sent[backend % LbLayout.COUNTERS], ...seen[backend % LbLayout.COUNTERS] }));
+    const sum = (field: "packets" | "begun" | "ended"): number => own.reduce((all, one) => all + Number(one[field] ?? 0n), 0);
     return { packets: sum("packets"), begun: sum("begun"), ended: sum("ended") };
   };
   return {

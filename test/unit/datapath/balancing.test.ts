@@ -1,9 +1,8 @@
 // Turning balancing on, as far as it is seen without a kernel: what comes while the first services are on their way.
 import test from "ava";
-import { u32 } from "../../../src/abi/codec.ts";
 import { createBalancing } from "../../../src/datapath/balancing.ts";
 import type { BalancingSurroundings } from "../../../src/datapath/balancing.ts";
-import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
+import { backendMaps, readBackends } from "../../../src/datapath/lb-backends.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
@@ -36,7 +35,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   let node: Ip | null | undefined;
   let changed: Promise<void> | undefined;
   let writes = 0;
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   maps.set("hw_lb_services", memoryMap(() => {
     writes++;
     if (node === undefined) node = "198.18.0.2" as Ip;
@@ -49,7 +48,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   });
   await balancing.install([plan]);
   await changed;
-  const backend = () => decodeBackend(maps.get("hw_lb_backends")?.get(u32.encode(7)) ?? new Uint8Array(64));
+  const backend = () => readBackends(backendMaps((name) => maps.get(name) ?? memoryMap())).get(7);
   t.deepEqual([backend()?.mode, backend()?.outer], ["GENEVE", "198.18.0.2"]);
 
   writes = 0;
@@ -69,7 +68,7 @@ test("backends are sent where their node is, also if it becomes known while the 
 });
 
 test("news of nodes that have not moved wait for no service that is being written", async (t) => {
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   const [begun, gate] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
   const load = async (): Promise<void> => {
     begun.resolve(undefined);
@@ -91,7 +90,7 @@ test("news of nodes that have not moved wait for no service that is being writte
 test("ports that the host gives free are loaded before servers are asked from them, and a load that fails is tried again", async (t) => {
   let [free, broken, told, known] = [0, true, 0, false];
   const loads: number[] = [];
-  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
+  const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250, snatPorts: 0 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async (_, { snatPorts }) => {

@@ -63,7 +63,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     },
     openMapById: pageOf,
   } as Partial<Kernel> as Kernel;
-  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(origins), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_lb_clients: mapOf(), hw_lb_closed: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
+  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_places: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(origins), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_lb_clients: mapOf(), hw_lb_closed: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
   const inPages = new Map<number, Uint32Array>();
   return {
     kernel, maps,

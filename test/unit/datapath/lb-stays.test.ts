@@ -2,7 +2,7 @@
 import test from "ava";
 import { u32 } from "../../../src/abi/codec.ts";
 import { lbClientCodec, lbClosedCodec, lbStayCodec } from "../../../src/abi/generated.ts";
-import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
+import { backendMaps, readBackends } from "../../../src/datapath/lb-backends.ts";
 import { createServices } from "../../../src/datapath/services.ts";
 import { rest } from "../../../src/lb/numbers.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
@@ -54,7 +54,7 @@ function open(write: (when: "before" | "after") => void = () => {}) {
       const { service, backend } = lbClosedCodec.decode(key);
       return `${service} ${backend} ${u32.decode(value)}`;
     }),
-    server: (number: number): string | undefined => decodeBackend(world.maps.hw_lb_backends.get(u32.encode(number)) ?? new Uint8Array(64))?.address,
+    server: (number: number): string | undefined => readBackends(backendMaps((name) => world.maps[name])).get(number)?.address,
   };
 }
 

@@ -3,7 +3,7 @@ import test from "ava";
 import { u32 } from "../../../src/abi/codec.ts";
 import { lbBucketCodec, LbPoolLayout, lbServiceCodec } from "../../../src/abi/generated.ts";
 import type { LbFrontend } from "../../../src/abi/generated.ts";
-import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
+import { backendMaps, readBackends } from "../../../src/datapath/lb-backends.ts";
 import { createServices } from "../../../src/datapath/services.ts";
 import type { Services } from "../../../src/datapath/services.ts";
 import { advance, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
@@ -37,7 +37,7 @@ for (const seed of [1, 2, 10]) {
     const failures: string[] = [];
     const look = (): void => {
       if (failures.length > 0) return;
-      const up = new Set([...world.maps.hw_lb_backends.entries()].flatMap(([key, value]) => (decodeBackend(value) === undefined ? [] : [u32.decode(key)])));
+      const up = new Set(readBackends(backendMaps((name) => world.maps[name])).keys());
       for (const [key, value] of world.maps.hw_lb_services.entries()) {
         const { depth, sources } = lbServiceCodec.decode(value);
         // The second line's first start, which lies there plus 2^31 - 1 less 2^31.
@@ -121,7 +121,7 @@ for (const seed of [1, 2, 10]) {
       }
       const written = [...world.maps.hw_lb_frontends.held.values()].flatMap((value) => lbBucketCodec.decode(value).frontends).filter(isFrontend);
       t.is(written.length, plans.flatMap(({ frontends }) => frontends).length);
-      const up = [...world.maps.hw_lb_backends.entries()].flatMap(([key, value]) => (decodeBackend(value) === undefined ? [] : [u32.decode(key)]));
+      const up = [...readBackends(backendMaps((name) => world.maps[name])).keys()];
       const asked = plans.flatMap(({ backends }) => backends.filter(({ way, node }) => way === "snat" && node === null).map(({ number }) => number));
       t.deepEqual([...world.maps.hw_lb_pools.entries()].map(([key]) => u32.decode(key)).toSorted((a, b) => a - b), [...new Set(asked)].toSorted((a, b) => a - b), `pools in round ${round}`);
       t.deepEqual(up.toSorted((a, b) => a - b), [...new Set(plans.flatMap(({ backends }) => backends.filter(({ node }) => node !== "c").map(({ number }) => number)))].toSorted((a, b) => a - b), `round ${round}`);
