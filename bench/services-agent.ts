@@ -79,7 +79,8 @@ async function measured({ name, services, containers }: Case) {
   };
   const desk: ServiceDesk = new ServiceDesk({
     datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
-  }, () => state, async (decide) => {
+  }, () => state, async (decide, _, before) => {
+    await before?.();
     const { next, reply } = decide(state, Date.now());
     become(next);
     return reply;

@@ -4,10 +4,12 @@ import type { ServicePart } from "../lb/own-text.ts";
 import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
+import { warningsOf } from "../lb/warnings.ts";
+import type { Known } from "../lb/warnings.ts";
+import { inTurns } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { WrittenDocument } from "./documents.ts";
 
-/** Others have their turns after so much work. Milliseconds. */
-const turn = 5;
 /** Texts of services that are no more, which may come back. */
 const spare = 100;
 
@@ -51,14 +53,29 @@ export class ServiceTexts {
   };
 
   /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
-  async prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
-    let since = performance.now();
+  prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
+    return inTurns(this.#prepared(documents, look));
+  }
+
+  *#prepared(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown): Sliced<void> {
     for (const document of documents) {
       for (const service of this.right(document) ?? []) look(service);
-      if (performance.now() - since < turn) continue;
-      await new Promise(setImmediate);
-      since = performance.now();
+      yield;
     }
+  }
+
+  /** What of them is probably not meant as it is written. */
+  warnings(documents: Iterable<WrittenDocument>, known: Known): Promise<readonly string[]> {
+    return inTurns(this.#warnings(documents, known));
+  }
+
+  *#warnings(documents: Iterable<WrittenDocument>, known: Known): Sliced<readonly string[]> {
+    const warnings: string[] = [];
+    for (const document of documents) {
+      warnings.push(...warningsOf(this.one(document).services, known));
+      yield;
+    }
+    return warnings;
   }
 
   /** Forgets all but these, so many, when the others have become more. */
