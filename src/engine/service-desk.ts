@@ -33,7 +33,7 @@ import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } fr
 export class ServiceDesk {
   readonly #options: ServiceDeskOptions;
   readonly #state: () => State;
-  readonly #texts = new ServiceTexts();
+  readonly #texts: ServiceTexts;
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
   readonly #sharing: ServiceSharing | undefined;
@@ -63,6 +63,7 @@ export class ServiceDesk {
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
     this.#make = make;
+    this.#texts = new ServiceTexts(options.readServices);
     this.#deciding = { state, make, now: () => options.clock.now(), written: () => this.#written(), around: () => options.datapath.facts.hostPrefixes };
     this.#options = options;
     this.#state = state;
