@@ -43,6 +43,7 @@ export class ServiceBook {
   #candidate = nothingRead;
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
+  readonly #selected = new WeakMap<Selection, string>();
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -104,20 +105,43 @@ export class ServiceBook {
   }
 
   /** Containers on every node that a service selects or names, or of whose `idsOf` one is among the `serving`, whoever selects them now; and the places of `NamedAddresses`. */
-  containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
-    if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
+  *containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): Sliced<readonly ServingContainer[]> {
+    if (this.#selections.of !== services) this.#selections = { of: services, all: yield* this.#selectionsOf(services) };
     const selections = this.#selections.all;
     const named = this.#named;
-    named.follow(services, state);
+    yield* named.follow(services, state);
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
       const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
       if (meant || named.has(container.ipv4) || named.has(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
     };
-    for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
-    for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
+    for (const endpoint of state.endpoints.values()) {
+      take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
+      yield;
+    }
+    for (const endpoint of state.cluster.endpoints.values()) {
+      take(this.#servingThere(endpoint));
+      yield;
+    }
     return [...containers, ...named.places];
+  }
+
+  /** By network, each once: thousands of services may select by the same labels. */
+  *#selectionsOf(services: readonly Service[]): Sliced<ReadonlyMap<string | null, readonly Selection[]>> {
+    const rules = new Map<string, Selection>();
+    for (const { backends } of services) {
+      for (const rule of backends) if (rule.kind === "select") rules.set(this.#selecting(rule), rule);
+      yield;
+    }
+    return Map.groupBy(rules.values(), ({ network }) => network);
+  }
+
+  /** By what it selects, in words. */
+  #selecting(rule: Selection): string {
+    const text = this.#selected.get(rule) ?? JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]);
+    this.#selected.set(rule, text);
+    return text;
   }
 
   /** What a service may have meant. */
@@ -208,13 +232,6 @@ function withoutRivals(all: readonly Service[], rows: State["services"]): readon
 
 function fieldsOf({ network, project, service, own }: IdentityLabels): Pick<ServingContainer, "network" | "project" | "service" | "labels"> {
   return { network, project, service, labels: own };
-}
-
-/** By network, each once: thousands of services may select by the same labels. */
-function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, readonly Selection[]> {
-  const rules = new Map(services.flatMap(({ backends }) => backends.filter((rule) => rule.kind === "select"))
-    .map((rule) => [JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]), rule] as const));
-  return Map.groupBy(rules.values(), ({ network }) => network);
 }
 
 /** Whether both mean the same services with the same backends. */

@@ -7,6 +7,7 @@ import type { State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
+import { inTurns } from "../std/sliced.ts";
 import type { Tables } from "../store/types.ts";
 import { ClientsTold } from "./clients-told.ts";
 import { perform } from "./commit.ts";
@@ -303,7 +304,8 @@ export class ServiceDesk {
 
   async #plan(most?: number): Promise<boolean> {
     const state = this.#state();
-    const services = this.#possible.of(this.#book.balanced(state), state.services);
+    await inTurns(this.#book.candidates(state));
+    const services = await inTurns(this.#possible.of(this.#book.balanced(state), state.services));
     await this.#possible.remember();
     return this.#planner.plan(state, services, most);
   }
