@@ -40,10 +40,14 @@ export function createServiceReader(file: URL = new URL("./read-services.ts", im
     }, silence / 4);
     try {
       await Promise.race([promise, ask(documents, ended.signal, (some) => child.send(some, () => undefined)).then(() => promise)]);
+      // It ends by itself then, and keeps what it compiled for the next.
+      child.disconnect();
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
     } finally {
       ended.abort();
       clearInterval(watch);
-      child.kill("SIGKILL");
     }
   };
 }

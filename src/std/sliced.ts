@@ -4,7 +4,7 @@
 export type Sliced<T> = Generator<void, T, void>;
 
 /** Others have their turns after so much work. Milliseconds. */
-const turn = 5;
+const turn = 3;
 
 export function atOnce<T>(work: Sliced<T>): T {
   for (;;) {
