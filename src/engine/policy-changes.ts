@@ -21,9 +21,11 @@ export function writtenPolicies(judge: Judge): Written {
   return {
     ...policyDocuments, code: "BAD_POLICY",
     *read(documents) {
+      yield;
       return readPolicies(documents);
     },
     *verify(candidate, names, strict) {
+      yield;
       return verify(candidate, names, strict, judge);
     },
   };

@@ -10,8 +10,8 @@ import { inTurns } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
 
-/** Characters that are not read yet, from which on others read them: less takes no longer than to ask them. */
-const many = 100_000;
+/** Characters that are not read yet, from which on others read them: less takes less time than to ask them. */
+const many = 400_000;
 /** Texts of services that are no more, which may come back. */
 const spare = 100;
 

@@ -77,7 +77,7 @@ test("what cannot be in force is taken back", async (t) => {
 });
 
 test("others read many documents, and what they do not read is read here", async (t) => {
-  const documents = Array.from({ length: 1000 }, (_, i) => ({ file: `${i}.yaml`, text: text("", `s${i}`, `203.0.${i >> 8}.${i & 255}:80`) }));
+  const documents = Array.from({ length: 1000 }, (_, i) => ({ file: `${i}.yaml`, text: text(`# ${"-".repeat(500)}`, `s${i}`, `203.0.${i >> 8}.${i & 255}:80`) }));
   let asked = 0;
   const texts = new ServiceTexts(async (some, found) => {
     asked += some.length;
