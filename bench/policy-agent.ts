@@ -26,7 +26,7 @@ const store = openEmbedded({ file, log, clock: systemClock });
 stack.defer(() => store.close());
 const netlink = stack.use(await openNetlink());
 const datapath = stack.use(await openDatapath({
-  node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", routing: null, acceleration: "off", ipv6: false, betweenNetworks: false, published: true,
+  node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", addresses: [], routing: null, acceleration: "off", ipv6: false, betweenNetworks: false, published: true,
   untilIdentified: false, kernel: createKernel(), netlink, log, clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
 }));
 const services = new Map(Array.from({ length: count }, (_, i) => [endpointId(i), `s${i}`]));

@@ -69,7 +69,7 @@ async function measured({ name, services, containers }: Case) {
   stack.defer(() => store.close());
   const netlink = stack.use(await openNetlink());
   const datapath = stack.use(await openDatapath({
-    node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", acceleration: "off", routing: null, ipv6: false, betweenNetworks: false, published: true,
+    node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: "auto", addresses: [], acceleration: "off", routing: null, ipv6: false, betweenNetworks: false, published: true,
     untilIdentified: false, kernel: createKernel(), netlink, log, clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
   }));
   let state: State = { ...emptyState, cluster: { ...noCluster, kind: "etcd", endpoints: new Map(Array.from({ length: containers }, (_, i) => containerOf(i))) } };

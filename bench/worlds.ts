@@ -59,7 +59,7 @@ export async function hawserWorld(stack: AsyncDisposableStack, { identities: [of
   const kernel = createKernel();
   const network = { ...networkPlan, masquerade };
   const datapath = stack.use(await openDatapath({
-    node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: [world.uplink], routing: null, acceleration: "off", ipv6: false, betweenNetworks: false,
+    node: "bench", bpffs, objectDirectory: join(root, "build/bpf"), cgroup: cgroupRoot(), devices: [world.uplink], addresses: [], routing: null, acceleration: "off", ipv6: false, betweenNetworks: false,
     published: true, untilIdentified: true,
     kernel, netlink, log: createLog((line) => console.error(line), Date.now, "warn"), clock: systemClock, nodeMac: parseMac("02:48:57:00:00:01"),
   }));

@@ -101,16 +101,20 @@ enum hw_lb_times {
 };
 
 enum hw_lb_flow_seen {
-	HW_LB_FLOW_AGES = 0x3fff,	/* jiffies / 1024 of its last packet, counted on from 0 after so many */
-	HW_LB_FLOW_ENDED = 0x4000,	/* the client has sent FIN or RST, ABORT or SHUTDOWN COMPLETE */
-	HW_LB_FLOW_WENT_ON = 0x8000,	/* something came after its first packet. Those make no room for ones without, while they live */
+	HW_LB_FLOW_AGES = 0x3fffff,	/* jiffies / 1024 of its last packet, counted on from 0 after so many: 49 days of 1000 Hz */
+	HW_LB_FLOW_ENDED = 0x400000,	/* the client has sent FIN or RST, ABORT or SHUTDOWN COMPLETE */
+	HW_LB_FLOW_WENT_ON = 0x800000,	/* something came after its first packet. Those make no room for ones without, while they live */
+	HW_LB_FLOW_TAG_BITS = 24,	/* from here on, up to the backend: of the flow's hash; 0: free */
 };
 
-/* One flow on a changed slot, in one word of 8 bytes. Its bucket is bits of the flow's hash that are not in the tag. */
+/*
+ * One flow on a changed slot, in one word of 8 bytes. Its bucket is bits of the flow's hash that are not in the tag. After HW_LB_QUIET_SECONDS without a
+ * packet it is believed no more: its slot may have settled meanwhile, and the backend's number stand for another.
+ */
 struct hw_lb_flow {
-	__u32 tag;		/* of the flow's hash; 0: free */
+	__u32 seen;		/* enum hw_lb_flow_seen; above it the tag's low 8 bits */
+	__u16 tag;		/* its high 16 */
 	__u16 backend;
-	__u16 seen;		/* enum hw_lb_flow_seen */
 };
 
 struct hw_lb_flows {
@@ -270,9 +274,16 @@ struct hw_lb_held_key {
 	__u32 ifindex;
 };
 
+enum hw_lb_held_state {
+	HW_LB_HELD_ANSWERED = 0,
+	HW_LB_HELD_YIELDED = 1,	/* not any more: somebody else has announced the address */
+	HW_LB_HELD_ASKED = 2,	/* not yet: the link is being asked who has it */
+	HW_LB_HELD_TAKEN = 3,	/* somebody said then that he has it */
+};
+
 /* Whoever asks there is told this. */
 struct hw_lb_held {
-	__u8 mac[6];		/* the uplink's */
-	__u16 yielded;		/* somebody else has announced the address since then */
+	__u8 mac[6];		/* the uplink's; of an address that is taken, of who has it */
+	__u16 state;		/* enum hw_lb_held_state */
 	__u32 until;		/* nobody else may have it before: seconds since boot, with those asleep; all ones: for good */
 };

@@ -76,7 +76,7 @@ struct hw_host_address {
 
 /* Key: ifindex of a device with a way to the world. */
 struct hw_uplink {
-	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none */
+	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none. Of entry 0: of tunnels' packets, by whatever uplink */
 	struct hw_ip ipv6;
 	__u32 mtu;
 	__u32 accelerated;	/* XDP is there too, and may send by it: not 0 */

@@ -51,7 +51,8 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 		if (wanted == before && !flow.backend)
 			return wanted;
 	}
-	return lbflows_record(&place, hash, frontend, wanted) ? wanted : before;
+	wanted = lbflows_record(&place, hash, frontend, wanted);
+	return wanted ? wanted : before;
 }
 
 /* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */

@@ -7,8 +7,10 @@
  *   the same from ::, of who wants the address himself ▸ advertisement to every node ▸ out by the same device
  *   not held, or who says that it is his               ▸ the host's
  *
+ * Before it begins the agent asks the link who has the address: who answers then, has it, and this node does not answer.
+ *
  * One node of several holds an address. The agent puts off the time until which that is certain; afterwards whoever announces the address
- * has it, and this node ceases to answer. So an agent, or a store, that is away makes no gap, and nobody answers beside a new holder.
+ * has it, and this node ceases to answer; a probe it leaves unanswered already, because the one to whom the address goes asks first. So an agent, or a store, that is away makes no gap, and nobody answers beside a new holder.
  */
 #pragma once
 
@@ -46,21 +48,39 @@ struct lbheld_nd {
 
 _Static_assert(sizeof(struct lbheld_nd) == ETH_HLEN + 40 + 24, "a message without options");
 
-static __always_inline struct hw_lb_held *lbheld_find(const struct __sk_buff *skb, const struct hw_ip *addr)
+static __always_inline struct hw_lb_held *lbheld_entry(const struct __sk_buff *skb, const struct hw_ip *addr)
 {
 	struct hw_lb_held_key key = { .addr = *addr, .ifindex = skb->ifindex };
-	struct hw_lb_held *held = bpf_map_lookup_elem(&hw_lb_held, &key);
 
-	return held && !held->yielded && skb->pkt_type != LBHELD_TO_ANOTHER ? held : NULL;
+	return skb->pkt_type == LBHELD_TO_ANOTHER ? NULL : bpf_map_lookup_elem(&hw_lb_held, &key);
+}
+
+static __always_inline bool lbheld_is_certain(const struct hw_lb_held *held)
+{
+	return held->until == LBHELD_FOR_GOOD || bpf_ktime_get_boot_ns() / LBHELD_NANOSECONDS < held->until;
+}
+
+/* `probe`: who asks wants the address himself. */
+static __always_inline const struct hw_lb_held *lbheld_find(const struct __sk_buff *skb, const struct hw_ip *addr, bool probe)
+{
+	const struct hw_lb_held *held = lbheld_entry(skb, addr);
+
+	return held && held->state == HW_LB_HELD_ANSWERED && (!probe || lbheld_is_certain(held)) ? held : NULL;
 }
 
 /* `mac` says that it has the address. */
 static __always_inline void lbheld_yield(const struct __sk_buff *skb, const struct hw_ip *addr, const __u8 mac[ETH_ALEN])
 {
-	struct hw_lb_held *held = lbheld_find(skb, addr);
+	struct hw_lb_held *held = lbheld_entry(skb, addr);
 
-	if (held && held->until != LBHELD_FOR_GOOD && bpf_ktime_get_boot_ns() / LBHELD_NANOSECONDS >= held->until && !eth_equal(mac, held->mac))
-		held->yielded = 1;
+	if (!held || eth_equal(mac, held->mac))
+		return;
+	if (held->state == HW_LB_HELD_ASKED) {
+		__builtin_memcpy(held->mac, mac, ETH_ALEN);
+		held->state = HW_LB_HELD_TAKEN;
+	} else if (held->state == HW_LB_HELD_ANSWERED && !lbheld_is_certain(held)) {
+		held->state = HW_LB_HELD_YIELDED;
+	}
 }
 
 /* Not static, as the other two, so that the verifier walks each once. */
@@ -80,7 +100,7 @@ __noinline int lbheld_answer_arp(struct __sk_buff *skb)
 	if (arp->operation != bpf_htons(WIRE_ARP_REQUEST))
 		return HW_PASS;
 	target_ip = ip_from4(target);
-	held = lbheld_find(skb, &target_ip);
+	held = lbheld_find(skb, &target_ip, !sender);
 	if (!held || sender == target)
 		return HW_PASS;
 	neighbours_turn_arp(arp, held->mac);
@@ -100,7 +120,7 @@ __noinline int lbheld_advertise(struct __sk_buff *skb)
 		return HW_PASS;
 	__builtin_memcpy(&target, &ns->target, sizeof(target));
 	__builtin_memcpy(&asker, &ns->ip.saddr, sizeof(asker));
-	held = lbheld_find(skb, &target);
+	held = lbheld_find(skb, &target, ip_is_zero(&asker));
 	if (!held || ip_is_multicast(&asker))
 		return HW_PASS;
 	__builtin_memcpy(eth.h_dest, ns->eth.h_source, ETH_ALEN);

@@ -34,14 +34,14 @@ static __always_inline bool mss_is_offered(const struct packet *p, const struct 
 /* What fits the tunnel that the client's packets come by, were there no option in it; 0: that is not known. */
 static __always_inline __u32 mss_fitting(const struct scratch *scratch)
 {
+	__u32 taken = scratch->route.flags & HW_CT_WRAPPED6 ? TUNNEL6_BYTES : TUNNEL_BYTES;
 	const struct hw_uplink *uplink;
 
+	/* The node that balanced may be answered by a tunnel of the other family. */
 	if (scratch->route.node)
-		return scratch->hop.mtu;
+		return scratch->hop.mtu + tunnel6_bytes(&scratch->hop.tunnel) - taken;
 	uplink = uplinks_find(scratch->hop.ifindex);
-	if (!uplink)
-		return 0;
-	return uplink->mtu - (scratch->route.flags & HW_CT_WRAPPED6 ? TUNNEL6_BYTES : TUNNEL_BYTES);
+	return uplink ? uplink->mtu - taken : 0;
 }
 
 /* The packet of the scratch, before it is rewritten, on its way to scratch->hop. Not static, so that the verifier walks it once. */

@@ -84,11 +84,18 @@ static __always_inline int overlay_by_device(struct __sk_buff *skb, const struct
 	struct bpf_tunnel_key key = { .tunnel_id = hop->tunnel_key, .tunnel_ttl = TUNNEL_TTL };
 	/* The inner packet has a checksum of its own; IPv6 wants one outside as well (RFC 6935 is not everybody's). */
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
+	const struct hw_ip *source;
 
 	if (ip_is4(&hop->tunnel)) {
 		key.remote_ipv4 = bpf_ntohl(hop->tunnel.words[3]);
+		source = uplinks_node4();
+		if (source)
+			key.local_ipv4 = bpf_ntohl(source->words[3]);
 	} else {
 		__builtin_memcpy(key.remote_ipv6, &hop->tunnel, 16);
+		source = uplinks_node6();
+		if (source)
+			__builtin_memcpy(key.local_ipv6, source, 16);
 		flags = BPF_F_TUNINFO_IPV6;
 	}
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags) < 0)

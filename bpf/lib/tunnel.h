@@ -96,6 +96,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 	struct hw_ip any = { 0 };
 	const struct route_memory *memory = route_recall(&any, &hop->tunnel, IPPROTO_UDP, p->size, hop);
 	const struct hw_uplink *uplink;
+	const struct hw_ip *source;
 	long result;
 
 	ip->daddr = hop->tunnel.words[3];
@@ -108,10 +109,15 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return -1;
 	uplink = uplinks_find(fib.ifindex);
-	if (!uplink || !ip_is4(&uplink->ipv4))
+	if (!uplink)
+		return -1;
+	source = uplinks_node4();
+	if (!source)
+		source = &uplink->ipv4;
+	if (!ip_is4(source))
 		return -1;
 	route_take(&fib, hop);
-	ip->saddr = uplink->ipv4.words[3];
+	ip->saddr = source->words[3];
 	route_remember(&any, &hop->tunnel, IPPROTO_UDP, p->size, hop, ip->saddr);
 	return 0;
 }

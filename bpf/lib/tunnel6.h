@@ -64,6 +64,7 @@ static __always_inline int tunnel6_route(struct __sk_buff *skb, struct scratch *
 		.ifindex = hw_config.host_ifindex,
 	};
 	const struct hw_uplink *uplink;
+	const struct hw_ip *node;
 	long result;
 
 	__builtin_memcpy(fib.ipv6_dst, &scratch->hop.tunnel, 16);
@@ -71,10 +72,13 @@ static __always_inline int tunnel6_route(struct __sk_buff *skb, struct scratch *
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return -1;
 	uplink = uplinks_find(fib.ifindex);
-	if (!uplink || ip_is_zero(&uplink->ipv6))
+	if (!uplink)
+		return -1;
+	node = uplinks_node6();
+	*source = node ? *node : uplink->ipv6;
+	if (ip_is_zero(source))
 		return -1;
 	route_take(&fib, &scratch->hop);
-	*source = uplink->ipv6;
 	return 0;
 }
 

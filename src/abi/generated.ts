@@ -198,15 +198,17 @@ export const lbElsewhereLayoutNames: Readonly<Record<number, LbElsewhereLayoutNa
 };
 
 export const LbFlowSeen = {
-  AGES: 16383,
-  ENDED: 16384,
-  WENT_ON: 32768,
+  AGES: 4194303,
+  ENDED: 4194304,
+  WENT_ON: 8388608,
+  TAG_BITS: 24,
 } as const;
 export type LbFlowSeenName = keyof typeof LbFlowSeen;
 export const lbFlowSeenNames: Readonly<Record<number, LbFlowSeenName>> = {
-  16383: "AGES",
-  16384: "ENDED",
-  32768: "WENT_ON",
+  4194303: "AGES",
+  4194304: "ENDED",
+  8388608: "WENT_ON",
+  24: "TAG_BITS",
 };
 
 export const LbFrontendFlags = {
@@ -217,6 +219,20 @@ export type LbFrontendFlagsName = keyof typeof LbFrontendFlags;
 export const lbFrontendFlagsNames: Readonly<Record<number, LbFrontendFlagsName>> = {
   1: "SPILLED",
   2: "SHARED",
+};
+
+export const LbHeldState = {
+  ANSWERED: 0,
+  YIELDED: 1,
+  ASKED: 2,
+  TAKEN: 3,
+} as const;
+export type LbHeldStateName = keyof typeof LbHeldState;
+export const lbHeldStateNames: Readonly<Record<number, LbHeldStateName>> = {
+  0: "ANSWERED",
+  1: "YIELDED",
+  2: "ASKED",
+  3: "TAKEN",
 };
 
 export const LbLayout = {
@@ -777,14 +793,14 @@ export const lbElsewhereCodec: Codec<LbElsewhere> = struct<LbElsewhere>("hw_lb_e
 });
 
 export interface LbFlow {
+  readonly seen: number;
   readonly tag: number;
   readonly backend: number;
-  readonly seen: number;
 }
 export const lbFlowCodec: Codec<LbFlow> = struct<LbFlow>("hw_lb_flow", 8, {
-  tag: field("tag", 0, u32),
-  backend: field("backend", 4, u16),
-  seen: field("seen", 6, u16),
+  seen: field("seen", 0, u32),
+  tag: field("tag", 4, u16),
+  backend: field("backend", 6, u16),
 });
 
 export interface LbFlows {
@@ -796,12 +812,12 @@ export const lbFlowsCodec: Codec<LbFlows> = struct<LbFlows>("hw_lb_flows", 64, {
 
 export interface LbHeld {
   readonly mac: Mac;
-  readonly yielded: number;
+  readonly state: number;
   readonly until: number;
 }
 export const lbHeldCodec: Codec<LbHeld> = struct<LbHeld>("hw_lb_held", 12, {
   mac: field("mac", 0, mac),
-  yielded: field("yielded", 6, u16),
+  state: field("state", 6, u16),
   until: field("until", 8, u32),
 });
 

@@ -8,7 +8,7 @@ import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
 import { readHostFacts } from "../datapath/host-sync.ts";
-import type { AdoptReport, Datapath, HostFacts, Routing } from "../datapath/types.ts";
+import type { AdoptReport, Datapath, HostFacts } from "../datapath/types.ts";
 import { openContainerd } from "../containerd/client.ts";
 import { createContainerdDoor } from "../containerd/door.ts";
 import type { ContainerdDoor, DockerTask } from "../containerd/door.ts";
@@ -30,7 +30,7 @@ import { addressOf, networkOf, parseCidr } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
-import { otherNodes } from "./cluster.ts";
+import { otherNodes, type OtherNodes } from "./cluster.ts";
 import { openHealth } from "./health.ts";
 import { identify } from "./identity.ts";
 import { objectDirectory, stateFile, version } from "./installation.ts";
@@ -91,13 +91,13 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     const kernel = createKernel();
     const netlink = ground.use(await openNetlink());
     const others = await otherNodes(config, nameOf(config), poolOf(config), clock, log, ground);
-    const early = await readHostFacts(netlink, config.node.devices);
+    const early = await readHostFacts(netlink, config.node.devices, others.named);
     let facts = (): HostFacts => early;
     const door = doors.use(others.open(late.commands, late.ownRecords, () => facts()));
     // The store is read while the kernel looks through the programs, which takes as long.
     const known = door.known(signal);
     known.catch(() => undefined);
-    const datapath = await buildDatapath(config, others.routing, store, kernel, netlink, log, ground);
+    const datapath = await buildDatapath(config, others, store, kernel, netlink, log, ground);
     facts = () => datapath.facts;
     let docker: DockerDoor | undefined;
     let containerd: ContainerdDoor | undefined;
@@ -202,11 +202,11 @@ function shareBy(peers: readonly PeersDoor[]): ShareServices {
   };
 }
 
-async function buildDatapath(config: Config, routing: Routing | null, store: Store, kernel: Kernel, netlink: Netlink, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
+async function buildDatapath(config: Config, { routing, named }: OtherNodes, store: Store, kernel: Kernel, netlink: Netlink, log: Log, ground: AsyncDisposableStack): Promise<Datapath> {
   const standing = await netlink.link(hostDevice);
   const { mac } = await identify({ store, name: nameOf(config), standing: standing?.mac, randomBytes, log });
   return ground.use(await openDatapath({
-    node: nameOf(config), bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, acceleration: config.loadBalancer.acceleration, routing, ipv6: config.pool.ipv6 !== null,
+    node: nameOf(config), bpffs: config.paths.bpffs, objectDirectory, cgroup: config.paths.cgroup, devices: config.node.devices, addresses: named, acceleration: config.loadBalancer.acceleration, routing, ipv6: config.pool.ipv6 !== null,
     betweenNetworks: config.policy.betweenNetworks === "allow", published: config.policy.published === "allow",
     untilIdentified: config.policy.untilIdentified === "allow", kernel, netlink, log: log.with({ part: "datapath" }), clock: systemClock, nodeMac: mac,
   }));
@@ -219,6 +219,7 @@ function seatOf({ queries }: Engine, datapath: Datapath): Seat {
     answered: () => datapath.holding.answered(),
     hold: (addresses) => datapath.holding.hold(addresses),
     announce: () => datapath.holding.announce(),
+    taken: () => datapath.holding.taken(),
     get linked() {
       return datapath.holding.linked;
     },

@@ -20,6 +20,8 @@ export interface OtherNodes {
   readonly kind: ClusterKind;
   /** null: there are none. */
   readonly routing: Routing | null;
+  /** Addresses that the configuration gives this node, as others know it. */
+  readonly named: readonly Ip[];
   /** Bytes that a tunnel takes of each packet. */
   overhead(facts: HostFacts): number;
   /** What the door does not tell of itself. */
@@ -40,6 +42,7 @@ export async function otherNodes(config: Config, name: string, pool: PoolConfig,
   return {
     kind,
     routing: kind === "alone" ? null : { mode, encapsulation, port, direct, probePort },
+    named: kind === "alone" ? [] : namedOf(config, name),
     overhead: (facts) => {
       if (kind === "alone" || mode === "native") return 0;
       const underlay = addresses(facts)[0];
@@ -61,6 +64,12 @@ async function openStore({ store: { endpoints, prefix, tls, user, passwordFile }
 
 /** As configured, or the uplinks' own. */
 function addressesOf({ node: { address } }: Config, facts: HostFacts): readonly Ip[] {
-  if (address === "auto") return facts.nodeAddresses;
-  return (typeof address === "string" ? [address] : address).map((text) => parseIp(text));
+  return address === "auto" ? facts.nodeAddresses : parsed(address);
 }
+
+/** Static peers name themselves in their list. */
+function namedOf({ node: { address }, peers }: Config, name: string): readonly Ip[] {
+  return address === "auto" ? peers.filter((peer) => peer.name === name).flatMap((peer) => parsed(peer.address)) : parsed(address);
+}
+
+const parsed = (address: string | readonly string[]): readonly Ip[] => (typeof address === "string" ? [address] : address).map((text) => parseIp(text));

@@ -49,7 +49,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const features = probeFeatures(kernel);
   const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
   const tunnel = await tunnelOf(options);
-  const services = balancesAlready(kernel, bpffs) ? lbAddresses((await readHostFacts(netlink, options.devices)).nodeAddresses) : undefined;
+  const services = balancesAlready(kernel, bpffs) ? lbAddresses((await readHostFacts(netlink, options.devices, options.addresses)).nodeAddresses) : undefined;
   const config = { ...configOf(options, features, hostLink, tunnel), ...(services === undefined ? {} : { services: 1, ...services }) };
   const loaded = stack.use(await loadPrograms(kernel, options, config, log));
 
@@ -96,7 +96,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
     await loadAccelerator(loaded, acceleration, options.acceleration, config);
     acceleration.turn(true);
   }
-  const sync = createHostSync(host, options.devices, log);
+  const sync = createHostSync(host, options.devices, options.addresses, log);
   await sync.run();
   const watch = stack.use(watchHost(netlink, sync.run, log));
   const ring = loaded.maps.get("hw_events");

@@ -2,9 +2,10 @@
 import type { LbHeld, LbHeldKey } from "../abi/generated.ts";
 import type { Netlink } from "../kernel/types.ts";
 import type { Clock } from "../std/clock.ts";
-import { familyOf, ipFromBytes, ipToBytes } from "../std/ip.ts";
+import { familyOf } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
+import { solicitedNode } from "./announcement.ts";
 import type { Held } from "./held.ts";
 import type { Table } from "./tables.ts";
 import type { HoldingParts } from "./types.ts";
@@ -65,6 +66,7 @@ export function createHolding({ held, table, netlink, clock, log }: HoldingOptio
   return {
     answered: () => held.answered(),
     announce: () => held.announce(),
+    taken: () => held.taken(),
     hold: (next) => {
       addresses = next;
       sync((uplinks ?? []).filter(({ carrier }) => carrier));
@@ -102,11 +104,6 @@ function groupsOf(addresses: readonly Ip[], devices: readonly number[]): readonl
     const group = solicitedNode(address);
     return [`${group}%${index}`, { index, address: group }] as const;
   }));
-}
-
-/** ff02::1:ff00:0/104 and the address's last 24 bits (RFC 4291, 2.7.1). */
-export function solicitedNode(address: Ip): Ip {
-  return ipFromBytes(Uint8Array.of(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, ...ipToBytes(address).subarray(13)));
 }
 
 function sameLinks(before: readonly UplinkReading[], now: readonly UplinkReading[]): boolean {

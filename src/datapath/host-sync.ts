@@ -12,8 +12,8 @@ import { hostDevice } from "./host-device.ts";
 import { writeNameScopes } from "./name-scopes.ts";
 import { gatewayPrefix, removeNetwork, subnetsOf, writeNetwork } from "./network.ts";
 import type { HostFacts } from "./types.ts";
-import { factsOf, hostAddressesOf, uplinksOf } from "./uplinks.ts";
-import type { HostReading, UplinkReading } from "./uplinks.ts";
+import { factsOf, hostAddressesOf, knownBy, uplinksOf } from "./uplinks.ts";
+import type { HostReading, KnownBy, UplinkReading } from "./uplinks.ts";
 
 export interface HostSync {
   readonly facts: HostFacts;
@@ -30,7 +30,10 @@ export interface HostSync {
   runAfresh(): Promise<HostFacts>;
 }
 
-export function createHostSync(host: Host, devices: "auto" | readonly string[], log: Log): HostSync {
+/** No device has it. Its entry says from where what goes to other nodes leaves, by whatever uplink. */
+const anyUplink = 0;
+
+export function createHostSync(host: Host, devices: "auto" | readonly string[], named: readonly Ip[], log: Log): HostSync {
   let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
@@ -38,6 +41,8 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
   let deviceNames: ReadonlyMap<number, string> = new Map();
   let hasHostDevice = true;
   let afresh = false;
+  /** Told once. */
+  const missing = new Set<Ip>();
 
   const once = async (): Promise<HostFacts> => {
     const reading = await readHost(host.netlink);
@@ -53,8 +58,10 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
     writeNameScopes(host.tables, reading.links);
     if (hasHostDevice) await restoreNetworks(host, reading, log);
-    problems = [...found, ...missingParts(reading, uplinks, devices)];
-    facts = factsOf(reading, uplinks);
+    const known = knownBy(reading, uplinks, named);
+    writeKnownBy(host, known);
+    problems = [...found, ...missingParts(reading, uplinks, devices), ...missingAddresses(reading, named, missing, log)];
+    facts = factsOf(reading, uplinks, known);
     host.holding.hostChanged(uplinks.filter(({ index }) => attached.has(index)));
     await host.cluster.hostChanged(reading, facts);
     host.balancing.hostChanged();
@@ -89,9 +96,10 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
 }
 
 /** As a run finds them, which it need not wait for. */
-export async function readHostFacts(netlink: Netlink, devices: "auto" | readonly string[]): Promise<HostFacts> {
+export async function readHostFacts(netlink: Netlink, devices: "auto" | readonly string[], named: readonly Ip[]): Promise<HostFacts> {
   const reading = await readHost(netlink);
-  return factsOf(reading, uplinksOf(reading, devices));
+  const uplinks = uplinksOf(reading, devices);
+  return factsOf(reading, uplinks, knownBy(reading, uplinks, named));
 }
 
 /** Runs one after the other; calls that come while one waits for its turn share it. */
@@ -143,7 +151,7 @@ function bringUp(
     }
   }
   for (const [index] of [...table.entries()]) {
-    if (!now.has(index)) table.delete(index);
+    if (index !== anyUplink && !now.has(index)) table.delete(index);
   }
   const names = new Set(uplinks.map((uplink) => uplink.name));
   for (const gone of attached.values()) {
@@ -152,6 +160,13 @@ function bringUp(
     log.info("no uplink any more", { device: gone.name });
   }
   return now;
+}
+
+function writeKnownBy({ tables: { uplinks: table } }: Host, { ipv4, ipv6 }: KnownBy): void {
+  const [before, entry] = [table.get(anyUplink), { ipv4, ipv6, mtu: 0, accelerated: 0 }];
+  if (ipv4 === null && ipv6 === null) {
+    if (before !== undefined) table.delete(anyUplink);
+  } else if (!sameUplink(before, entry)) table.set(anyUplink, entry);
 }
 
 /** Gateways' entries belong to their networks and are not touched. */
@@ -194,6 +209,18 @@ function missingParts(reading: HostReading, uplinks: readonly UplinkReading[], d
     if (!uplinks.some((uplink) => uplink.name === name)) problems.push(`uplink ${name} does not exist yet; it is taken up when it appears`);
   }
   return problems;
+}
+
+/** `told` are those of which the log knows. */
+function missingAddresses(reading: HostReading, named: readonly Ip[], told: Set<Ip>, log: Log): string[] {
+  const own = new Set(hostAddressesOf(reading).map(addressOf));
+  for (const address of told) if (own.has(address)) told.delete(address);
+  return named.filter((address) => !own.has(address)).map((address) => {
+    const problem = `node.address names ${address}, and no device of this host has it: other nodes take nothing that comes from another address; give it to a device, or correct node.address`;
+    if (!told.has(address)) log.warn("an address by which other nodes know this one is not on this host", { address, mend: "give it to a device, or correct node.address" });
+    told.add(address);
+    return problem;
+  });
 }
 
 function sameUplink(a: Uplink | undefined, b: Uplink): boolean {

@@ -1,5 +1,4 @@
 // What a service's plan means to the balancer's maps: its frontends, its backends, what it asks of its clients.
-import { u32 } from "../abi/codec.ts";
 import { LbServiceFlags } from "../abi/generated.ts";
 import type { LbModeName, LbService } from "../abi/generated.ts";
 import type { BackendPlan, PlanHead, ServicePlan } from "../lb/types.ts";
@@ -94,10 +93,6 @@ export function keyOf({ address, port, protocol }: Pick<FrontendEntry, "address"
 /** By which flows name it: key of hw_lb_origins. */
 export function originNumber({ service, number }: FrontendEntry): number {
   return ((number << 16) | service) >>> 0;
-}
-
-export function originKey(entry: FrontendEntry): Uint8Array {
-  return u32.encode(originNumber(entry));
 }
 
 /** Of an address without port any service does. */

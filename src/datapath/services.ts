@@ -1,6 +1,6 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbBackendCodec, lbOriginCodec, lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
+import { lbBackendCodec, lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -15,13 +15,15 @@ import type { BackendEntry } from "./lb-backends.ts";
 import { readElsewhere } from "./lb-elsewhere.ts";
 import { openFrontendTable } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
+import { openOrigins } from "./lb-origins.ts";
+import type { Origins } from "./lb-origins.ts";
 import { isAnswering, openPools } from "./lb-pools.ts";
 import type { Pools } from "./lb-pools.ts";
 import { openSlotRow } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { openServiceSources } from "./lb-sources.ts";
 import type { ServiceSources, SourcePlace } from "./lb-sources.ts";
-import { backendEntries, frontendEntries, keyOf, originKey, originNumber, sameBackend, sameFrontend, serviceValue } from "./service-entries.ts";
+import { backendEntries, frontendEntries, keyOf, sameBackend, sameFrontend, serviceValue } from "./service-entries.ts";
 import type { EntrySurroundings } from "./service-entries.ts";
 import { packed } from "./packed.ts";
 import { createRoom } from "./service-room.ts";
@@ -82,7 +84,7 @@ const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
-  const [services, backends, origins] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends"), mapOf("hw_lb_origins")];
+  const [services, backends] = [mapOf("hw_lb_services"), mapOf("hw_lb_backends")];
   let world = readBack(around);
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
@@ -184,7 +186,7 @@ export function createServices(around: ServicesSurroundings): Services {
     // Nobody is sent to what is about to change its meaning.
     for await (const [, entry] of world.frontends.unwanted(pause)) {
       world.table.delete(entry);
-      if (entry.port !== 0) origins.delete(originKey(entry));
+      if (entry.port !== 0) world.origins.drop(entry);
     }
     const asked = packed(backends, lbBackendCodec);
     for (const [number, entry] of missing) {
@@ -215,12 +217,7 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     const placed: FrontendEntry[] = [];
     for await (const [, entry] of world.frontends.missing(pause)) placed.push(entry);
-    const named = packed(origins, lbOriginCodec);
-    for (const entry of placed) {
-      if (entry.port !== 0) named.put(originNumber(entry), { addr: entry.address, port: entry.port, proto: entry.protocol });
-      await pause();
-    }
-    named.end();
+    await world.origins.name(placed, pause);
     await world.table.setAll(placed, pause);
     for (const number of gone) {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
@@ -288,6 +285,7 @@ interface World {
   readonly closed: Wanted<number, true>;
   readonly stays: Stays;
   readonly table: FrontendTable;
+  readonly origins: Origins;
   readonly ports: Pools;
   readonly row: SlotRow;
   readonly tables: ServiceTables;
@@ -297,7 +295,6 @@ interface World {
 function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): World {
   const table = openFrontendTable(mapOf("hw_lb_frontends"));
   const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
-  const origins = mapOf("hw_lb_origins");
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
   const staying = new Set<number>();
@@ -326,9 +323,10 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
   const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
   // Those of an agent that knew no origins are not as anybody wants them.
-  const frontends = standing.map((entry) => (entry.port === 0 || origins.get(originKey(entry)) !== undefined ? entry : { ...entry, number: -1 }));
+  const origins = openOrigins(mapOf("hw_lb_origins"), standing, clock);
+  const frontends = standing.map((entry) => (origins.has(entry) ? entry : { ...entry, number: -1 }));
   return {
-    asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, ports, row,
+    asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, origins, ports, row,
     backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
     closed: new Wanted(new Map(Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true])), () => true),

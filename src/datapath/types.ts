@@ -36,6 +36,8 @@ export interface DatapathOptions {
   readonly routing: Routing | null;
   /** Uplinks; "auto": every Ethernet device with a default route. */
   readonly devices: "auto" | readonly string[];
+  /** By which other nodes know this one, the first of each family first; none: by the uplinks' own. */
+  readonly addresses: readonly Ip[];
   readonly acceleration: AccelerationSetting;
   readonly ipv6: boolean;
   readonly betweenNetworks: boolean;
@@ -61,7 +63,7 @@ export interface HostFacts {
   readonly uplinks: readonly string[];
   /** The uplinks' own subnets, sorted. */
   readonly lan: readonly Cidr[];
-  /** The address of each uplink and family that others know this node by, IPv4 first; by the uplinks' names. */
+  /** Those that others know this node by, IPv4 first: of each family the configured one, then each uplink's, by the uplinks' names. */
   readonly nodeAddresses: readonly Ip[];
 }
 
@@ -186,6 +188,8 @@ export interface HoldingParts {
    * announces it has it. What is not certain any more goes on where it is answered for, and does not begin.
    */
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
+  /** Addresses that another machine on a link has, which are not answered for there, and where that is. The link is asked again at calls of `hold`. */
+  taken(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly its own, to those who are back and did not hear it. */
   announce(): void;
   /** Whether any uplink has its cable in. */

@@ -61,13 +61,34 @@ export function hostAddressesOf(reading: HostReading): Cidr[] {
     .filter((prefix) => !loopbacks.some((loopback) => contains(loopback, addressOf(prefix))));
 }
 
-export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[]): HostFacts {
+/** By which of the host's addresses, if not by each uplink's own, other nodes know this one. */
+export interface KnownBy {
+  readonly ipv4: Ip | null;
+  readonly ipv6: Ip | null;
+}
+
+/**
+ * The first of `named` of each family that the host has. Where it has some on several uplinks, what leaves by each of them has that uplink's own
+ * address, because others know them all.
+ */
+export function knownBy(reading: HostReading, uplinks: readonly UplinkReading[], named: readonly Ip[]): KnownBy {
+  const own = hostAddressesOf(reading).map(addressOf);
+  const first = (family: Family, primary: (uplink: UplinkReading) => Ip | null): Ip | null => {
+    const there = named.filter((address) => familyOf(address) === family && own.includes(address));
+    const several = uplinks.filter((uplink) => there.some((address) => address === primary(uplink))).length > 1;
+    return several ? null : there[0] ?? null;
+  };
+  return { ipv4: first(4, ({ ipv4 }) => ipv4), ipv6: first(6, ({ ipv6 }) => ipv6) };
+}
+
+export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[], known: KnownBy): HostFacts {
+  const firstThenUplinks = (first: Ip | null, others: readonly (Ip | null)[]): readonly Ip[] => [...new Set([first, ...others])].filter((address) => address !== null);
   return {
     uplinkMtu: uplinks.length === 0 ? fallbackMtu : Math.min(...uplinks.map((uplink) => uplink.mtu)),
     hostPrefixes: hostAddressesOf(reading),
     uplinks: uplinks.map((uplink) => uplink.name),
     lan: subnetsOn(reading, new Set(uplinks.map((uplink) => uplink.index))),
-    nodeAddresses: [...uplinks.map(({ ipv4 }) => ipv4), ...uplinks.map(({ ipv6 }) => ipv6)].filter((address) => address !== null),
+    nodeAddresses: [...firstThenUplinks(known.ipv4, uplinks.map(({ ipv4 }) => ipv4)), ...firstThenUplinks(known.ipv6, uplinks.map(({ ipv6 }) => ipv6))],
   };
 }
 

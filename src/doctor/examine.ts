@@ -4,7 +4,7 @@ import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherProgra
 import { agent, build, docker, node, plugin } from "./docker.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "./kernel.ts";
 import { nameServers } from "./names.ts";
-import { forwarding, localPorts, mtu, pool, reversePath, uplinks } from "./network.ts";
+import { forwarding, localPorts, mtu, nodeAddress, pool, reversePath, uplinks } from "./network.ts";
 import { lookAround } from "./scene.ts";
 import { type Check, type Finding, type Host, type Installation, type Settings, warn } from "./types.ts";
 import { xdp } from "./xdp.ts";
@@ -12,7 +12,7 @@ import { xdp } from "./xdp.ts";
 export const checks: Readonly<Record<string, Check>> = {
   privileges, kernelVersion, kernelBuild, jit, btf, tcHooks, bpffs, cgroup2, lockdown,
   node, build,
-  uplinks, mtu, pool, localPorts, forwarding, reversePath,
+  uplinks, mtu, nodeAddress, pool, localPorts, forwarding, reversePath,
   docker, plugin, agent, nameServers, dockerNetworks,
   ufw, firewalld, ipsec, networkManager, networkd, otherPrograms, xdp,
 };

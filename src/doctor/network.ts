@@ -1,5 +1,5 @@
 // Checks of uplinks, addresses and ports.
-import { overlaps, parseCidr } from "../std/ip.ts";
+import { overlaps, parseCidr, parseIp } from "../std/ip.ts";
 import { type Check, type Finding, fail, ok, warn } from "./types.ts";
 
 export const uplinks: Check = async ({ settings, uplinks: found }) => {
@@ -25,6 +25,18 @@ export const mtu: Check = async ({ uplinks: found }) => {
     return [warn("MTU", `uplinks differ (${found.map((device) => `${device.name} ${device.mtu}`).join(", ")}); containers get ${smallest}`, "nothing to do, or make them equal")];
   }
   return [ok("MTU", `containers get the uplinks' ${smallest}`)];
+};
+
+export const nodeAddress: Check = async ({ settings: { node, store, peers }, host }) => {
+  if (node.address === "auto" || (store.kind === "embedded" && peers.length === 0)) return [];
+  const text = await host.run("ip", "-j", "address", "show");
+  if (text === undefined) return [];
+  const devices = JSON.parse(text) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
+  const own = new Set(devices.flatMap(({ addr_info: addresses = [] }) => addresses.flatMap(({ local }) => (local === undefined ? [] : [parseIp(local)]))));
+  return [node.address].flat().map((address): Finding => {
+    if (own.has(parseIp(address))) return ok("node.address", `${address} is on this host`);
+    return fail("node.address", `${address} is on no device of this host, and other nodes take nothing that comes from another address`, "give it to a device, or correct node.address");
+  });
 };
 
 /** Hawser's own routes lead to hwhost and hwnet. */

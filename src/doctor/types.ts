@@ -6,7 +6,7 @@ export type { Finding } from "../std/finding.ts";
 
 /** The parts of the configuration that checks depend on; the whole configuration fits. */
 export interface Settings {
-  readonly node: { readonly devices: "auto" | readonly string[] };
+  readonly node: { readonly devices: "auto" | readonly string[]; readonly address: string | readonly string[] };
   readonly pool: { readonly ipv4: string; readonly ipv6: string | null };
   readonly docker: { readonly enabled: boolean; readonly socket: string; readonly pluginDirectory: string };
   readonly api: { readonly socket: string };

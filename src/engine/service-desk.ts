@@ -25,7 +25,7 @@ import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner, portion } from "./service-planner.ts";
 import type { ServiceDeskOptions } from "./service-desk-options.ts";
 import { serviceTraffic } from "./service-traffic.ts";
-import { servicePart, serviceViews } from "./service-views.ts";
+import { refuseFile, servicePart, serviceViews } from "./service-views.ts";
 import type { ServicesKnown } from "./service-views.ts";
 import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
@@ -156,6 +156,7 @@ export class ServiceDesk {
         return { applied, warnings: await this.#texts.warnings(documents, this.#book.known(this.#state())) };
       },
       deleteService: async (name, signal) => {
+        refuseFile(name, this.#state().services, this.#known());
         if (sharing !== undefined) return sharing.delete(name, this.#files, signal);
         await make((state) => ({ next: deleteDocument(state, name, this.#files, serviceDocuments), steps: [], reply: undefined }), signal);
         await this.#soon();

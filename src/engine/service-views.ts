@@ -3,6 +3,7 @@ import { frontendText } from "../lb/read.ts";
 import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
 import type { NodeHealth } from "../network/cluster.ts";
 import type { SharedServices, StoredService } from "../lb/stored.ts";
+import { HawserError } from "../std/errors.ts";
 import { holdersOf } from "./shared-services.ts";
 import type { PartStatus, ProbeTarget, ServiceView } from "./types.ts";
 
@@ -56,6 +57,12 @@ export function serviceViews(rows: ReadonlyMap<string, StoredService>, known: Se
     state: problems.has(file) ? "rejected" : "pending", error,
   }));
   return [...standing.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...never];
+}
+
+/** Of the name under which a file is listed that never was in force. @throws HawserError IN_USE */
+export function refuseFile(name: string, rows: ReadonlyMap<string, StoredService>, known: ServicesKnown): void {
+  const view = rows.has(name) ? undefined : serviceViews(rows, known).find((one) => one.name === name);
+  if (view !== undefined) throw new HawserError("IN_USE", `${view.source.slice("directory ".length)} has never been in force; mend it, or remove it there`);
 }
 
 /** The file in this node's watched directory; undefined: it stands in none there. */

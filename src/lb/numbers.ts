@@ -9,8 +9,8 @@ export interface Numbers {
 
 export const noNumbers: Numbers = { given: new Map(), resting: new Map() };
 
-/** Records of flows name numbers, and are kept for up to 70 minutes after a flow's last packet. */
-export const rest = 2 * 3_600_000;
+/** Records of flows name numbers, and are believed for 2 h 10 min after a flow's last packet (bpf/lib/lbflows.h), which may come a while after its backend has gone. */
+export const rest = 3 * 3_600_000;
 
 /**
  * After users have come and others gone, each with its keys; a key may be among both, and several times. A new key gets the lowest number from 1

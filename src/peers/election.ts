@@ -13,6 +13,7 @@ export interface Seat {
   answered(): ReadonlyMap<Ip, number | null>;
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   announce(): void;
+  taken(): ReadonlyMap<Ip, string>;
   readonly linked: boolean;
   readonly linkedSince: number;
 }
@@ -45,7 +46,7 @@ export interface Judge {
   settle?(wanted: ReadonlySet<Ip>): void;
   /** Goes on until the signal aborts. */
   run?(signal: AbortSignal): Promise<void>;
-  /** Nothing changes but what is wanted. */
+  /** Nothing changes but what is wanted, and whether another machine has it. */
   readonly settled?: true;
   /** One sentence each. */
   trouble(): readonly string[];
@@ -55,6 +56,9 @@ export interface Judge {
 const period = 1000;
 /** How long a takeover may take before nobody's answering is a problem. */
 const patience = 20_000;
+
+/** Milliseconds between two looks of a node without others: an address that another machine had may be free. */
+const rest = 10_000;
 
 /** A cable that is out no longer than this makes nobody give an address up. */
 const blink = 3000;
@@ -75,7 +79,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
   const turn = (): number | null => {
     const asked = seat.wanted();
     if (asked === null) return null;
-    const [now, answered] = [clock.now(), seat.answered()];
+    const [now, answered, taken] = [clock.now(), seat.answered(), seat.taken()];
     unlinkedSince = seat.linked ? null : unlinkedSince ?? now;
     const wanted = isCutOff(now) ? nothing : asked;
     const [holding, known, without] = [new Map<Ip, number | null>(), new Map<Ip, string>(), new Map<Ip, number>()];
@@ -84,6 +88,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
       const last = answered.has(address) ? (held.get(address) ?? answered.get(address) ?? now) : null;
       const verdict = judge.decide(address, now, last);
       if (verdict.until !== undefined) holding.set(address, verdict.until);
+      if (verdict.holder === self && taken.has(address) && !answered.has(address)) continue;
       if (verdict.holder !== null) known.set(address, verdict.holder);
       else without.set(address, forsaken.get(address) ?? now);
       next = Math.min(next, verdict.next ?? next);
@@ -91,7 +96,8 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     [held, holders, forsaken] = [holding, known, without];
     seat.hold(holding);
     judge.settle?.(wanted);
-    return asked.size === 0 || judge.settled ? null : Math.max(0, next - now);
+    if (asked.size === 0) return null;
+    return judge.settled ? rest : Math.max(0, next - now);
   };
 
   const status = (): PartStatus => {
@@ -99,7 +105,8 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     if (wanted === null || wanted.size === 0) return { part: "addresses", state: "ok", detail: "no service has one" };
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
-    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine, or give the service another`);
+    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
     return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };

@@ -16,18 +16,18 @@ export interface Scene {
 /** Fails every test of the file when the world does not come up, and the file when something of it is left. */
 export function scene(test: TestFn, options: LabOptions = {}): Scene {
   let world: World | undefined;
-  test.before(`a world of ${options.hosts ?? 1} Docker host(s) comes up`, async (t) => {
+  test.serial.before(`a world of ${options.hosts ?? 1} Docker host(s) comes up`, async (t) => {
     t.timeout(120_000 * patience);
     world = await lab(options);
   });
-  test.afterEach.always("the test left no link of Hawser's", async (t) => {
+  test.serial.afterEach.always("the test left no link of Hawser's", async (t) => {
     t.timeout(60_000 * patience);
     for (const host of world?.hosts ?? []) {
       await host.clear();
       await waitFor(`${host.name} to have no endpoint's link`, async () => (await host.links()).every((name) => ours.has(name)));
     }
   });
-  test.after.always("the world goes and leaves nothing behind", async (t) => {
+  test.serial.after.always("the world goes and leaves nothing behind", async (t) => {
     t.timeout(60_000 * patience);
     await world?.down();
   });

@@ -216,7 +216,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     hold: async (address, mac, until = 0xffffffff) => {
       const key = lbHeldKeyCodec.encode({ addr: parseIp(address), ifindex: ifindexes.get("wan0") ?? 0 });
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
-      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), yielded: 0, until }));
+      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), state: 0, until }));
     },
     close: async (service, backend) => { await set("hw_lb_closed", lbClosedCodec.encode({ service, backend }), u32.encode(1)); },
     backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },

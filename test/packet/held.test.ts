@@ -81,17 +81,17 @@ test.serial("other addresses, forwarded, other messages, lies in the length and 
 
 const another = "02:00:00:00:00:bb";
 const boot = (): number => Number(readFileSync("/proc/uptime", "utf8").split(".")[0]);
-const claims: readonly (readonly [address: string, asking: Packet, to: string, announced: readonly (readonly [Packet, string])[]])[] = [
-  ["192.0.2.20", asked("192.0.2.20"), everybody, [
+const claims: readonly (readonly [address: string, asking: Packet, probe: Packet, to: string, announced: readonly (readonly [Packet, string])[]])[] = [
+  ["192.0.2.20", asked("192.0.2.20"), asked("192.0.2.20", "0.0.0.0"), everybody, [
     [arp("request", { mac: another, ip: "192.0.2.20" }, { ip: "192.0.2.20" }), everybody],
     [arp("reply", { mac: another, ip: "192.0.2.20" }, { mac: another, ip: "192.0.2.20" }), everybody],
   ]],
-  ["2001:db8::20", solicited("2001:db8::20"), "33:33:ff:00:00:20", [
+  ["2001:db8::20", solicited("2001:db8::20"), solicited("2001:db8::20", "::"), "33:33:ff:00:00:20", [
     [ipv6("2001:db8::20", "ff02::1", neighbourDiscovery(136, "2001:db8::20", another), { ttl: 255 }), "33:33:00:00:00:01"],
   ]],
 ];
 
-for (const [address, asking, to, announced] of claims) {
+for (const [address, asking, probe, to, announced] of claims) {
   for (const [i, [announcement, all]] of announced.entries()) {
     test.serial(`${address}, announcement ${i}: who announces an address has it when it is not certain any more that it is this node's, and not before`, async (t) => {
       const { bench } = t.context;
@@ -103,6 +103,7 @@ for (const [address, asking, to, announced] of claims) {
       }
       await bench.hold(address, uplink, boot());
       t.is(await answered(), "redirect", "nobody else answers yet");
+      t.is((await bench.fromUplink(probe, { destination: to })).verdict, untouched, "but who asks first, because he wants it, finds it free");
       await bench.fromUplink(announcement, { destination: all });
       t.is(await answered(), untouched);
       await bench.hold(address, uplink, boot() + 3600);

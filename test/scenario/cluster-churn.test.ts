@@ -1,4 +1,5 @@
 // etcd is killed while 50 containers start and stop on three hosts; afterwards every record equals reality, on every node.
+// Runs alone: it starts as many containers at once as the cores can.
 //
 //   a: a0 …   b: b0 …   c: c0 …  (shop)     e1 e2 e3 (etcd)
 import test from "ava";

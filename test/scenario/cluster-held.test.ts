@@ -1,4 +1,5 @@
 // Addresses of services on the hosts' own link: one host answers for each, another when it dies, and never two.
+// Runs alone: it counts the questions that nobody answered in time.
 //
 //   a: web1 (shop)   b: web2 (shop)   c     neighbour
 //   └──────┬─────────┴──────┬─────────┴─────┴── LAN: 10.99.0.200, fd99::200
@@ -124,5 +125,35 @@ test.serial("with etcd away for longer than a lease nothing moves; a host whose 
   await holder.agent.start();
   await seen.settles(next);
   t.true(seen.missed(t, since) <= few);
+  await a.hawser(["service", "delete", "web"]);
+});
+
+test.serial("an address that another machine on the link has is left to it, and said; a host answers when it is free", async (t) => {
+  t.timeout(120_000);
+  const { a, world } = stage;
+  const { neighbour, hosts } = world;
+  const [taken, free] = ["10.99.0.202", "fd99::202"];
+  await stage.network("shop", "--ipv6");
+  await stage.container(a, "web1", "shop", "--label", "app=web");
+  await using scope = new AsyncDisposableStack();
+  await neighbour.run(["ip", "address", "add", `${taken}/24`, "dev", "eth0"]);
+  const since = Date.now();
+  await serve(world, hosts, [taken, free]);
+  const seen = await observe(world, free, scope);
+  const told = async (host: Host): Promise<string> => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.join();
+  const telling = async (): Promise<readonly Host[]> => (await Promise.all(hosts.map(async (host) => ((await told(host)).includes(`${taken} is another machine's`) ? [host] : [])))).flat();
+  await waitFor("the host whose it would be to say so", async () => (await telling()).length === 1, { timeoutMs: 30_000, explain: () => a.agent.tail(20) });
+  const [teller] = await telling();
+  t.truthy(teller);
+  if (teller === undefined) return;
+  t.is(await holderOf(teller, taken), "");
+  await waitFor("the other address to be answered for", () => seen.holder() !== undefined);
+  t.log(`the free one is answered for ${Date.now() - since} ms after it was applied`);
+
+  await neighbour.run(["ip", "address", "delete", `${taken}/24`, "dev", "eth0"]);
+  const now = await observe(world, taken, scope);
+  await now.settles(teller.name, 30_000);
+  t.is(await holderOf(teller, taken), teller.name);
+  t.false((await told(teller)).includes(taken));
   await a.hawser(["service", "delete", "web"]);
 });

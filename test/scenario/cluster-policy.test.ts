@@ -1,4 +1,5 @@
 // Policy by names and labels holds across nodes: both ends are asked, each where it is.
+// Runs alone: it measures how soon a change counts on another node.
 //
 //   a: web (shop)   b: db (shop)   c: api (shop)        e1 e2 e3 (etcd)
 //   └───────┬───────┴──────┬───────┴────────────────────┴── LAN

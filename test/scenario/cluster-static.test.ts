@@ -1,4 +1,5 @@
 // Two hosts that know each other from their configuration, and no server at all.
+// Runs alone: it counts the questions that nobody answered in time.
 //
 //   a: c1 (shop)   b: c2 (shop)      outside
 //   └───────┬──────┴── LAN ── router ───┘

@@ -1,4 +1,5 @@
 // Containers that Docker does not know: made with ctr, wired by CNI's bridge plugin, judged by Hawser at their veths.
+// Runs alone: it measures how soon a connection is cut.
 //
 //   host a:  web, db, other (containerd, CNI network "edge" on the bridge cni0)      outside
 import test from "ava";
@@ -25,13 +26,13 @@ interface Row {
   readonly notes: readonly string[];
 }
 
-test.before("CNI is set up on the host", async () => {
+test.serial.before("CNI is set up on the host", async () => {
   cni = await wireCni(stage.host, stage.world.directory);
 });
 
 const standing = new Set<string>();
 
-test.afterEach.always("containers and policies go", async () => {
+test.serial.afterEach.always("containers and policies go", async () => {
   for (const name of standing) await cni.remove(name);
   standing.clear();
   await stage.host.hawser(["policy", "delete", "edge"], { mayFail: true });

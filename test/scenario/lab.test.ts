@@ -1,4 +1,5 @@
 // The lab itself, on Docker's own bridge, so that a scenario that fails tells of Hawser and not of its surroundings.
+// Runs alone: it compares the machine's own links.
 //
 //   a ── c1          b ── c2        nb
 //   └────────┬───────┴──────────────┘ LAN

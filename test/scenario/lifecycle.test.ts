@@ -1,4 +1,5 @@
 // What the agent stands on is taken away: its state, its programs, its maps, its devices, the whole host.
+// Runs alone: it measures how soon everything works again.
 //
 //   a: web, peer (shop)  ◀── outside, a itself
 import { rmSync } from "node:fs";

@@ -1,4 +1,5 @@
 // Policy, labels, names and addresses change under running probes: a verdict is the old one or the new one, never a third.
+// Runs alone: it counts packets in the moment of a change.
 //
 //   a: web ──▶ db (shop)   caller (shop, then yard)      LAN ── router ── outside
 import test from "ava";

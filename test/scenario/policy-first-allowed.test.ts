@@ -1,4 +1,5 @@
 // A container that may connect may do so with its first instruction: nothing of it is dropped while it starts.
+// Runs alone: it measures how long first connections take.
 //
 //   a: 80 × client (shop) ──▶ db (shop)
 //

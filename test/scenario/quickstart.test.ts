@@ -1,4 +1,5 @@
 // The README's first command, inside a host of its own.
+// Runs alone: its world has a name that only one can have.
 //
 //   quick/a: quickstart-client ── quickstart-web (quickstart)
 import test from "ava";
@@ -37,7 +38,7 @@ test.serial("quickstart twice on one host does the same, and --remove takes ever
   t.deepEqual(leaks("quick"), []);
 });
 
-test("quickstart refuses --lab with --remove, which would take away what stands on this machine", async (t) => {
+test.serial("quickstart refuses --lab with --remove, which would take away what stands on this machine", async (t) => {
   const { code, stdout, stderr } = await run(["scripts/quickstart", "--lab", "--remove"], { timeoutMs: 10_000, mayFail: true });
   t.is(code, 1);
   t.regex(stderr, /use one of the two/);

@@ -1,4 +1,5 @@
 // Connections from outside through a service of three nodes, while backends, agents and a node come and go: only those are lost whose backend is.
+// Runs alone: it opens as many connections as the cores can.
 //
 //   a: web1   b: web2   c: web3  (shop)      198.18.7.7, 2001:db8:7::7 ◀── router (every node is a way there) ── outside
 //   └───┬───────┴─────────┴────┬── LAN ── router

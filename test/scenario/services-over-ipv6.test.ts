@@ -4,7 +4,7 @@
 //   └──────┬───────────┴────────────────┴── LAN, IPv6 between the hosts ── router ── outside ── 198.18.7.7, 2001:db8:7::7
 import { writeFileSync } from "node:fs";
 import test from "ava";
-import { clusterScene, dropsOf, meet, packetsOf, sniff } from "../lab/cluster.ts";
+import { allTalk, clusterScene, dropsOf, meet, packetsOf, sniff } from "../lab/cluster.ts";
 import { expectDrops } from "../lab/drops.ts";
 import type { Host } from "../lab/host.ts";
 import type { Stream } from "../lab/place.ts";
@@ -81,5 +81,31 @@ test.serial("containers on other nodes serve clients and hosts, in both families
   }
   await waitFor("the tunnels to be seen", () => packetsOf(outer6).length > 0);
   t.deepEqual(packetsOf(outer4), []);
+  for (const [index, host] of hosts.entries()) await expectDrops(host, before[index] ?? {}, {});
+});
+
+test.serial("hosts with a second address on the link, which Linux prefers, speak to one another from those that they are known by", async (t) => {
+  t.timeout(120_000);
+  const { a, b, c, world: { hosts, outside } } = stage;
+  await stage.network("shop", "--ipv6");
+  const webs = await Promise.all([a, b, c].map((host, i) => stage.container(host, `web${i}`, "shop", ...(i === 0 ? [] : ["--label", "app=web"]))));
+  for (const [index, host] of hosts.entries()) {
+    await host.run(["ip", "address", "add", `${host.ipv6.replace(/::.*/, "")}::abc${index}/64`, "dev", "eth0", "nodad"]);
+    await host.run(["ip", "address", "add", host.ipv4.replace(/\d+$/, String(240 + index)) + "/24", "dev", "eth0"]);
+  }
+  await meet(webs);
+  const before = await dropsOf(hosts);
+  await allTalk(t, webs);
+  await using servers = new AsyncDisposableStack();
+  for (const web of webs) servers.use(await web.serve({ tcp: [7000], udp: [7000] }) as Running);
+  let first = 6000;
+  for (const mode of ["dsr", "snat"]) {
+    await applied(mode);
+    await balancedBy(a);
+    for (const [mine, vip] of [[outside.ipv4, four], [outside.ipv6, six]] as const) {
+      for (let port = first; port < first + 8; port++) t.is(await outside.ask("tcp", vip, 80, { sourcePort: port }), `${mine} ${port}`, mode);
+      first += 100;
+    }
+  }
   for (const [index, host] of hosts.entries()) await expectDrops(host, before[index] ?? {}, {});
 });

@@ -1,4 +1,5 @@
 // A service in front of containers that come, stop and die, asked for from outside.
+// Runs alone: it measures how soon clients and the list know of a change.
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
 //      neighbour (a server that knows nothing of services) ◀┘

@@ -1,4 +1,5 @@
 // The command line against a real agent.
+// Runs alone: it measures memory.
 //
 //   a: web (shop)
 import { setTimeout } from "node:timers/promises";

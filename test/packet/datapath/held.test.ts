@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { configCodec, maps } from "../../../src/abi/generated.ts";
+import { LbHeldState, configCodec, maps } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import { createHeld } from "../../../src/datapath/held.ts";
 import type { Held } from "../../../src/datapath/held.ts";
@@ -24,8 +24,8 @@ import { objectDirectory } from "./namespace.ts";
 const test = isolatedTests(import.meta.url);
 
 const mac = parseMac("02:00:00:00:00:0a");
-/** Nobody waits between announcements, so that with the first all are over. */
-const hasty: Clock = { ...systemClock, sleep: async () => {} };
+/** Nobody waits between announcements, so that with the first all are over; for answers of neighbours one does. */
+const hasty: Clock = { ...systemClock, sleep: async (ms, signal) => (ms <= 100 ? systemClock.sleep(ms, signal) : undefined) };
 const former = "02:00:00:00:00:99";
 const addresses = ["192.0.2.10", "2001:db8::10"].map((text) => parseIp(text));
 
@@ -40,7 +40,7 @@ interface Link extends AsyncDisposable {
   ip(words: string): string;
 }
 
-async function link(): Promise<Link> {
+async function link({ clock = hasty, lines }: { readonly clock?: Clock; readonly lines?: string[] } = {}): Promise<Link> {
   const stack = new AsyncDisposableStack();
   const other = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
   stack.defer(async () => {
@@ -71,7 +71,7 @@ async function link(): Promise<Link> {
   const index = Number(here("-o link show near").split(":")[0]);
   stack.use(kernel.attachTcx(netdev, index, "ingress"));
   const tables = openTables(open);
-  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock: hasty, log: createLog((line) => assert.fail(line), () => 0, "warn") }));
+  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
   return {
     held, tables, ip, uplinks: [{ index, mac }],
     believed: (address) => ip(`neighbour show ${address} dev far`).trim(),
@@ -87,7 +87,7 @@ test("a neighbour finds who holds an address, and nobody where it is not held an
     assert.doesNotMatch(world.believed(address), /lladdr/);
   }
   world.held.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
-  await until("the addresses are announced, and held", () => [...world.tables.held.entries()].length === addresses.length);
+  await until("they are held", () => world.held.answered().size === addresses.length);
   for (const address of addresses) {
     world.ip(`neighbour flush to ${address}`);
     world.ask(address);
@@ -118,7 +118,7 @@ test("a neighbour that knows another holder is told at once where the address is
 test("what an earlier agent held is known, not announced again, and given up when it is not wanted", async () => {
   await using world = await link();
   const [index = 0] = world.uplinks.map((uplink) => uplink.index);
-  for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, yielded: 0, until: 0xffff_ffff });
+  for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, state: LbHeldState.ANSWERED, until: 0xffff_ffff });
   const again = createHeld({ kernel: createKernel(), objectDirectory: "/nowhere", table: world.tables.held, clock: systemClock, log: createLog((line) => assert.fail(line), () => 0, "warn") });
   again.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
   again.sync(new Map(addresses.slice(1).map((address) => [address, systemClock.now() + 60_000])), world.uplinks);
@@ -137,7 +137,7 @@ test("an address that another has announced is given up, and had again only when
   const hold = (until: number): void => world.held.sync(new Map([[address, until]]), world.uplinks);
   hold(systemClock.now() - 5000);
   await until("it is held", () => world.held.answered().has(address));
-  world.tables.held.set(key, { mac, yielded: 1, until: world.tables.held.get(key)?.until ?? 0 });
+  world.tables.held.set(key, { mac, state: LbHeldState.YIELDED, until: world.tables.held.get(key)?.until ?? 0 });
   hold(systemClock.now() - 5000);
   assert.deepEqual([...world.held.answered()], []);
   world.ip(`neighbour replace ${address} lladdr ${former} dev far nud reachable`);
@@ -145,4 +145,34 @@ test("an address that another has announced is given up, and had again only when
   await until(() => world.believed(address), () => world.believed(address).includes(mac));
   const left = (world.held.answered().get(address) ?? 0) - systemClock.now();
   assert.ok(left > 57_000 && left <= 60_000, `certain for ${left} ms`);
+});
+
+test("what a neighbour has is left to it, and told; when it is free, and was asked for again, it is this node's", async () => {
+  const [lines, time]: [string[], { ahead: number }] = [[], { ahead: 0 }];
+  const clock: Clock = { ...hasty, now: () => systemClock.now() + time.ahead };
+  await using world = await link({ clock, lines });
+  const wanted = new Map(addresses.map((address) => [address, null]));
+  world.ip("address add 192.0.2.10/24 dev far");
+  world.ip("address add 2001:db8::10/64 dev far nodad");
+  const theirs = /link\/ether (\S+)/.exec(world.ip("link show far"))?.[1] ?? "";
+  world.held.sync(wanted, world.uplinks);
+  await until("the link was asked", () => world.held.taken().size === 2);
+  for (const where of world.held.taken().values()) assert.equal(where, `${theirs} on device ${world.uplinks[0]?.index}`);
+  assert.deepEqual([...world.held.answered()], []);
+  assert.equal(lines.filter((line) => line.includes("another machine on the link has an address of a service")).length, 2);
+  assert.equal(world.believed(addresses[0] ?? parseIp("::")), "", "nothing was announced");
+
+  world.ip("address delete 192.0.2.10/24 dev far");
+  world.ip("address delete 2001:db8::10/64 dev far");
+  world.held.sync(wanted, world.uplinks);
+  await systemClock.sleep(400);
+  assert.equal(world.held.taken().size, 2, "nobody asks before the time");
+  time.ahead = 11_000;
+  world.held.sync(wanted, world.uplinks);
+  await until("they are held", () => world.held.answered().size === 2);
+  assert.equal(world.held.taken().size, 0);
+  for (const address of addresses) {
+    world.ask(address);
+    assert.match(world.believed(address), new RegExp(`lladdr ${mac}`));
+  }
 });

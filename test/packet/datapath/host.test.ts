@@ -1,6 +1,7 @@
 // The host changes under a running datapath: devices, addresses and routes come and go.
 import assert from "node:assert/strict";
 import type { HostFacts } from "../../../src/datapath/types.ts";
+import { parseIp } from "../../../src/std/ip.ts";
 import { sits, tcx } from "./abilities.ts";
 import { inOwnHost } from "./namespace.ts";
 import { shop } from "./plans.ts";
@@ -11,6 +12,20 @@ await inOwnHost(import.meta.url, {
     await using datapath = await open();
     assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"], nodeAddresses: ["192.0.2.10", "2001:db8:1::10"] });
     assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400, accelerated: 0 }]);
+  },
+
+  "what goes to other nodes comes from the address that the configuration names, and a name without an address is told": async ({ open, ip, until }) => {
+    ip("address add 2001:db8:1::20/64 dev wan0 nodad");
+    ip("address add 192.0.2.20/24 dev wan0");
+    await using datapath = await open({ addresses: ["2001:db8:1::10", "192.0.2.20", "192.0.2.30"].map((text) => parseIp(text)) });
+    assert.deepEqual(datapath.facts.nodeAddresses, ["192.0.2.20", "192.0.2.10", "2001:db8:1::10", "2001:db8:1::20"]);
+    const entry = (index: string): unknown => datapath.dumpMap("hw_uplinks", 10).find(({ key }) => String(key) === index)?.value;
+    assert.deepEqual(entry("0"), { ipv4: "192.0.2.20", ipv6: "2001:db8:1::10", mtu: 0, accelerated: 0 });
+    assert.match(datapath.inspect().problems.join(), /node\.address names 192\.0\.2\.30, and no device of this host has it/);
+    ip("address add 192.0.2.30/24 dev wan0");
+    await until("it is there", () => datapath.inspect().problems.length === 0);
+    ip("address delete 192.0.2.20/24 dev wan0");
+    await until("the next one is taken", () => JSON.stringify(entry("0")).includes("192.0.2.30"));
   },
 
   "a device that gets a default route becomes an uplink without being asked for (R10)": async ({ open, ip, until }) => {

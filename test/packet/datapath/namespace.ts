@@ -86,7 +86,7 @@ async function runCase(run: Case | undefined): Promise<void> {
     openDatapath({
       node: "n1",
       bpffs, cgroup, kernel, netlink, log, nodeMac, objectDirectory,
-      devices: "auto", routing: null, acceleration: "auto", ipv6: true, betweenNetworks: false, published: true, untilIdentified: true, clock: systemClock, ...changes,
+      devices: "auto", addresses: [], routing: null, acceleration: "auto", ipv6: true, betweenNetworks: false, published: true, untilIdentified: true, clock: systemClock, ...changes,
     });
   try {
     await run({ bpffs, cgroup, kernel, netlink, lines, open, ip, until });

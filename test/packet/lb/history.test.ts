@@ -3,7 +3,7 @@
 //   slot { current │ previous │ changed }      server N is 172.16.1.N
 import anyTest from "ava";
 import type { TestFn } from "ava";
-import { LbFlowSeen } from "../../../src/abi/generated.ts";
+import { LbFlowSeen, LbTimes } from "../../../src/abi/generated.ts";
 import { ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { icmpError, ip, tcp, udp } from "../packets.ts";
@@ -158,8 +158,15 @@ test.serial("a flow that has ended keeps its backend for its closing, and who be
 });
 
 const { AGES, ENDED, WENT_ON } = LbFlowSeen;
+const hz = ticksPerSecond(createLog(() => {}, Date.now));
 /** In 1024 jiffies. */
-const minute = Math.floor((60 * ticksPerSecond(createLog(() => {}, Date.now))) / 1024) + 1;
+const minute = Math.floor((60 * hz) / 1024) + 1;
+const believed = Math.floor((LbTimes.QUIET_SECONDS * hz) / 1024);
+/** Of one bucket, that of port 6900: as if each record were so much older. */
+async function makeOlder(world: World, by: number): Promise<void> {
+  const [bucket, flows] = await world.flowBucket();
+  await world.setFlowBucket(bucket, flows.map((flow) => (flow.backend === 0 ? flow : { ...flow, seen: ((flow.seen & ~AGES) | ((flow.seen - by) & AGES)) >>> 0 })));
+}
 
 /** What becomes of a beginning whose bucket is full of flows that live, and one that was last seen so long ago. */
 async function roomBeside(world: World, flags: number, age: number): Promise<{ readonly server: number; readonly gone: readonly number[] }> {
@@ -167,7 +174,7 @@ async function roomBeside(world: World, flags: number, age: number): Promise<{ r
   await slot(world, { current: 2, previous: 1, changed: 10 });
   await server(world, to4(request("S", 6900)));
   const [bucket, flows] = await world.flowBucket();
-  const now = flows.find(({ tag }) => tag !== 0)?.seen ?? 0;
+  const now = (flows.find(({ backend }) => backend !== 0)?.seen ?? 0) & AGES;
   const tags = [11, 12, 13, 14, 15, 16, 17, 18];
   await world.setFlowBucket(bucket, tags.map((tag) => ({ tag, backend: 3, seen: tag === 14 ? ((now - age) & AGES) | flags : now | WENT_ON })));
   const chosen = await server(world, to4(request("S", 6900)));
@@ -183,6 +190,40 @@ test.serial("room is made by a flow that ended and has been silent for a minute,
     ["only began", 0, 0, true],
   ];
   for (const [what, flags, age, room] of rows) t.deepEqual(await roomBeside(world, flags, age), room ? { server: 2, gone: [14] } : { server: 1, gone: [] }, what);
+});
+
+test.serial("a record is believed as long as its flow may live and no longer, however old it is", async (t) => {
+  const { world } = t.context;
+  for (const [by, wanted] of [[believed - 2, 2], [believed + 1, 1], [0x3fff, 1], [0x4000, 1], [0xffff, 1]] as const) {
+    await world.forgetFlows();
+    await slot(world, { current: 2, previous: 1, changed: 10 });
+    for (const flags of ["S", "A"]) t.is(await server(world, to4(request(flags, 6900))), 2);
+    await makeOlder(world, by);
+    t.is(await server(world, error(6900)), wanted, `errors, after ${by}`);
+    t.is(await server(world, to4(request("A", 6900))), wanted, `after ${by}`);
+    t.is(await server(world, to4(request("A", 6900))), wanted, "and it is not kept by that");
+  }
+});
+
+test.serial("a record that is too old holds back neither a datagram's flow nor what begins on its ports", async (t) => {
+  const { world } = t.context;
+  for (const by of [believed + 1, 0x4000]) {
+    await world.forgetFlows();
+    await slot(world, { current: 2, previous: 1, changed: 1000 * 61 });
+    t.is(await server(world, to4(query(6900))), 2);
+    await makeOlder(world, by);
+    await slot(world, { current: 3, previous: 1, changed: 1000 * 61 });
+    t.is(await server(world, to4(query(6900))), 3, `a datagram, after ${by}`);
+    await slot(world, { current: 4, previous: 1, changed: 10 });
+    t.is(await server(world, to4(query(6900))), 3, "which is recorded anew");
+
+    await world.forgetFlows();
+    await slot(world, { current: 2, previous: 1, changed: 10 });
+    t.is(await server(world, to4(request("S", 6900))), 2);
+    await makeOlder(world, by);
+    await slot(world, { current: 3, previous: 1, changed: 10 });
+    for (const flags of ["S", "A"]) t.is(await server(world, to4(request(flags, 6900))), 3, `${flags}, after ${by}`);
+  }
 });
 
 test.serial("ports of another protocol, and other services' frontends, have flows of their own", async (t) => {

@@ -88,6 +88,19 @@ for (const { family, client, far, vip, container, router, unreachable, long, mss
     t.is(await offer(5001, 1440), String(mss + 20));
   });
 
+  test.serial(`IPv${family}: a container whose answers go back by a tunnel of the other family offers what fits the one that clients' packets come by`, async (t) => {
+    const { bench } = t.context;
+    const offered = async (sport: number, sender: string, answersTo: string): Promise<string> => {
+      for (const address of [sender, answersTo]) await bench.otherNode({ number: 4, address, containers: [], identity: 77, network: 1 });
+      await received(bench, 8080, from(tcp(sport, 80, "S")), { from: sender, returns: true });
+      const [ran] = await bench.each(a, [back(tcp(8080, sport, "SA", "", [2, 4, 5, 180]))]);
+      return / tcp SA mss (\d+) /.exec(describe(ran?.data.subarray(answersTo.includes(":") ? 70 : 50) ?? new Uint8Array()))?.[1] ?? "";
+    };
+    const same = family === 4 ? 1398 : 1366;
+    t.is(await offered(5010, "2001:db8::40", "192.0.2.40"), String(same - 20));
+    t.is(await offered(5011, "192.0.2.41", "2001:db8::41"), String(same + 20));
+  });
+
   test.serial(`IPv${family}: errors and fragments follow their flow`, async (t) => {
     const { bench } = t.context;
     await received(bench, 5353, from(udp(5000, 53, "who?")));

@@ -4,6 +4,7 @@
 //   plain servers       172.16.1.1, 172.16.1.2, with the service's address on their loopback
 import test from "ava";
 import { ticksPerSecond } from "../../../src/datapath/kernel-facts.ts";
+import { rest } from "../../../src/lb/numbers.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
@@ -203,7 +204,7 @@ test("with affinity a client leaves a server that is struck out with what is new
   await world.plans(plans(own(other), [], now + 3000));
   await world.plans(plans(own(other), [], now + 40_000));
   await world.newAgent();
-  const later = plans(`${own(other)}---\n${servers("172.16.1.9").replace("web", "names").replace("113.10", "113.11")}`, [], now + 40_000 + 2 * 3_600_000);
+  const later = plans(`${own(other)}---\n${servers("172.16.1.9").replace("web", "names").replace("113.10", "113.11")}`, [], now + 40_000 + rest);
   t.deepEqual(later.map(({ backends }) => backends.map(({ number, address }) => `${number} ${address}`)), [[`${had === "172.16.1.1" ? 1 : 2} 172.16.1.9`], [`${had === "172.16.1.1" ? 2 : 1} ${other}`]]);
   await world.plans(later);
   t.is(await to(2002, "S"), other);

@@ -3,13 +3,12 @@
 //   CPU 0 ▸ balancer ┐
 //                    ├▸ the same maps: 32 servers with a pool of 16 ports each, of which 14 are taken when both are done
 //   CPU 1 ▸ balancer ┘
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import test from "ava";
 import { u32 } from "../../../src/abi/codec.ts";
 import { LbTranslatedFlags } from "../../../src/abi/generated.ts";
@@ -19,11 +18,10 @@ import { readServices } from "../../../src/lb/read.ts";
 import { patience } from "../../lab/run.ts";
 import { asker } from "../asker.ts";
 import { frame, tcp } from "../packets.ts";
+import { compiled } from "./compiled.ts";
 import type { Racer, Request } from "./host.ts";
 import { gateway, to4, uplink } from "./world.ts";
 
-const run = promisify(execFile);
-const root = fileURLToPath(new URL("../../..", import.meta.url));
 const [first, ports] = [20_000, 16];
 /** As in race.bpf.c; `each`: flows of a side to one service. */
 const [services, each] = [32, 7];
@@ -51,7 +49,7 @@ test("two CPUs at once never give two flows one port, and each flow keeps the on
   t.timeout(120_000 * patience);
   const folder = mkdtempSync(join(tmpdir(), "hwt-race-"));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  const object = await compiled(folder);
+  const object = await compiled("race", folder);
   await using one = await openSide({ object, side: 0 });
   const maps = (await one.ask({ op: "map-ids" })) as Racer["maps"] & {};
   await using other = await openSide({ object, side: 1, maps });
@@ -136,12 +134,4 @@ async function openSide(racer: Racer): Promise<Side> {
       await ended;
     },
   };
-}
-
-async function compiled(folder: string): Promise<string> {
-  const object = join(folder, "race.bpf.o");
-  const { stdout: multiarch } = await run("gcc", ["-print-multiarch"]);
-  const flags = ["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", `-I${join(root, "bpf")}`, `-I/usr/include/${multiarch.trim()}`];
-  await run("clang-16", [...flags, "-c", join(import.meta.dirname, "race.bpf.c"), "-o", object]);
-  return object;
 }

@@ -234,3 +234,20 @@ test("flows outlive the agent, and go on where they were while others come and g
   t.is((await world.send(to4(tcp(3000, 80, "A")))).verdict, "pass", "no service, no address");
   t.is((await world.send(ip("172.16.1.1", "192.0.2.1", tcp(8080, portOf(ports.get(3000) ?? ""), "A")))).verdict, "pass");
 });
+
+test("what a server answers to a flow of a frontend that has moved to another service still comes in the frontend's name, also under the next agent", async (t) => {
+  await using world = await openWorld();
+  const plans = planner();
+  await world.plans(plans(names));
+  const port = portOf((await world.send(to4(udp(3000, 53, "who?")))).packet);
+  const answer = { verdict: "tx", packet: `${out} ${at(web4, 53)} > ${at(client4, 3000)} udp ttl 63` };
+  const moved = plans(names.replace("names", "other"));
+  await world.plans(moved);
+  t.not(portOf((await world.send(to4(udp(3000, 53, "who?")))).packet), port, "the other service's flow");
+  t.deepEqual(await world.send(ip("172.16.1.2", "192.0.2.1", udp(5353, port, "me"))), answer);
+  await world.newAgent();
+  await world.plans(moved);
+  t.deepEqual(await world.send(ip("172.16.1.2", "192.0.2.1", udp(5353, port, "me"))), answer);
+  await world.plans(plans());
+  t.deepEqual(await world.dump("hw_lb_origins"), [], "gone with the frontend");
+});

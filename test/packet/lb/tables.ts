@@ -6,7 +6,7 @@ import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import { openPools } from "../../../src/datapath/lb-pools.ts";
-import { originKey } from "../../../src/datapath/service-entries.ts";
+import { originNumber } from "../../../src/datapath/service-entries.ts";
 import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import { openServiceSources } from "../../../src/datapath/lb-sources.ts";
@@ -66,7 +66,7 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
     setBackend: (number, backend) => mapOf("hw_lb_backends").set(u32.encode(number), encodeBackend(backend)),
     setTranslated: (number, frontend, backend) => {
       openPools(kernel, mapOf("hw_lb_pools"), frontends).take(number, backend);
-      mapOf("hw_lb_origins").set(originKey(frontend), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));
+      mapOf("hw_lb_origins").set(u32.encode(originNumber(frontend)), lbOriginCodec.encode({ addr: frontend.address, port: frontend.port, proto: frontend.protocol }));
       frontends.set(frontend);
     },
   };

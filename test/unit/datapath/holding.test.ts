@@ -1,8 +1,10 @@
 // Addresses of services on uplinks that come, go and change: what the kernel's map and the uplinks' groups hold.
 import test from "ava";
+import { LbHeldState } from "../../../src/abi/generated.ts";
 import type { LbHeld, LbHeldKey } from "../../../src/abi/generated.ts";
 import { createHeld } from "../../../src/datapath/held.ts";
-import { createHolding, solicitedNode } from "../../../src/datapath/holding.ts";
+import { solicitedNode } from "../../../src/datapath/announcement.ts";
+import { createHolding } from "../../../src/datapath/holding.ts";
 import type { UplinkReading } from "../../../src/datapath/uplinks.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import type { Clock } from "../../../src/std/clock.ts";
@@ -89,7 +91,7 @@ test("behind a cable that was out only what is certain begins", async (t) => {
 });
 
 test("until this agent says what it wants, what an earlier one held stays", async (t) => {
-  const { holding, shown, groups } = host([[{ addr: six, ifindex: 1 }, { mac: parseMac("02:00:00:00:00:01"), yielded: 0, until: 0xffff_ffff }]]);
+  const { holding, shown, groups } = host([[{ addr: six, ifindex: 1 }, { mac: parseMac("02:00:00:00:00:01"), state: LbHeldState.ANSWERED, until: 0xffff_ffff }]]);
   groups.push("ff02::1:ff00:10%1");
   holding.hostChanged([uplink(1)]);
   t.deepEqual(await shown(), ["2001:db8::10 1 01"]);

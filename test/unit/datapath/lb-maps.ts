@@ -3,8 +3,8 @@ import { u32 } from "../../../src/abi/codec.ts";
 import { LbSourceLayout } from "../../../src/abi/generated.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
-/** Maps in memory; `write` is called after each write, and before one it may throw. `lines`: room for sources. */
-export function openMaps(write: (when: "before" | "after") => void = () => {}, lines = 1024) {
+/** Maps in memory; `write` is called after each write, and before one it may throw. `lines`: room for sources. `origins`: room for frontends that flows name. */
+export function openMaps(write: (when: "before" | "after") => void = () => {}, lines = 1024, origins = 1024) {
   const pages = new Map<number, Uint32Array>();
   const mapOf = (maxEntries = 1024): KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> } => {
     const held = new Map<string, Uint8Array>();
@@ -12,6 +12,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     const change = (work: () => unknown): void => {
       write("before");
       work();
+      if (held.size > maxEntries) throw new Error("the map is full");
       write("after");
     };
     return {
@@ -62,7 +63,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     },
     openMapById: pageOf,
   } as Partial<Kernel> as Kernel;
-  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_lb_clients: mapOf(), hw_lb_closed: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
+  const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(origins), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_lb_clients: mapOf(), hw_lb_closed: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
   const inPages = new Map<number, Uint32Array>();
   return {
     kernel, maps,

@@ -4,6 +4,7 @@ import { u32 } from "../../../src/abi/codec.ts";
 import { lbClientCodec, lbClosedCodec, lbStayCodec } from "../../../src/abi/generated.ts";
 import { decodeBackend } from "../../../src/datapath/lb-backends.ts";
 import { createServices } from "../../../src/datapath/services.ts";
+import { rest } from "../../../src/lb/numbers.ts";
 import { advance, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
@@ -12,7 +13,6 @@ import { parseIp } from "../../../src/std/ip.ts";
 import { openMaps } from "./lb-maps.ts";
 
 const second = 1000;
-const hours = 3600 * second;
 const text = (name: string, servers: readonly string[], affinity = true): string => [
   `service: ${name}`, `frontends: ["203.0.113.${name.charCodeAt(0)}:80"]`, `backends: [${servers.join(", ")}]`, "health: { kind: none }", "mode: dsr", ...(affinity ? ["affinity: { by: client }"] : []), "",
 ].join("\n");
@@ -67,7 +67,7 @@ test("clients of a backend are forgotten before its number is another's, and wha
     await install(after(second, text("a", [y])));
     await install(after(31 * second, text("a", [y])));
     t.is(server(1), undefined);
-    await install(after(2 * hours, text("a", [y])));
+    await install(after(rest, text("a", [y])));
     t.is(Object.keys(left()).length, 5, "its number rests");
     if (restarts) restart();
     await install(after(0, text("a", [y]), text("b", [z], false)));
@@ -82,7 +82,7 @@ test("clients of a service are forgotten before its number is another's, and whe
   stays(1, 1, 1);
   stays(2, 2, 1);
   await install(after(second, text("c", [x])));
-  await install(after(2 * hours, text("c", [x]), text("b", [x])));
+  await install(after(rest, text("c", [x]), text("b", [x])));
   t.deepEqual(left(), { 2: "2 1 0" });
   await install(after(second, text("c", [x]), text("b", [x], false)));
   stays(3, 1, 1);
@@ -114,7 +114,7 @@ test("whenever the agent is killed, no client is led by a number to what it did 
     for (let client = 1; client <= 8; client++) one.stays(client, 1, 1 + (client % 2), client > 4 ? 1 : 0);
     await one.install(one.after(second, text("a", [y])));
     await one.install(one.after(31 * second, text("a", [y])));
-    const plans = one.after(2 * hours, text("a", [y]), text("b", [z]));
+    const plans = one.after(rest, text("a", [y]), text("b", [z]));
     armed = true;
     done = await one.install(plans).then(() => true, () => false);
     left = Infinity;

@@ -6,7 +6,7 @@ import { checks, examine } from "../../../src/doctor/examine.ts";
 import { realHost } from "../../../src/doctor/host.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "../../../src/doctor/kernel.ts";
 import { nameServers } from "../../../src/doctor/names.ts";
-import { localPorts, mtu, pool, uplinks } from "../../../src/doctor/network.ts";
+import { localPorts, mtu, nodeAddress, pool, uplinks } from "../../../src/doctor/network.ts";
 import { lookAround, routes4, routes6 } from "../../../src/doctor/scene.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 import type { IpsecPolicy } from "../../../src/std/ipsec.ts";
@@ -14,7 +14,7 @@ import type { Check, Host, Installation, Settings } from "../../../src/doctor/ty
 import { xdp } from "../../../src/doctor/xdp.ts";
 
 const settings: Settings = {
-  node: { devices: "auto" },
+  node: { devices: "auto", address: "auto" },
   pool: { ipv4: "10.44.0.0/16", ipv6: "fd44::/48" },
   docker: { enabled: true, socket: "/run/docker.sock", pluginDirectory: "/run/docker/plugins" },
   api: { socket: "/run/hawser/hawser.sock" },
@@ -112,16 +112,27 @@ test("uplinks: devices with a default route, and Ethernet", async (t) => {
   t.regex((await found(uplinks, { files, programs: { [show]: link({ link_type: "none" }) } }))[0] ?? "", /^fail: eth0 is not an Ethernet/);
   t.regex((await found(uplinks, { files, programs: { [show]: link({ flags: [] }) } }))[0] ?? "", /^warn: eth0 is down/);
   t.regex((await found(uplinks, {}))[0] ?? "", /^warn: no device has a default route/);
-  t.regex((await found(uplinks, {}, { node: { devices: ["eth7"] } }))[0] ?? "", /^warn: none of eth7 exists/);
+  t.regex((await found(uplinks, {}, { node: { devices: ["eth7"], address: "auto" } }))[0] ?? "", /^warn: none of eth7 exists/);
   const sys = { "/sys/class/net/eth0/mtu": "1400\n", "/sys/class/net/eth0/type": "1\n", "/sys/class/net/eth0/flags": "0x1003\n" };
   t.deepEqual(await found(uplinks, { files: { ...files, ...sys } }), ["ok: eth0, Ethernet, MTU 1400"]);
+});
+
+test("node.address: each that is named is on the host, where there are other nodes", async (t) => {
+  const programs = { "ip -j address show": JSON.stringify([{ addr_info: [{ local: "192.0.2.1" }, { local: "2001:db8::1" }] }, {}]) };
+  const named = { node: { devices: "auto" as const, address: ["2001:0db8::1", "192.0.2.2"] } };
+  t.deepEqual(await found(nodeAddress, { programs }, { ...named, store: { kind: "etcd" } }), [
+    "ok: 2001:0db8::1 is on this host",
+    "fail: 192.0.2.2 is on no device of this host, and other nodes take nothing that comes from another address → give it to a device, or correct node.address",
+  ]);
+  t.deepEqual(await found(nodeAddress, { programs }, named), []);
+  t.deepEqual(await found(nodeAddress, { programs }, { store: { kind: "etcd" } }), []);
 });
 
 test("MTU: uplinks that differ are told, and one too small for IPv6 (R70)", async (t) => {
   const files = { "/proc/net/route": route };
   t.regex((await found(mtu, { files, programs: { [show]: link({ mtu: 1200 }) } }))[0] ?? "", /^warn: 1200 is less than the 1280/);
   const two = { [show]: link(), "ip -j -d link show dev eth1": link({ mtu: 9000 }) };
-  t.regex((await found(mtu, { files, programs: two }, { node: { devices: ["eth0", "eth1"] } }))[0] ?? "", /^warn: uplinks differ \(eth0 1500, eth1 9000\); containers get 1500/);
+  t.regex((await found(mtu, { files, programs: two }, { node: { devices: ["eth0", "eth1"], address: "auto" } }))[0] ?? "", /^warn: uplinks differ \(eth0 1500, eth1 9000\); containers get 1500/);
 });
 
 test("address pool: a route of the host within it is a failure, our own routes are not", async (t) => {

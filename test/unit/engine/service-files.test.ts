@@ -30,6 +30,14 @@ test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong;
   t.like((await engine.queries.status()).parts.find(({ part: name }) => name === "services"), { state: "ok", detail: "1 service; nobody serves 203.0.113.10:80/tcp" });
 });
 
+test("who deletes what is listed under a wrong file's name is told which file to mend or remove", async (t) => {
+  const { engine } = await shop();
+  await engine.commands.syncServiceDirectory({ directory: "/d", unreadable: { "/d/closed.yaml": "permission denied" }, documents: [{ file: "/d/web.yaml", text: text() }, { file: "/d/new.yaml", text: "service: new\n" }] });
+  t.deepEqual(engine.queries.services().map(({ name, state }) => [name, state]), [["web", "enforced"], ["closed.yaml", "rejected"], ["new.yaml", "rejected"]]);
+  for (const name of ["closed.yaml", "new.yaml"]) await t.throwsAsync(engine.commands.deleteService(name), { code: "IN_USE", message: `/d/${name} has never been in force; mend it, or remove it there` });
+  await t.throwsAsync(engine.commands.deleteService("other.yaml"), { code: "NOT_FOUND" });
+});
+
 test("a file whose name was applied already says how to make way for it, whether or not the applied file is there still", async (t) => {
   const { engine } = await shop();
   await engine.commands.applyService(service());

@@ -38,6 +38,7 @@ interface Node extends AsyncDisposable {
   readonly own: Set<Ip>;
   announced: number;
   linked: boolean;
+  taken: ReadonlyMap<Ip, string>;
 }
 
 function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog>) => Election, held: ReadonlyMap<Ip, number | null> = new Map()): Node {
@@ -53,6 +54,7 @@ function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog
       for (const [one, end] of addresses) self.held.set(one, end);
     },
     announce: () => void self.announced++,
+    taken: () => self.taken,
     get linked() {
       return self.linked;
     },
@@ -61,7 +63,7 @@ function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog
   const election = elect(seat, createLog((line) => lines.push(line), () => 0, "warn"));
   const running = election.run(life.signal);
   const self: Node = {
-    name, election, lines, held: new Map(held), own: new Set(), announced: 0, linked: true,
+    name, election, lines, held: new Map(held), own: new Set(), announced: 0, linked: true, taken: new Map(),
     want: (addresses) => {
       wanted = addresses && new Set(addresses);
       election.changed();
