@@ -332,8 +332,7 @@ function nameOf(config: Config): string {
 }
 
 function stopped(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
+  return signal.aborted ? Promise.resolve() : new Promise((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
 }
