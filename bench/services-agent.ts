@@ -7,6 +7,7 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
+import { createServiceReader } from "../src/compose/service-reader.ts";
 import { openDatapath } from "../src/datapath/bootstrap.ts";
 import { cgroupRoot } from "../src/datapath/kernel-facts.ts";
 import { ServiceDesk } from "../src/engine/service-desk.ts";
@@ -78,8 +79,9 @@ async function measured({ name, services, containers }: Case) {
     desk.changed(before, next);
   };
   const desk: ServiceDesk = new ServiceDesk({
-    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 },
-  }, () => state, async (decide) => {
+    datapath, node: "bench", log, store, clock: systemClock, services: { mode: "dsr", thread: new URL("../src/compose/balancer.ts", import.meta.url) }, pool: { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 }, readServices: createServiceReader(),
+  }, () => state, async (decide, _, before) => {
+    await before?.();
     const { next, reply } = decide(state, Date.now());
     become(next);
     return reply;

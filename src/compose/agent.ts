@@ -41,6 +41,7 @@ import { hostServices } from "./policy-settings.ts";
 import { stayLean } from "./resident.ts";
 import { makeRounds } from "./rounds.ts";
 import type { Duty } from "./rounds.ts";
+import { createServiceReader } from "./service-reader.ts";
 import { sweptOf } from "./sweep.ts";
 import { inheritedSocket, tellSystemd } from "./systemd.ts";
 import { openWatchedDirectory } from "./watched-directory.ts";
@@ -117,7 +118,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
       ...(others.kind === "etcd" ? { shareServices: shareBy(peers) } : {}),
       announced: async (signal) => peers[0]?.announced(signal ?? AbortSignal.timeout(firstReconcile)),
       policy: { ...config.policy, hostServices: hostServices(config) },
-      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable, thread: new URL("./balancer.ts", import.meta.url) },
+      services: { mode: config.loadBalancer.mode, largestTable: config.loadBalancer.maglevTable, thread: new URL("./balancer.ts", import.meta.url) }, readServices: createServiceReader(),
       whose: (ref, aborted = AbortSignal.timeout(firstReconcile)) => docker?.whose(ref, aborted) ?? Promise.resolve(null),
       parts: (): readonly PartStatus[] => [
         ...[docker, containerd, health, ...peers].flatMap((door) => (door === undefined ? [] : [door.status()])), ...elections.map((one) => one.status()),
@@ -331,8 +332,7 @@ function nameOf(config: Config): string {
 }
 
 function stopped(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
+  return signal.aborted ? Promise.resolve() : new Promise((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
 }

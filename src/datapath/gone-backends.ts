@@ -1,6 +1,7 @@
 // From what stood to what stands: to which backends nobody is led any more, by which address. Pure.
 import type { ServicePlan } from "../lb/types.ts";
 import type { Ip } from "../std/ip.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 
 interface Way {
@@ -10,18 +11,23 @@ interface Way {
 }
 
 /** A plan that is the same object is the same. Who drains is not gone, and neither is who is reached by that address through another service. */
-export function goneBackends(before: readonly ServicePlan[], after: readonly ServicePlan[]): readonly GoneBackend[] {
+export function* goneBackends(before: readonly ServicePlan[], after: readonly ServicePlan[]): Sliced<readonly GoneBackend[]> {
   const [had, has] = [new Set(before), new Set(after)];
   const [old, fresh] = [before.filter((plan) => !has.has(plan)), after.filter((plan) => !had.has(plan))];
   if (old.length === 0) return [];
   const left = leavers();
   /** Ways of plans that those of the same service among `others` have not. */
-  const waysBut = (plans: readonly ServicePlan[], others: readonly ServicePlan[]): readonly Way[] => {
+  const waysBut = function* (plans: readonly ServicePlan[], others: readonly ServicePlan[], take: (text: string, way: Way) => unknown): Sliced<void> {
     const same = new Map(others.map((plan) => [plan.number, plan]));
-    return plans.flatMap((plan) => waysOf({ ...plan, backends: left(plan.backends, sameFrontends(plan, same.get(plan.number))) }));
+    for (const plan of plans) {
+      for (const way of waysOf({ ...plan, backends: left(plan.backends, sameFrontends(plan, same.get(plan.number))) })) take(textOf(way), way);
+      yield;
+    }
   };
-  const gone = new Map(waysBut(old, fresh).map((way) => [textOf(way), way]));
-  for (const way of waysBut(fresh, old)) gone.delete(textOf(way));
+  yield;
+  const gone = new Map<string, Way>();
+  yield* waysBut(old, fresh, (text, way) => gone.set(text, way));
+  yield* waysBut(fresh, old, (text) => gone.delete(text));
   const together = Map.groupBy(gone.values(), ({ protocol, backend: { address, port } }) => `${protocol} ${address} ${port}`);
   return [...together.values()].flatMap((ways) => ways.slice(0, 1).map(({ protocol, backend }) => ({ protocol, ...backend, through: ways.map(({ through }) => through) })));
 }

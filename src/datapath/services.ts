@@ -7,6 +7,7 @@ import type { Clock } from "../std/clock.ts";
 import { changesOf } from "../std/changes.ts";
 import { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
+import { inTurns } from "../std/sliced.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
 import { backendMaps, readBackends, setBackend, writeBackends } from "./lb-backends.ts";
@@ -177,17 +178,15 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     for (const { number, name } of changed) if ((world.standing.get(number)?.plan.name ?? name) !== name) world.stays.leaveService(number);
     const [missing, others]: [(readonly [number, BackendEntry])[], number[]] = [[], []];
-    for (const [number, entry, before] of world.backends.missing()) {
+    for await (const [number, entry, before] of world.backends.missing(pause)) {
       missing.push([number, entry]);
       if (before?.address !== entry.address || before.port !== entry.port) others.push(number);
-      await pause();
     }
     await world.stays.renew(changed.flatMap(({ number, affinity }) => (affinity === null ? [] : [number])), others, world.backends.written, pause);
     // Nobody is sent to what is about to change its meaning.
-    for (const [, entry] of world.frontends.unwanted()) {
+    for await (const [, entry] of world.frontends.unwanted(pause)) {
       world.table.delete(entry);
       if (entry.port !== 0) world.origins.drop(entry);
-      await pause();
     }
     // Who answers this node is known before anybody is asked.
     for (const [number, entry] of missing) {
@@ -196,8 +195,8 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     await writeBackends(backends, missing, pause);
     await world.tables.change(changed, gone, pause);
-    for (const [key] of world.closed.missing()) world.stays.close(key);
-    for (const [key] of world.closed.unwanted()) world.stays.open(key);
+    for await (const [key] of world.closed.missing(pause)) world.stays.close(key);
+    for await (const [key] of world.closed.unwanted(pause)) world.stays.open(key);
     const told = packed(services, lbServiceCodec);
     for (const plan of changed) {
       told.put(plan.number, serviceValue(plan, world.tables.rangeOf(plan.number), world.sources.take(plan)));
@@ -214,7 +213,8 @@ export function createServices(around: ServicesSurroundings): Services {
       last.set(number, plan);
       await pause();
     }
-    const placed = Array.from(world.frontends.missing(), ([, entry]) => entry);
+    const placed: FrontendEntry[] = [];
+    for await (const [, entry] of world.frontends.missing(pause)) placed.push(entry);
     await world.origins.name(placed, pause);
     await world.table.setAll(placed, pause);
     for (const number of gone) {
@@ -226,7 +226,7 @@ export function createServices(around: ServicesSurroundings): Services {
       last.delete(number);
     }
     // Records of flows name it still, until they are as old as its number's rest.
-    for (const [number, entry] of world.backends.unwanted()) {
+    for await (const [number, entry] of world.backends.unwanted(pause)) {
       setBackend(backends, number, { ...entry, down: true });
       world.stays.leaveBackend(number);
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
@@ -237,7 +237,7 @@ export function createServices(around: ServicesSurroundings): Services {
     for (const one of [world.frontends, world.backends, world.closed]) one.done();
     waiting = new Set(Array.from(refused.keys(), ({ number }) => number));
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
-    return { gone: [...goneBackends(replaced, changed), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
+    return { gone: [...await inTurns(goneBackends(replaced, changed)), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
 
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {

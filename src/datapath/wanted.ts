@@ -54,9 +54,10 @@ export class Wanted<K, V> {
     return taken;
   }
 
-  /** What is in the map and nobody wants; taken for deleted as it is gone through. */
-  *unwanted(): Iterable<readonly [K, V]> {
+  /** What is in the map and nobody wants; taken for deleted as it is gone through. `pause` lets others have their turns. */
+  async *unwanted(pause: () => Promise<void>): AsyncIterable<readonly [K, V]> {
     for (const key of this.#looked) {
+      await pause();
       const value = this.#written.get(key);
       if (value === undefined || this.#wanted.has(key)) continue;
       yield [key, value];
@@ -65,8 +66,9 @@ export class Wanted<K, V> {
   }
 
   /** What the map does not hold as it is wanted, and what it held instead; taken for written as it is gone through. */
-  *missing(): Iterable<readonly [K, V, before: V | undefined]> {
+  async *missing(pause: () => Promise<void>): AsyncIterable<readonly [K, V, before: V | undefined]> {
     for (const key of this.#looked) {
+      await pause();
       const wanted = this.#wanted.get(key);
       const written = this.#written.get(key);
       if (wanted === undefined || (written !== undefined && this.#same(written, wanted.value))) continue;

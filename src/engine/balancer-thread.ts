@@ -12,7 +12,7 @@ export type Asked = Turn | { readonly services: readonly Service[] } | "part";
 export type Answer = { readonly head: Head } | { readonly part: Part } | { readonly code: ErrorCode; readonly message: string };
 
 /** Services in one message, which then takes a few milliseconds to write. */
-const piece = 200;
+const piece = 100;
 
 /** Milliseconds; tens of thousands of services take seconds. */
 const patience = 120_000;

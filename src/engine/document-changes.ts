@@ -5,6 +5,7 @@ import type { StoredPolicy } from "../policy/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { ErrorCode } from "../std/errors.ts";
 import { nearest, slip } from "../std/nearest.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { Place } from "../yaml/lines.ts";
 import { placeText } from "../yaml/render.ts";
 import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
@@ -20,11 +21,11 @@ export interface Written {
   /** This node, where documents are shared with others; left out: they are not. */
   readonly self?: string;
   /** @throws Problems */
-  read(documents: readonly WrittenDocument[]): readonly { readonly name: string; readonly place: Place }[];
+  read(documents: readonly WrittenDocument[]): Sliced<readonly { readonly name: string; readonly place: Place }[]>;
   /** What of a document each one's row is to hold, which each reads as before; null: something in it is wrong. Left out: the whole document. */
   parts?(document: WrittenDocument): readonly Part[] | null;
   /** Returns the warnings about those `names`. @throws HawserError */
-  verify(candidate: State, names: ReadonlySet<string>, strict: boolean): readonly string[];
+  verify(candidate: State, names: ReadonlySet<string>, strict: boolean): Sliced<readonly string[]>;
 }
 
 type Part = Omit<WrittenDocument, "file"> & { readonly name: string };
@@ -36,22 +37,24 @@ export interface Applied {
 }
 
 /** @throws HawserError of the kind's code */
-export function applyDocuments(state: State, { documents, strict }: ApplyDocuments, now: number, kind: Written): Applied {
+export function* applyDocuments(state: State, { documents, strict }: ApplyDocuments, now: number, kind: Written): Sliced<Applied> {
   const { one, code, table, self } = kind;
   if (documents.length === 0) throw new HawserError(code, `no ${one} was given: name at least one file`);
   const files = new Set<string>();
   const twice = documents.find(({ file }) => files.size === files.add(file).size);
   // Each is remembered by its document, and that by its name.
   if (twice !== undefined) throw new HawserError(code, `the file ${twice.file} is given twice`);
-  const read = kind.read(documents);
+  const read = yield* kind.read(documents);
   for (const { name, place } of read) {
     const standing = state[table].get(name);
     if (standing?.source === "directory") {
       throw new HawserError(code, `${placeText(place)}: ${one} "${name}" stands in the watched directory, in ${calledIn(standing, self)}; change it there, or give this one another name`);
     }
   }
-  const next = withRows(state, table, rowsOf(read, documents, "apply", state[table], now, kind));
-  const warnings = kind.verify(next, new Set(read.map(({ name }) => name)), strict);
+  yield;
+  const next = withRows(state, table, yield* rowsOf(read, documents, "apply", state[table], now, kind));
+  yield;
+  const warnings = yield* kind.verify(next, new Set(read.map(({ name }) => name)), strict);
   return { next, applied: read.map(({ name }) => name), warnings };
 }
 
@@ -84,7 +87,7 @@ export interface DirectoryChange {
  * A file that is wrong keeps what it said last; so does a directory that cannot be read, or that lost all that it held at once,
  * which is rather a disk that is not there than somebody's wish (R7).
  */
-export function readDirectory(state: State, reading: DirectoryReading, now: number, kind: Written): DirectoryChange {
+export function* readDirectory(state: State, reading: DirectoryReading, now: number, kind: Written): Sliced<DirectoryChange> {
   const { one, table } = kind;
   const problems = new Map<string, string>(Object.entries(reading.unreadable));
   const isOwn = (row: Stored): boolean => row.source === "directory" && !isForeign(row, kind.self);
@@ -101,26 +104,30 @@ export function readDirectory(state: State, reading: DirectoryReading, now: numb
   const kept = new Map([...state[table]].filter(([, row]) => !isOwn(row) || there.has(row.file)));
   const base: State = kept.size === state[table].size ? state : { ...state, [table]: kept };
   const rows = Map.groupBy(before, ({ file }) => file);
-  const changed = reading.documents.filter((document) => !isKnown(document, rows.get(document.file) ?? [], kind));
+  const changed: WrittenDocument[] = [];
+  for (const document of reading.documents) {
+    if (!isKnown(document, rows.get(document.file) ?? [], kind)) changed.push(document);
+    yield;
+  }
   if (changed.length === 0) return { next: base, problems };
   // Each look is at all that there is: halves that are right are taken together, and only the files that are wrong are come to one by one.
-  const taken = (from: State, documents: readonly WrittenDocument[]): State => {
-    const { next, error } = take(from, documents, now, kind);
+  const taken = function* (from: State, documents: readonly WrittenDocument[]): Sliced<State> {
+    const { next, error } = yield* take(from, documents, now, kind);
     if (error === null) return next;
     if (documents.length > 1) {
       const half = documents.length >> 1;
-      return taken(taken(from, documents.slice(0, half)), documents.slice(half));
+      return yield* taken(yield* taken(from, documents.slice(0, half)), documents.slice(half));
     }
     for (const { file } of documents) problems.set(file, error);
     return from;
   };
-  return { next: taken(base, changed), problems };
+  return { next: yield* taken(base, changed), problems };
 }
 
-function take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): { readonly next: State; readonly error: string | null } {
+function* take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): Sliced<{ readonly next: State; readonly error: string | null }> {
   const { one, code, table, self } = kind;
   try {
-    const read = kind.read(documents);
+    const read = yield* kind.read(documents);
     const files = new Set(documents.map(({ file }) => file));
     for (const { name, place } of read) {
       const standing = state[table].get(name);
@@ -129,8 +136,10 @@ function take(state: State, documents: readonly WrittenDocument[], now: number, 
       }
     }
     const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
-    const next = withRows({ ...state, [table]: others }, table, rowsOf(read, documents, "directory", state[table], now, kind));
-    kind.verify(next, new Set(read.map(({ name }) => name)), false);
+    yield;
+    const next = withRows({ ...state, [table]: others }, table, yield* rowsOf(read, documents, "directory", state[table], now, kind));
+    yield;
+    yield* kind.verify(next, new Set(read.map(({ name }) => name)), false);
     return { next, error: null };
   } catch (error) {
     return { next: state, error: messageOf(error) };
@@ -144,12 +153,16 @@ function inTheWay(standing: Stored, { one, self }: Pick<Written, "one" | "self">
   return isForeign(standing, self) ? `of ${file}, which says otherwise; change it there, too, or give one of them another name` : `of ${file}; give one of them another name`;
 }
 
-function rowsOf(
+function* rowsOf(
   read: readonly { readonly name: string; readonly place: Place }[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
   { parts }: Pick<Written, "parts">,
-): readonly Stored[] {
+): Sliced<readonly Stored[]> {
   const whole = new Map(documents.map((document) => [document.file, document] as const));
-  const own = new Map(documents.flatMap((document) => parts?.(document) ?? []).map((part) => [part.name, part] as const));
+  const own = new Map<string, Part>();
+  for (const document of documents) {
+    for (const part of parts?.(document) ?? []) own.set(part.name, part);
+    yield;
+  }
   // Of what earlier builds kept many rows hold one text.
   const apart = new Map<string, ReadonlyMap<string, string>>();
   const ownOf = ({ name, ...document }: Stored): string | undefined => {
@@ -157,15 +170,21 @@ function rowsOf(
     apart.set(document.text, known);
     return known.get(name);
   };
-  return read.map(({ name, place: { file } }) => {
+  const rows: Stored[] = [];
+  for (const { name, place: { file } } of read) {
+    yield;
     const { text, line } = own.get(name) ?? whole.get(file) ?? { text: "" };
     const standing = standingRows.get(name);
     const there = standing !== undefined && standing.file === file && standing.source === source;
-    if (there && standing.text === text && standing.line === line) return standing;
+    if (there && standing.text === text && standing.line === line) {
+      rows.push(standing);
+      continue;
+    }
     // Where in the file it stands is no change of it.
     const { revision, changedAt } = there && (standing.text === text || ownOf(standing) === text) ? standing : { revision: (standing?.revision ?? 0) + 1, changedAt: now };
-    return { name, file, text, ...(line === undefined ? {} : { line }), source, revision, changedAt };
-  });
+    rows.push({ name, file, text, ...(line === undefined ? {} : { line }), source, revision, changedAt });
+  }
+  return rows;
 }
 
 /** Whether a document of the directory says what its rows hold. */

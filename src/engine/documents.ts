@@ -1,4 +1,5 @@
 // Documents in which policies and services are written, as they come in.
+import type { ReadServices } from "../lb/read.ts";
 
 /** One file, or what came in its stead: YAML; of policies also a Compose file with `x-hawser:`. */
 export interface WrittenDocument {
@@ -8,6 +9,9 @@ export interface WrittenDocument {
   /** The file's in which the text begins, from 1, when it is a part of one. */
   readonly line?: number;
 }
+
+/** Tells what service documents hold, one after another, as `readDocument` would. Rejects when it can read no further. */
+export type ReadElsewhere = (documents: readonly WrittenDocument[], found: (document: WrittenDocument, read: ReadServices) => void) => Promise<void>;
 
 export interface ApplyDocuments {
   readonly documents: readonly WrittenDocument[];

@@ -76,7 +76,7 @@ class Desk implements Engine {
     this.#startedAt = options.clock.now();
     this.#policy = new PolicyDesk(options, () => this.#state, (address) => this.#cluster.ownerOf(address));
     this.#cluster = new ClusterDesk(options, this.#policy.book, () => this.#state);
-    this.#services = new ServiceDesk(options, () => this.#state, (decide, signal) => this.#make((state, { now }) => decide(state, now), signal), () => this.#cluster.tell());
+    this.#services = new ServiceDesk(options, () => this.#state, (decide, signal, before) => this.#make((state, { now }) => decide(state, now), signal, before), () => this.#cluster.tell());
     this.commands = this.#commands();
     this.queries = this.#queries();
   }
@@ -200,11 +200,11 @@ class Desk implements Engine {
     };
   }
 
-  /** Makes something: all of it, or nothing and an error. */
-  #make<Reply>(decide: Decide<Reply>, signal?: AbortSignal): Promise<Reply> {
+  /** Makes something: all of it, or nothing and an error. `before`: first, in the same turn of the queue. */
+  #make<Reply>(decide: Decide<Reply>, signal?: AbortSignal, before?: () => Promise<void>): Promise<Reply> {
     return this.#queue.run(async () => {
-      const takenPorts = new Set<string>();
-      for (;;) {
+      await before?.();
+      for (const takenPorts = new Set<string>(); ;) {
         const decision = this.#enforced(this.#decide(decide, takenPorts));
         try {
           await this.#apply(decision, signal);

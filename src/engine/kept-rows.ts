@@ -33,7 +33,9 @@ export class KeptRows {
   /** A store that cannot write says so itself, and keeps no service from following its containers. */
   async keep(rows: readonly Change[]): Promise<void> {
     for (const row of rows) this.#unwritten.set(row.key, row);
-    for (const some of portionsOf([...this.#unwritten.values()].toSorted((a, b) => rankOf(a) - rankOf(b)))) {
+    const portions = portionsOf([...this.#unwritten.values()].toSorted((a, b) => rankOf(a) - rankOf(b)));
+    await new Promise(setImmediate);
+    for (const some of portions) {
       const done = await within(storeTime, "the store's write", this.#store.write(some)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);

@@ -6,6 +6,7 @@ import type { State } from "../network/types.ts";
 import { changesOf } from "../std/changes.ts";
 import { familyOf, firstOf, ipToBigInt, lastOf } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
+import type { Sliced } from "../std/sliced.ts";
 
 type Surroundings = Pick<State, "networks" | "cluster">;
 
@@ -39,13 +40,16 @@ export class NamedAddresses {
   }
 
   /** Of thousands of services only those that changed are looked at, as long as networks and nodes are the same. */
-  follow(services: readonly Service[], around: Surroundings): void {
+  *follow(services: readonly Service[], around: Surroundings): Sliced<void> {
     const { left, came } = changesOf(this.#services, services);
     this.#services = services;
-    const changed = [...this.#count(left, -1), ...this.#count(came, 1)];
+    const changed = [...yield* this.#count(left, -1), ...yield* this.#count(came, 1)];
     const moved = this.#look(around);
     const gateways = gatewaysOf(around);
-    for (const address of moved ? new Set([...changed, ...this.#named.keys()]) : changed) this.#place(address, gateways);
+    for (const address of moved ? new Set([...changed, ...this.#named.keys()]) : changed) {
+      this.#place(address, gateways);
+      yield;
+    }
   }
 
   has(address: Ip | null): boolean {
@@ -60,13 +64,19 @@ export class NamedAddresses {
     return [...this.#places.values()];
   }
 
-  #count(services: readonly Service[], by: 1 | -1): readonly Ip[] {
-    const named = services.flatMap(({ backends }) => backends.flatMap((rule) => (rule.kind === "address" ? rule.address : [])));
-    for (const address of named) {
-      const one = this.#named.get(address) ?? { family: familyOf(address), value: ipToBigInt(address), users: 0 };
-      one.users += by;
-      if (one.users === 0) this.#named.delete(address);
-      else this.#named.set(address, one);
+  *#count(services: readonly Service[], by: 1 | -1): Sliced<readonly Ip[]> {
+    const named: Ip[] = [];
+    for (const { backends } of services) {
+      for (const rule of backends) {
+        if (rule.kind !== "address") continue;
+        const { address } = rule;
+        const one = this.#named.get(address) ?? { family: familyOf(address), value: ipToBigInt(address), users: 0 };
+        one.users += by;
+        if (one.users === 0) this.#named.delete(address);
+        else this.#named.set(address, one);
+        named.push(address);
+      }
+      yield;
     }
     return named;
   }

@@ -7,6 +7,7 @@ import type { Log } from "../std/log.ts";
 import type { Store } from "../store/types.ts";
 import type { ClaimSlice } from "./another-slice.ts";
 import type { PolicySettings } from "./policy-book.ts";
+import type { ReadElsewhere } from "./documents.ts";
 import type { ShareServices } from "./service-sharing.ts";
 import type { ServiceSettings } from "./service-planner.ts";
 import type { Commands, EndpointRef, NodeView, PartStatus, Queries } from "./types.ts";
@@ -30,6 +31,8 @@ export interface EngineOptions {
   readonly announced?: (signal?: AbortSignal) => Promise<void>;
   /** Claims one more slice of the pool for this node. Left out: it has all of the pool, or what the configuration gives it. */
   readonly claimSlice?: ClaimSlice;
+  /** As `ServiceDeskOptions`. */
+  readonly readServices?: ReadElsewhere;
   /** Left out: this node shares its services with nobody. */
   readonly shareServices?: ShareServices;
   /** What is known of other nodes at the start, from what was kept of them; left out: there is none. */

@@ -18,7 +18,17 @@ export interface Judge {
 export const policyDocuments = { table: "policies", one: "policy" } as const;
 
 export function writtenPolicies(judge: Judge): Written {
-  return { ...policyDocuments, code: "BAD_POLICY", read: readPolicies, verify: (candidate, names, strict) => verify(candidate, names, strict, judge) };
+  return {
+    ...policyDocuments, code: "BAD_POLICY",
+    *read(documents) {
+      yield;
+      return readPolicies(documents);
+    },
+    *verify(candidate, names, strict) {
+      yield;
+      return verify(candidate, names, strict, judge);
+    },
+  };
 }
 
 /** Runs every policy's tests. @throws HawserError BAD_POLICY. Returns the warnings about `names`. */

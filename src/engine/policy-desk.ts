@@ -6,6 +6,7 @@ import type { Decision, PoolConfig, State, Step } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Log } from "../std/log.ts";
+import { atOnce } from "../std/sliced.ts";
 import { poolsOf } from "./cluster-desk.ts";
 import { enforce } from "./enforce.ts";
 import { FlowLog } from "./flow-log.ts";
@@ -88,7 +89,7 @@ export class PolicyDesk {
   }
 
   apply(state: State, command: ApplyDocuments, now: number): Decision<Omit<PolicyReport, "revision">> {
-    const { next, ...reply } = applyDocuments(state, command, now, this.#written());
+    const { next, ...reply } = atOnce(applyDocuments(state, command, now, this.#written()));
     return { next, steps: [], reply };
   }
 
@@ -101,7 +102,7 @@ export class PolicyDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     try {
       await make((state, now) => {
-        const change = readDirectory(state, reading, now, this.#written());
+        const change = atOnce(readDirectory(state, reading, now, this.#written()));
         problems = change.problems;
         return { next: change.next, steps: [], reply: undefined };
       });

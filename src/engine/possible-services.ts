@@ -8,6 +8,7 @@ import type { State } from "../network/types.ts";
 import { changesOf } from "../std/changes.ts";
 import type { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { Store, Tables } from "../store/types.ts";
 import { within } from "./commit.ts";
 import { rowsBetween, serviceRows } from "./remember.ts";
@@ -72,13 +73,15 @@ export class PossibleServices {
   }
 
   /** What of `services` is to be planned: all that are possible, and for each other what it was when it was. The same array as long as nothing changes. */
-  of(services: readonly Service[], rows: State["services"]): readonly Service[] {
+  *of(services: readonly Service[], rows: State["services"]): Sliced<readonly Service[]> {
     // What was possible once stays so.
     if (services === this.#of && this.refused.size === 0) return this.#those;
-    const refused = new Map(changesOf(this.#those, services).came.flatMap((service) => {
+    const refused = new Map<string, HawserError>();
+    for (const service of changesOf(this.#those, services).came) {
       const why = this.refusal(service);
-      return why === undefined ? [] : [[service.name, why] as const];
-    }));
+      if (why !== undefined) refused.set(service.name, why);
+      yield;
+    }
     const former = this.#formerOf(refused);
     const those = refused.size === 0 ? services : withFormer(services, refused, former);
     [this.#of, this.#rows, this.#former, this.refused] = [services, rows, former, refused];

@@ -12,6 +12,8 @@ import type { IdentityLabels } from "../policy/types.ts";
 import { inOrder } from "../std/changes.ts";
 import { addressOf } from "../std/ip.ts";
 import type { Cidr } from "../std/ip.ts";
+import { atOnce } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import { calledIn } from "./document-changes.ts";
 import type { WrittenDocument } from "./documents.ts";
 import { NamedAddresses } from "./named-addresses.ts";
@@ -19,19 +21,29 @@ import type { ServiceTexts } from "./service-texts.ts";
 
 type Selection = Extract<BackendRule, { readonly kind: "select" }>;
 
+/** The services of some rows. */
+interface Reading {
+  readonly of: State["services"];
+  readonly all: readonly Service[];
+  /** How many of the services have a frontend, and how many frontends more than one has. */
+  readonly users: ReadonlyMap<string, number>;
+  readonly contested: number;
+}
+
 const noNames: ReadonlySet<string> = new Set();
+const nothingRead: Reading = { of: new Map(), all: [], users: new Map(), contested: 0 };
 
 export class ServiceBook {
   readonly #node: string;
   readonly #texts: ServiceTexts;
   readonly #named: NamedAddresses;
   readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
-  #services: { readonly of: State["services"]; readonly all: readonly Service[] } = { of: new Map(), all: [] };
+  #services = nothingRead;
+  /** Of a candidate, which may be the next. */
+  #candidate = nothingRead;
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
-  /** How many of the services have a frontend, and how many frontends more than one has. */
-  readonly #users = new Map<string, number>();
-  #contested = 0;
+  readonly #selected = new WeakMap<Selection, string>();
   readonly #local = new WeakMap<Endpoint, { readonly network: Network; readonly serving: ServingContainer }>();
   readonly #remote = new WeakMap<RemoteEndpoint, ServingContainer>();
 
@@ -47,40 +59,25 @@ export class ServiceBook {
 
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
-    const before = this.#services;
-    if (before.of === services) return before.all;
-    const fresh = new Map<string, readonly Service[]>();
-    let had = 0;
-    // Of ten thousand pairs an iterator would make as many arrays.
-    services.forEach((row, name) => {
-      const was = before.of.get(name);
-      if (was !== undefined) had++;
-      if (was !== row) fresh.set(name, this.#meant(row));
-    });
-    const left = had === before.of.size && fresh.size === 0 ? [] : before.all.filter(({ name }) => fresh.has(name) || !services.has(name));
-    const gone = new Set(left);
-    const came = [...fresh.values()].flat();
-    const all = left.length + came.length === 0 ? before.all : inOrder(left.length === 0 ? before.all : before.all.filter((one) => !gone.has(one)), came, ({ name }) => name);
-    this.#count(left, -1);
-    this.#count(came, 1);
-    this.#texts.keep(services.size, () => this.documents(services));
-    this.#services = { of: services, all };
-    return all;
-  }
-
-  #count(services: readonly Service[], by: 1 | -1): void {
-    for (const { frontends } of services) {
-      for (const frontend of frontends) {
-        const text = frontendText(frontend);
-        const users = (this.#users.get(text) ?? 0) + by;
-        if (users === 0) this.#users.delete(text);
-        else this.#users.set(text, users);
-        if (users === (by > 0 ? 2 : 1)) this.#contested += by;
-      }
+    if (this.#services.of !== services) {
+      this.#services = this.#candidate.of === services ? this.#candidate : atOnce(readFrom(this.#services, services, this.#meant));
+      this.#candidate = nothingRead;
+      this.#texts.keep(services.size, () => this.documents(services));
     }
+    return this.#services.all;
   }
 
-  #meant(row: StoredService): readonly Service[] {
+  /** As `services`, of a state that is not in force yet. When it is, they are read. */
+  *candidates({ services }: Pick<State, "services">): Sliced<readonly Service[]> {
+    if (this.#services.of === services) return this.#services.all;
+    // One candidate is mostly like the one before.
+    const before = this.#candidate === nothingRead ? this.#services : this.#candidate;
+    const reading = before.of === services ? before : yield* readFrom(before, services, this.#meant);
+    this.#candidate = reading;
+    return reading.all;
+  }
+
+  readonly #meant = (row: StoredService): readonly Service[] => {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.
@@ -88,7 +85,7 @@ export class ServiceBook {
       this.#byRow.set(row, meant);
     }
     return meant;
-  }
+  };
 
   /** As they are called on this node. */
   documents(services: State["services"]): readonly WrittenDocument[] {
@@ -103,25 +100,48 @@ export class ServiceBook {
   /** As `services`, but of several with one frontend the one that was there first; somebody who writes to the nodes' store past them may make such. */
   balanced(state: Pick<State, "services">): readonly Service[] {
     const all = this.services(state);
-    if (this.#balanced.of !== all) this.#balanced = { of: all, those: this.#contested === 0 ? all : withoutRivals(all, state.services) };
+    if (this.#balanced.of !== all) this.#balanced = { of: all, those: this.#services.contested === 0 ? all : withoutRivals(all, state.services) };
     return this.#balanced.those;
   }
 
   /** Containers on every node that a service selects or names, or of whose `idsOf` one is among the `serving`, whoever selects them now; and the places of `NamedAddresses`. */
-  containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): readonly ServingContainer[] {
-    if (this.#selections.of !== services) this.#selections = { of: services, all: selectionsOf(services) };
+  *containers(state: State, services: readonly Service[], serving: Pick<ReadonlySet<string>, "has">): Sliced<readonly ServingContainer[]> {
+    if (this.#selections.of !== services) this.#selections = { of: services, all: yield* this.#selectionsOf(services) };
     const selections = this.#selections.all;
     const named = this.#named;
-    named.follow(services, state);
+    yield* named.follow(services, state);
     const containers: ServingContainer[] = [];
     const take = (container: ServingContainer | undefined): void => {
       if (container === undefined) return;
       const meant = [...(selections.get(container.network) ?? []), ...(selections.get(null) ?? [])].some((rule) => isSelected(rule, container));
       if (meant || named.has(container.ipv4) || named.has(container.ipv6) || idsOf(container).some((id) => serving.has(id))) containers.push(container);
     };
-    for (const endpoint of state.endpoints.values()) take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
-    for (const endpoint of state.cluster.endpoints.values()) take(this.#servingThere(endpoint));
+    for (const endpoint of state.endpoints.values()) {
+      take(this.#servingHere(endpoint, state.networks.get(endpoint.network)));
+      yield;
+    }
+    for (const endpoint of state.cluster.endpoints.values()) {
+      take(this.#servingThere(endpoint));
+      yield;
+    }
     return [...containers, ...named.places];
+  }
+
+  /** By network, each once: thousands of services may select by the same labels. */
+  *#selectionsOf(services: readonly Service[]): Sliced<ReadonlyMap<string | null, readonly Selection[]>> {
+    const rules = new Map<string, Selection>();
+    for (const { backends } of services) {
+      for (const rule of backends) if (rule.kind === "select") rules.set(this.#selecting(rule), rule);
+      yield;
+    }
+    return Map.groupBy(rules.values(), ({ network }) => network);
+  }
+
+  /** By what it selects, in words. */
+  #selecting(rule: Selection): string {
+    const text = this.#selected.get(rule) ?? JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]);
+    this.#selected.set(rule, text);
+    return text;
   }
 
   /** What a service may have meant. */
@@ -154,6 +174,50 @@ export class ServiceBook {
   }
 }
 
+/** `meant`: what a row says. */
+function* readFrom(before: Reading, services: State["services"], meant: (row: StoredService) => readonly Service[]): Sliced<Reading> {
+  const fresh = new Map<string, StoredService>();
+  let had = 0;
+  // Of ten thousand pairs an iterator would make as many arrays.
+  services.forEach((row, name) => {
+    const was = before.of.get(name);
+    if (was !== undefined) had++;
+    if (was !== row) fresh.set(name, row);
+  });
+  yield;
+  if (had === before.of.size && fresh.size === 0) return { ...before, of: services };
+  const left = before.all.filter(({ name }) => fresh.has(name) || !services.has(name));
+  const gone = new Set(left);
+  const kept = left.length === 0 ? before.all : before.all.filter((one) => !gone.has(one));
+  yield;
+  const came: Service[] = [];
+  for (const row of fresh.values()) {
+    came.push(...meant(row));
+    yield;
+  }
+  const all = left.length + came.length === 0 ? before.all : inOrder(kept, came, ({ name }) => name);
+  yield;
+  const users = new Map(before.users);
+  const contested = before.contested + (yield* counted(users, left, -1)) + (yield* counted(users, came, 1));
+  return { of: services, all, users, contested };
+}
+
+/** Counts services in or out. Returns by how much more or less frontends are contested. */
+function* counted(users: Map<string, number>, services: readonly Service[], by: 1 | -1): Sliced<number> {
+  let contested = 0;
+  for (const { frontends } of services) {
+    for (const frontend of frontends) {
+      const text = frontendText(frontend);
+      const those = (users.get(text) ?? 0) + by;
+      if (those === 0) users.delete(text);
+      else users.set(text, those);
+      if (those === (by > 0 ? 2 : 1)) contested += by;
+    }
+    yield;
+  }
+  return contested;
+}
+
 function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {
   const turn = ({ name }: Service): number => rows.get(name)?.turn ?? 0;
   const taken = new Set<string>();
@@ -168,13 +232,6 @@ function withoutRivals(all: readonly Service[], rows: State["services"]): readon
 
 function fieldsOf({ network, project, service, own }: IdentityLabels): Pick<ServingContainer, "network" | "project" | "service" | "labels"> {
   return { network, project, service, labels: own };
-}
-
-/** By network, each once: thousands of services may select by the same labels. */
-function selectionsOf(services: readonly Service[]): ReadonlyMap<string | null, readonly Selection[]> {
-  const rules = new Map(services.flatMap(({ backends }) => backends.filter((rule) => rule.kind === "select"))
-    .map((rule) => [JSON.stringify([rule.network, Object.entries(rule.labels).toSorted()]), rule] as const));
-  return Map.groupBy(rules.values(), ({ network }) => network);
 }
 
 /** Whether both mean the same services with the same backends. */

@@ -1,6 +1,6 @@
 // Changes of services: what a candidate must stand before it is in force.
 import { ServiceProblems } from "../lb/problems.ts";
-import { findTwice, frontendText, readServices } from "../lb/read.ts";
+import { findTwice, frontendText, readingServices } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { Service, WrittenFrontend } from "../lb/types.ts";
 import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
@@ -9,6 +9,7 @@ import type { PoolConfig, State } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { addressOf, contains, familyOf, formatIp, lastOf, lengthOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { poolsOf } from "./cluster-desk.ts";
 import type { Written } from "./document-changes.ts";
@@ -20,7 +21,7 @@ const besides = 512;
 export const serviceDocuments = { table: "services", one: "service" } as const;
 
 export interface ServiceJudge {
-  services(state: State): readonly Service[];
+  services(state: State): Sliced<readonly Service[]>;
   readonly texts: ServiceTexts;
   /** Why this node cannot carry it out; undefined: it can. */
   refusal(service: Service): string | undefined;
@@ -34,31 +35,43 @@ export interface ServiceJudge {
 export function writtenServices(judge: ServiceJudge): Written {
   return {
     ...serviceDocuments, code: "BAD_SERVICE",
-    read: (documents) => {
-      const services = readServices(documents, judge.texts.one);
-      const problems = services.flatMap((service): readonly Problem[] => {
+    *read(documents) {
+      const services = yield* readingServices(documents, judge.texts.one);
+      const problems: Problem[] = [];
+      for (const service of services) {
         const message = judge.refusal(service);
-        return message === undefined ? [] : [{ place: service.place, message }];
-      });
+        if (message !== undefined) problems.push({ place: service.place, message });
+        yield;
+      }
       if (problems.length > 0) throw new ServiceProblems(problems);
       return services;
     },
     parts: judge.texts.parts,
-    verify: (candidate, names) => {
-      const services = judge.services(candidate);
-      const changed = services.filter(({ name }) => names.has(name));
+    *verify(candidate, names) {
+      const services = yield* judge.services(candidate);
+      const changed: Service[] = [];
+      const addresses = new Set<Ip>();
+      for (const service of services) {
+        yield;
+        if (!names.has(service.name)) continue;
+        changed.push(service);
+        for (const { address } of service.frontends) addresses.add(address);
+      }
       const problems: Problem[] = [];
-      const addresses = new Set(changed.flatMap(({ frontends }) => frontends.map(({ address }) => address)));
       const beside: Service[] = [];
-      for (const service of services) for (const { address } of service.frontends) if (addresses.has(address) && beside.at(-1) !== service && !names.has(service.name)) beside.push(service);
+      for (const service of services) {
+        yield;
+        if (!names.has(service.name) && service.frontends.some(({ address }) => addresses.has(address))) beside.push(service);
+      }
       // What is new is told of what stands, not the other way round.
-      findTwice([...beside, ...changed], problems);
+      yield* findTwice([...beside, ...changed], problems);
       for (const { name, place, frontends } of changed) {
         const size = judge.shared ? sizeOf(candidate.services.get(name)) : 0;
         if (size > longestRecord) problems.push({ place, message: `the service takes ${size} bytes in the store that nodes share, and ${longestRecord} are the most; make lists of it shorter, or several services of it` });
         for (const frontend of frontends) {
           const why = takenBy(frontend, candidate, judge);
           if (why !== undefined) problems.push({ place: frontend.place, message: why });
+          yield;
         }
       }
       if (problems.length > 0) throw new ServiceProblems(problems);
@@ -71,26 +84,26 @@ export function writtenServices(judge: ServiceJudge): Written {
  * The state in which a change that cannot be in force is taken back, row by row, unless it was changed again meanwhile. What finds its frontends taken by
  * now is not there again.
  */
-export function takenBack(state: State, before: State["services"], after: State["services"], { verify }: Pick<Written, "verify">): State {
+export function* takenBack(state: State, before: State["services"], after: State["services"], { verify }: Pick<Written, "verify">): Sliced<State> {
   const names = new Set([...before.keys(), ...after.keys()].filter((name) => before.get(name) !== after.get(name) && state.services.get(name) === after.get(name)));
   const kept = new Map([...state.services].filter(([name]) => !names.has(name) || before.has(name)));
   for (let going = [...before].filter(([name]) => names.has(name)); ;) {
     const back = { ...state, services: new Map([...kept, ...going]) };
-    const refused = new Set(refusedOf(back, going.map(([name]) => name), verify));
+    const refused = new Set(yield* refusedOf(back, going.map(([name]) => name), verify));
     if (refused.size === 0) return back;
     // What stays instead may be in the way of others.
     going = going.filter(([name]) => !refused.has(name));
   }
 }
 
-function refusedOf(candidate: State, names: readonly string[], verify: Written["verify"]): readonly string[] {
+function* refusedOf(candidate: State, names: readonly string[], verify: Written["verify"]): Sliced<readonly string[]> {
   try {
-    verify(candidate, new Set(names), false);
+    yield* verify(candidate, new Set(names), false);
     return [];
   } catch (error) {
     if (!(error instanceof HawserError)) throw error;
     const half = names.length >> 1;
-    return half === 0 ? names : [names.slice(0, half), names.slice(half)].flatMap((some) => refusedOf(candidate, some, verify));
+    return half === 0 ? names : [...yield* refusedOf(candidate, names.slice(0, half), verify), ...yield* refusedOf(candidate, names.slice(half), verify)];
   }
 }
 

@@ -1,16 +1,18 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport } from "../datapath/types.ts";
 import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
-import { warningsOf } from "../lb/warnings.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
-import type { Decision, State, StepOf } from "../network/types.ts";
+import type { State, StepOf } from "../network/types.ts";
 import { messageOf } from "../std/errors.ts";
 import type { HawserError } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
+import { inTurns } from "../std/sliced.ts";
 import type { Tables } from "../store/types.ts";
 import { ClientsTold } from "./clients-told.ts";
 import { perform } from "./commit.ts";
+import { decideWholly } from "./decide-in-turns.ts";
+import type { Deciding, Make } from "./decide-in-turns.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
 import { OwnHealth } from "./own-health.ts";
@@ -19,7 +21,7 @@ import { ProbeList } from "./probe-list.ts";
 import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook, sameForServices } from "./service-book.ts";
-import { serviceDocuments, takenBack, writtenServices } from "./service-changes.ts";
+import { serviceDocuments, writtenServices } from "./service-changes.ts";
 import { ServicePlanner, portion } from "./service-planner.ts";
 import type { ServiceDeskOptions } from "./service-desk-options.ts";
 import { serviceTraffic } from "./service-traffic.ts";
@@ -29,17 +31,15 @@ import { ServiceTexts } from "./service-texts.ts";
 import { ServiceSharing } from "./service-sharing.ts";
 import type { DirectoryReading, PartStatus, ServiceCommands, ServiceQueries } from "./types.ts";
 
-/** Takes a decision in the engine's queue. */
-type Make = <Reply>(decide: (state: State, now: number) => Decision<Reply>, signal?: AbortSignal) => Promise<Reply>;
-
 export class ServiceDesk {
   readonly #options: ServiceDeskOptions;
   readonly #state: () => State;
-  readonly #texts = new ServiceTexts();
+  readonly #texts: ServiceTexts;
   readonly #book: ServiceBook;
   readonly #planner: ServicePlanner;
   readonly #sharing: ServiceSharing | undefined;
   readonly #make: Make;
+  readonly #deciding: Deciding;
   readonly #lane = createQueue();
   readonly #listeners = new Set<() => void>();
   readonly #addressListeners = new Set<() => void>();
@@ -64,6 +64,8 @@ export class ServiceDesk {
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
     this.#make = make;
+    this.#texts = new ServiceTexts(options.readServices);
+    this.#deciding = { state, make, now: () => options.clock.now(), written: () => this.#written(), around: () => options.datapath.facts.hostPrefixes };
     this.#options = options;
     this.#state = state;
     this.#book = new ServiceBook(options.node, this.#texts, [options.pool.ipv4, options.pool.ipv6]);
@@ -147,11 +149,11 @@ export class ServiceDesk {
     return {
       applyService: async ({ documents }, signal) => {
         await this.#texts.prepare(documents, this.#refusal);
-        const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await this.#whole((state, now) => {
-          const { next, applied: reply } = applyDocuments(state, { documents, strict: false }, now, this.#written());
-          return { next, steps: [], reply };
-        }, (names) => this.#enforced(names), signal);
-        return { applied, warnings: warningsOf(documents.flatMap((document) => this.#texts.one(document).services), this.#book.known(this.#state())) };
+        const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await decideWholly(function* (state, now, written) {
+          const { next: { services }, applied: reply } = yield* applyDocuments(state, { documents, strict: false }, now, written);
+          return { services, reply };
+        }, (names) => this.#enforced(names), this.#deciding, signal);
+        return { applied, warnings: await this.#texts.warnings(documents, this.#book.known(this.#state())) };
       },
       deleteService: async (name, signal) => {
         refuseFile(name, this.#state().services, this.#known());
@@ -234,11 +236,11 @@ export class ServiceDesk {
         problems = this.#sharing.problems;
         return;
       }
-      await this.#whole((state, now) => {
-        const change = readDirectory(state, reading, now, this.#written());
+      await decideWholly(function* (state, now, written) {
+        const change = yield* readDirectory(state, reading, now, written);
         problems = change.problems;
-        return { next: change.next, steps: [], reply: undefined };
-      }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), signal);
+        return { services: change.next.services, reply: undefined };
+      }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), this.#deciding, signal);
     } catch (error) {
       problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
@@ -251,26 +253,9 @@ export class ServiceDesk {
     }
   }
 
-  /** What cannot be in force, as `inForce` tells by throwing, is taken back, unless it was changed again meanwhile. `changed`: the services are others. */
-  async #whole<Reply>(decide: (state: State, now: number) => Decision<Reply>, inForce: (reply: Reply, changed: boolean) => Promise<void>, signal?: AbortSignal): Promise<Reply> {
-    let [before, after] = [this.#state().services, this.#state().services];
-    const reply = await this.#make((state, now) => {
-      const decision = decide(state, now);
-      [before, after] = [state.services, decision.next.services];
-      return decision;
-    }, signal);
-    try {
-      await inForce(reply, before !== after);
-    } catch (error) {
-      if (before !== after) await this.#make((state) => ({ next: takenBack(state, before, after, this.#written()), steps: [], reply: undefined }));
-      throw error;
-    }
-    return reply;
-  }
-
   #written(book = this.#book): Written {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.services(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ services: (state) => book.candidates(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */
@@ -320,7 +305,8 @@ export class ServiceDesk {
 
   async #plan(most?: number): Promise<boolean> {
     const state = this.#state();
-    const services = this.#possible.of(this.#book.balanced(state), state.services);
+    await inTurns(this.#book.candidates(state));
+    const services = await inTurns(this.#possible.of(this.#book.balanced(state), state.services));
     await this.#possible.remember();
     return this.#planner.plan(state, services, most);
   }

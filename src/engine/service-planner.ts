@@ -8,6 +8,8 @@ import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
+import { inTurns } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { Json, Store, Tables } from "../store/types.ts";
 import { backendsIn, restingKey } from "./balancing-rows.ts";
 import { balancingTable, containerKey, planKey } from "./balancer.ts";
@@ -150,16 +152,25 @@ export class ServicePlanner {
    * later start must know is remembered before they are carried out. @throws HawserError INTERNAL; the plans are then as before.
    */
   async plan(state: State, all: readonly Service[], most = Infinity): Promise<boolean> {
+    this.#planning = true;
+    try {
+      return await this.#planned(state, all, most);
+    } finally {
+      this.#planning = false;
+    }
+  }
+
+  async #planned(state: State, all: readonly Service[], most: number): Promise<boolean> {
     const { clock } = this.#options;
     this.more = false;
     if (all.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = all;
       return false;
     }
-    const containers = this.#book.containers(state, all, this.#serving);
+    const containers = await inTurns(this.#book.containers(state, all, this.#serving));
     const now = clock.now();
     if (this.#thread?.alive !== true) await this.#start();
-    const services = this.#recalling ? all : this.#withNew(all, most);
+    const services = this.#recalling ? all : await inTurns(this.#withNew(all, most));
     this.more = services.length < all.length;
     const after = { services, containers: new Map(containers.map((one) => [containerKey(one), one])), health: state.cluster.health };
     const looks = this.#lookAt !== null && now >= this.#lookAt;
@@ -167,7 +178,7 @@ export class ServicePlanner {
     if (looks) this.#lookAt = now + lookTime;
     const elsewhere = looks ? await this.#options.datapath.elsewhere() : null;
     const wereGone = this.#ownWereGone;
-    const turn = { wereGone, services: this.#newsOf(services), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
+    const turn = { wereGone, services: await inTurns(this.#newsOf(services)), containers: between(this.#told.containers, after.containers), heard: this.#heard.splice(0), told: after.health === this.#told.health ? null : toldBy(after.health), elsewhere, now };
     const news = [turn.services, turn.containers].some(({ set, gone }) => set.length + gone.length > 0) || turn.heard.length > 0 || turn.told !== null || wereGone || elsewhere !== null;
     const setBack = now < this.#plannedAt;
     if (!news && !setBack && !this.#failed && this.refused.size === 0 && (this.#again === null || now < this.#again)) {
@@ -178,22 +189,18 @@ export class ServicePlanner {
     this.#told = after;
     this.#plannedAt = now;
     this.#failed = true;
-    this.#planning = true;
-    try {
-      const outcome = await (this.#thread as BalancerThread).turn(turn);
-      await this.#kept.keep(outcome.rows);
-      [this.#failed, this.#recalling] = [false, false];
-      if (wereGone) this.#ownWereGone = false;
-      [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
-      this.#sayHealth(outcome, turn.heard);
-      this.#take(outcome);
-      this.#lookAt = outcome.unsettled ? Math.min(this.#lookAt ?? Infinity, now + lookTime) : null;
-      this.#wakeAt(outcome.again);
-      if (services.length === 0 && this.#kept.allWritten) await this.#rest();
-      return outcome.plans.set.length + outcome.plans.gone.length > 0;
-    } finally {
-      this.#planning = false;
-    }
+    const outcome = await (this.#thread as BalancerThread).turn(turn);
+    await new Promise(setImmediate);
+    await this.#kept.keep(outcome.rows);
+    [this.#failed, this.#recalling] = [false, false];
+    if (wereGone) this.#ownWereGone = false;
+    [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
+    this.#sayHealth(outcome, turn.heard);
+    await inTurns(this.#take(outcome));
+    this.#lookAt = outcome.unsettled ? Math.min(this.#lookAt ?? Infinity, now + lookTime) : null;
+    this.#wakeAt(outcome.again);
+    if (services.length === 0 && this.#kept.allWritten) await this.#rest();
+    return outcome.plans.set.length + outcome.plans.gone.length > 0;
   }
 
   #sayHealth({ backends }: Outcome, heard: readonly HeardHealth[]): void {
@@ -252,42 +259,56 @@ export class ServicePlanner {
   }
 
   /** Those that the thread knows, and so many that are new. */
-  #withNew(all: readonly Service[], most: number): readonly Service[] {
-    const fresh = all.filter(({ name }) => !this.#toldByName.has(name));
+  *#withNew(all: readonly Service[], most: number): Sliced<readonly Service[]> {
+    const fresh: Service[] = [];
+    for (const service of all) {
+      if (!this.#toldByName.has(service.name)) fresh.push(service);
+      yield;
+    }
     if (fresh.length <= most) return all;
     const later = new Set(fresh.slice(most));
     return all.filter((service) => !later.has(service));
   }
 
   /** And takes note of it. */
-  #newsOf(services: readonly Service[]): Difference<Service> {
+  *#newsOf(services: readonly Service[]): Sliced<Difference<Service>> {
     const { left, came } = changesOf(this.#told.services, services);
     for (const service of left) {
       this.#toldByName.delete(service.name);
       this.#changed.add(service.name);
       if (asksClients(service)) this.#asking--;
+      yield;
     }
     for (const service of came) {
       this.#toldByName.set(service.name, service);
       this.#changed.add(service.name);
       if (asksClients(service)) this.#asking++;
+      yield;
     }
     return { set: came, gone: left.map(({ name }) => name).filter((name) => !this.#toldByName.has(name)) };
   }
 
-  #take({ plans: { set, gone }, backends }: Outcome): void {
+  *#take({ plans: { set, gone }, backends }: Outcome): Sliced<void> {
     const afresh = this.#afresh;
     this.#afresh = false;
     if (afresh) this.#plans.clear();
-    const fresh = set.flatMap((plan): readonly ServicePlan[] => {
+    const fresh: ServicePlan[] = [];
+    for (const plan of set) {
       const slots = "of" in plan.slots ? this.#plans.get(plan.slots.of)?.slots : plan.slots;
-      return slots === undefined ? [] : [{ ...plan, slots }];
-    });
-    const left = new Set([...gone, ...fresh.map(planKey)].flatMap((key) => this.#plans.get(key) ?? []));
-    for (const key of gone) this.#plans.delete(key);
-    for (const plan of fresh) this.#plans.set(planKey(plan), plan);
+      if (slots !== undefined) fresh.push({ ...plan, slots });
+      yield;
+    }
+    const left = new Set<ServicePlan>();
+    for (const [key, plan] of [...gone.map((key) => [key, undefined] as const), ...fresh.map((plan) => [planKey(plan), plan] as const)]) {
+      const before = this.#plans.get(key);
+      if (before !== undefined) left.add(before);
+      if (plan === undefined) this.#plans.delete(key);
+      else this.#plans.set(key, plan);
+      yield;
+    }
     const before = afresh ? [] : this.plans;
     if (afresh || left.size + fresh.length > 0) this.plans = inOrder(left.size === 0 ? before : before.filter((plan) => !left.has(plan)), fresh, planKey);
+    yield;
     const unsaid = afresh ? [...this.backends.keys()].filter((name) => !backends.has(name)) : [];
     for (const [name, those] of [...backends, ...unsaid.map((name) => [name, []] as const)]) {
       this.#changed.add(name);
@@ -296,6 +317,7 @@ export class ServicePlanner {
       if (before !== undefined) this.#serves(before, -1);
       if (those.length === 0) this.backends.delete(name);
       else this.backends.set(name, those);
+      yield;
     }
   }
 

@@ -4,10 +4,14 @@ import type { ServicePart } from "../lb/own-text.ts";
 import { readDocument, readRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
-import type { WrittenDocument } from "./documents.ts";
+import { warningsOf } from "../lb/warnings.ts";
+import type { Known } from "../lb/warnings.ts";
+import { inTurns } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
+import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
 
-/** Others have their turns after so much work. Milliseconds. */
-const turn = 5;
+/** Characters that are not read yet, from which on others read them: less takes less time than to ask them. */
+const many = 400_000;
 /** Texts of services that are no more, which may come back. */
 const spare = 100;
 
@@ -15,6 +19,12 @@ export class ServiceTexts {
   #read = new Map<string, ReadServices>();
   readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
+  readonly #elsewhere: ReadElsewhere | undefined;
+
+  /** `elsewhere`: left out, all is read here. */
+  constructor(elsewhere?: ReadElsewhere) {
+    this.#elsewhere = elsewhere;
+  }
 
   /** What is the same text of the same file is the same object. */
   readonly one = (document: WrittenDocument): ReadServices => {
@@ -51,14 +61,44 @@ export class ServiceTexts {
   };
 
   /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
-  async prepare(documents: Iterable<WrittenDocument>, look: (service: Service) => unknown = () => undefined): Promise<void> {
-    let since = performance.now();
+  async prepare(documents: readonly WrittenDocument[], look: (service: Service) => unknown = () => undefined): Promise<void> {
+    const elsewhere = this.#elsewhere;
+    if (elsewhere !== undefined) {
+      const unread = await inTurns(this.#unread(documents));
+      // What they do not read is read here.
+      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, (document, read) => this.#read.set(keyOf(document), read)).catch(() => undefined);
+    }
+    await inTurns(this.#prepared(documents, look));
+  }
+
+  *#unread(documents: readonly WrittenDocument[]): Sliced<readonly WrittenDocument[]> {
+    const unread: WrittenDocument[] = [];
+    for (const document of documents) {
+      if (!this.#read.has(keyOf(document))) unread.push(document);
+      yield;
+    }
+    return unread;
+  }
+
+  *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown): Sliced<void> {
     for (const document of documents) {
       for (const service of this.right(document) ?? []) look(service);
-      if (performance.now() - since < turn) continue;
-      await new Promise(setImmediate);
-      since = performance.now();
+      yield;
     }
+  }
+
+  /** What of them is probably not meant as it is written. */
+  warnings(documents: Iterable<WrittenDocument>, known: Known): Promise<readonly string[]> {
+    return inTurns(this.#warnings(documents, known));
+  }
+
+  *#warnings(documents: Iterable<WrittenDocument>, known: Known): Sliced<readonly string[]> {
+    const warnings: string[] = [];
+    for (const document of documents) {
+      warnings.push(...warningsOf(this.one(document).services, known));
+      yield;
+    }
+    return warnings;
   }
 
   /** Forgets all but these, so many, when the others have become more. */

@@ -5,6 +5,7 @@ import type { SharedService, SharedServices, StoredService } from "../lb/stored.
 import type { Service } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
+import { atOnce } from "../std/sliced.ts";
 import { applyDocuments, calledIn, readDirectory, unknownName } from "./document-changes.ts";
 import type { Written } from "./document-changes.ts";
 import { serviceDocuments } from "./service-changes.ts";
@@ -35,7 +36,7 @@ interface Found {
 /** @throws HawserError BAD_SERVICE */
 export function applyShared(known: SharedServices, documents: ApplyDocuments["documents"], around: Around): { readonly wanted: SharedServices; readonly applied: readonly string[] } {
   const base: Rows = new Map([...known.services].map(([name, row]) => [name, standing(known, row)]));
-  const { next, applied } = applyDocuments({ ...around.state, services: base }, { documents, strict: false }, around.now, around.written);
+  const { next, applied } = atOnce(applyDocuments({ ...around.state, services: base }, { documents, strict: false }, around.now, around.written));
   return { wanted: { ...known, services: agreed(known, base, next.services, around) }, applied };
 }
 
@@ -87,7 +88,7 @@ function withThose(known: SharedServices, rows: readonly SharedService[], { stat
   for (const row of rows) {
     const candidate = new Map(services).set(row.name, row);
     try {
-      written.verify({ ...state, services: candidate }, new Set([row.name]), false);
+      atOnce(written.verify({ ...state, services: candidate }, new Set([row.name]), false));
       services = candidate;
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
@@ -100,7 +101,7 @@ function withThose(known: SharedServices, rows: readonly SharedService[], { stat
 export function shareDirectory(known: SharedServices, reading: DirectoryReading, around: Around): { readonly wanted: SharedServices; readonly problems: ReadonlyMap<string, string> } {
   const { self, state, now, written } = around;
   const base = ownedBy(known, reading, around);
-  const { next, problems } = readDirectory({ ...state, services: base }, reading, now, written);
+  const { next, problems } = atOnce(readDirectory({ ...state, services: base }, reading, now, written));
   const own = [...next.services.values()].filter((row) => row.source === "directory" && (row.node === undefined || row.node === self));
   const services = agreed(known, base, next.services, around);
   const files = new Map(known.files);

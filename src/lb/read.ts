@@ -1,4 +1,6 @@
 // Service files to services: all of them, or every problem of every file.
+import { atOnce } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import { readPages } from "../yaml/page.ts";
 import { attempt } from "../yaml/problems.ts";
 import type { Problem } from "../yaml/problems.ts";
@@ -24,10 +26,20 @@ const enough = 1000;
  * @throws ServiceProblems with every problem, each with its file, line and column; then nothing of the documents may be used.
  */
 export function readServices(documents: readonly ServiceSource[], read: typeof readDocument = readDocument): readonly Service[] {
-  const all = documents.map(read);
-  const services = all.flatMap((one) => one.services);
-  const problems = all.flatMap((one) => one.problems);
-  findTwice(services, problems);
+  return atOnce(readingServices(documents, read));
+}
+
+/** As `readServices`. */
+export function* readingServices(documents: readonly ServiceSource[], read: typeof readDocument): Sliced<readonly Service[]> {
+  const services: Service[] = [];
+  const problems: Problem[] = [];
+  for (const document of documents) {
+    const one = read(document);
+    for (const service of one.services) services.push(service);
+    problems.push(...one.problems);
+    yield;
+  }
+  yield* findTwice(services, problems);
   if (problems.length > 0) throw new ServiceProblems(problems);
   return services;
 }
@@ -53,12 +65,12 @@ export function readDocument({ file, text, line }: ServiceSource): ReadServices 
 /** null: something in it is wrong. */
 export function readRightly({ services, problems }: ReadServices): readonly Service[] | null {
   const all = [...problems];
-  findTwice(services, all);
+  atOnce(findTwice(services, all));
   return all.length === 0 ? services : null;
 }
 
 /** A name is one service's, and so is an address with its port and protocol: both places are told. */
-export function findTwice(services: readonly Service[], problems: Problem[]): void {
+export function* findTwice(services: readonly Service[], problems: Problem[]): Sliced<void> {
   const names = new Map<string, Service>();
   const frontends = new Map<string, { readonly service: Service; readonly frontend: WrittenFrontend }>();
   for (const service of services) {
@@ -74,6 +86,7 @@ export function findTwice(services: readonly Service[], problems: Problem[]): vo
         problems.push({ place: frontend.place, message: `${text} is taken: ${whose} at ${placeText(other.frontend.place)}; give one of them another address or port` });
       }
     }
+    yield;
   }
 }
 

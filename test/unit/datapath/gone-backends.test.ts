@@ -1,6 +1,7 @@
 // Which sockets lead nowhere: the difference between two sets of plans, by service address and backend.
 import test from "ava";
 import { goneBackends } from "../../../src/datapath/gone-backends.ts";
+import { atOnce } from "../../../src/std/sliced.ts";
 import type { BackendState, Frontend, ServicePlan } from "../../../src/lb/types.ts";
 
 function plan(name: string, frontends: readonly string[], ...backends: readonly (readonly [address: string, state?: BackendState])[]): ServicePlan {
@@ -14,7 +15,7 @@ function plan(name: string, frontends: readonly string[], ...backends: readonly 
 }
 
 const gone = (before: readonly ServicePlan[], after: readonly ServicePlan[]): readonly string[] =>
-  goneBackends(before, after).map(({ protocol, address, port, through = [] }) => `${protocol} ${address}:${port} by ${through.map((one) => `${one.address}:${one.port}`).join(" ")}`);
+  atOnce(goneBackends(before, after)).map(({ protocol, address, port, through = [] }) => `${protocol} ${address}:${port} by ${through.map((one) => `${one.address}:${one.port}`).join(" ")}`);
 const [one, two] = ["10.44.0.2", "10.44.0.3"];
 
 test("a backend that drains is not gone; when it is, it is by every address of its service", (t) => {

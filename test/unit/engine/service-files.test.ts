@@ -6,6 +6,7 @@ import { writtenServices } from "../../../src/engine/service-changes.ts";
 import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { emptyState } from "../../../src/network/types.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
+import { atOnce } from "../../../src/std/sliced.ts";
 import { service, shop, text } from "./shop.ts";
 
 test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong; one that goes takes its service along", async (t) => {
@@ -52,7 +53,7 @@ test("a file that is wrong is found among many without a look at all services fo
   const texts = new ServiceTexts();
   const book = new ServiceBook("n1", texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
-  const written = writtenServices({ services: (state) => book.services(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
+  const written = writtenServices({ services: (state) => book.candidates(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
   let looks = 0;
   const counted: typeof written = {
     ...written,
@@ -64,7 +65,7 @@ test("a file that is wrong is found among many without a look at all services fo
   const file = (n: number, address = n): string => text("", `s${n}`, `203.0.113.${address}:80`);
   const wrong = { 70: "service: s70\n", 150: file(150, 149) };
   const documents = Array.from({ length: 200 }, (_, i) => ({ file: `/d/${i}.yaml`, text: wrong[i as keyof typeof wrong] ?? file(i) }));
-  const { next, problems } = readDirectory(emptyState, { directory: "/d", documents, unreadable: {} }, 1, counted);
+  const { next, problems } = atOnce(readDirectory(emptyState, { directory: "/d", documents, unreadable: {} }, 1, counted));
   t.is(next.services.size, 198);
   t.deepEqual([...problems.keys()], ["/d/70.yaml", "/d/150.yaml"]);
   t.regex(problems.get("/d/150.yaml") ?? "", /^\/d\/150\.yaml:2:13: 203\.0\.113\.149:80\/tcp is taken: service s149 has it/);

@@ -6,6 +6,7 @@ import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import type { State } from "../../../src/network/types.ts";
 import { emptyState } from "../../../src/network/types.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
+import { atOnce } from "../../../src/std/sliced.ts";
 import { text } from "./shop.ts";
 
 /** By name, the last byte of a frontend's address. */
@@ -24,10 +25,10 @@ function back(before: Addresses, after: Addresses, now: Addresses): Addresses {
   const texts = new ServiceTexts();
   const book = new ServiceBook("n1", texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
-  const written = writtenServices({ services: (state) => book.services(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
+  const written = writtenServices({ services: (state) => book.candidates(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
   const were = rows(before);
   const wanted = rows(after, were);
-  const state = takenBack({ ...emptyState, services: rows(now, wanted) }, were, wanted, written);
+  const state = atOnce(takenBack({ ...emptyState, services: rows(now, wanted) }, were, wanted, written));
   return Object.fromEntries(book.services(state).map(({ name, frontends: [frontend] }) => [name, Number(frontend?.address.split(".")[3])]));
 }
 

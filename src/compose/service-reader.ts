@@ -1,0 +1,68 @@
+// Many service documents are read by a process of their own: the agent runs without V8's optimising compilers, whose flags are the process's, and what that
+// one needs of memory goes with it.
+import { fork } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
+import type { ReadElsewhere, WrittenDocument } from "../engine/types.ts";
+import type { ReadServices } from "../lb/read.ts";
+
+/** Document by document, in their order. */
+export type Told = readonly ReadServices[];
+
+/** Characters in one message to it, which then takes a few milliseconds to write. */
+const piece = 50_000;
+/** Milliseconds without a word from it. It needs a tenth of one for a document. */
+const patience = 10_000;
+/** Milliseconds for all of them. */
+const longest = 60_000;
+
+/** `file`: the process's first. It rejects when that does not answer, or not in time; the process has ended by then. */
+export function createServiceReader(file: URL = new URL("./read-services.ts", import.meta.url), silence = patience): ReadElsewhere {
+  return async (documents, found) => {
+    const ended = new AbortController();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const fail = (why: string): void => reject(new Error(`the process that reads services ${why}`));
+    // Without the agent's own flags, which are those of a process that stays.
+    const child = fork(file, { execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=8"], stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    let [read, heard] = [0, performance.now()];
+    child.on("message", (told: Told) => {
+      heard = performance.now();
+      for (const one of told) {
+        const document = documents[read++];
+        if (document !== undefined) found(document, one);
+      }
+      if (read >= documents.length) resolve();
+    });
+    child.on("error", ({ message }) => fail(`cannot be asked: ${message}`));
+    child.on("exit", (code, signal) => fail(`has ended: ${signal ?? code}`));
+    const since = performance.now();
+    const watch = setInterval(() => {
+      if (performance.now() - heard > silence || performance.now() - since > longest) fail("does not answer in time");
+    }, silence / 4);
+    try {
+      await Promise.race([promise, ask(documents, ended.signal, (some) => child.send(some, () => undefined)).then(() => promise)]);
+      // It ends by itself then, and keeps what it compiled for the next.
+      child.disconnect();
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    } finally {
+      ended.abort();
+      clearInterval(watch);
+    }
+  };
+}
+
+async function ask(documents: readonly WrittenDocument[], ended: AbortSignal, send: (some: readonly WrittenDocument[]) => void): Promise<void> {
+  let some: WrittenDocument[] = [];
+  let size = 0;
+  for (const document of documents) {
+    some.push(document);
+    size += document.text.length;
+    if (size < piece) continue;
+    send(some);
+    [some, size] = [[], 0];
+    await pause();
+    if (ended.aborted) return;
+  }
+  send(some);
+}

@@ -1,0 +1,45 @@
+// Many service documents are read by another process as they would be here, and one that fails says so.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import test from "ava";
+import { createServiceReader } from "../../../src/compose/service-reader.ts";
+import { readDocument } from "../../../src/lb/read.ts";
+import type { ReadServices, ServiceSource } from "../../../src/lb/read.ts";
+
+const whole = [
+  'service: web\nfrontends: ["203.0.113.10:80", "[2001:db8::10]:53/udp"]\nbackends: [{ select: { network: shop, label: "app=web, __proto__=x, tier" }, port: 8080, weight: 0 }]\nmode: snat',
+  "# Übung\nservice: api\nfrontends: [203.0.113.11:80]\nbackends:\n  - &a { address: 192.0.2.7:8080 }\naffinity: { by: client, timeout: 1h }\nsources: { allow: [10.0.0.0/8], deny: [10.1.0.0/16] }\n",
+  '---\nservice: one\nfrontends: [203.0.113.12:80]\nbackends: [{ address: 192.0.2.7:80 }]\n---\n{ "service": "two", "frontends": ["203.0.113.12:80"], "backends": [] }\n',
+  "", "service: web\0", "service: [", `service: x${"[".repeat(200)}`, "- 1\n- 2\n",
+];
+
+/** Texts in which something is left out somewhere, so that all kinds of problems are among them. */
+const documents: readonly ServiceSource[] = whole.flatMap((text, i) =>
+  [text, ...Array.from({ length: Math.min(60, text.length) }, (_, n) => text.slice(0, n * 7 % text.length) + text.slice(n * 7 % text.length + 1 + (n % 5)))]
+    .map((one, n) => ({ file: `/d/${i}-${n}.yaml`, text: one, ...(n % 3 === 0 ? { line: 10 } : {}) })));
+
+test("each is what it is when it is read here, in their order", async (t) => {
+  const found: (readonly [ServiceSource, ReadServices])[] = [];
+  await createServiceReader()(documents, (document, read) => found.push([document, read]));
+  t.deepEqual(found, documents.map((document) => [document, readDocument(document)]));
+  const problems = found.filter(([, read]) => read.problems.length > 0).length;
+  t.true(problems > 100 && problems < found.length - 10, `${problems} of ${found.length} have problems`);
+});
+
+for (const [what, code, message] of [
+  ["dies", "process.exit(3);", /has ended: 3/],
+  ["dies half-way", 'process.once("message", () => process.send([{ services: [], problems: [] }], () => process.exit(4)));', /has ended: 4/],
+  ["says nothing", 'process.on("message", () => undefined);', /does not answer in time/],
+] as const) {
+  test(`one that ${what} is told of, and is gone`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "hawser-reader-"));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, "reader.mjs");
+    writeFileSync(file, code);
+    let found = 0;
+    await t.throwsAsync(createServiceReader(pathToFileURL(file), 2000)(documents, () => found++), { message });
+    t.is(found, what === "dies half-way" ? 1 : 0);
+  });
+}
