@@ -114,7 +114,7 @@ const folder = join(root, "build/bench");
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
   hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
-  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384,
+  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384,
 };
 
 await inPrivateHost(import.meta.url, async () => {

@@ -34,7 +34,7 @@ export interface HostSync {
 const anyUplink = 0;
 
 export function createHostSync(host: Host, devices: "auto" | readonly string[], named: readonly Ip[], log: Log): HostSync {
-  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] };
+  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [], uplinkAddresses: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
   let cables: ReadonlySet<string> = new Set();

@@ -82,13 +82,15 @@ export function knownBy(reading: HostReading, uplinks: readonly UplinkReading[],
 }
 
 export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[], known: KnownBy): HostFacts {
-  const firstThenUplinks = (first: Ip | null, others: readonly (Ip | null)[]): readonly Ip[] => [...new Set([first, ...others])].filter((address) => address !== null);
+  const there = (addresses: readonly (Ip | null)[]): readonly Ip[] => [...new Set(addresses)].filter((address) => address !== null);
+  const [ipv4, ipv6] = [uplinks.map((uplink) => uplink.ipv4), uplinks.map((uplink) => uplink.ipv6)];
   return {
     uplinkMtu: uplinks.length === 0 ? fallbackMtu : Math.min(...uplinks.map((uplink) => uplink.mtu)),
     hostPrefixes: hostAddressesOf(reading),
     uplinks: uplinks.map((uplink) => uplink.name),
     lan: subnetsOn(reading, new Set(uplinks.map((uplink) => uplink.index))),
-    nodeAddresses: [...firstThenUplinks(known.ipv4, uplinks.map(({ ipv4 }) => ipv4)), ...firstThenUplinks(known.ipv6, uplinks.map(({ ipv6 }) => ipv6))],
+    nodeAddresses: there([known.ipv4, ...ipv4, known.ipv6, ...ipv6]),
+    uplinkAddresses: there([...ipv4, ...ipv6]),
   };
 }
 
