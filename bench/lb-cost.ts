@@ -209,7 +209,7 @@ async function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: numb
   };
   const addressOf = (number: number) => parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
-  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
   const outer = way.mode === "GENEVE" ? { outer: parseIp(way.outer6 ? "fd00:b::ff01" : "172.16.255.1") } : {};
   await writeBackends(backendMaps(map), backends.map((number) => [number, { address: addressOf(number), port: 80, mode: way.mode, ...outer }]), async () => {});
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));

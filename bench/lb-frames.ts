@@ -145,7 +145,7 @@ async function balancer(mode: "IPIP" | "GENEVE", uplink: number): Promise<Kernel
   };
   const object = await kernel.loadObject(join(root, "build/bpf/xdp-lb.bpf.o"), { rodata: { hw_config: configCodec.encode(config) } });
   const mapOf = (name: string): KernelMap => object.maps.get(name) ?? lost(name);
-  mapOf("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+  mapOf("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
   const tables = openLbTables(kernel, mapOf, () => 0);
   for (let number = 1; number <= backends; number++) {
     tables.setBackend(number, { address: parseIp(`172.17.0.${number}`), port: 80, mode, ...(mode === "GENEVE" ? { outer: parseIp("172.17.1.1") } : {}) });

@@ -79,7 +79,10 @@ struct hw_uplink {
 	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none. Of entry 0: of tunnels' packets, by whatever uplink */
 	struct hw_ip ipv6;
 	__u32 mtu;
-	__u32 accelerated;	/* XDP is there too, and may send by it: not 0 */
+	__u8 accelerated;	/* XDP is there too, and may send by it: not 0 */
+	__u8 own_ipv4;		/* other nodes know this one by `ipv4`, too: what goes to them by this uplink has it, whatever entry 0 says */
+	__u8 own_ipv6;
+	__u8 pad;
 };
 
 enum hw_node_flags {

@@ -1133,12 +1133,16 @@ export interface Uplink {
   readonly ipv6: Ip | null;
   readonly mtu: number;
   readonly accelerated: number;
+  readonly ownIpv4: number;
+  readonly ownIpv6: number;
 }
 export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
   ipv4: field("ipv4", 0, ip),
   ipv6: field("ipv6", 16, ip),
   mtu: field("mtu", 32, u32),
-  accelerated: field("accelerated", 36, u32),
+  accelerated: field("accelerated", 36, u8),
+  ownIpv4: field("own_ipv4", 37, u8),
+  ownIpv6: field("own_ipv6", 38, u8),
 });
 
 /** Every map that an object declares, by its name in the kernel. */

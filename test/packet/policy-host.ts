@@ -85,7 +85,7 @@ async function build(): Promise<void> {
   const links = JSON.parse(execFileSync("ip", ["-j", "link"], { encoding: "utf8" })) as readonly { readonly ifname: string; readonly ifindex: number }[];
   for (const { ifname, ifindex } of links) ifindexes.set(ifname, ifindex);
   await programsFor({ betweenNetworks: false, published: true, untilIdentified: false });
-  mapOf("hw_uplinks").set(u32.encode(indexOf("wan0")), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1 }));
+  mapOf("hw_uplinks").set(u32.encode(indexOf("wan0")), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
 }
 
 /** One set of programs for each configuration, all on the same maps. */

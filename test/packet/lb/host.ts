@@ -172,7 +172,7 @@ async function load(config: Partial<Config>, racer?: Racer): Promise<void> {
 }
 
 function setUplink(device: string, accelerated: boolean): void {
-  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0 }));
+  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0, ownIpv4: 0, ownIpv6: 0 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {

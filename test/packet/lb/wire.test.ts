@@ -48,7 +48,7 @@ for (const mode of ["native", "generic"] as const) {
     using object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata: { hw_config } });
     const mapOf = (name: string): KernelMap => object.maps.get(name) ?? assert.fail(name);
     const tables = openLbTables(kernel, mapOf, () => 0);
-    mapOf("hw_uplinks").set(u32.encode(ifindex("wan0")), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+    mapOf("hw_uplinks").set(u32.encode(ifindex("wan0")), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
     tables.setBackend(1, { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" });
     tables.setService({ number: 1, slots: [{ current: 1 }], flags: 0, affinity: 0 });
     tables.frontends.set({ address: parseIp(web4), port: 80, protocol: protocols.tcp, service: 1, number: 1, shared: false });
