@@ -26,10 +26,11 @@ export interface Held extends AsyncDisposable {
   /**
    * Answers for these on every uplink and for no others. Until its time, in milliseconds since the epoch (null: for good), an address is certainly
    * this node's; afterwards whoever announces it has it. What is given up is given up when this returns. What is new the link is asked for first, and
-   * who has it keeps it, for this and the following calls of ten seconds; then it is announced, so that another node has ceased to answer when this one begins.
+   * who has it keeps it; then it is announced, so that another node has ceased to answer when this one begins. Calls ask again for what somebody had: of
+   * an address that is this node's for a time only, so that there are others, ten times after a second each; afterwards, and of all others, after ten seconds.
    */
   sync(addresses: ReadonlyMap<Ip, number | null>, uplinks: readonly { readonly index: number; readonly mac: Mac }[]): void;
-  /** Addresses that somebody else had when the link was asked, and who: `MAC on device INDEX`. */
+  /** Addresses that somebody else had when the link was asked, where that was no node about to give one up, and who: `MAC on device INDEX`. */
   taken(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly this node's, to those who did not hear it and are back. */
   announce(): void;
@@ -43,9 +44,12 @@ interface One {
 interface Conflict {
   readonly addr: Ip;
   readonly ifindex: number;
-  readonly mac: Mac;
-  /** When the link was asked last. */
+  /** When the link was asked last, in seconds since boot. */
   readonly at: number;
+  /** How often. */
+  readonly tries: number;
+  /** Who has it, once that was said. */
+  readonly told: Mac | undefined;
 }
 
 const forGood = 0xffff_ffff;
@@ -53,8 +57,10 @@ const forGood = 0xffff_ffff;
 const pauses = [0, 1000, 2000];
 /** Milliseconds: so often the link is asked who has an address, and so long after each question answers are waited for. RFC 5227 has seconds, which a takeover has not. */
 const [questions, patience] = [3, 100];
-/** Milliseconds until it is asked again for an address that somebody has (RFC 5227, 2.4: DEFEND_INTERVAL). */
-const again = 10_000;
+/** Seconds until it is asked again for an address that somebody has, a little less than those between two calls of an election: who has it may be a node about to give it up, or a stranger. */
+const [soon, later] = [0.9, 9.5];
+/** So often it is asked again soon, and from so many on whoever has it is not taken for such a node. */
+const [hurried, believed] = [10, 3];
 /** struct __sk_buff and its `mark`. */
 const [contextSize, markAt] = [192, 8];
 
@@ -62,19 +68,39 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
   const life = new AbortController();
   const announcing = new Set<Promise<void>>();
   const known = new Map([...table.entries()].map(([key, entry]) => [nameOf(key), { key, entry }]));
-  /** Being asked for. */
-  const asked = new Set<string>();
+  /** Being asked for, and since when, in seconds since boot. */
+  const asked = new Map<string, number>();
   const conflicts = new Map<string, Conflict>();
+  /** Those for which the map has no room. */
+  const unwritten = new Set<string>();
   /** Of the uplinks, of which several may be on one link. */
   let own: ReadonlySet<Mac> = new Set();
 
   const stateOf = (key: LbHeldKey): number | undefined => table.get(key)?.state;
 
-  /** @returns those that somebody has, or that are not wanted any more. */
+  const write = (name: string, { key, entry }: One): void => {
+    try {
+      table.set(key, entry);
+      unwritten.delete(name);
+    } catch (error) {
+      if (unwritten.size === 0) log.warn("addresses of services find no room, and are not answered for", { first: key.addr, device: key.ifindex, error });
+      unwritten.add(name);
+    }
+  };
+
+  /** @returns whether somebody else has it, of which a note is made. */
+  const isTaken = (name: string, { key, entry: { until } }: One): boolean => {
+    const found = table.get(key);
+    if (found?.state !== LbHeldState.TAKEN || own.has(found.mac)) return false;
+    note(name, key, found.mac, until === forGood);
+    return true;
+  };
+
+  /** @returns those that somebody has, or that were given up meanwhile. */
   const ask = async (names: readonly string[], program: KernelProgram): Promise<readonly string[]> => {
     for (const name of names) {
       const held = known.get(name);
-      if (held !== undefined) table.set(held.key, { ...held.entry, state: LbHeldState.ASKED });
+      if (held !== undefined) write(name, { key: held.key, entry: { ...held.entry, state: LbHeldState.ASKED } });
     }
     for (let question = 0; question < questions; question++) {
       for (const name of names) {
@@ -86,20 +112,21 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     }
     return names.filter((name) => {
       const held = known.get(name);
-      const found = held === undefined ? undefined : table.get(held.key);
-      if (held === undefined || found === undefined) return true;
-      if (found.state !== LbHeldState.TAKEN || own.has(found.mac)) return false;
-      note(name, held.key, found.mac);
-      return true;
+      return held === undefined || stateOf(held.key) === undefined || isTaken(name, held);
     });
   };
 
-  const note = (name: string, { addr, ifindex }: LbHeldKey, mac: Mac): void => {
+  const note = (name: string, { addr, ifindex }: LbHeldKey, mac: Mac, alone: boolean): void => {
     if (addr === null) return;
-    if (conflicts.get(name)?.mac !== mac) {
-      log.warn("another machine on the link has an address of a service, which is not answered for here", { address: addr, device: ifindex, mac, mend: "take the address off that machine, or give the service another" });
+    const before = conflicts.get(name);
+    const tries = (before?.tries ?? 0) + 1;
+    const isStranger = alone || tries >= believed;
+    if (isStranger && before?.told !== mac) {
+      log.warn("another machine on the link has an address of a service, which is not answered for here", {
+        address: addr, device: ifindex, mac, mend: "take the address off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another",
+      });
     }
-    conflicts.set(name, { addr, ifindex, mac, at: clock.now() });
+    conflicts.set(name, { addr, ifindex, at: asked.get(name) ?? uptime(), tries: alone ? hurried : tries, told: isStranger ? mac : before?.told });
   };
 
   /** Asks for those that are not answered for yet, and announces what nobody has. */
@@ -109,6 +136,8 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     const open = names.filter((name) => asked.has(name));
     const left = new Set(program === undefined || open.length === 0 ? [] : await ask(open, program));
     for (const name of left) asked.delete(name);
+    // Of what was given up and is wanted again an answer may have been missed.
+    if (!life.signal.aborted) start([...left].filter((name) => known.has(name) && !conflicts.has(name) && !unwritten.has(name)));
     await announce(names.filter((name) => !left.has(name)), program);
   };
 
@@ -119,11 +148,12 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
       if (life.signal.aborted) return;
       for (const name of names) {
         const held = known.get(name);
+        const isLeft = held === undefined || (pause > 0 ? stateOf(held.key) !== LbHeldState.ANSWERED : isTaken(name, held));
         if (pause === 0) asked.delete(name);
-        if (held === undefined || (pause > 0 && stateOf(held.key) !== LbHeldState.ANSWERED)) continue;
+        if (isLeft) continue;
         if (program !== undefined) send(program, held, announcementsOf);
         if (pause > 0) continue;
-        table.set(held.key, held.entry);
+        write(name, held);
         conflicts.delete(name);
       }
     }
@@ -150,26 +180,32 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
 
   const start = (names: readonly string[]): void => {
     if (names.length === 0) return;
+    const now = uptime();
     for (const name of names) {
       const held = known.get(name);
-      if (held !== undefined && stateOf(held.key) !== LbHeldState.ANSWERED) asked.add(name);
+      if (held !== undefined && stateOf(held.key) !== LbHeldState.ANSWERED) asked.set(name, now);
     }
     const told = begin(names)
       .catch((error: unknown) => {
-        for (const name of names) asked.delete(name);
+        for (const name of names) if (asked.get(name) === now) asked.delete(name);
         log.error("addresses of services are not answered for", { error });
       })
       .finally(() => announcing.delete(told));
     announcing.add(told);
   };
 
+  const rests = (name: string, now: number): boolean => {
+    const conflict = conflicts.get(name);
+    return conflict !== undefined && now - conflict.at < (conflict.tries < hurried ? soon : later);
+  };
+
   return {
     answered: () => new Map([...table.entries()].flatMap(([{ addr }, { until, state }]) =>
       addr === null || state !== LbHeldState.ANSWERED ? [] : [[addr, until === forGood ? null : clock.now() + (until - uptime()) * 1000]])),
     sync: (addresses, uplinks) => {
-      const wanted = new Map<string, One>();
+      const [wanted, now] = [new Map<string, One>(), uptime()];
       for (const [addr, until] of addresses) {
-        const end = until === null ? forGood : Math.min(forGood, Math.max(0, Math.floor(uptime() + (until - clock.now()) / 1000)));
+        const end = until === null ? forGood : Math.min(forGood, Math.max(0, Math.floor(now + (until - clock.now()) / 1000)));
         for (const { index, mac } of uplinks) {
           const key = { addr, ifindex: index };
           wanted.set(nameOf(key), { key, entry: { mac, state: LbHeldState.ANSWERED, until: end } });
@@ -181,19 +217,22 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
         table.delete(key);
         known.delete(name);
         conflicts.delete(name);
+        unwritten.delete(name);
       }
       const fresh: string[] = [];
       for (const [name, one] of wanted) {
         const before = known.get(name);
         known.set(name, one);
-        if (asked.has(name) || (conflicts.get(name)?.at ?? -Infinity) > clock.now() - again) continue;
-        // What another has announced meanwhile is not this node's until the link has been asked, and told, again.
-        if (before?.entry.mac !== one.entry.mac || stateOf(one.key) !== LbHeldState.ANSWERED) fresh.push(name);
-        else if (before.entry.until !== one.entry.until) table.set(one.key, one.entry);
+        if (asked.has(name) || rests(name, now)) continue;
+        const isAnswered = stateOf(one.key) === LbHeldState.ANSWERED;
+        // What another has announced meanwhile is not this node's until the link has been asked, and told, again: not by one of two uplinks in turn.
+        if (isAnswered && before?.entry.mac === one.entry.mac) {
+          if (before.entry.until !== one.entry.until) table.set(one.key, one.entry);
+        } else if (isAnswered || one.entry.until > now || !uplinks.some(({ index }) => stateOf({ addr: one.key.addr, ifindex: index }) === LbHeldState.ANSWERED)) fresh.push(name);
       }
       start(fresh);
     },
-    taken: () => new Map([...conflicts.values()].map(({ addr, ifindex, mac }) => [addr, `${mac} on device ${ifindex}`])),
+    taken: () => new Map([...conflicts.values()].flatMap(({ addr, ifindex, told }) => (told === undefined ? [] : [[addr, `${told} on device ${ifindex}`]]))),
     announce: () => start([...known].filter(([, { key, entry }]) => entry.until > uptime() && stateOf(key) === LbHeldState.ANSWERED).map(([name]) => name)),
     [Symbol.asyncDispose]: async () => {
       life.abort();

@@ -190,7 +190,7 @@ export interface HoldingParts {
    * announces it has it. What is not certain any more goes on where it is answered for, and does not begin.
    */
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
-  /** Addresses that another machine on a link has, which are not answered for there, and where that is. The link is asked again at calls of `hold`. */
+  /** Addresses that another machine on a link has, and no node about to give one up: they are not answered for there. And where that is. The link is asked again at calls of `hold`. */
   taken(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly its own, to those who are back and did not hear it. */
   announce(): void;

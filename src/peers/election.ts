@@ -105,7 +105,7 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     if (wanted === null || wanted.size === 0) return { part: "addresses", state: "ok", detail: "no service has one" };
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
-    const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine, or give the service another`);
+    const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another`);
     const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;

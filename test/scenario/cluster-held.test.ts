@@ -146,7 +146,7 @@ test.serial("an address that another machine on the link has is left to it, and 
   const [teller] = await telling();
   t.truthy(teller);
   if (teller === undefined) return;
-  t.is(await holderOf(teller, taken), "");
+  await waitFor("nobody to be its holder at its next look", async () => (await holderOf(teller, taken)) === "");
   await waitFor("the other address to be answered for", () => seen.holder() !== undefined);
   t.log(`the free one is answered for ${Date.now() - since} ms after it was applied`);
 

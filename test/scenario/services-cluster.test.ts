@@ -258,7 +258,7 @@ test.serial("servers that are no containers: by way of the node that balances, w
   scope.defer(() => outside.run(["ethtool", "-K", "eth0", "tx", "on"]).then(() => undefined));
   const unwrap = fileURLToPath(new URL("../lab/unwrap.py", import.meta.url));
   const senders = await Promise.all(servers.map(async (server) => {
-    await server.sh(`ip address add ${address}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter`);
+    await server.sh(`ip address add ${address}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
     scope.defer(() => server.run(["ip", "address", "delete", `${address}/32`, "dev", "lo"]).then(() => undefined));
     const taking = scope.use(server.start(["/usr/bin/python3", unwrap]));
     await taking.says("ready");

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { LbHeldState, configCodec, maps } from "../../../src/abi/generated.ts";
 import type { Config } from "../../../src/abi/generated.ts";
 import { createHeld } from "../../../src/datapath/held.ts";
@@ -26,6 +27,7 @@ const test = isolatedTests(import.meta.url);
 const mac = parseMac("02:00:00:00:00:0a");
 /** Nobody waits between announcements, so that with the first all are over; for answers of neighbours one does. */
 const hasty: Clock = { ...systemClock, sleep: async (ms, signal) => (ms <= 100 ? systemClock.sleep(ms, signal) : undefined) };
+const boot = (): number => Number.parseFloat(readFileSync("/proc/uptime", "utf8"));
 const former = "02:00:00:00:00:99";
 const addresses = ["192.0.2.10", "2001:db8::10"].map((text) => parseIp(text));
 
@@ -35,12 +37,17 @@ interface Link extends AsyncDisposable {
   readonly uplinks: readonly { readonly index: number; readonly mac: typeof mac }[];
   /** What the neighbour believes of an address, as `ip neighbour` says it; "": nothing. */
   believed(address: Ip): string;
+  /** Of the neighbour's `net.ipv4.conf.all`. */
+  setting(name: string, value: number): void;
   /** Makes the neighbour ask for it. */
   ask(address: Ip): void;
+  /** Makes the neighbour send something from one of its addresses to another, for which it asks first. */
+  askAs(from: Ip, to: Ip): void;
   ip(words: string): string;
 }
 
-async function link({ clock = hasty, lines }: { readonly clock?: Clock; readonly lines?: string[] } = {}): Promise<Link> {
+/** `time`: seconds by which the agent takes it for later than it is. */
+async function link({ time = { ahead: 0 }, lines }: { readonly time?: { readonly ahead: number }; readonly lines?: string[] } = {}): Promise<Link> {
   const stack = new AsyncDisposableStack();
   const other = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
   stack.defer(async () => {
@@ -71,11 +78,13 @@ async function link({ clock = hasty, lines }: { readonly clock?: Clock; readonly
   const index = Number(here("-o link show near").split(":")[0]);
   stack.use(kernel.attachTcx(netdev, index, "ingress"));
   const tables = openTables(open);
-  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
+  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock: hasty, uptime: () => boot() + time.ahead, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
   return {
     held, tables, ip, uplinks: [{ index, mac }],
     believed: (address) => ip(`neighbour show ${address} dev far`).trim(),
+    setting: (name, value) => void there("sh", "-c", `echo ${value} >/proc/sys/net/ipv4/conf/all/${name}`),
     ask: (address) => void there("sh", "-c", `ping -c 1 -w 1 ${address} >/dev/null || true`),
+    askAs: (from, to) => void there("sh", "-c", `ping -c 1 -w 1 -I ${from} ${to} >/dev/null || true`),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
@@ -149,8 +158,7 @@ test("an address that another has announced is given up, and had again only when
 
 test("what a neighbour has is left to it, and told; when it is free, and was asked for again, it is this node's", async () => {
   const [lines, time]: [string[], { ahead: number }] = [[], { ahead: 0 }];
-  const clock: Clock = { ...hasty, now: () => systemClock.now() + time.ahead };
-  await using world = await link({ clock, lines });
+  await using world = await link({ time, lines });
   const wanted = new Map(addresses.map((address) => [address, null]));
   world.ip("address add 192.0.2.10/24 dev far");
   world.ip("address add 2001:db8::10/64 dev far nodad");
@@ -167,7 +175,7 @@ test("what a neighbour has is left to it, and told; when it is free, and was ask
   world.held.sync(wanted, world.uplinks);
   await systemClock.sleep(400);
   assert.equal(world.held.taken().size, 2, "nobody asks before the time");
-  time.ahead = 11_000;
+  time.ahead = 11;
   world.held.sync(wanted, world.uplinks);
   await until("they are held", () => world.held.answered().size === 2);
   assert.equal(world.held.taken().size, 0);
@@ -175,4 +183,41 @@ test("what a neighbour has is left to it, and told; when it is free, and was ask
     world.ask(address);
     assert.match(world.believed(address), new RegExp(`lladdr ${mac}`));
   }
+});
+
+test("a server with the addresses on lo: of IPv4 it says that they are its own until arp_ignore is 1, of IPv6 it says nothing", async () => {
+  const [lines, time]: [string[], { ahead: number }] = [[], { ahead: 0 }];
+  await using world = await link({ time, lines });
+  const wanted = new Map(addresses.map((address) => [address, null]));
+  const [four = parseIp("::"), six = parseIp("::")] = addresses;
+  world.ip("link set lo up");
+  world.ip(`address add ${four}/32 dev lo`);
+  world.ip(`address add ${six}/128 dev lo`);
+  world.held.sync(wanted, world.uplinks);
+  await until("the link was asked", () => world.held.taken().size > 0 && world.held.answered().size > 0);
+  assert.deepEqual([[...world.held.taken().keys()], [...world.held.answered().keys()]], [[four], [six]]);
+  assert.match(lines.join(), /set arp_ignore=1 there/);
+
+  world.setting("arp_ignore", 1);
+  time.ahead = 11;
+  world.held.sync(wanted, world.uplinks);
+  await until("both are held", () => world.held.answered().size === 2);
+  assert.equal(world.held.taken().size, 0);
+});
+
+test("a server with an address on lo that asks in its name has what is not certain here; with arp_announce at 2 it asks in its own", async () => {
+  const lines: string[] = [];
+  await using world = await link({ lines });
+  const [address = parseIp("::")] = addresses;
+  world.held.sync(new Map([[address, systemClock.now() - 5000]]), world.uplinks);
+  await until("it is held", () => world.held.answered().has(address));
+  world.ip("link set lo up");
+  world.ip(`address add ${address}/32 dev lo`);
+  world.setting("arp_ignore", 1);
+  world.setting("arp_announce", 2);
+  world.askAs(address, parseIp("192.0.2.9"));
+  assert.deepEqual([...world.held.answered().keys()], [address]);
+  world.setting("arp_announce", 0);
+  world.askAs(address, parseIp("192.0.2.8"));
+  await until("it is the server's", () => world.held.answered().size === 0);
 });

@@ -6,11 +6,12 @@ import { createHeld } from "../../../src/datapath/held.ts";
 import { solicitedNode } from "../../../src/datapath/announcement.ts";
 import { createHolding } from "../../../src/datapath/holding.ts";
 import type { UplinkReading } from "../../../src/datapath/uplinks.ts";
-import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
+import type { Kernel } from "../../../src/kernel/types.ts";
 import type { Clock } from "../../../src/std/clock.ts";
 import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
+import { heldTable } from "./held-table.ts";
 
 const [four, six] = [parseIp("192.0.2.10"), parseIp("2001:db8::10")];
 
@@ -20,18 +21,11 @@ function uplink(index: number, change: Partial<UplinkReading> = {}): UplinkReadi
 
 /** A kernel that is a map and a list of groups, at a time that stands still. */
 function host(left: readonly (readonly [LbHeldKey, LbHeld])[] = []) {
-  const entries = new Map(left.map(([key, entry]) => [JSON.stringify(key), entry]));
   const groups: string[] = [];
   const time = { now: 1_000_000 };
   const clock: Clock = { now: () => time.now, sleep: async () => {}, deadline: () => new AbortController().signal };
   const log = createLog(() => undefined, () => 0, "error");
-  const table = {
-    map: {} as KernelMap,
-    get: (key: LbHeldKey) => entries.get(JSON.stringify(key)),
-    set: (key: LbHeldKey, entry: LbHeld) => void entries.set(JSON.stringify(key), entry),
-    delete: (key: LbHeldKey) => entries.delete(JSON.stringify(key)),
-    entries: () => [...entries].map(([key, entry]) => [JSON.parse(key) as LbHeldKey, entry] as const),
-  };
+  const table = heldTable(left);
   const kernel = { loadObject: () => Promise.reject(new Error("nothing can be sent here")) } as unknown as Kernel;
   const netlink = {
     joinGroup: async (index: number, group: string) => void groups.push(`${group}%${index}`),
@@ -47,7 +41,7 @@ function host(left: readonly (readonly [LbHeldKey, LbHeld])[] = []) {
     /** `ADDRESS DEVICE MAC`, sorted. */
     shown: async () => {
       await new Promise(setImmediate);
-      return table.entries().map(([{ addr, ifindex }, { mac }]) => `${addr} ${ifindex} ${mac.slice(-2)}`).toSorted();
+      return [...table.entries()].map(([{ addr, ifindex }, { mac }]) => `${addr} ${ifindex} ${mac.slice(-2)}`).toSorted();
     },
   };
 }

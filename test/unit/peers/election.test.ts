@@ -94,6 +94,16 @@ test("a node without others answers for everything for good, but for what the ho
   t.like(a.election.status(), { state: "ok", detail: "this node answers for 2 of 2 addresses of services" });
 });
 
+test("an address that another machine has is said, with what to do, and is nobody's here", async (t) => {
+  await using a = node("a", (seat) => electAlone("a", seat, hasty));
+  a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
+  Object.assign(a.held, { set: () => a.held });
+  a.want([address]);
+  await until("it to be said", () => a.election.status().state === "degraded");
+  t.is(a.election.status().detail, "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another; this node answers for 0 of 1 address of services");
+  t.is(a.election.holders().size, 0);
+});
+
 test("through a store: several addresses, each one node's, over both nodes; each knows who", async (t) => {
   const server = new Server();
   // Turns that no busy machine confuses.

@@ -1,0 +1,19 @@
+// The kernel's map of addresses that are answered for, as one in memory.
+import type { LbHeld, LbHeldKey } from "../../../src/abi/generated.ts";
+import type { Table } from "../../../src/datapath/tables.ts";
+import type { KernelMap } from "../../../src/kernel/types.ts";
+
+/** `room`: entries that it takes. */
+export function heldTable(left: readonly (readonly [LbHeldKey, LbHeld])[] = [], room = Infinity): Table<LbHeldKey, LbHeld> {
+  const entries = new Map(left.map(([key, entry]) => [JSON.stringify(key), entry]));
+  return {
+    map: {} as KernelMap,
+    get: (key) => entries.get(JSON.stringify(key)),
+    set: (key, entry) => {
+      if (!entries.has(JSON.stringify(key)) && entries.size >= room) throw new Error("E2BIG: the map is full");
+      entries.set(JSON.stringify(key), entry);
+    },
+    delete: (key) => entries.delete(JSON.stringify(key)),
+    entries: () => [...entries].map(([key, entry]) => [JSON.parse(key) as LbHeldKey, entry] as const),
+  };
+}
