@@ -114,7 +114,7 @@ const folder = join(root, "build/bench");
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
   hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
-  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384,
+  services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384,
 };
 
 await inPrivateHost(import.meta.url, async () => {
@@ -209,7 +209,7 @@ async function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: numb
   };
   const addressOf = (number: number) => parseIp(way.family === 4 ? `172.16.${number >> 8}.${number & 255}` : `fd00:b::${number.toString(16)}`);
   const backends = Array.from({ length: way.backends }, (_, i) => i + 1);
-  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+  map("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
   const outer = way.mode === "GENEVE" ? { outer: parseIp(way.outer6 ? "fd00:b::ff01" : "172.16.255.1") } : {};
   await writeBackends(backendMaps(map), backends.map((number) => [number, { address: addressOf(number), port: 80, mode: way.mode, ...outer }]), async () => {});
   using row = openSlotRow(createKernel(), map("hw_lb_slots"));

@@ -141,11 +141,11 @@ async function balancer(mode: "IPIP" | "GENEVE", uplink: number): Promise<Kernel
   const config = {
     hostIfindex: uplink, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0,
     hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, probePort: 0, native: 0, tunnelHeader: 0x6558,
-    services: 1, lbIpv4: 0xc0000201, lbIpv6: null, snatFirst: 0, snatPorts: 0,
+    services: 1, lbIpv4: 0xc0000201, lbIpv6: null, nodeIpv4: 0xc0000201, nodeIpv6: null, snatFirst: 0, snatPorts: 0,
   };
   const object = await kernel.loadObject(join(root, "build/bpf/xdp-lb.bpf.o"), { rodata: { hw_config: configCodec.encode(config) } });
   const mapOf = (name: string): KernelMap => object.maps.get(name) ?? lost(name);
-  mapOf("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+  mapOf("hw_uplinks").set(u32.encode(uplink), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
   const tables = openLbTables(kernel, mapOf, () => 0);
   for (let number = 1; number <= backends; number++) {
     tables.setBackend(number, { address: parseIp(`172.17.0.${number}`), port: 80, mode, ...(mode === "GENEVE" ? { outer: parseIp("172.17.1.1") } : {}) });

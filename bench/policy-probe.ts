@@ -36,7 +36,7 @@ export async function openProbes(endpoints: readonly EndpointView[]): Promise<Pr
   const ifindexes = new Map(links.map(({ ifname, ifindex }) => [ifname, ifindex]));
   const config = configCodec.encode({
     hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac(hostMac), betweenNetworks: 0, ipv6: 0, ephemeralLow: 32768, ephemeralHigh: 60999,
-    setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0,
+    setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0,
   });
   const object = stack.use(await kernel.loadObject(join(root, "build/bpf/from-container.bpf.o"), { rodata: { hw_config: config }, reuse: maps }));
   const program = object.programs.get("from_container");

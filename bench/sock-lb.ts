@@ -19,7 +19,7 @@ const { values } = parseArgs({ options: { rounds: { type: "string", default: "60
 const config = {
   hostIfindex: 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 1,
   hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 0, probePort: 0, native: 0, tunnelHeader: 0,
-  services: 1, lbIpv4: 0, lbIpv6: null, snatFirst: 0, snatPorts: 0,
+  services: 1, lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null, snatFirst: 0, snatPorts: 0,
 };
 /** With sock-lb it may go elsewhere; without, what it asks for is taken as it is. */
 const ways = [

@@ -79,7 +79,10 @@ struct hw_uplink {
 	struct hw_ip ipv4;	/* source of masqueraded flows; all zero: none. Of entry 0: of tunnels' packets, by whatever uplink */
 	struct hw_ip ipv6;
 	__u32 mtu;
-	__u32 accelerated;	/* XDP is there too, and may send by it: not 0 */
+	__u8 accelerated;	/* XDP is there too, and may send by it: not 0 */
+	__u8 own_ipv4;		/* other nodes know this one by `ipv4`, too: what goes to them by this uplink has it, whatever entry 0 says */
+	__u8 own_ipv6;
+	__u8 pad;
 };
 
 enum hw_node_flags {
@@ -336,9 +339,10 @@ struct hw_config {
 	__u8 services;			/* 1: there may be services, whose containers here netdev delivers to */
 	__u8 pad3[2];
 	__be32 tunnel_header;		/* first word of the tunnel's header: our programs put it on and take it off themselves; 0: the device does */
-	__be32 lb_ipv4;			/* source of outer packets of IPv4 to backends; 0: there is none */
+	__be32 lb_ipv4;			/* source of packets to plain servers, in this node's name or wrapped; 0: there is none */
 	struct hw_ip lb_ipv6;		/* the same of IPv6; all zero: there is none */
-	__u16 snat_first;		/* the ports of pools (hw_lb_pools) at those two addresses */
+	struct hw_ip node_ipv6;		/* source of services' packets to other nodes, who know this one by it; all zero: there is none */
+	__be32 node_ipv4;		/* the same of IPv4; 0: there is none */
+	__u16 snat_first;		/* the ports of pools (hw_lb_pools) at lb_ipv4 and lb_ipv6 */
 	__u16 snat_ports;		/* how many, a multiple of 8; 0: none */
-	__u32 pad4;
 };

@@ -33,7 +33,7 @@ static __always_inline struct balancer lbbalancer_of(const struct hw_ip *address
 /* This node, by the address that others reach it at: of the family that it reaches them by. */
 static __always_inline struct balancer lbbalancer_own(bool outer4)
 {
-	struct hw_ip address = outer4 ? ip_from4(hw_config.lb_ipv4) : hw_config.lb_ipv6;
+	struct hw_ip address = outer4 ? ip_from4(hw_config.node_ipv4) : hw_config.node_ipv6;
 
 	return lbbalancer_of(&address);
 }

@@ -8,15 +8,9 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
+#include "lib/lbfrom.h"
 #include "lib/uplinks.h"
 #include "lib/wire.h"
-
-/* Whether outer packets of that family have a source. */
-static __always_inline bool lbhop_has_source(bool outer4)
-{
-	return outer4 ? hw_config.lb_ipv4 != 0
-		      : (hw_config.lb_ipv6.words[0] | hw_config.lb_ipv6.words[1] | hw_config.lb_ipv6.words[2] | hw_config.lb_ipv6.words[3]) != 0;
-}
 
 /* Not inline, because it is seldom asked. False: the way is not known, or not by an uplink. */
 static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number)
@@ -27,12 +21,12 @@ static __noinline bool lbhop_find(struct xdp_md *ctx, struct hw_lb_backend *back
 	const struct hw_uplink *uplink;
 	long result;
 
-	if (!place || !lbhop_has_source(backend->outer4))
+	if (!place || !lbfrom_is_known(backend->mode, backend->outer4))
 		return false;
 	if (backend->outer4) {
 		fib.family = WIRE_AF_INET;
 		fib.ipv4_dst = backend->outer4;
-		fib.ipv4_src = hw_config.lb_ipv4;
+		fib.ipv4_src = lbfrom4(backend->mode);
 	} else {
 		fib.family = WIRE_AF_INET6;
 		__builtin_memcpy(fib.ipv6_dst, &place->outer, 16);

@@ -8,7 +8,7 @@
 #include "lib/fragments.h"
 #include "lib/lbanswertc.h"
 #include "lib/lbbackends.h"
-#include "lib/lbhop.h"
+#include "lib/lbfrom.h"
 #include "lib/lbtake.h"
 #include "lib/nat.h"
 #include "lib/scratch.h"
@@ -92,7 +92,7 @@ __noinline int lbsnat_ask(struct __sk_buff *skb)
 	flow.port = p->flow.sport;
 	flow.frontend = scratch->asked.frontend;
 	four = backend->outer4;
-	if (!lbhop_has_source(four))
+	if (!lbfrom_is_known(HW_LB_SNAT, four))
 		return -HW_DROP_NO_SNAT_ADDRESS;
 	flow.pool = scratch->asked.backend;
 	flow.hash = lbpool_hash(&flow.client, flow.port, flow.frontend);

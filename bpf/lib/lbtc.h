@@ -46,17 +46,17 @@ static __always_inline bool lbtc_is_here(const struct hw_ip *address, __be16 por
 }
 
 /* The way of the outer packet, by an uplink. 0, a negated drop reason, or the bytes that fit. Not inline, for the stack. */
-static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_place *place, __u32 size, struct route_hop *hop)
+static __noinline int lbtc_route(struct __sk_buff *skb, const struct hw_lb_backend *backend, const struct hw_lb_place *place, __u32 size, struct route_hop *hop)
 {
 	struct bpf_fib_lookup fib = { .ifindex = hw_config.host_ifindex, .tot_len = size };
 	long result;
 
-	if (!lbhop_has_source(ip_is4(&place->outer)))
+	if (!lbfrom_is_known(backend->mode, ip_is4(&place->outer)))
 		return -HW_DROP_NO_SNAT_ADDRESS;
 	if (ip_is4(&place->outer)) {
 		fib.family = WIRE_AF_INET;
 		fib.ipv4_dst = place->outer.words[3];
-		fib.ipv4_src = hw_config.lb_ipv4;
+		fib.ipv4_src = lbfrom4(backend->mode);
 	} else {
 		fib.family = WIRE_AF_INET6;
 		__builtin_memcpy(fib.ipv6_dst, &place->outer, 16);
@@ -98,9 +98,9 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (extra)
 		tos &= LBWRAP_GENEVE_TOS;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, backend->outer4, tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, lbfrom4(backend->mode), backend->outer4, tos, size + outer, proto);
 	else
-		lbwrap_ipv6((void *)headers, &place->outer, tos, size, proto);
+		lbwrap_ipv6((void *)headers, lbfrom6(backend->mode), &place->outer, tos, size, proto);
 	if (!extra)
 		return outer;
 	lbwrap_geneve_head((void *)(headers + outer), backend, &place->address, scratch->flow_hash, family, size, scratch->passed);
@@ -133,7 +133,7 @@ static __always_inline int lbtc_wrap(struct __sk_buff *skb, struct scratch *scra
 	if (!ip)
 		return -HW_DROP_MALFORMED;
 	tos = family == 4 ? ip[1] : (__u8)(ip[0] << 4 | ip[1] >> 4);
-	error = lbtc_route(skb, place, scratch->packet.size + bytes, &scratch->hop);
+	error = lbtc_route(skb, backend, place, scratch->packet.size + bytes, &scratch->hop);
 	if (error > 0)
 		return lbanswertc_may_tell(&scratch->packet) ? LBANSWER_TOO_LONG(error - bytes) : -HW_DROP_MTU_EXCEEDED;
 	if (error)

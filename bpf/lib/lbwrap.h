@@ -15,6 +15,7 @@
 #include "lib/config.h"
 #include "lib/ip.h"
 #include "lib/lbbackends.h"
+#include "lib/lbfrom.h"
 #include "lib/lbgeneve.h"
 #include "lib/lbpacket.h"
 #include "lib/pure/checksum.h"
@@ -49,9 +50,9 @@ static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_
 }
 
 /* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
-static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 to, __u8 tos, __u16 size, __u8 proto)
+static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u16 size, __u8 proto)
 {
-	__u32 from = hw_config.lb_ipv4, sum;
+	__u32 sum;
 
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
@@ -66,7 +67,7 @@ static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 to, __u8 tos, _
 	ip->check = ~checksum_fold16(sum);
 }
 
-static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_ip *to, __u8 tos, __u16 payload, __u8 proto)
+static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const volatile struct hw_ip *from, const struct hw_ip *to, __u8 tos, __u16 payload, __u8 proto)
 {
 	int i;
 
@@ -76,21 +77,21 @@ static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const struct hw_ip *
 	ip->hop_limit = LBWRAP_TTL;
 #pragma unroll
 	for (i = 0; i < 4; i++) {
-		ip->saddr.in6_u.u6_addr32[i] = hw_config.lb_ipv6.words[i];
+		ip->saddr.in6_u.u6_addr32[i] = from->words[i];
 		ip->daddr.in6_u.u6_addr32[i] = to->words[i];
 	}
 }
 
 /* `place` may be NULL where outer packets are IPv4. */
-static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_backend *backend, const struct hw_lb_place *place, __u8 tos, __u16 payload,
-					 __u8 proto, bool outer4)
+static __always_inline void lbwrap_outer(struct ethhdr *eth, const struct hw_lb_backend *backend, const struct hw_lb_place *place, __u8 mode, __u8 tos,
+					 __u16 payload, __u8 proto, bool outer4)
 {
 	if (outer4) {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IP));
-		lbwrap_ipv4((void *)(eth + 1), backend->outer4, tos, payload + sizeof(struct iphdr), proto);
+		lbwrap_ipv4((void *)(eth + 1), lbfrom4(mode), backend->outer4, tos, payload + sizeof(struct iphdr), proto);
 	} else {
 		lbwrap_ethernet(eth, backend, bpf_htons(ETH_P_IPV6));
-		lbwrap_ipv6((void *)(eth + 1), &place->outer, tos, payload, proto);
+		lbwrap_ipv6((void *)(eth + 1), lbfrom6(mode), &place->outer, tos, payload, proto);
 	}
 }
 
@@ -106,7 +107,7 @@ static __always_inline bool lbwrap_ipip(struct xdp_md *ctx, const struct hw_lb_b
 	eth = xdp_at(ctx, 0, ETH_HLEN + size);
 	if (!eth)
 		return false;
-	lbwrap_outer(eth, backend, place, p->tos, p->size, family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6, outer4);
+	lbwrap_outer(eth, backend, place, HW_LB_IPIP, p->tos, p->size, family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6, outer4);
 	return true;
 }
 
@@ -152,7 +153,7 @@ static __always_inline bool lbwrap_geneve(struct xdp_md *ctx, const struct hw_lb
 	if (!eth)
 		return false;
 	geneve = (void *)(eth + 1) + size;
-	lbwrap_outer(eth, backend, place, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
+	lbwrap_outer(eth, backend, place, HW_LB_GENEVE, p->tos & LBWRAP_GENEVE_TOS, payload, IPPROTO_UDP, outer4);
 	lbwrap_geneve_head(geneve, backend, &place->address, p->hash, family, payload, 0);
 	return true;
 }

@@ -111,9 +111,7 @@ static __always_inline int tunnel_route(struct __sk_buff *skb, const struct pack
 	uplink = uplinks_find(fib.ifindex);
 	if (!uplink)
 		return -1;
-	source = uplinks_node4();
-	if (!source)
-		source = &uplink->ipv4;
+	source = uplinks_source4(uplink);
 	if (!ip_is4(source))
 		return -1;
 	route_take(&fib, hop);

@@ -64,7 +64,6 @@ static __always_inline int tunnel6_route(struct __sk_buff *skb, struct scratch *
 		.ifindex = hw_config.host_ifindex,
 	};
 	const struct hw_uplink *uplink;
-	const struct hw_ip *node;
 	long result;
 
 	__builtin_memcpy(fib.ipv6_dst, &scratch->hop.tunnel, 16);
@@ -74,8 +73,7 @@ static __always_inline int tunnel6_route(struct __sk_buff *skb, struct scratch *
 	uplink = uplinks_find(fib.ifindex);
 	if (!uplink)
 		return -1;
-	node = uplinks_node6();
-	*source = node ? *node : uplink->ipv6;
+	*source = *uplinks_source6(uplink);
 	if (ip_is_zero(source))
 		return -1;
 	route_take(&fib, &scratch->hop);

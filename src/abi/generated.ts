@@ -470,10 +470,12 @@ export interface Config {
   readonly tunnelHeader: number;
   readonly lbIpv4: number;
   readonly lbIpv6: Ip | null;
+  readonly nodeIpv6: Ip | null;
+  readonly nodeIpv4: number;
   readonly snatFirst: number;
   readonly snatPorts: number;
 }
-export const configCodec: Codec<Config> = struct<Config>("hw_config", 88, {
+export const configCodec: Codec<Config> = struct<Config>("hw_config", 104, {
   hostIfindex: field("host_ifindex", 0, u32),
   hz: field("hz", 4, u32),
   hostMac: field("host_mac", 8, mac),
@@ -495,8 +497,10 @@ export const configCodec: Codec<Config> = struct<Config>("hw_config", 88, {
   tunnelHeader: field("tunnel_header", 56, be32),
   lbIpv4: field("lb_ipv4", 60, be32),
   lbIpv6: field("lb_ipv6", 64, ip),
-  snatFirst: field("snat_first", 80, u16),
-  snatPorts: field("snat_ports", 82, u16),
+  nodeIpv6: field("node_ipv6", 80, ip),
+  nodeIpv4: field("node_ipv4", 96, be32),
+  snatFirst: field("snat_first", 100, u16),
+  snatPorts: field("snat_ports", 102, u16),
 });
 
 export interface Counter {
@@ -1129,12 +1133,16 @@ export interface Uplink {
   readonly ipv6: Ip | null;
   readonly mtu: number;
   readonly accelerated: number;
+  readonly ownIpv4: number;
+  readonly ownIpv6: number;
 }
 export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
   ipv4: field("ipv4", 0, ip),
   ipv6: field("ipv6", 16, ip),
   mtu: field("mtu", 32, u32),
-  accelerated: field("accelerated", 36, u32),
+  accelerated: field("accelerated", 36, u8),
+  ownIpv4: field("own_ipv4", 37, u8),
+  ownIpv6: field("own_ipv6", 38, u8),
 });
 
 /** Every map that an object declares, by its name in the kernel. */

@@ -55,14 +55,14 @@ export interface BalancingSurroundings {
 }
 
 export type PortConfig = Pick<Config, "ephemeralLow" | "ephemeralHigh" | "snatFirst" | "snatPorts">;
-type OuterSources = Pick<Config, "lbIpv4" | "lbIpv6">;
+type OwnSources = Pick<Config, "lbIpv4" | "lbIpv6" | "nodeIpv4" | "nodeIpv6">;
 
 export function createBalancing(around: BalancingSurroundings): BalancingParts {
   const { kernel, loaded, setting, acceleration, node, nodeAddress, facts, attachAgain, clock, log } = around;
   let { config } = around;
   let on = config.services !== 0;
   let accelerated = on;
-  let sources: OuterSources = config;
+  let sources: OwnSources = config;
   let own = "";
   let services: Services | undefined;
   let last: readonly ServicePlan[] = [];
@@ -81,7 +81,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
 
   /** Programs with the addresses that the host has now, in the place of those that are there once `ready`. The kernel looks through them meanwhile, on other CPUs. */
   const load = async (xdp: boolean, ready: Promise<unknown> = Promise.resolve()): Promise<void> => {
-    const now = lbAddresses(facts().nodeAddresses);
+    const now = ownSources(facts());
     const next = { ...config, ...now, services: 1 };
     const read = await Promise.allSettled([ready, loaded.reload("from-container", next), loaded.reload("netdev", next)]);
     const failed = read.find((one) => one.status === "rejected");
@@ -154,9 +154,9 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
 
   const follow = async (): Promise<void> => {
     if (last.length > 0 && ownAddresses(facts()) !== own) await write(last, true);
-    if (!on || sameSources(sources, lbAddresses(facts().nodeAddresses))) return;
+    if (!on || sameSources(sources, ownSources(facts()))) return;
     await load(accelerated);
-    log.info("packets to backends have another source now", { addresses: facts().nodeAddresses });
+    log.info("packets to backends have another source now", { nodes: facts().nodeAddresses, servers: facts().uplinkAddresses });
   };
 
   return {
@@ -180,7 +180,7 @@ export function createBalancing(around: BalancingSurroundings): BalancingParts {
       });
     },
     hostChanged: () => {
-      if (!on || (ownAddresses(facts()) === own && sameSources(sources, lbAddresses(facts().nodeAddresses)))) return;
+      if (!on || (ownAddresses(facts()) === own && sameSources(sources, ownSources(facts())))) return;
       void inTurn(follow).catch((error: unknown) => log.error("services could not follow the host's addresses; it is tried again", { error }));
     },
     elsewhere: () => services?.elsewhere() ?? Promise.resolve(null),
@@ -205,15 +205,18 @@ export function balancesAlready(kernel: Kernel, bpffs: string): boolean {
   return map.info.valueSize === lbServiceCodec.size && [...map.filled()].some(([, value]) => lbServiceCodec.decode(value).slots > 0);
 }
 
-/** From where outer packets to backends come. */
-export function lbAddresses(own: readonly Ip[]): OuterSources {
-  const first = (family: Family): Ip | undefined => own.find((address) => familyOf(address) === family);
-  const four = first(4);
-  return { lbIpv4: four === undefined ? 0 : ip4ToNumber(four), lbIpv6: first(6) ?? null };
+/** From where packets to plain servers come, and from where services' packets to other nodes. */
+export function ownSources({ uplinkAddresses, nodeAddresses }: Pick<HostFacts, "uplinkAddresses" | "nodeAddresses">): OwnSources {
+  const first = (addresses: readonly Ip[], family: Family): Ip | null => addresses.find((address) => familyOf(address) === family) ?? null;
+  const number = (address: Ip | null): number => (address === null ? 0 : ip4ToNumber(address));
+  return {
+    lbIpv4: number(first(uplinkAddresses, 4)), lbIpv6: first(uplinkAddresses, 6),
+    nodeIpv4: number(first(nodeAddresses, 4)), nodeIpv6: first(nodeAddresses, 6),
+  };
 }
 
-function sameSources(a: OuterSources, b: OuterSources): boolean {
-  return a.lbIpv4 === b.lbIpv4 && a.lbIpv6 === b.lbIpv6;
+function sameSources(a: OwnSources, b: OwnSources): boolean {
+  return a.lbIpv4 === b.lbIpv4 && a.lbIpv6 === b.lbIpv6 && a.nodeIpv4 === b.nodeIpv4 && a.nodeIpv6 === b.nodeIpv6;
 }
 
 function ownAddresses({ hostPrefixes }: HostFacts): string {

@@ -5,7 +5,7 @@ import type { LinkInfo } from "../kernel/types.ts";
 import { accelerator, createAcceleration } from "./acceleration.ts";
 import { adopt } from "./adopt.ts";
 import { createAttachments } from "./attachments.ts";
-import { balancesAlready, createBalancing, lbAddresses, loadAccelerator } from "./balancing.ts";
+import { balancesAlready, createBalancing, loadAccelerator, ownSources } from "./balancing.ts";
 import type { PortConfig } from "./balancing.ts";
 import { createClients } from "./clients.ts";
 import { createCluster } from "./cluster.ts";
@@ -49,7 +49,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
   const features = probeFeatures(kernel);
   const hostLink = await ensureHostDevice(netlink, options.nodeMac, options.ipv6 && features.ipv6);
   const tunnel = await tunnelOf(options);
-  const services = balancesAlready(kernel, bpffs) ? lbAddresses((await readHostFacts(netlink, options.devices, options.addresses)).nodeAddresses) : undefined;
+  const services = balancesAlready(kernel, bpffs) ? ownSources(await readHostFacts(netlink, options.devices, options.addresses)) : undefined;
   const config = { ...configOf(options, features, hostLink, tunnel), ...(services === undefined ? {} : { services: 1, ...services }) };
   const loaded = stack.use(await loadPrograms(kernel, options, config, log));
 
@@ -185,6 +185,8 @@ export function configOf(options: DatapathOptions, features: Features, hostLink:
     services: 0,
     lbIpv4: 0,
     lbIpv6: null,
+    nodeIpv4: 0,
+    nodeIpv6: null,
   };
 }
 

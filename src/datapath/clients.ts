@@ -42,8 +42,8 @@ export function createClients({ kernel, maps, facts, log }: ClientsSurroundings)
   let working: Promise<void> | undefined;
 
   const writeHomes = (): void => {
-    own = facts().nodeAddresses.join(" ");
-    const first = (family: Family): Ip | null => facts().nodeAddresses.find((address) => familyOf(address) === family) ?? null;
+    own = facts().uplinkAddresses.join(" ");
+    const first = (family: Family): Ip | null => facts().uplinkAddresses.find((address) => familyOf(address) === family) ?? null;
     const all = [{ namespace: undefined, ipv4: first(4), ipv6: first(6) }, ...plan.namespaces.map(({ sandbox, ipv4, ipv6 }) => ({ namespace: sandbox, ipv4, ipv6 }))];
     try {
       complete = homes.sync(plan.known ? all : []);
@@ -74,7 +74,7 @@ export function createClients({ kernel, maps, facts, log }: ClientsSurroundings)
       writeHomes();
     },
     hostChanged: () => {
-      if (plan.known && !(complete && own === facts().nodeAddresses.join(" "))) writeHomes();
+      if (plan.known && !(complete && own === facts().uplinkAddresses.join(" "))) writeHomes();
     },
     end: (gone) => {
       due.push({ gone, namespaces: [undefined, ...plan.namespaces.map(({ sandbox }) => sandbox)] });

@@ -2,7 +2,7 @@
 import { setTimeout } from "node:timers/promises";
 import { NodeFlags } from "../abi/generated.ts";
 import type { Node } from "../abi/generated.ts";
-import type { Netlink } from "../kernel/types.ts";
+import type { Netlink, RouteInfo } from "../kernel/types.ts";
 import type { ClusterPlan, NodePlan } from "../network/cluster.ts";
 import { contains, familyOf, networkOf } from "../std/ip.ts";
 import type { Cidr, Family, Ip } from "../std/ip.ts";
@@ -21,7 +21,7 @@ import type { Tables } from "./tables.ts";
 import { syncTable } from "./sync-table.ts";
 import { overhead } from "./tunnel.ts";
 import type { HostFacts, Routing } from "./types.ts";
-import type { HostReading } from "./uplinks.ts";
+import type { HostReading, KnownBy } from "./uplinks.ts";
 
 /** What every IPv6 way carries (RFC 8200): a tunnel over less is cut up outside, where it can be. */
 const smallestMtu = 1280;
@@ -34,7 +34,7 @@ export interface ClusterParts {
   /** Makes maps and routes what the plan says, touching only what differs. What an earlier agent wrote is taken over. */
   install(plan: ClusterPlan): Promise<void>;
   /** Sizes, addresses and routes follow the host's devices (R102). */
-  hostChanged(reading: HostReading, facts: HostFacts): Promise<void>;
+  hostChanged(reading: HostReading, facts: HostFacts, known: KnownBy): Promise<void>;
   /** Where the other node of that name is reached, in a family that this one has; undefined: it is not known. */
   addressOf(node: string): Ip | undefined;
   /** What cannot be reached or asked for because it found no room: one sentence each, with the mend. */
@@ -49,6 +49,12 @@ export interface ClusterSurroundings {
   /** null: no other nodes. */
   readonly routing: Routing | null;
   readonly log: Log;
+}
+
+interface HostNow {
+  readonly reading: HostReading;
+  readonly facts: HostFacts;
+  readonly known: KnownBy;
 }
 
 interface Wanted {
@@ -70,7 +76,7 @@ const noPlan: ClusterPlan = { kind: "alone", nodes: [], remotes: new Map(), pool
 
 export function createCluster({ tables, netlink, conntrack, policy, routing, log }: ClusterSurroundings): ClusterParts {
   let plan = noPlan;
-  let host: { readonly reading: HostReading; readonly facts: HostFacts } | undefined;
+  let host: HostNow | undefined;
   /** What the maps are known to hold. */
   let remotes: ClusterPlan["remotes"] | undefined;
   let names: ClusterPlan["names"] | undefined;
@@ -95,12 +101,14 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
 
   const writeRoutes = async (): Promise<void> => {
     if (host === undefined) return;
-    const wanted = routesOf(plan, routing, host.reading, host.facts);
-    const key = (route: { readonly destination: string; readonly index: number; readonly gateway?: string | null }): string => `${route.destination} ${route.index} ${route.gateway ?? ""}`;
-    const keys = new Set(wanted.map(key));
+    const wanted = routesOf(plan, routing, host);
+    const way = ({ destination, index }: { readonly destination: string; readonly index: number }): string => `${destination} ${index}`;
+    const key = (route: WantedRoute | RouteInfo): string => `${way(route)} ${route.gateway ?? ""} ${route.source ?? ""}`;
+    const ways = new Set(wanted.map(way));
     const standing = host.reading.routes.filter((route) => route.protocol === routeProtocol && route.table === mainTable && route.type === unicast);
     const known = new Set(standing.map(key));
-    for (const route of standing) if (!keys.has(key(route))) await netlink.deleteRoute({ destination: route.destination, index: route.index });
+    // One of the same way is replaced, in one step.
+    for (const route of standing) if (!ways.has(way(route))) await netlink.deleteRoute({ destination: route.destination, index: route.index });
     for (const route of wanted) if (!known.has(key(route))) await netlink.replaceRoute({ ...route, protocol: routeProtocol });
   };
 
@@ -173,8 +181,8 @@ export function createCluster({ tables, netlink, conntrack, policy, routing, log
 
   return {
     install: (next) => (installing = installAfter(installing, next)),
-    hostChanged: async (reading, facts) => {
-      host = { reading, facts };
+    hostChanged: async (reading, facts, known) => {
+      host = { reading, facts, known };
       if (plan === noPlan) return;
       writeNodes();
       await writeRoutes();
@@ -236,8 +244,9 @@ function reachedBy(node: NodePlan, facts: HostFacts | undefined): Ip | undefined
 /**
  * Overlay: the host's own way to each slice is by hwhost, in its own name; not to the whole pool, because Docker takes no subnet that a route
  * of the host's overlaps. Native: by the slice's node, where that is on a subnet of ours; what lies beyond a router is a routing daemon's.
+ * Both from an address by which others know this node, where we know one.
  */
-function routesOf(plan: ClusterPlan, routing: Routing | null, reading: HostReading, facts: HostFacts): readonly WantedRoute[] {
+function routesOf(plan: ClusterPlan, routing: Routing | null, { reading, facts, known }: HostNow): readonly WantedRoute[] {
   if (routing === null || plan.nodes.length === 0) return [];
   if (routing.mode === "overlay") {
     const index = reading.links.find(({ name }) => name === hostDevice)?.index;
@@ -251,7 +260,9 @@ function routesOf(plan: ClusterPlan, routing: Routing | null, reading: HostReadi
     const gateway = node.addresses.find((address) => familyOf(address) === familyOf(slice));
     if (gateway === undefined) return [];
     const index = onLink(reading, facts, gateway);
-    return index === undefined ? [] : [{ destination: networkOf(slice), index, gateway }];
+    if (index === undefined) return [];
+    const source = known.by.get(index)?.[familyOf(slice) === 4 ? "ipv4" : "ipv6"] ?? null;
+    return [{ destination: networkOf(slice), index, gateway, ...(source === null ? {} : { source }) }];
   }));
 }
 

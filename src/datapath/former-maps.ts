@@ -3,7 +3,7 @@ import { lbBackendCodec, lbPlaceCodec } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { familyOf } from "../std/ip.ts";
 
-/** Copies into new maps, which nobody uses yet; what it has no copy for stays empty. */
+/** Copies into new maps, which nobody uses yet, and may do so again; what it has no copy for stays empty. */
 export function inherit(name: string, former: KernelMap, mapOf: (name: string) => KernelMap | undefined): void {
   const [backends, places] = [mapOf("hw_lb_backends"), mapOf("hw_lb_places")];
   if (name === "hw_lb_backends" && former.info.valueSize === wholeBackend && backends !== undefined && places !== undefined) splitBackends(former, backends, places);

@@ -13,7 +13,7 @@ import { writeNameScopes } from "./name-scopes.ts";
 import { gatewayPrefix, removeNetwork, subnetsOf, writeNetwork } from "./network.ts";
 import type { HostFacts } from "./types.ts";
 import { factsOf, hostAddressesOf, knownBy, uplinksOf } from "./uplinks.ts";
-import type { HostReading, KnownBy, UplinkReading } from "./uplinks.ts";
+import type { HostReading, KnownBy, Sources, UplinkReading } from "./uplinks.ts";
 
 export interface HostSync {
   readonly facts: HostFacts;
@@ -34,7 +34,7 @@ export interface HostSync {
 const anyUplink = 0;
 
 export function createHostSync(host: Host, devices: "auto" | readonly string[], named: readonly Ip[], log: Log): HostSync {
-  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] };
+  let facts: HostFacts = { uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [], uplinkAddresses: [] };
   let problems: readonly string[] = [];
   let attached = new Map<number, UplinkReading>();
   let cables: ReadonlySet<string> = new Set();
@@ -53,17 +53,17 @@ export function createHostSync(host: Host, devices: "auto" | readonly string[], 
     hasHostDevice = reading.links.some((link) => link.index === host.hostIndex && link.name === hostDevice);
     const again = afresh;
     afresh = false;
-    attached = bringUp(host, uplinks, attached, again, log, found);
+    const known = knownBy(reading, uplinks, named);
+    attached = bringUp(host, uplinks, known, attached, again, log, found);
     host.acceleration.sync(attached.values(), reading.links, again);
     writeHostAddresses(host, hostAddressesOf(reading).map(addressOf));
     writeNameScopes(host.tables, reading.links);
     if (hasHostDevice) await restoreNetworks(host, reading, log);
-    const known = knownBy(reading, uplinks, named);
-    writeKnownBy(host, known);
+    writeAnyUplink(host, known.any);
     problems = [...found, ...missingParts(reading, uplinks, devices), ...missingAddresses(reading, named, missing, log)];
     facts = factsOf(reading, uplinks, known);
     host.holding.hostChanged(uplinks.filter(({ index }) => attached.has(index)));
-    await host.cluster.hostChanged(reading, facts);
+    await host.cluster.hostChanged(reading, facts, known);
     host.balancing.hostChanged();
     host.clients.hostChanged();
     host.containerRoutes.hostChanged();
@@ -128,6 +128,7 @@ async function readHost(netlink: Netlink): Promise<HostReading> {
 function bringUp(
   host: Host,
   uplinks: readonly UplinkReading[],
+  { by }: KnownBy,
   attached: ReadonlyMap<number, UplinkReading>,
   again: boolean,
   log: Log,
@@ -141,7 +142,7 @@ function bringUp(
       if (before !== undefined && before.name !== uplink.name) host.attachments.rename("netdev", before.name, uplink.name);
       const known = table.get(uplink.index);
       if (again || before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
-      const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu, accelerated: known?.accelerated ?? 0 };
+      const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu, accelerated: known?.accelerated ?? 0, ...ownFlags(uplink, by.get(uplink.index)) };
       if (!sameUplink(known, entry)) table.set(uplink.index, entry);
       now.set(uplink.index, uplink);
       if (before === undefined) log.info("uplink", { device: uplink.name, ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu });
@@ -162,8 +163,14 @@ function bringUp(
   return now;
 }
 
-function writeKnownBy({ tables: { uplinks: table } }: Host, { ipv4, ipv6 }: KnownBy): void {
-  const [before, entry] = [table.get(anyUplink), { ipv4, ipv6, mtu: 0, accelerated: 0 }];
+/** Whether what goes to other nodes by the uplink has its own addresses, though there is an entry for any. */
+function ownFlags({ ipv4, ipv6 }: UplinkReading, sources: Sources | undefined): Pick<Uplink, "ownIpv4" | "ownIpv6"> {
+  const same = (own: Ip | null, source: Ip | null | undefined): number => (own !== null && own === source ? 1 : 0);
+  return { ownIpv4: same(ipv4, sources?.ipv4), ownIpv6: same(ipv6, sources?.ipv6) };
+}
+
+function writeAnyUplink({ tables: { uplinks: table } }: Host, { ipv4, ipv6 }: Sources): void {
+  const [before, entry] = [table.get(anyUplink), { ipv4, ipv6, mtu: 0, accelerated: 0, ownIpv4: 0, ownIpv6: 0 }];
   if (ipv4 === null && ipv6 === null) {
     if (before !== undefined) table.delete(anyUplink);
   } else if (!sameUplink(before, entry)) table.set(anyUplink, entry);
@@ -211,18 +218,19 @@ function missingParts(reading: HostReading, uplinks: readonly UplinkReading[], d
   return problems;
 }
 
+const mend = "give it to a device, or correct node.address or this node's line in peers";
+
 /** `told` are those of which the log knows. */
 function missingAddresses(reading: HostReading, named: readonly Ip[], told: Set<Ip>, log: Log): string[] {
   const own = new Set(hostAddressesOf(reading).map(addressOf));
   for (const address of told) if (own.has(address)) told.delete(address);
   return named.filter((address) => !own.has(address)).map((address) => {
-    const problem = `node.address names ${address}, and no device of this host has it: other nodes take nothing that comes from another address; give it to a device, or correct node.address`;
-    if (!told.has(address)) log.warn("an address by which other nodes know this one is not on this host", { address, mend: "give it to a device, or correct node.address" });
+    if (!told.has(address)) log.warn("an address by which other nodes know this one is not on this host", { address, mend });
     told.add(address);
-    return problem;
+    return `other nodes know this one by ${address}, which no device of this host has, and take nothing that comes from another address; ${mend}`;
   });
 }
 
 function sameUplink(a: Uplink | undefined, b: Uplink): boolean {
-  return a !== undefined && a.ipv4 === b.ipv4 && a.ipv6 === b.ipv6 && a.mtu === b.mtu;
+  return a !== undefined && a.ipv4 === b.ipv4 && a.ipv6 === b.ipv6 && a.mtu === b.mtu && a.ownIpv4 === b.ownIpv4 && a.ownIpv6 === b.ownIpv6;
 }

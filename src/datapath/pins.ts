@@ -61,6 +61,14 @@ export function unpin(path: string): void {
   ignore(["ENOENT"], () => unlinkSync(path));
 }
 
+/** In one step; `pin` pins what comes in the place of what was pinned there. What a crash left of it makes way. */
+export function replacePin(path: string, pin: (path: string) => void): void {
+  const next = `${path}@next`;
+  unpin(next);
+  pin(next);
+  renameSync(next, path);
+}
+
 /** A folder that is a mount's root, or that holds somebody's pins, stays. */
 export function removeFolder(path: string): void {
   ignore(["ENOENT", "EBUSY", "ENOTEMPTY"], () => rmdirSync(path));

@@ -6,7 +6,7 @@ import type { Config } from "../abi/generated.ts";
 import type { CgroupHook, Kernel, KernelMap, KernelObject, KernelProgram, MapInfo } from "../kernel/types.ts";
 import type { Log } from "../std/log.ts";
 import { inherit } from "./former-maps.ts";
-import { listMapPins, makeFolders, mapPath, unpin } from "./pins.ts";
+import { listMapPins, makeFolders, mapPath, replacePin } from "./pins.ts";
 
 /** Loaded when they are wanted. */
 export type LaterObject = "xdp-lb";
@@ -29,7 +29,7 @@ export interface LoadedPrograms extends Disposable {
 
 /**
  * Maps that no pin holds yet, or whose pin has another shape, are made and pinned, with what can be taken over of the old one; programs already
- * attached keep that until they are swapped.
+ * attached keep that until they are swapped. Nothing is pinned before all is loaded: where that fails, an earlier version finds what it left.
  */
 export async function loadPrograms(
   kernel: Kernel,
@@ -45,16 +45,7 @@ export async function loadPrograms(
     kernel.loadObject(`${where.objectDirectory}/${name}.bpf.o`, { rodata: { hw_config: configCodec.encode(with_) }, reuse: open });
   const load = async (name: string): Promise<void> => {
     const object = stack.use(await read(name, config));
-    for (const [mapName, map] of object.maps) {
-      if (open.has(mapName) || !(mapName in maps)) continue;
-      const before = former.get(mapName);
-      if (before !== undefined) {
-        inherit(mapName, before, (other) => object.maps.get(other));
-        unpin(mapPath(where.bpffs, mapName));
-      }
-      map.pin(mapPath(where.bpffs, mapName));
-      open.set(mapName, map);
-    }
+    for (const [mapName, map] of object.maps) if (!open.has(mapName) && mapName in maps) open.set(mapName, map);
     for (const [programName, program] of object.programs) programs.set(programName, program);
   };
   // Two at once would each make a map that is not there yet. When all are, the kernel looks through programs on every CPU.
@@ -67,6 +58,17 @@ export async function loadPrograms(
   const loaded = await Promise.allSettled(waiting.map((name) => load(name)));
   const failed = loaded.find((one) => one.status === "rejected");
   if (failed !== undefined) throw failed.reason;
+  const unpinned = (): string[] => {
+    const pinned = new Set(listMapPins(where.bpffs));
+    return [...open.keys()].filter((name) => !pinned.has(name));
+  };
+  for (const name of unpinned()) open.get(name)?.pin(mapPath(where.bpffs, name));
+  // Last, because what an agent that ended in between has not replaced is taken over by the next.
+  for (const [name, before] of former) {
+    inherit(name, before, (other) => open.get(other));
+    const map = open.get(name);
+    if (map !== undefined) replacePin(mapPath(where.bpffs, name), (path) => map.pin(path));
+  }
   const reloaded = new Map<string, KernelObject>();
   stack.defer(() => reloaded.forEach((object) => object.close()));
   const reload: LoadedPrograms["reload"] = async (name, next) => {
@@ -77,10 +79,6 @@ export async function loadPrograms(
     reloaded.set(name, object);
   };
   const kept = stack.move();
-  const unpinned = (): string[] => {
-    const pinned = new Set(listMapPins(where.bpffs));
-    return [...open.keys()].filter((name) => !pinned.has(name));
-  };
   const pinAgain = (): void => {
     makeFolders(where.bpffs);
     for (const name of unpinned()) open.get(name)?.pin(mapPath(where.bpffs, name));

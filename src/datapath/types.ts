@@ -65,6 +65,8 @@ export interface HostFacts {
   readonly lan: readonly Cidr[];
   /** Those that others know this node by, IPv4 first: of each family the configured one, then each uplink's, by the uplinks' names. */
   readonly nodeAddresses: readonly Ip[];
+  /** Each uplink's own, IPv4 first, by their names: from where servers and others who are no nodes are asked. */
+  readonly uplinkAddresses: readonly Ip[];
 }
 
 /** What was found on the host that nothing claims, and is gone now. */

@@ -29,7 +29,10 @@ const ethernet = 1;
 const unicast = 1;
 /** IFA_F_* in linux/if_addr.h: temporary and secondary share a bit. */
 const secondary = 0x01;
-const unusable = 0x08 | 0x20 | 0x40;
+/** IFA_F_DADFAILED and IFA_F_TENTATIVE: somebody else has it, or may have. */
+const unsure = 0x08 | 0x40;
+/** IFA_F_DEPRECATED as well: nothing new begins from it. */
+const unusable = unsure | 0x20;
 const uniqueLocal = "fc00::/7" as Cidr;
 const loopbacks = ["127.0.0.0/8" as Cidr, "::1/128" as Cidr];
 const fallbackMtu = 1500;
@@ -56,39 +59,48 @@ export function uplinksOf(reading: HostReading, devices: "auto" | readonly strin
 export function hostAddressesOf(reading: HostReading): Cidr[] {
   const own = reading.links.find((link) => link.name === hostDevice)?.index;
   return reading.addresses
-    .filter((address) => address.index !== own && address.scope !== "link")
+    .filter((address) => address.index !== own && address.scope !== "link" && (address.flags & unsure) === 0)
     .map((address) => parseCidr(address.prefix))
     .filter((prefix) => !loopbacks.some((loopback) => contains(loopback, addressOf(prefix))));
 }
 
-/** By which of the host's addresses, if not by each uplink's own, other nodes know this one. */
-export interface KnownBy {
+export interface Sources {
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
 }
 
-/**
- * The first of `named` of each family that the host has. Where it has some on several uplinks, what leaves by each of them has that uplink's own
- * address, because others know them all.
- */
-export function knownBy(reading: HostReading, uplinks: readonly UplinkReading[], named: readonly Ip[]): KnownBy {
-  const own = hostAddressesOf(reading).map(addressOf);
-  const first = (family: Family, primary: (uplink: UplinkReading) => Ip | null): Ip | null => {
-    const there = named.filter((address) => familyOf(address) === family && own.includes(address));
-    const several = uplinks.filter((uplink) => there.some((address) => address === primary(uplink))).length > 1;
-    return several ? null : there[0] ?? null;
-  };
-  return { ipv4: first(4, ({ ipv4 }) => ipv4), ipv6: first(6, ({ ipv6 }) => ipv6) };
+/** From which of the host's addresses other nodes take what comes. What is null has no choice of ours. */
+export interface KnownBy {
+  /** By each uplink, by its index: its own where that is one of them, else the first of the family. */
+  readonly by: ReadonlyMap<number, Sources>;
+  /** By whichever; null also where each uplink's own is one. */
+  readonly any: Sources;
 }
 
-export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[], known: KnownBy): HostFacts {
-  const firstThenUplinks = (first: Ip | null, others: readonly (Ip | null)[]): readonly Ip[] => [...new Set([first, ...others])].filter((address) => address !== null);
+/** Of `named`, those that the host has. */
+export function knownBy(reading: HostReading, uplinks: readonly UplinkReading[], named: readonly Ip[]): KnownBy {
+  const own = new Set(hostAddressesOf(reading).map(addressOf));
+  const of = (family: Family): readonly Ip[] => named.filter((address) => familyOf(address) === family && own.has(address));
+  const [four, six] = [of(4), of(6)];
+  const pick = (there: readonly Ip[], primary: Ip | null): Ip | null => there.find((address) => address === primary) ?? there[0] ?? null;
+  const first = (there: readonly Ip[], primaries: readonly (Ip | null)[]): Ip | null =>
+    primaries.length > 0 && primaries.every((primary) => primary !== null && there.includes(primary)) ? null : there[0] ?? null;
+  return {
+    by: new Map(uplinks.map(({ index, ipv4, ipv6 }) => [index, { ipv4: pick(four, ipv4), ipv6: pick(six, ipv6) }])),
+    any: { ipv4: first(four, uplinks.map(({ ipv4 }) => ipv4)), ipv6: first(six, uplinks.map(({ ipv6 }) => ipv6)) },
+  };
+}
+
+export function factsOf(reading: HostReading, uplinks: readonly UplinkReading[], { any }: KnownBy): HostFacts {
+  const there = (addresses: readonly (Ip | null)[]): readonly Ip[] => [...new Set(addresses)].filter((address) => address !== null);
+  const [ipv4, ipv6] = [uplinks.map((uplink) => uplink.ipv4), uplinks.map((uplink) => uplink.ipv6)];
   return {
     uplinkMtu: uplinks.length === 0 ? fallbackMtu : Math.min(...uplinks.map((uplink) => uplink.mtu)),
     hostPrefixes: hostAddressesOf(reading),
     uplinks: uplinks.map((uplink) => uplink.name),
     lan: subnetsOn(reading, new Set(uplinks.map((uplink) => uplink.index))),
-    nodeAddresses: [...firstThenUplinks(known.ipv4, uplinks.map(({ ipv4 }) => ipv4)), ...firstThenUplinks(known.ipv6, uplinks.map(({ ipv6 }) => ipv6))],
+    nodeAddresses: there([any.ipv4, ...ipv4, any.ipv6, ...ipv6]),
+    uplinkAddresses: there([...ipv4, ...ipv6]),
   };
 }
 

@@ -28,14 +28,20 @@ export const mtu: Check = async ({ uplinks: found }) => {
 };
 
 export const nodeAddress: Check = async ({ settings: { node, store, peers }, host }) => {
-  if (node.address === "auto" || (store.kind === "embedded" && peers.length === 0)) return [];
+  if (store.kind === "embedded" && peers.length === 0) return [];
+  const name = node.name ?? (await host.read("/proc/sys/kernel/hostname"))?.trim();
+  const [setting, named] = node.address === "auto"
+    ? ["peers", peers.filter((peer) => peer.name === name).flatMap(({ address }) => address)] as const
+    : ["node.address", [node.address].flat()] as const;
+  if (named.length === 0) return [];
   const text = await host.run("ip", "-j", "address", "show");
   if (text === undefined) return [];
   const devices = JSON.parse(text) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
   const own = new Set(devices.flatMap(({ addr_info: addresses = [] }) => addresses.flatMap(({ local }) => (local === undefined ? [] : [parseIp(local)]))));
-  return [node.address].flat().map((address): Finding => {
-    if (own.has(parseIp(address))) return ok("node.address", `${address} is on this host`);
-    return fail("node.address", `${address} is on no device of this host, and other nodes take nothing that comes from another address`, "give it to a device, or correct node.address");
+  return named.map((address): Finding => {
+    if (own.has(parseIp(address))) return ok(setting, `${address} is on this host`);
+    const mend = setting === "peers" ? "correct this node's line in peers" : "correct node.address";
+    return fail(setting, `${address} is on no device of this host, and other nodes take nothing that comes from another address`, `give it to a device, or ${mend}`);
   });
 };
 

@@ -6,7 +6,7 @@ export type { Finding } from "../std/finding.ts";
 
 /** The parts of the configuration that checks depend on; the whole configuration fits. */
 export interface Settings {
-  readonly node: { readonly devices: "auto" | readonly string[]; readonly address: string | readonly string[] };
+  readonly node: { readonly devices: "auto" | readonly string[]; readonly address: string | readonly string[]; readonly name: string | null };
   readonly pool: { readonly ipv4: string; readonly ipv6: string | null };
   readonly docker: { readonly enabled: boolean; readonly socket: string; readonly pluginDirectory: string };
   readonly api: { readonly socket: string };
@@ -14,7 +14,7 @@ export interface Settings {
   readonly routing: { readonly mode: "overlay" | "native"; readonly direct: boolean; readonly port: number };
   readonly store: { readonly kind: "embedded" | "etcd" };
   readonly loadBalancer: { readonly acceleration: "auto" | "native" | "generic" | "off" };
-  readonly peers: readonly { readonly address: string | readonly string[] }[];
+  readonly peers: readonly { readonly name: string; readonly address: string | readonly string[] }[];
 }
 
 /** Where this build keeps what is compiled. */

@@ -182,6 +182,8 @@ export interface RouteInfo {
   readonly destination: string;
   readonly index: number;
   readonly gateway: string | null;
+  /** The preferred source address. */
+  readonly source: string | null;
   readonly table: number;
   readonly type: number;
   readonly metric: number;

@@ -124,7 +124,7 @@ async function load(devices: readonly string[], config: Partial<Config>): Promis
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("hwhost") ?? 0, hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1,
       ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0x48570001,
-      tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, snatFirst: 16384, snatPorts: 16384, probePort: 0, native: 0, ...config,
+      tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null, snatFirst: 16384, snatPorts: 16384, probePort: 0, native: 0, ...config,
     }),
   };
   const kernel = createKernel();

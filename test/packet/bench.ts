@@ -270,7 +270,7 @@ async function fill(set: Set, ifindexes: ReadonlyMap<string, number>): Promise<v
   for (const address of ["192.0.2.1", "2001:db8::1"]) {
     await set("hw_host_addrs", ip.encode(parseIp(address)), hostAddressCodec.encode({ flags: HostAddressFlags.LOCAL, network: 0 }));
   }
-  await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1 }));
+  await set("hw_uplinks", u32.encode(ifindexes.get("wan0") ?? 0), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
 }
 
 async function writeEndpoint(set: Set, ifindexes: ReadonlyMap<string, number>, { device, network, identity, ipv4, ipv6, mac }: Container, mtu: number): Promise<void> {

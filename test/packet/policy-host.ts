@@ -85,7 +85,7 @@ async function build(): Promise<void> {
   const links = JSON.parse(execFileSync("ip", ["-j", "link"], { encoding: "utf8" })) as readonly { readonly ifname: string; readonly ifindex: number }[];
   for (const { ifname, ifindex } of links) ifindexes.set(ifname, ifindex);
   await programsFor({ betweenNetworks: false, published: true, untilIdentified: false });
-  mapOf("hw_uplinks").set(u32.encode(indexOf("wan0")), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1 }));
+  mapOf("hw_uplinks").set(u32.encode(indexOf("wan0")), uplinkCodec.encode({ ipv4: parseIp("192.0.2.1"), ipv6: parseIp("2001:db8::1"), mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
 }
 
 /** One set of programs for each configuration, all on the same maps. */
@@ -96,7 +96,7 @@ async function programsFor({ betweenNetworks, published, untilIdentified }: Pick
   const rodata = {
     hw_config: configCodec.encode({
       hostIfindex: indexOf("hwhost"), hz: 250, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: Number(betweenNetworks), ipv6: 1, ephemeralLow: 32768,
-      ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: Number(!published), mark: 0, tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0, unidentifiedAllow: Number(untilIdentified),
+      ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: Number(!published), mark: 0, tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0, unidentifiedAllow: Number(untilIdentified),
     }),
   };
   const programs = new Map<string, KernelProgram>();

@@ -124,7 +124,7 @@ function configOf(hostNetnsCookie: bigint, setRetval: boolean, agentPid: number)
   return configCodec.encode({
     hostIfindex: 0, hz: 250, hostMac: parseMac("02:00:00:00:00:01"), betweenNetworks: 0, ipv6: 1,
     ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: setRetval ? 1 : 0, hostNetnsCookie, agentPid, publishedDeny: 0, unidentifiedAllow: 0, mark: 0,
-    tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0,
+    tunnelIfindex: 0, tunnelPort: 0, tunnelHeader: 0, services: 0, lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null, snatFirst: 0, snatPorts: 0, probePort: 0, native: 0,
   });
 }
 

@@ -56,6 +56,7 @@ function decodeRoute(payload: Buffer): RouteInfo[] {
     type: payload[7] ?? 0,
     protocol: payload[5] ?? 0,
     metric: u32Of(attributes.get(rta.priority)),
+    source: addressIn(attributes.get(rta.prefsrc)),
   };
   const hops = attributes.get(rta.multipath);
   if (hops) return decodeHops(hops).map(({ index, gateway }) => ({ ...common, index, gateway }));
@@ -77,6 +78,9 @@ function decodeHops(hops: Buffer): { index: number; gateway: string | null }[] {
 
 /** RTA_VIA carries a gateway of the other family behind two bytes of family. */
 function gatewayOf(attributes: Attributes): string | null {
-  const gateway = attributes.get(rta.gateway) ?? attributes.get(rta.via)?.subarray(2);
-  return gateway && (gateway.length === 4 || gateway.length === 16) ? ipFromBytes(gateway) : null;
+  return addressIn(attributes.get(rta.gateway) ?? attributes.get(rta.via)?.subarray(2));
+}
+
+function addressIn(bytes: Buffer | undefined): string | null {
+  return bytes && (bytes.length === 4 || bytes.length === 16) ? ipFromBytes(bytes) : null;
 }

@@ -1,6 +1,8 @@
 // Opening the datapath on a bare host, on one that an earlier agent left, and after the host changed meanwhile.
 import assert from "node:assert/strict";
-import { readdirSync, unlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
 import { lbBackendCodec } from "../../../src/abi/generated.ts";
 import { readBackends } from "../../../src/datapath/lb-backends.ts";
@@ -9,7 +11,7 @@ import { ip4FromNumber, ipToBytes16, parseIp, parseMac } from "../../../src/std/
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import { mapPath } from "../../../src/datapath/pins.ts";
 import { sits, tcMode, tcx } from "./abilities.ts";
-import { inOwnHost, nodeMac, sysctl } from "./namespace.ts";
+import { inOwnHost, nodeMac, objectDirectory, sysctl } from "./namespace.ts";
 import { doAll } from "./perform.ts";
 import { cableA, desired } from "./plans.ts";
 
@@ -63,6 +65,36 @@ await inOwnHost(import.meta.url, {
     assert.deepEqual(lines.filter((line) => line["map"] === "hw_uplinks").map((line) => line["difference"]), ["valueSize 24 → 40"]);
     assert.equal((await datapath.maps()).find((row) => row.name === "hw_uplinks")?.valueSize, 40);
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
+  },
+
+  "an upgrade that fails leaves every map to the version before, and one that ended while it pinned is ended by the next": async ({ open, kernel, bpffs }) => {
+    await (await open())[Symbol.asyncDispose]();
+    const backends = mapPath(bpffs, "hw_lb_backends");
+    for (const name of ["hw_lb_backends", "hw_lb_places"]) unlinkSync(mapPath(bpffs, name));
+    using whole = kernel.createMap("array", "hw_lb_backends", 4, 64, 65_536);
+    whole.set(u32.encode(1), Uint8Array.of(...ipToBytes16(parseIp("172.16.0.1")), ...ipToBytes16(parseIp("172.16.0.1")), 0, 80, 1, 0, ...new Uint8Array(28)));
+    whole.pin(backends);
+    const broken = mkdtempSync(join(tmpdir(), "hwt-objects-"));
+    try {
+      cpSync(objectDirectory, broken, { recursive: true });
+      writeFileSync(join(broken, "from-overlay.bpf.o"), "none");
+      await assert.rejects(open({ objectDirectory: broken }));
+    } finally {
+      rmSync(broken, { recursive: true });
+    }
+    const pinned = (): KernelMap => kernel.openPinnedMap(backends);
+    {
+      using still = pinned();
+      assert.equal(still.info.valueSize, 64);
+    }
+    using places = kernel.createMap("array", "hw_lb_places", 4, 32, 65_536);
+    places.pin(mapPath(bpffs, "hw_lb_places"));
+    places.pin(`${backends}@next`);
+    await using datapath = await open();
+    using now = pinned();
+    assert.deepEqual([...readBackends({ backends: now, places })].map(([number, { address }]) => [number, address]), [[1, "172.16.0.1"]]);
+    await datapath.adopt([]);
+    assert.deepEqual(readdirSync(`${bpffs}/maps`).filter((name) => name.includes("@")), []);
   },
 
   "backends that an earlier version had in one map are the same in two, with all that standing flows need (R74)": async ({ open, kernel, bpffs, lines }) => {

@@ -10,8 +10,8 @@ await inOwnHost(import.meta.url, {
   "facts name the uplinks, their smallest MTU and the host's addresses": async ({ open, ip }) => {
     ip("link set wan0 mtu 1400");
     await using datapath = await open();
-    assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"], nodeAddresses: ["192.0.2.10", "2001:db8:1::10"] });
-    assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400, accelerated: 0 }]);
+    assert.deepEqual(datapath.facts, { uplinkMtu: 1400, hostPrefixes: ["192.0.2.10/24", "2001:db8:1::10/64"], uplinks: ["wan0"], lan: ["192.0.2.0/24", "2001:db8:1::/64"], nodeAddresses: ["192.0.2.10", "2001:db8:1::10"], uplinkAddresses: ["192.0.2.10", "2001:db8:1::10"] });
+    assert.deepEqual(datapath.dumpMap("hw_uplinks", 10).map((entry) => entry.value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::10", mtu: 1400, accelerated: 0, ownIpv4: 0, ownIpv6: 0 }]);
   },
 
   "what goes to other nodes comes from the address that the configuration names, and a name without an address is told": async ({ open, ip, until }) => {
@@ -19,9 +19,12 @@ await inOwnHost(import.meta.url, {
     ip("address add 192.0.2.20/24 dev wan0");
     await using datapath = await open({ addresses: ["2001:db8:1::10", "192.0.2.20", "192.0.2.30"].map((text) => parseIp(text)) });
     assert.deepEqual(datapath.facts.nodeAddresses, ["192.0.2.20", "192.0.2.10", "2001:db8:1::10", "2001:db8:1::20"]);
+    assert.deepEqual(datapath.facts.uplinkAddresses, ["192.0.2.10", "2001:db8:1::20"]);
+    await datapath.doers.clients.do({ kind: "clients", clients: { known: true, namespaces: [] }, before: null });
+    assert.deepEqual(datapath.dumpMap("hw_lb_homes", 10).map(({ value }) => value), [{ ipv4: "192.0.2.10", ipv6: "2001:db8:1::20" }], "by which the host's own programs are clients");
     const entry = (index: string): unknown => datapath.dumpMap("hw_uplinks", 10).find(({ key }) => String(key) === index)?.value;
-    assert.deepEqual(entry("0"), { ipv4: "192.0.2.20", ipv6: "2001:db8:1::10", mtu: 0, accelerated: 0 });
-    assert.match(datapath.inspect().problems.join(), /node\.address names 192\.0\.2\.30, and no device of this host has it/);
+    assert.deepEqual(entry("0"), { ipv4: "192.0.2.20", ipv6: "2001:db8:1::10", mtu: 0, accelerated: 0, ownIpv4: 0, ownIpv6: 0 });
+    assert.match(datapath.inspect().problems.join(), /other nodes know this one by 192\.0\.2\.30, which no device of this host has, .* correct node\.address or this node's line in peers/);
     ip("address add 192.0.2.30/24 dev wan0");
     await until("it is there", () => datapath.inspect().problems.length === 0);
     ip("address delete 192.0.2.20/24 dev wan0");

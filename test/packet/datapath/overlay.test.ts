@@ -4,7 +4,8 @@
 //   ns a: eth0 10.44.0.2 ── hwaaaaaaaaaaa ┐
 //   ns b: eth0 10.44.0.3 ── hwbbbbbbbbbbb ┴─ hwtun ── wan0 192.0.2.10 ══ lan0 192.0.2.1 in ns lan ── vx (key 300) 10.44.1.2, fd44:0:0:1::2
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { u32 } from "../../../src/abi/codec.ts";
 import { hashOfAddress } from "../../../src/datapath/lb-hash.ts";
 import { mapPath } from "../../../src/datapath/pins.ts";
@@ -27,6 +28,37 @@ const overlay = (routing: Routing): Readonly<Record<string, Case>> => ({
     for (const target of ["10.44.0.2", "fd44::2"]) ping("lan", target);
     inside("a", ["ping", "-c1", "-W2", "-s1350", "-Mdo", "10.44.1.2"]);
     assert.equal(dropped(datapath, "peer-identity") + dropped(datapath, "peer-address") + dropped(datapath, "unknown-peer"), 0n);
+  },
+
+  "what goes to other nodes has an address by which they know this one, and the uplink's own where that is one": async (world) => {
+    for (const words of ["link add wan1 type veth peer name lan1", "link set wan1 up", "address add 198.51.100.10/24 dev wan1", "address add 192.0.2.20/24 dev wan0"]) world.ip(words);
+    await using datapath = await world.open({ routing, devices: ["wan0", "wan1"], addresses: [parseIp("192.0.2.20"), parseIp("198.51.100.10")] });
+    const [node, third] = cluster().cluster.nodes;
+    assert.ok(node && third);
+    await setUp(world, datapath, [...local, cluster({ nodes: [node, { ...third, addresses: [parseIp("198.51.100.3")] }], remotes: remotes({ "10.44.2.2": { node: 2 } }) })]);
+    world.ip("link set lan1 netns lan");
+    for (const words of ["link set lan1 up", "address add 198.51.100.3/24 dev lan1"]) world.ip(`-n lan ${words}`);
+    assert.equal(await sourceOf("10.44.1.2", "192.0.2.1"), "192.0.2.20");
+    assert.equal(await sourceOf("10.44.2.2", "198.51.100.3"), routing.direct ? "198.51.100.10" : "192.0.2.20", "who writes the headers knows the uplink");
+  },
+
+  "a route that stands gets the source by which other nodes know this one now, from a later agent and as soon as it is there": async (world) => {
+    const [source, given] = [(): string => world.ip("route show 10.44.1.0/24"), { routing, addresses: [parseIp("192.0.2.20")] }];
+    const source6 = (): string => world.ip("-6 route show fd44:0:0:1::/64");
+    {
+      await using datapath = await world.open({ routing });
+      await setUp(world, datapath, [...local, cluster()]);
+      assert.match(source(), / src 192\.0\.2\.10 $/m);
+    }
+    await using datapath = await world.open({ ...given, addresses: ["192.0.2.20", "2001:db8:1::20"].map((text) => parseIp(text)) });
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    assert.match(source(), / src 192\.0\.2\.10 $/m);
+    world.ip("address add 192.0.2.20/24 dev wan0");
+    world.ip("-6 address add 2001:db8:1::20/64 dev wan0 nodad");
+    await world.until("the routes have them", () => / src 192\.0\.2\.20 $/m.test(source()) && source6().includes("src 2001:db8:1::20"));
+    assert.equal(source().trim().split("\n").length + source6().trim().split("\n").length, 2, "in the old ones' place");
+    world.ip("address delete 192.0.2.20/24 dev wan0");
+    await world.until("the host's own is back", () => / src 192\.0\.2\.10 $/m.test(source()));
   },
 
   "the tunnel works over IPv6, too": async (world) => {
@@ -192,6 +224,22 @@ except OSError as e: print(type(e).__name__)`]).trim();
   },
 });
 
+/** From where the other node's `underlay` gets a tunnel's packet when a pings. */
+async function sourceOf(target: string, underlay: string): Promise<string> {
+  const pinging = spawn("nsenter", ["--net=/run/netns/a", "ping", "-c50", "-i0.2", target], { stdio: "ignore" });
+  const ended = once(pinging, "exit");
+  try {
+    return inside("lan", ["python3", "-c", `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("${underlay}", 8472)); s.settimeout(8)
+print(s.recvfrom(2000)[1][0])`]).trim();
+  } finally {
+    pinging.kill();
+    await ended;
+  }
+}
+
 const named = (how: string, cases: Readonly<Record<string, Case>>): Readonly<Record<string, Case>> => Object.fromEntries(Object.entries(cases).map(([title, run]) => [`${how}: ${title}`, run]));
 
 await inOwnHost(import.meta.url, {
@@ -205,6 +253,22 @@ await inOwnHost(import.meta.url, {
     }
     await using _alone = await world.open();
     assert.equal(world.ip("-o link show").includes("hwtun"), false);
+  },
+
+  "with native routing the host's own programs come from an address by which other nodes know this one": async (world) => {
+    world.ip("address add 192.0.2.20/24 dev wan0");
+    world.ip("-6 address add 2001:db8:1::20/64 dev wan0 nodad");
+    const native = { ...direct, mode: "native" } as const;
+    {
+      await using datapath = await world.open({ routing: native });
+      await setUp(world, datapath, [...local, cluster()]);
+      assert.match(world.ip("route show 10.44.1.0/24"), /^10\.44\.1\.0\/24 via 192\.0\.2\.1 dev wan0 proto 72 $/m);
+    }
+    await using datapath = await world.open({ routing: native, addresses: ["192.0.2.20", "2001:db8:1::10"].map((text) => parseIp(text)) });
+    assert.deepEqual((await datapath.adopt([...local, cluster()])).failed, []);
+    assert.match(world.ip("route show 10.44.1.0/24"), /^10\.44\.1\.0\/24 via 192\.0\.2\.1 dev wan0 proto 72 src 192\.0\.2\.20 $/m);
+    assert.match(world.ip("-6 route show fd44:0:0:1::/64"), /via 2001:db8:1::1 dev wan0 proto 72 src 2001:db8:1::10 /);
+    assert.match(world.ip("route get 10.44.1.2"), / src 192\.0\.2\.20 /);
   },
 
   "with native routing each slice has a route by its node, and containers are known by their addresses": async (world) => {

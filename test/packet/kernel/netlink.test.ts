@@ -103,6 +103,7 @@ test("routes are added, replaced and deleted, with source or gateway", async () 
   await netlink.replaceRoute({ destination: "fd00:251::/48", index, source: "fd00:250::1" });
   await netlink.replaceRoute({ destination: "::/0", index, gateway: "fd00:250::9" });
   const main = (await netlink.routes()).filter((route) => route.table === 254 && route.index === index);
+  assert.deepEqual(main.filter(({ source }) => source !== null).map(({ destination, source }) => [destination, source]).filter(([destination]) => destination?.includes("251")), [["fd00:251::/48", "fd00:250::1"]]);
   const wanted: readonly [string, string | null][] = [
     ["10.251.0.0/16", "10.250.0.9"], ["0.0.0.0/0", "10.250.0.9"], ["fd00:251::/48", null], ["::/0", "fd00:250::9"],
   ];
@@ -121,7 +122,7 @@ test("each hop of a multipath route is listed", async () => {
   ip("link", "set", "vb", "up");
   ip("route", "add", "10.251.0.0/16", "metric", "7", "nexthop", "via", "10.250.0.8", "nexthop", "via", "10.250.0.9");
   const index = (await netlink.link("va"))?.index ?? 0;
-  const common = { destination: "10.251.0.0/16", table: 254, type: 1, protocol: 3, metric: 7, index }; // RTPROT_BOOT, as `ip` has it
+  const common = { destination: "10.251.0.0/16", table: 254, type: 1, protocol: 3, metric: 7, index, source: null }; // RTPROT_BOOT, as `ip` has it
   assert.deepEqual((await netlink.routes()).filter(({ destination }) => destination === common.destination), [
     { ...common, gateway: "10.250.0.8" }, { ...common, gateway: "10.250.0.9" },
   ]);

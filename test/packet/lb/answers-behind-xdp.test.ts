@@ -16,7 +16,7 @@ const to4 = (payload: Payload): Packet => ip(client4, web4, payload);
 const to6 = (payload: Payload): Packet => ip(client6, web6, payload);
 
 test.before(async (t) => {
-  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   const server = { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" } as const;
   for (const [address, port, protocol] of [
     [web4, 99, protocols.tcp], [web4, 99, protocols.udp], [web4, 99, protocols.sctp], [web6, 99, protocols.tcp], [web6, 99, protocols.udp],

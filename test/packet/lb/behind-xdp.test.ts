@@ -11,11 +11,12 @@ const test = anyTest as TestFn<{ bench: Bench }>;
 const [client4, client6, web4, web6] = ["198.51.100.7", "2001:db8:c::7", "203.0.114.10", "2001:db8:5::10"];
 /** As they came: the kernel writes others once it knows the neighbour. */
 const macs = "02:00:00:00:00:fe > 02:00:00:00:00:01";
+const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384 };
 const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
 const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
 
 test.before(async (t) => {
-  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const bench = (t.context.bench = await openBench(config));
   const service = async (number: number, address: string, port: number, protocol: number, backend: string, outer: string, mode: "IPIP" | "GENEVE"): Promise<void> =>
     bench.service(number, { address: parseIp(address), port, protocol }, { address: parseIp(backend), outer: parseIp(outer), port: 8080, mode });
   await service(1, web4, 80, protocols.tcp, "172.16.1.1", "172.16.1.1", "IPIP");
@@ -120,6 +121,21 @@ test.serial("fragments follow their first", async (t) => {
   t.is((await t.context.bench.fromUplink(part(48, false))).verdict, "pass untouched");
   t.is((await t.context.bench.fromUplink(part(0, true))).verdict, "redirect");
   t.is((await t.context.bench.fromUplink(part(48, false))).packet, `${macs} 192.0.2.1 > 172.16.1.1 ipip { 2001:db8:c::7 > 2001:db8:5::10 protocol 17 ttl 64 fragment 48 } ttl 64`);
+});
+
+test.serial("other nodes are sent to from the address by which they know this one, plain servers from the uplinks' own, in both families", async (t) => {
+  await using bench = await openBench({ ...config, nodeIpv4: 0xc0000907, nodeIpv6: parseIp("2001:db8:7::7") });
+  const to = async (number: number, web: string, backend: string, outer: string, mode: "IPIP" | "GENEVE" | "SNAT"): Promise<string> => {
+    await bench.service(number, { address: parseIp(web), port: 80 + number, protocol: protocols.tcp }, { address: parseIp(backend), outer: parseIp(outer), port: 8080, mode });
+    const { packet } = await bench.fromUplink(ip(web === web4 ? client4 : client6, web, tcp(5000, 80 + number, "S")));
+    return / ([^ ]+) > /.exec(packet.slice(macs.length))?.[1]?.replace(/:\d{5}$/, "") ?? packet;
+  };
+  t.is(await to(1, web4, "172.16.1.1", "172.16.1.1", "IPIP"), "192.0.2.1");
+  t.is(await to(2, web6, "2001:db8:b::1", "2001:db8:b::1", "IPIP"), "2001:db8::1");
+  t.is(await to(3, web4, "172.16.1.1", "172.16.1.1", "SNAT"), "192.0.2.1");
+  t.is(await to(4, web6, "2001:db8:b::1", "2001:db8:b::1", "SNAT"), "[2001:db8::1]");
+  t.is(await to(5, web4, "10.44.9.2", "172.16.9.9", "GENEVE"), "192.0.9.7");
+  t.is(await to(6, web6, "fd44:9::2", "2001:db8:9::9", "GENEVE"), "[2001:db8:7::7]");
 });
 
 test.serial("without an address for outer packets nothing is wrapped", async (t) => {

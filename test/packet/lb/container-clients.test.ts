@@ -18,7 +18,7 @@ const [web4, web6, server4, server6] = ["203.0.114.10", "2001:db8:5::10", "172.1
 const [toA, toB] = [`${hostMac} > ${a.mac}`, `${hostMac} > ${b.mac}`];
 
 test.before(async (t) => {
-  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   let number = 0;
   const service = async (address: string, port: number, protocol: number, to: string, toPort: number, mode: "LOCAL" | "IPIP" | "GENEVE", more: Parameters<Bench["service"]>[3] = {}): Promise<number> => {
     const outer = mode === "GENEVE" ? { outer: parseIp("192.0.2.9") } : {};

@@ -158,7 +158,7 @@ async function load(config: Partial<Config>, racer?: Racer): Promise<void> {
     hw_config: configCodec.encode({
       hostIfindex: ifindexes.get("wan0") ?? 0, hz, hostMac: parseMac("02:48:57:00:00:01"), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999,
       setRetval: 0, hostNetnsCookie: 0n, agentPid: 0, publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, tunnelHeader: 0x6558, probePort: 0,
-      native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384, ...config,
+      native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1"), snatFirst: 16384, snatPorts: 16384, ...config,
     }),
   };
   for (const [name, id] of racer?.maps ?? []) maps.set(name, kernel.openMapById(id));
@@ -172,7 +172,7 @@ async function load(config: Partial<Config>, racer?: Racer): Promise<void> {
 }
 
 function setUplink(device: string, accelerated: boolean): void {
-  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0 }));
+  mapOf("hw_uplinks").set(u32.encode(ifindexes.get(device) ?? 0), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: accelerated ? 1 : 0, ownIpv4: 0, ownIpv6: 0 }));
 }
 
 function run(data: Uint8Array, device: string): RunReply {

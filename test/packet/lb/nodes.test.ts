@@ -3,6 +3,7 @@
 //   Ethernet 14 │ IPv4 20 or IPv6 40 │ UDP 8 │ Geneve 8 │ option 12 or 24 │ Ethernet 14 │ packet
 import anyTest from "ava";
 import type { TestFn } from "ava";
+import { parseIp } from "../../../src/std/ip.ts";
 import { describe, frame, icmpError, ip, ipv4, slice, tcp, udp } from "../packets.ts";
 import type { Packet } from "../packets.ts";
 import { client4, gateway, openWeb, out, query, request, to4, to6, uplink, web4 } from "./world.ts";
@@ -69,6 +70,19 @@ for (const [what, packet, option] of carried) {
     t.is(hex(data, 62 + option.length / 2, data.length), Buffer.from(sent).toString("hex"));
   });
 }
+
+test.serial("other nodes are sent to from the address by which they know this one, plain servers from the uplinks' own, in both families", async (t) => {
+  await using world = await openWeb(1, { nodeIpv4: 0xc0000907, nodeIpv6: parseIp("2001:db8:7::7") });
+  const way = async (): Promise<readonly string[]> => [(await world.send(to4(request("S")))).packet, (await world.send(to6(request("S")))).packet].map((packet) => / ([^ ]+) > /.exec(packet.slice(out.length))?.[1]?.replace(/:\d{5}$/, "") ?? packet);
+  t.deepEqual(await way(), ["192.0.2.1", "2001:db8::1"], "wrapped for servers");
+  await world.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
+  await world.backend(101, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
+  t.deepEqual(await way(), ["192.0.9.7", "[2001:db8:7::7]"], "in Geneve");
+  await using bare = await openWeb(1, { nodeIpv4: 0, nodeIpv6: null });
+  t.is((await bare.send(to4(request("S")))).verdict, "tx");
+  await bare.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
+  t.is((await bare.send(to4(request("S")))).verdict, "pass", "without one netdev is to refuse it");
+});
 
 test.serial("congestion that a packet has met stays inside, where its receiver finds it: outside it would keep the other node from reading it", async (t) => {
   const { world } = t.context;

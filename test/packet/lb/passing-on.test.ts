@@ -26,7 +26,7 @@ async function slot4(bench: Bench, slot: SlotEntry, flags = 0): Promise<void> {
 }
 
 test.before(async (t) => {
-  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
   for (const n of [1, 3]) await bench.backend(n, { address: parseIp(`10.44.9.${n}`), outer: parseIp(`172.16.9.${n}`), port: 8080, mode: "GENEVE" });
   await bench.backend(4, { address: b.ipv4, port: 8080, mode: "LOCAL" });

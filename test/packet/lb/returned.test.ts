@@ -16,7 +16,7 @@ import type { Wrapping } from "./wrapped.ts";
 const test = anyTest as TestFn<{ bench: Bench }>;
 const into = `${hostMac} > ${a.mac}`;
 const out = "02:00:00:00:00:fe > 02:00:00:00:00:01";
-const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") };
+const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") };
 const at = (address: string, port: number): string => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 const sides = [
   { family: 4, client: "198.51.100.7", far: "198.51.100.130", vip: "203.0.114.10", own: "10.44.0.2", router: "192.0.2.77", unreachable: [3, 3], long: [3, 4] },

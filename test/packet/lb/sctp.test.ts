@@ -20,7 +20,7 @@ test.before(async (t) => {
   const world = (t.context.world = await openWeb(2));
   await world.frontend(web4, 36412, protocols.sctp, 1);
   await world.frontend(web6, 36412, protocols.sctp, 2);
-  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") }));
+  const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   await bench.service(1, { address: parseIp("203.0.114.10"), port: 36412, protocol: protocols.sctp }, { address: a.ipv4, port: 36412, mode: "LOCAL" });
   await bench.service(2, { address: parseIp("203.0.114.10"), port: 36413, protocol: protocols.sctp }, { address: a.ipv4, port: 36412, mode: "LOCAL" });
   await bench.service(3, { address: parseIp("203.0.114.10"), port: 36414, protocol: protocols.sctp }, { address: parseIp("172.16.1.1"), port: 36414, mode: "IPIP" });

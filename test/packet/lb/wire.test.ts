@@ -43,12 +43,12 @@ for (const mode of ["native", "generic"] as const) {
     const kernel = createKernel();
     const hw_config = configCodec.encode({
       hostIfindex: ifindex("wan0"), hz: 250, hostMac: parseMac(uplink), betweenNetworks: 0, ipv6: 1, ephemeralLow: 32768, ephemeralHigh: 60999, setRetval: 0, hostNetnsCookie: 0n, agentPid: 0,
-      publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, tunnelHeader: 0x6558, probePort: 0, native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: null, snatFirst: 0, snatPorts: 0,
+      publishedDeny: 0, unidentifiedAllow: 0, mark: 0, tunnelIfindex: 0, tunnelPort: 6081, tunnelHeader: 0x6558, probePort: 0, native: 0, services: 1, lbIpv4: 0xc0000201, lbIpv6: null, nodeIpv4: 0xc0000201, nodeIpv6: null, snatFirst: 0, snatPorts: 0,
     });
     using object = await kernel.loadObject(join(import.meta.dirname, "../../../build/bpf/xdp-lb.bpf.o"), { rodata: { hw_config } });
     const mapOf = (name: string): KernelMap => object.maps.get(name) ?? assert.fail(name);
     const tables = openLbTables(kernel, mapOf, () => 0);
-    mapOf("hw_uplinks").set(u32.encode(ifindex("wan0")), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1 }));
+    mapOf("hw_uplinks").set(u32.encode(ifindex("wan0")), uplinkCodec.encode({ ipv4: null, ipv6: null, mtu: 1500, accelerated: 1, ownIpv4: 0, ownIpv6: 0 }));
     tables.setBackend(1, { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" });
     tables.setService({ number: 1, slots: [{ current: 1 }], flags: 0, affinity: 0 });
     tables.frontends.set({ address: parseIp(web4), port: 80, protocol: protocols.tcp, service: 1, number: 1, shared: false });

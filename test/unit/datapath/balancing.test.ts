@@ -1,6 +1,6 @@
 // Turning balancing on, as far as it is seen without a kernel: what comes while the first services are on their way.
 import test from "ava";
-import { createBalancing } from "../../../src/datapath/balancing.ts";
+import { createBalancing, ownSources } from "../../../src/datapath/balancing.ts";
 import type { BalancingSurroundings } from "../../../src/datapath/balancing.ts";
 import { backendMaps, readBackends } from "../../../src/datapath/lb-backends.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
@@ -44,7 +44,7 @@ test("backends are sent where their node is, also if it becomes known while the 
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: async () => {} }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => node ?? undefined,
-    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [], uplinkAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   await balancing.install([plan]);
   await changed;
@@ -67,6 +67,12 @@ test("backends are sent where their node is, also if it becomes known while the 
   t.is(backend(), undefined, "it is down while nobody knows where it is");
 });
 
+test("plain servers are asked from the uplinks' own addresses, other nodes from those by which they know this one", (t) => {
+  const [uplinkAddresses, nodeAddresses] = [["192.0.2.10" as Ip, "192.0.3.10" as Ip, "2001:db8:1::20" as Ip], ["198.51.100.1" as Ip, "192.0.2.10" as Ip, "2001:db8:1::10" as Ip]];
+  t.deepEqual(ownSources({ uplinkAddresses, nodeAddresses }), { lbIpv4: 0xc000020a, lbIpv6: "2001:db8:1::20" as Ip, nodeIpv4: 0xc6336401, nodeIpv6: "2001:db8:1::10" as Ip });
+  t.deepEqual(ownSources({ uplinkAddresses: [], nodeAddresses: [] }), { lbIpv4: 0, lbIpv6: null, nodeIpv4: 0, nodeIpv6: null });
+});
+
 test("news of nodes that have not moved wait for no service that is being written", async (t) => {
   const maps = new Map(["hw_lb_frontends", "hw_lb_slots", "hw_lb_backends", "hw_lb_places", "hw_lb_sources", "hw_lb_origins", "hw_lb_pools", "hw_lb_services", "hw_lb_clients", "hw_lb_closed"].map((name) => [name, memoryMap()] as const));
   const [begun, gate] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
@@ -77,7 +83,7 @@ test("news of nodes that have not moved wait for no service that is being writte
   await using balancing = createBalancing({
     kernel: { createMap: () => memoryMap() } as Partial<Kernel> as Kernel, config: { services: 0, hz: 250 } as BalancingSurroundings["config"], setting: "off",
     loaded: { maps, reload: load }, acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => "198.18.0.2" as Ip,
-    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [], uplinkAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 0, snatPorts: 0 }), onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   const installing = balancing.install([plan]);
   await begun.promise;
@@ -98,7 +104,7 @@ test("ports that the host gives free are loaded before servers are asked from th
       loads.push(snatPorts);
     } },
     acceleration: { turn: () => {}, fail: () => {} }, node: "a", nodeAddress: () => (known ? ("198.18.0.2" as Ip) : undefined),
-    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 16_384, snatPorts: free }),
+    facts: () => ({ uplinkMtu: 1500, hostPrefixes: [], uplinks: [], lan: [], nodeAddresses: [], uplinkAddresses: [] }), attachAgain: async () => {}, ports: () => ({ ephemeralLow: 0, ephemeralHigh: 0, snatFirst: 16_384, snatPorts: free }),
     onGone: () => {}, clock: { now: () => 0 }, log: createLog(() => {}, Date.now),
   });
   const [backend] = plan.backends;

@@ -14,7 +14,7 @@ import type { Check, Host, Installation, Settings } from "../../../src/doctor/ty
 import { xdp } from "../../../src/doctor/xdp.ts";
 
 const settings: Settings = {
-  node: { devices: "auto", address: "auto" },
+  node: { devices: "auto", address: "auto", name: null },
   pool: { ipv4: "10.44.0.0/16", ipv6: "fd44::/48" },
   docker: { enabled: true, socket: "/run/docker.sock", pluginDirectory: "/run/docker/plugins" },
   api: { socket: "/run/hawser/hawser.sock" },
@@ -112,14 +112,14 @@ test("uplinks: devices with a default route, and Ethernet", async (t) => {
   t.regex((await found(uplinks, { files, programs: { [show]: link({ link_type: "none" }) } }))[0] ?? "", /^fail: eth0 is not an Ethernet/);
   t.regex((await found(uplinks, { files, programs: { [show]: link({ flags: [] }) } }))[0] ?? "", /^warn: eth0 is down/);
   t.regex((await found(uplinks, {}))[0] ?? "", /^warn: no device has a default route/);
-  t.regex((await found(uplinks, {}, { node: { devices: ["eth7"], address: "auto" } }))[0] ?? "", /^warn: none of eth7 exists/);
+  t.regex((await found(uplinks, {}, { node: { devices: ["eth7"], address: "auto", name: null } }))[0] ?? "", /^warn: none of eth7 exists/);
   const sys = { "/sys/class/net/eth0/mtu": "1400\n", "/sys/class/net/eth0/type": "1\n", "/sys/class/net/eth0/flags": "0x1003\n" };
   t.deepEqual(await found(uplinks, { files: { ...files, ...sys } }), ["ok: eth0, Ethernet, MTU 1400"]);
 });
 
 test("node.address: each that is named is on the host, where there are other nodes", async (t) => {
   const programs = { "ip -j address show": JSON.stringify([{ addr_info: [{ local: "192.0.2.1" }, { local: "2001:db8::1" }] }, {}]) };
-  const named = { node: { devices: "auto" as const, address: ["2001:0db8::1", "192.0.2.2"] } };
+  const named = { node: { devices: "auto" as const, address: ["2001:0db8::1", "192.0.2.2"], name: null } };
   t.deepEqual(await found(nodeAddress, { programs }, { ...named, store: { kind: "etcd" } }), [
     "ok: 2001:0db8::1 is on this host",
     "fail: 192.0.2.2 is on no device of this host, and other nodes take nothing that comes from another address → give it to a device, or correct node.address",
@@ -128,11 +128,23 @@ test("node.address: each that is named is on the host, where there are other nod
   t.deepEqual(await found(nodeAddress, { programs }, { store: { kind: "etcd" } }), []);
 });
 
+test("node.address: without one it is this node's line in peers that counts", async (t) => {
+  const programs = { "ip -j address show": JSON.stringify([{ addr_info: [{ local: "192.0.2.1" }] }]) };
+  const peers = [{ name: "a", address: ["192.0.2.1", "192.0.2.2"] }, { name: "b", address: "192.0.2.3" }];
+  const told = [
+    "ok: 192.0.2.1 is on this host",
+    "fail: 192.0.2.2 is on no device of this host, and other nodes take nothing that comes from another address → give it to a device, or correct this node's line in peers",
+  ];
+  t.deepEqual(await found(nodeAddress, { programs, files: { "/proc/sys/kernel/hostname": "a\n" } }, { peers }), told);
+  t.deepEqual(await found(nodeAddress, { programs, files: { "/proc/sys/kernel/hostname": "x\n" } }, { peers, node: { ...settings.node, name: "a" } }), told);
+  t.deepEqual(await found(nodeAddress, { programs, files: { "/proc/sys/kernel/hostname": "x\n" } }, { peers }), []);
+});
+
 test("MTU: uplinks that differ are told, and one too small for IPv6 (R70)", async (t) => {
   const files = { "/proc/net/route": route };
   t.regex((await found(mtu, { files, programs: { [show]: link({ mtu: 1200 }) } }))[0] ?? "", /^warn: 1200 is less than the 1280/);
   const two = { [show]: link(), "ip -j -d link show dev eth1": link({ mtu: 9000 }) };
-  t.regex((await found(mtu, { files, programs: two }, { node: { devices: ["eth0", "eth1"], address: "auto" } }))[0] ?? "", /^warn: uplinks differ \(eth0 1500, eth1 9000\); containers get 1500/);
+  t.regex((await found(mtu, { files, programs: two }, { node: { devices: ["eth0", "eth1"], address: "auto", name: null } }))[0] ?? "", /^warn: uplinks differ \(eth0 1500, eth1 9000\); containers get 1500/);
 });
 
 test("address pool: a route of the host within it is a failure, our own routes are not", async (t) => {
@@ -209,7 +221,7 @@ test("firewalls: what they still see, when they are on (R98)", async (t) => {
 
 test("IPsec: policies that the overlay's packets would pass by are told, as long as there are other nodes and they do", async (t) => {
   const any: IpsecPolicy = { source: parseCidr("0.0.0.0/0"), destination: parseCidr("192.0.2.0/24"), protocol: 0, port: 0, portMask: 0 };
-  const peers = [{ address: "192.0.2.2" }, { address: ["198.51.100.2", "2001:db8::2"] }];
+  const peers = [{ name: "b", address: "192.0.2.2" }, { name: "c", address: ["198.51.100.2", "2001:db8::2"] }];
   const bare = /^warn: policies are for what goes to 192\.0\.2\.0\/24; what Hawser's overlay sends to nodes there passes them by, unencrypted → set routing\.direct: false/;
   t.regex((await found(ipsec, { ipsec: [any] }, { peers }))[0] ?? "", bare);
   t.regex((await found(ipsec, { ipsec: [any] }, { store: { kind: "etcd" } }))[0] ?? "", bare);

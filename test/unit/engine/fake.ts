@@ -131,7 +131,7 @@ export function fakeHost(): FakeHost {
         cables: new Set([...there].filter((thing) => thing.startsWith("cable ")).map((thing) => thing.slice("cable ".length))),
         gateways: new Map(), ports: [],
       }),
-      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"], lan: ["192.0.2.0/24" as Cidr], nodeAddresses: ["192.0.2.7" as Ip] },
+      facts: { uplinkMtu: 1500, hostPrefixes: ["192.0.2.7/24" as Cidr], uplinks: ["eth0"], lan: ["192.0.2.0/24" as Cidr], nodeAddresses: ["192.0.2.7" as Ip], uplinkAddresses: ["192.0.2.7" as Ip] },
       policy: () => ({ revision, tables, rulesOf: () => tables?.rules }),
       rawEvents: () => ({ [Symbol.dispose]: () => {} }),
       decodeEvent: () => { throw new Error("no packet was told"); },
