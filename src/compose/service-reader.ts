@@ -10,8 +10,10 @@ export type Told = readonly ReadServices[];
 
 /** Characters in one message to it, which then takes a few milliseconds to write. */
 const piece = 50_000;
-/** Milliseconds without a word from it. It needs a tenth of one for a document. */
+/** Milliseconds without a word from it. It needs a tenth of one for a document with one service. */
 const patience = 10_000;
+/** Characters that it reads in a millisecond with a tenth of a CPU: until it is through a document with thousands of services it has nothing to say. */
+const pace = 100;
 /** Milliseconds for all of them. */
 const longest = 60_000;
 
@@ -24,6 +26,7 @@ export function createServiceReader(file: URL = new URL("./read-services.ts", im
     // Without the agent's own flags, which are those of a process that stays.
     const child = fork(file, { execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=8"], stdio: ["ignore", "ignore", "ignore", "ipc"] });
     let [read, heard] = [0, performance.now()];
+    const silent = silence + documents.reduce((most, { text }) => Math.max(most, text.length), 0) / pace;
     child.on("message", (told: Told) => {
       heard = performance.now();
       for (const one of told) {
@@ -36,7 +39,7 @@ export function createServiceReader(file: URL = new URL("./read-services.ts", im
     child.on("exit", (code, signal) => fail(`has ended: ${signal ?? code}`));
     const since = performance.now();
     const watch = setInterval(() => {
-      if (performance.now() - heard > silence || performance.now() - since > longest) fail("does not answer in time");
+      if (performance.now() - heard > silent || performance.now() - since > longest) fail("does not answer in time");
     }, silence / 4);
     try {
       await Promise.race([promise, ask(documents, ended.signal, (some) => child.send(some, () => undefined)).then(() => promise)]);

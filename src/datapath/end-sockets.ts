@@ -57,11 +57,12 @@ function openIn(namespace: string | undefined): SocketList | undefined {
 async function endIn(sockets: SocketList, connected: KernelMap, udp: KernelMap, gone: readonly GoneBackend[]): Promise<number> {
   let ended = 0;
   for (const protocol of ["tcp", "udp"] as const) {
-    const backends = new Map(gone.filter((one) => one.protocol === protocol).map((one) => [`${one.address} ${one.port}`, one]));
-    for (const socket of await sockets.connectedTo(protocol, [...backends.values()], connected)) {
-      const backend = backends.get(`${socket.address} ${socket.port}`);
+    // One that several changes took out of several services is there several times.
+    const backends = Map.groupBy(gone.filter((one) => one.protocol === protocol), ({ address, port }) => `${address} ${port}`);
+    for (const socket of await sockets.connectedTo(protocol, [...backends.values()].flatMap((those) => those.slice(0, 1)), connected)) {
+      const those = backends.get(`${socket.address} ${socket.port}`) ?? [];
       const kept = socket.kept ?? (protocol === "udp" ? udp.get(u64.encode(socket.cookie)) : undefined);
-      if (backend !== undefined && wasLed(kept, backend) && (await sockets.end(socket))) ended++;
+      if (those.some((backend) => wasLed(kept, backend)) && (await sockets.end(socket))) ended++;
     }
   }
   return ended;

@@ -20,7 +20,7 @@ export interface Deciding {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly written: () => Written;
-  /** What services are judged by beside the state; another object when it is not what it was. */
+  /** What services are judged by beside the state; another value when it is not what it was. */
   readonly around: () => unknown;
 }
 

@@ -59,13 +59,16 @@ export class ServiceDesk {
   #trouble: string | undefined;
   #problems: ReadonlyMap<string, string> = new Map();
   #files: ReadonlySet<string> = new Set();
+  /** What the directory holds stays read until it is looked at again. */
+  #reading: Disposable = { [Symbol.dispose]: () => undefined };
   readonly frontends = (): readonly HeldFrontend[] => this.#book.frontends(this.#state());
 
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
     this.#make = make;
-    this.#texts = new ServiceTexts(options.readServices);
-    this.#deciding = { state, make, now: () => options.clock.now(), written: () => this.#written(), around: () => options.datapath.facts.hostPrefixes };
+    this.#texts = new ServiceTexts(options.readServices, (error) => options.log.warn("services are read by the agent itself, which takes longer", { error }));
+    // Every look at the host makes others of the same.
+    this.#deciding = { state, make, now: () => options.clock.now(), written: () => this.#written(), around: () => options.datapath.facts.hostPrefixes.join(" ") };
     this.#options = options;
     this.#state = state;
     this.#book = new ServiceBook(options.node, this.#texts, [options.pool.ipv4, options.pool.ipv6]);
@@ -148,6 +151,7 @@ export class ServiceDesk {
     const [make, sharing] = [this.#make, this.#sharing];
     return {
       applyService: async ({ documents }, signal) => {
+        using _ = this.#texts.hold(documents);
         await this.#texts.prepare(documents, this.#refusal);
         const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await decideWholly(function* (state, now, written) {
           const { next: { services }, applied: reply } = yield* applyDocuments(state, { documents, strict: false }, now, written);
@@ -217,7 +221,9 @@ export class ServiceDesk {
   async #retake(known = this.#sharing?.known): Promise<void> {
     const sharing = this.#sharing;
     if (sharing === undefined || known === undefined) return;
-    await this.#texts.prepare(this.#book.documents(known.services));
+    const documents = this.#book.documents(known.services);
+    using _ = this.#texts.hold(documents);
+    await this.#texts.prepare(documents);
     await this.#make((state) => {
       const services = sharing.rowsAfter(known, state);
       return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
@@ -229,7 +235,10 @@ export class ServiceDesk {
     let problems: ReadonlyMap<string, string> = new Map();
     const filesOf = (): ReadonlySet<string> => new Set([...(reading.documents ?? []).map(({ file }) => file), ...Object.keys(reading.unreadable)]);
     try {
-      await this.#texts.prepare(reading.documents ?? [], this.#refusal);
+      const documents = reading.documents ?? [];
+      this.#reading[Symbol.dispose]();
+      this.#reading = this.#texts.hold(documents);
+      await this.#texts.prepare(documents, this.#refusal);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);

@@ -18,7 +18,7 @@ import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { KeptRows } from "./kept-rows.ts";
 import type { ServiceBook } from "./service-book.ts";
-import { asksClients, between, toldBy } from "./planner-news.ts";
+import { asksClients, between, sayHealth, toldBy } from "./planner-news.ts";
 import type { HeardHealth } from "./service-types.ts";
 
 export interface ServiceSettings {
@@ -63,6 +63,8 @@ export class ServicePlanner {
   readonly #book: ServiceBook;
   readonly #wake: () => void;
   readonly #heard: HeardHealth[] = [];
+  /** Heard while it plans. */
+  readonly #unsure: HeardHealth[] = [];
   #planning = false;
   /** What a thread starts with; undefined: what is kept. */
   #rows: ReadonlyMap<string, Json> | undefined = noRows;
@@ -132,13 +134,16 @@ export class ServicePlanner {
     this.#ownWereGone = true;
   }
 
-  /** Taken into the next plan. False: there is nothing to plan for it, as with nearly every answer of backends that are well. */
+  /** Taken into the next plan. False: there is nothing to plan for it, as with nearly every answer of backends that are well, or it wakes when there is. */
   hear(heard: readonly HeardHealth[]): boolean {
-    // What is not planned yet may make a difference of an answer that makes none to what is.
-    const settled = this.#heard.length === 0 && !this.#planning;
-    const news = settled ? heard.filter((one) => this.#tellsNews(one)) : heard;
-    this.#heard.push(...news);
-    return news.length > 0;
+    // What is planned meanwhile may make a difference of an answer that makes none to what was; where thousands answer there always is one.
+    if (this.#planning) {
+      for (const one of heard) this.#unsure.push(one);
+      return false;
+    }
+    const before = this.#heard.length;
+    for (const one of heard) if (this.#heard.length > 0 || this.#tellsNews(one)) this.#heard.push(one);
+    return this.#heard.length > before;
   }
 
   #tellsNews({ service: name, backend, port, passed }: HeardHealth): boolean {
@@ -157,6 +162,7 @@ export class ServicePlanner {
       return await this.#planned(state, all, most);
     } finally {
       this.#planning = false;
+      if (this.hear(this.#unsure.splice(0))) this.#wake();
     }
   }
 
@@ -195,24 +201,12 @@ export class ServicePlanner {
     [this.#failed, this.#recalling] = [false, false];
     if (wereGone) this.#ownWereGone = false;
     [this.services, this.refused] = [services, new Map(Array.from(outcome.refused, ([name, why]) => [name, new HawserError("TABLE_FULL", why)] as const))];
-    this.#sayHealth(outcome, turn.heard);
+    sayHealth(this.#options.log, turn.heard, this.backends, outcome.backends);
     await inTurns(this.#take(outcome));
     this.#lookAt = outcome.unsettled ? Math.min(this.#lookAt ?? Infinity, now + lookTime) : null;
     this.#wakeAt(outcome.again);
     if (services.length === 0 && this.#kept.allWritten) await this.#rest();
     return outcome.plans.set.length + outcome.plans.gone.length > 0;
-  }
-
-  #sayHealth({ backends }: Outcome, heard: readonly HeardHealth[]): void {
-    const said = new Set<Backend>();
-    for (const { service, backend, port, why } of heard.toReversed()) {
-      const find = (all: readonly Backend[] | undefined): Backend | undefined => all?.find((one) => one.id === backend && one.port === port);
-      const [was, is] = [find(this.backends.get(service)), find(backends.get(service))];
-      if (is === undefined || was?.health.state === is.health.state || said.has(is)) continue;
-      said.add(is);
-      if (is.health.state === "up") this.#options.log.info("a backend answers its probes", { service, backend: is.identity });
-      else this.#options.log.warn("a backend fails its probes", { service, backend: is.identity, why });
-    }
   }
 
   async close(): Promise<void> {

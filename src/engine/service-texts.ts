@@ -12,25 +12,29 @@ import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
 
 /** Characters that are not read yet, from which on others read them: less takes less time than to ask them. */
 const many = 400_000;
-/** Texts of services that are no more, which may come back. */
-const spare = 100;
+/** Of texts of services that are no more, which may come back. Of a character some 15 bytes are kept. */
+const spare = { texts: 100, characters: 1_000_000 };
 
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
+  /** Of the texts in it, and from how many on some are forgotten. */
+  #characters = 0;
+  #most = spare.characters;
+  readonly #held = new Set<readonly WrittenDocument[]>();
   readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
   readonly #elsewhere: ReadElsewhere | undefined;
+  readonly #failed: (error: unknown) => void;
 
-  /** `elsewhere`: left out, all is read here. */
-  constructor(elsewhere?: ReadElsewhere) {
-    this.#elsewhere = elsewhere;
+  /** `elsewhere`: left out, all is read here. `failed`: why what it did not read is, too. */
+  constructor(elsewhere?: ReadElsewhere, failed: (error: unknown) => void = () => undefined) {
+    [this.#elsewhere, this.#failed] = [elsewhere, failed];
   }
 
   /** What is the same text of the same file is the same object. */
   readonly one = (document: WrittenDocument): ReadServices => {
-    const key = keyOf(document);
-    const known = this.#read.get(key) ?? readDocument(document);
-    this.#read.set(key, known);
+    const known = this.#read.get(keyOf(document)) ?? readDocument(document);
+    this.#note(document, known);
     return known;
   };
 
@@ -54,8 +58,8 @@ export class ServiceTexts {
     parts = services === null ? null : takeApart(document, services);
     this.#parts.set(read, parts);
     for (const { service, ...own } of parts ?? []) {
-      const key = keyOf({ ...own, file: document.file });
-      if (!this.#read.has(key)) this.#read.set(key, { services: [service], problems: [] });
+      const part = { ...own, file: document.file };
+      if (!this.#read.has(keyOf(part))) this.#note(part, { services: [service], problems: [] });
     }
     return parts;
   };
@@ -66,7 +70,7 @@ export class ServiceTexts {
     if (elsewhere !== undefined) {
       const unread = await inTurns(this.#unread(documents));
       // What they do not read is read here.
-      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, (document, read) => this.#read.set(keyOf(document), read)).catch(() => undefined);
+      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, (document, read) => this.#note(document, read)).catch(this.#failed);
     }
     await inTurns(this.#prepared(documents, look));
   }
@@ -101,9 +105,35 @@ export class ServiceTexts {
     return warnings;
   }
 
-  /** Forgets all but these, so many, when the others have become more. */
+  /** Until it is disposed of what is read of them is not forgotten: others may change services while thousands are read and decided about. */
+  hold(documents: readonly WrittenDocument[]): Disposable {
+    this.#held.add(documents);
+    return { [Symbol.dispose]: () => void this.#held.delete(documents) };
+  }
+
+  /** Forgets all but these, so many, and what is held, when the others have become more, or longer. */
   keep(count: number, documents: () => readonly WrittenDocument[]): void {
-    if (this.#read.size > 2 * count + spare) this.#read = new Map(documents().map((document) => [keyOf(document), this.one(document)]));
+    const held = [...this.#held].flat();
+    if (this.#read.size <= 2 * (count + held.length) + spare.texts && this.#characters <= this.#most) return;
+    const before = this.#read;
+    [this.#read, this.#characters] = [new Map(), 0];
+    for (const document of [...documents(), ...held]) {
+      const read = before.get(keyOf(document));
+      if (read === undefined) continue;
+      this.#note(document, read);
+      for (const one of this.#parts.get(read) ?? []) {
+        const part = { ...one, file: document.file };
+        const known = before.get(keyOf(part));
+        if (known !== undefined) this.#note(part, known);
+      }
+    }
+    this.#most = 2 * this.#characters + spare.characters;
+  }
+
+  #note(document: WrittenDocument, read: ReadServices): void {
+    const key = keyOf(document);
+    if (!this.#read.has(key)) this.#characters += document.text.length;
+    this.#read.set(key, read);
   }
 }
 

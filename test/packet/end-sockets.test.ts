@@ -101,6 +101,15 @@ test.serial("of a backend that only one service has lost, the other's sockets st
   t.is(await end(gone("tcp")), 1);
 });
 
+test.serial("a backend that one change took out of one service, and the next out of another, is gone from both", async (t) => {
+  await connected(host, "a", "tcp", "203.0.113.1");
+  await connected(host, "b", "tcp", "203.0.113.2");
+  const from = (address: string): GoneBackend => ({ ...gone("tcp"), through: [{ address: parseIp(address), port: 80 }] });
+  t.is(await end(from("203.0.113.1"), from("203.0.113.2")), 2);
+  t.deepEqual(await host.do("ask a"), ended);
+  t.deepEqual(await host.do("ask b"), ended);
+});
+
 test.serial("a socket that went elsewhere afterwards is not taken for the service's", async (t) => {
   await connected(host, "a", "udp", "203.0.113.1");
   await host.do("connect a 10.44.0.11 80");

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import test from "ava";
+import type { ExecutionContext } from "ava";
 import { createServiceReader } from "../../../src/compose/service-reader.ts";
 import { readDocument } from "../../../src/lb/read.ts";
 import type { ReadServices, ServiceSource } from "../../../src/lb/read.ts";
@@ -28,18 +29,30 @@ test("each is what it is when it is read here, in their order", async (t) => {
   t.true(problems > 100 && problems < found.length - 10, `${problems} of ${found.length} have problems`);
 });
 
+test("a longer one may take longer", async (t) => {
+  const file = scriptOf(t, 'process.once("message", () => setTimeout(() => process.send([{ services: [], problems: [] }]), 1500));');
+  const read = (text: string): Promise<void> => createServiceReader(file, 1000)([{ file: "all.yaml", text }], () => undefined);
+  await t.throwsAsync(read("service: web"), { message: /does not answer in time/ });
+  await t.notThrowsAsync(read("#".repeat(400_000)));
+});
+
 for (const [what, code, message] of [
   ["dies", "process.exit(3);", /has ended: 3/],
   ["dies half-way", 'process.once("message", () => process.send([{ services: [], problems: [] }], () => process.exit(4)));', /has ended: 4/],
   ["says nothing", 'process.on("message", () => undefined);', /does not answer in time/],
 ] as const) {
   test(`one that ${what} is told of, and is gone`, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), "hawser-reader-"));
-    t.teardown(() => rmSync(folder, { recursive: true }));
-    const file = join(folder, "reader.mjs");
-    writeFileSync(file, code);
+    const file = scriptOf(t, code);
     let found = 0;
-    await t.throwsAsync(createServiceReader(pathToFileURL(file), 2000)(documents, () => found++), { message });
+    await t.throwsAsync(createServiceReader(file, 2000)(documents, () => found++), { message });
     t.is(found, what === "dies half-way" ? 1 : 0);
   });
+}
+
+function scriptOf(t: ExecutionContext, code: string): URL {
+  const folder = mkdtempSync(join(tmpdir(), "hawser-reader-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "reader.mjs");
+  writeFileSync(file, code);
+  return pathToFileURL(file);
 }

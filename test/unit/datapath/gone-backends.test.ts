@@ -37,3 +37,11 @@ test("a service that is deleted, and an address that is struck out, lead nowhere
 test("SCTP has no sockets that are led", (t) => {
   t.deepEqual(gone([plan("web", ["203.0.113.1 80 sctp"], [one])], []), []);
 });
+
+test("of services that share their backends the addresses are told once for all of them", (t) => {
+  const { backends } = plan("", [], [one], [two]);
+  const all = Array.from({ length: 1000 }, (_, i) => ({ ...plan(`s${i}`, [`203.0.${i >> 8}.${i & 255} 80 tcp`]), number: i, backends }));
+  const [first, second] = atOnce(goneBackends(all, []));
+  t.is(first?.through?.length, 1000);
+  t.is(first?.through, second?.through);
+});

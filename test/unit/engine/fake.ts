@@ -5,7 +5,7 @@ import type { ClaimSlice } from "../../../src/engine/another-slice.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { describe } from "../../../src/engine/commit.ts";
-import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId } from "../../../src/engine/types.ts";
+import type { CreateEndpoint, CreateNetwork, EndpointId, EndpointRef, Join, NetworkId, ReadElsewhere } from "../../../src/engine/types.ts";
 import type { ClientsPlan, ContainerIdentity, ContainerRoutesPlan, Doer, Doers, Step } from "../../../src/network/types.ts";
 import type { PlanHead, ServicePlan } from "../../../src/lb/types.ts";
 import type { PolicyTables } from "../../../src/policy/types.ts";
@@ -194,7 +194,7 @@ export async function openShop({ commands }: Pick<Engine, "commands">): Promise<
 export function desk(host: FakeHost, store: Store, options: {
   readonly masquerade?: boolean; readonly unenforced?: "allow" | "quarantine"; readonly now?: () => number; readonly whose?: (ref: EndpointRef) => Promise<ContainerIdentity | null>;
   readonly announced?: () => Promise<void>; readonly cluster?: Cluster; readonly overhead?: number; readonly claimSlice?: ClaimSlice;
-  readonly clock?: Clock; readonly services?: ServiceSettings; readonly node?: string; readonly shareServices?: ShareServices;
+  readonly clock?: Clock; readonly services?: ServiceSettings; readonly node?: string; readonly shareServices?: ShareServices; readonly readServices?: ReadElsewhere;
 } = {}) {
   const lines: string[] = [];
   const engine = createEngine({
@@ -205,6 +205,7 @@ export function desk(host: FakeHost, store: Store, options: {
     ...(options.announced === undefined ? {} : { announced: options.announced }),
     ...(options.claimSlice === undefined ? {} : { claimSlice: options.claimSlice }),
     ...(options.shareServices === undefined ? {} : { shareServices: options.shareServices }),
+    ...(options.readServices === undefined ? {} : { readServices: options.readServices }),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.overhead === undefined ? {} : { overhead: options.overhead }),
     services: options.services ?? { mode: "auto" },

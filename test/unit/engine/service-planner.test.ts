@@ -64,3 +64,26 @@ test.serial("where nothing can be looked at yet, it is looked again after ten mi
     t.deepEqual({ wakes, looks }, { wakes: times, looks: times });
   }
 });
+
+test.serial("what is heard while it plans is looked at when that is planned, and wakes it only if it tells something", async (t) => {
+  const book = new ServiceBook("a", new ServiceTexts());
+  let wakes = 0;
+  const planner = new ServicePlanner({ node: "a", services: { mode: "auto", largestTable: 61 }, clock: handClock().clock, log: createLog(() => {}, () => 0), store: memoryStore(), datapath: { elsewhere: async () => null } }, book, () => void wakes++);
+  t.teardown(() => planner.close());
+  const probed = (count: number): State => ({ ...emptyState, services: new Map([...stateOf(count, ["192.0.2.7"]).services].map(([name, row]) => [name, { ...row, text: row.text.replace("kind: none", "kind: tcp, fall: 2") }])) });
+  const heard = (service: string, ...answers: readonly boolean[]) => answers.map((passed) => ({ service, backend: "192.0.2.7:80", port: 80, passed, why: "" }));
+  const plan = async (state: State, meanwhile: () => void = () => undefined): Promise<readonly unknown[]> => {
+    const planning = planner.plan(state, book.balanced(state));
+    meanwhile();
+    await planning;
+    return planner.plans.flatMap(({ backends }) => backends.map((backend) => backend.state));
+  };
+  await plan(probed(1));
+  t.true(planner.hear(heard("s0", true)));
+  t.deepEqual(await plan(probed(1)), ["active"]);
+  t.deepEqual(await plan(probed(2), () => t.false(planner.hear(heard("s0", true)))), ["active", "down"]);
+  t.is(wakes, 0, "it is known");
+  t.deepEqual(await plan(probed(3), () => t.false(planner.hear([...heard("s2", true), ...heard("s0", false, true, false)]))), ["active", "down", "down"]);
+  t.is(wakes, 1, "s2 was not there when it was heard of");
+  t.deepEqual(await plan(probed(3)), ["active", "down", "active"], "s0 did not fail twice in a row");
+});

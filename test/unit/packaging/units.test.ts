@@ -49,6 +49,11 @@ test("R114: systemd waits for READY, watches for signs of life, and starts the a
   t.true(Number(value(service, "Service", "WatchdogSec")) > 0);
 });
 
+test("an agent of 10,000 services, and the process that reads them, are not slowed down for their memory", (t) => {
+  const [, number, size = ""] = /^(\d+)([MG])$/.exec(value(unit("hawser.service"), "Service", "MemoryHigh") ?? "") ?? [];
+  t.true(Number(number) * (size === "G" ? 1024 : 1) > 670 + 110);
+});
+
 test("the service's folders are the configuration's", (t) => {
   const [service, { paths }] = [unit("hawser.service"), parseConfig("", "")];
   t.is(`/var/lib/${value(service, "Service", "StateDirectory")}`, paths.state);

@@ -1,0 +1,82 @@
+// Texts that were read are remembered as long as somebody may ask for them, and no longer.
+import test from "ava";
+import { ServiceTexts } from "../../../src/engine/service-texts.ts";
+import type { WrittenDocument } from "../../../src/engine/types.ts";
+import { readDocument } from "../../../src/lb/read.ts";
+import { desk, fakeHost, memoryStore } from "./fake.ts";
+import type { FakeHost } from "./fake.ts";
+import { service, text } from "./shop.ts";
+
+const named = (name: string, more = ""): WrittenDocument => ({ file: `${name}.yaml`, text: text(more, name) });
+const several = (count: number, edit: number): WrittenDocument =>
+  ({ file: "all.yaml", text: Array.from({ length: count }, (_, i) => text(`# ${"-".repeat(500)} ${i === 0 ? edit : ""}\n`, `s${i}`, `203.0.113.${i}:80`)).join("---\n") });
+
+test("a long file that changes again and again is not remembered as it was, however few its services are", (t) => {
+  const texts = new ServiceTexts();
+  const row = named("web");
+  const [web, first] = [texts.one(row), texts.one(several(100, 0))];
+  for (let edit = 1; edit < 20; edit++) {
+    texts.one(several(100, edit));
+    texts.keep(100, () => [row]);
+  }
+  t.is(texts.one(row), web);
+  t.not(texts.one(several(100, 0)), first);
+});
+
+test("what is held is not forgotten when others change services meanwhile, nor are its parts; later it is", async (t) => {
+  const texts = new ServiceTexts();
+  const documents = [...Array.from({ length: 300 }, (_, i) => named(`s${i}`)), several(3, 0)];
+  const held = texts.hold(documents);
+  await texts.prepare(documents);
+  const all = several(3, 0);
+  const parts = (): readonly unknown[] => (texts.parts(all) ?? []).map(({ text, line = 1 }) => texts.one({ file: all.file, text, line }));
+  const [read, partsRead] = [documents.map(texts.one), parts()];
+  for (let i = 0; i < 500; i++) texts.one(named(`other${i}`));
+  texts.keep(0, () => []);
+  t.true(documents.every((document, i) => texts.one(document) === read[i]));
+  t.true(parts().every((part, i) => part === partsRead[i]));
+  held[Symbol.dispose]();
+  texts.keep(0, () => []);
+  t.true(documents.every((document, i) => texts.one(document) !== read[i]));
+});
+
+test("what of a change was read is not read again though others change services while the rest is", async (t) => {
+  const host = fakeHost();
+  const documents = Array.from({ length: 800 }, (_, i) => ({ file: `s${i}.yaml`, text: text(`# ${"-".repeat(500)}\n`, `s${i}`, `203.0.${i >> 8}.${i & 255}:80`) }));
+  const told = (one: WrittenDocument) => ({ services: readDocument(one).services.map((each) => ({ ...each, frontends: each.frontends.map((one) => ({ ...one, port: 81 })) })), problems: [] });
+  const engine = desk(host, memoryStore(), {
+    readServices: async (unread, found) => {
+      for (const one of unread.slice(0, 400)) found(one, told(one));
+      await engine.commands.applyService(service("", "other", "203.0.113.10:80"));
+      for (const one of unread.slice(400)) found(one, told(one));
+    },
+  });
+  await engine.start();
+  await engine.commands.applyService({ documents });
+  await engine.close();
+  t.is(host.services?.filter(({ frontends }) => frontends.every(({ port }) => port === 81)).length, 800);
+});
+
+test("why services are read by the agent is in the log", async (t) => {
+  const engine = desk(fakeHost(), memoryStore(), { readServices: () => Promise.reject(new Error("it cannot be started")) });
+  await engine.start();
+  await engine.commands.applyService({ documents: [{ file: "web.yaml", text: text(`# ${"-".repeat(400_000)}\n`) }] });
+  t.is(engine.lines.filter((line) => /services are read by the agent itself.*it cannot be started/.test(line)).length, 1);
+  await engine.close();
+});
+
+test("a change is not thought through again because the host was looked at, and is as it was", async (t) => {
+  const asked = async (host: FakeHost): Promise<number> => {
+    let count = 0;
+    host.refusal = () => void count++;
+    const engine = desk(host, memoryStore());
+    await engine.start();
+    await engine.commands.applyService({ documents: [{ file: "web.yaml", text: 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ address: 192.0.2.9:80 }]\n' }] });
+    await engine.close();
+    return count;
+  };
+  const looked = fakeHost();
+  const { facts } = looked.datapath;
+  Object.defineProperty(looked.datapath, "facts", { get: () => ({ ...facts, hostPrefixes: [...facts.hostPrefixes] }) });
+  t.is(await asked(looked), await asked(fakeHost()));
+});
