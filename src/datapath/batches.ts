@@ -38,7 +38,7 @@ const longestTurn = 20;
 const rooms = new WeakMap<KernelMap, Room>();
 
 /** One at a time for each map. */
-export function inTurns(map: KernelMap): Batch {
+export function openBatch(map: KernelMap): Batch {
   const { keySize, valueSize } = map.info;
   const room = rooms.get(map) ?? { keys: new Uint8Array(mostEntries * keySize), values: new Uint8Array(mostEntries * valueSize), slots: [] };
   rooms.set(map, room);

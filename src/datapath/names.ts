@@ -4,7 +4,7 @@ import { NameLayout, nameAddressesCodec, nameCodec } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { familyOf, groupsOf, ipFromBytes, ipToBytes } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
-import { inTurns } from "./batches.ts";
+import { openBatch } from "./batches.ts";
 import type { Batch } from "./batches.ts";
 import { differing } from "./differing.ts";
 import type { Tables } from "./tables.ts";
@@ -38,7 +38,7 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
   await (before === undefined ? removeOthers(table.map, (network, text) => names.has(`${network}/${text}`)) : removeGone(table.map, names, before));
   // Where nothing was, nothing is looked for.
   const standing = before !== undefined && before.keys().next().done !== true;
-  const batch = inTurns(table.map);
+  const batch = openBatch(table.map);
   const value = Buffer.alloc(nameAddressesCodec.size);
   const view = new DataView(value.buffer, value.byteOffset, value.length);
   let written: readonly Ip[] | undefined;
@@ -65,7 +65,7 @@ export async function installNames({ names: table, pointers }: Pick<Tables, "nam
   }
   await batch.end();
   if (before === undefined) await removeOthers(pointers.map, (network, text) => behind.get(network)?.has(addressOfReverse(text) ?? ("" as Ip)) === true);
-  const reverse = inTurns(pointers.map);
+  const reverse = openBatch(pointers.map);
   for (const [network, texts] of behind) {
     for (const [address, text] of texts) {
       const turn = point(reverse, names, { network, address, text, standing }, known);
@@ -129,7 +129,7 @@ function isLonger(text: string, before: string): boolean {
 }
 
 async function removeGone(map: KernelMap, names: Names, before: Names): Promise<void> {
-  const turns = inTurns(map);
+  const turns = openBatch(map);
   for (const key of differing(names, before)) {
     if (names.has(key) || !before.has(key)) continue;
     const [network, text] = parsed(key);
@@ -146,7 +146,7 @@ export const lookedThrough = new WeakSet<KernelMap>();
 /** Of what the map holds, to make room. */
 async function removeOthers(map: KernelMap, wanted: (network: number, text: string) => boolean): Promise<void> {
   lookedThrough.add(map);
-  const turns = inTurns(map);
+  const turns = openBatch(map);
   const gone: Uint8Array[] = [];
   for (const [key] of map.entries()) {
     const { network, name } = nameCodec.decode(key);

@@ -2,7 +2,7 @@
 import { maps } from "../abi/generated.ts";
 import type { Remote } from "../abi/generated.ts";
 import type { Ip } from "../std/ip.ts";
-import { inTurns } from "./batches.ts";
+import { openBatch } from "./batches.ts";
 import { differing } from "./differing.ts";
 import type { Table } from "./tables.ts";
 
@@ -20,7 +20,7 @@ export interface OtherRemotes {
 /** @param before what the map is known to hold; undefined: it is read. @returns whose entries went */
 export async function removeRemotes(table: Table<Ip, Remote>, next: Remotes, before: Remotes | undefined): Promise<readonly Ip[]> {
   const gone: Ip[] = [];
-  const turns = inTurns(table.map);
+  const turns = openBatch(table.map);
   for (const address of before === undefined ? addressesIn(table) : differing(next, before)) {
     if (!next.has(address) && (before === undefined || before.has(address))) gone.push(address);
     await turns.turn();
@@ -31,7 +31,7 @@ export async function removeRemotes(table: Table<Ip, Remote>, next: Remotes, bef
 
 /** Puts in who came, and who is somebody else now. @param gone as removed before. @param before as there. */
 export async function installRemotes(table: Table<Ip, Remote>, next: Remotes, before: Remotes | undefined, gone: readonly Ip[], mostMoved: number): Promise<OtherRemotes> {
-  const batch = inTurns(table.map);
+  const batch = openBatch(table.map);
   const moved = gone.slice(0, mostMoved);
   let count = gone.length;
   // In a map that was empty nobody is looked for.
