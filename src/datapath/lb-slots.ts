@@ -2,6 +2,7 @@
 import { u32 } from "../abi/codec.ts";
 import { LbLayout, maps } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
+import type { Slots } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { createStretches } from "./stretches.ts";
 
@@ -17,11 +18,8 @@ export interface SlotRow extends Disposable {
   free(range: SlotRange): void;
   /** Makes the pages of these ranges, which `write` would do, but all at once: the kernel takes its time whenever one is put in the row. */
   makePages(ranges: readonly SlotRange[]): void;
-  /**
-   * Writes slots of a table: `words` has two elements for each of its slots, the lower half first; each is one store of 8 bytes.
-   * `which`: ascending; left out: all of them, as they are. `time`: what is written for an upper half that is not 0.
-   */
-  write(range: SlotRange, words: Uint32Array, which?: Uint32Array, time?: (word: number) => number): void;
+  /** Writes slots of a table, each with one store of 8 bytes. `which`: ascending; left out: all of them, as they are. `time`: what is written for one that is not 0. */
+  write(range: SlotRange, slots: Slots, which?: Uint32Array, time?: (seconds: number) => number): void;
 }
 
 const { inner } = maps.hw_lb_slots;
@@ -61,14 +59,15 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
     },
     makePages,
     free: ({ first }) => row.give(first),
-    write: (range, words, which, time = (word) => word) => {
+    write: (range, written, which, time = (seconds) => seconds) => {
       const { first, slots } = range;
+      const { words, plain } = written;
       makePages([range]);
       if (which === undefined) {
         for (let from = 0; from < slots;) {
           const number = Math.floor((first + from) / pageSlots);
           const to = Math.min(slots, (number + 1) * pageSlots - first);
-          page(number).store(first + from - number * pageSlots, new Uint8Array(words.buffer, words.byteOffset + 8 * from, 8 * (to - from)));
+          page(number).store(first + from - number * pageSlots, words === undefined ? plain.subarray(from, to) : new Uint8Array(words.buffer, words.byteOffset + 8 * from, 8 * (to - from)));
           from = to;
         }
         return;
@@ -83,8 +82,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
         for (let i = from; i < to; i++) {
           const slot = which[i] ?? 0;
           keys[i - from] = first + slot - number * pageSlots;
-          values[2 * (i - from)] = words[2 * slot] ?? 0;
-          const changed = words[2 * slot + 1] ?? 0;
+          values[2 * (i - from)] = lowerOf(written, slot);
+          const changed = changedOf(written, slot);
           if (changed !== said) [said, meant] = [changed, changed === 0 ? 0 : time(changed)];
           values[2 * (i - from) + 1] = meant;
         }
@@ -96,6 +95,16 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       for (const map of pages.values()) map.close();
     },
   };
+}
+
+/** Of a slot: the word with its backends. */
+export function lowerOf({ words, plain }: Slots, slot: number): number {
+  return (words === undefined ? plain[slot] : words[2 * slot]) ?? 0;
+}
+
+/** Of a slot: seconds since the epoch; 0: it is settled. */
+export function changedOf({ words }: Slots, slot: number): number {
+  return words?.[2 * slot + 1] ?? 0;
 }
 
 function pagesOf({ first, slots }: SlotRange): readonly number[] {

@@ -43,10 +43,12 @@ export interface ServicePlannerOptions {
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
+/** Milliseconds for which what was started early waits. */
+const earlyTime = 30_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
-/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned. */
-export const portion = 2000;
+/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned; fewer at first, so that this begins soon. */
+export const portion = { first: 500, next: 2000 };
 
 interface Known {
   /** In order of names. */
@@ -78,6 +80,8 @@ export class ServicePlanner {
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
   readonly #plans = new Map<string, ServicePlan>();
+  /** It was started before anything was to be planned. */
+  #early = false;
   /** The thread has said nothing yet: what it says first is all that there is. */
   #afresh = false;
   /** What the thread was told. */
@@ -129,6 +133,14 @@ export class ServicePlanner {
     }
   }
 
+  /** Many services are about to come: starts what takes its time. One at a time with `plan`, which ends it again when none came. */
+  async expect(): Promise<void> {
+    if (this.#thread?.alive === true) return;
+    await this.#start();
+    this.#early = true;
+    this.#wakeAt(this.#options.clock.now() + earlyTime);
+  }
+
   /** As `ServiceCommands.ownWereGone`; with the next plan. */
   ownWereGone(): void {
     this.#ownWereGone = true;
@@ -169,6 +181,8 @@ export class ServicePlanner {
   async #planned(state: State, all: readonly Service[], most: number): Promise<boolean> {
     const { clock } = this.#options;
     this.more = false;
+    if (this.#early && all.length === 0 && !this.#recalling) await this.#rest();
+    this.#early = false;
     if (all.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = all;
       return false;

@@ -70,7 +70,11 @@ export class ServiceTexts {
     if (elsewhere !== undefined) {
       const unread = await inTurns(this.#unread(documents));
       // What they do not read is read here.
-      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, (document, read) => this.#note(document, read)).catch(this.#failed);
+      const found = (document: WrittenDocument, read: ReadServices): void => {
+        this.#note(document, read);
+        for (const service of this.right(document) ?? []) look(service);
+      };
+      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, found).catch(this.#failed);
     }
     await inTurns(this.#prepared(documents, look));
   }
@@ -111,10 +115,15 @@ export class ServiceTexts {
     return { [Symbol.dispose]: () => void this.#held.delete(documents) };
   }
 
-  /** Forgets all but these, so many, and what is held, when the others have become more, or longer. */
-  keep(count: number, documents: () => readonly WrittenDocument[]): void {
+  /** Forgets all but these, so many and so long, and what is held, when the others have become more, or longer. */
+  keep(count: number, characters: () => number, documents: () => readonly WrittenDocument[]): void {
     const held = [...this.#held].flat();
-    if (this.#read.size <= 2 * (count + held.length) + spare.texts && this.#characters <= this.#most) return;
+    const few = this.#read.size <= 2 * (count + held.length) + spare.texts;
+    if (few && this.#characters <= this.#most) return;
+    if (few && this.#characters <= 2 * characters() + spare.characters) {
+      this.#most = this.#characters + spare.characters;
+      return;
+    }
     const before = this.#read;
     [this.#read, this.#characters] = [new Map(), 0];
     for (const document of [...documents(), ...held]) {

@@ -62,7 +62,7 @@ export class MapHandle implements KernelMap {
     kernelCall(() => this.native.setInners(keys, inner.map(nativeMap)));
   }
 
-  store(first: number, values: Uint8Array): void {
+  store(first: number, values: Uint8Array | Uint16Array): void {
     kernelCall(() => this.native.store(first, values));
   }
 

@@ -17,7 +17,7 @@ test("a long file that changes again and again is not remembered as it was, howe
   const [web, first] = [texts.one(row), texts.one(several(100, 0))];
   for (let edit = 1; edit < 20; edit++) {
     texts.one(several(100, edit));
-    texts.keep(100, () => [row]);
+    texts.keep(100, () => row.text.length, () => [row]);
   }
   t.is(texts.one(row), web);
   t.not(texts.one(several(100, 0)), first);
@@ -32,11 +32,11 @@ test("what is held is not forgotten when others change services meanwhile, nor a
   const parts = (): readonly unknown[] => (texts.parts(all) ?? []).map(({ text, line = 1 }) => texts.one({ file: all.file, text, line }));
   const [read, partsRead] = [documents.map(texts.one), parts()];
   for (let i = 0; i < 500; i++) texts.one(named(`other${i}`));
-  texts.keep(0, () => []);
+  texts.keep(0, () => 0, () => []);
   t.true(documents.every((document, i) => texts.one(document) === read[i]));
   t.true(parts().every((part, i) => part === partsRead[i]));
   held[Symbol.dispose]();
-  texts.keep(0, () => []);
+  texts.keep(0, () => 0, () => []);
   t.true(documents.every((document, i) => texts.one(document) !== read[i]));
 });
 
