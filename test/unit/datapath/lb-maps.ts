@@ -51,7 +51,8 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     },
     store: (first, values) => {
       write("before");
-      pages.get(id)?.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first);
+      const words = values instanceof Uint16Array ? Uint32Array.from({ length: 2 * values.length }, (_, i) => (i % 2 === 0 ? values[i / 2] ?? 0 : 0)) : new Uint32Array(values.buffer, values.byteOffset, values.length / 4);
+      pages.get(id)?.set(words, 2 * first);
       write("after");
     },
   } as Partial<KernelMap> as KernelMap);
