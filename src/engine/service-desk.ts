@@ -134,6 +134,7 @@ export class ServiceDesk {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#texts.end();
     this.#health.close();
     this.#refusals.close();
     await this.#lane.idle();
@@ -156,7 +157,7 @@ export class ServiceDesk {
     return {
       applyService: async ({ documents }, signal) => {
         using _ = this.#texts.hold(documents);
-        await this.#texts.prepare(documents, this.#refusal);
+        await this.#texts.prepare(documents, this.#refusal, signal);
         const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await decideWholly(function* (state, now, written) {
           const { next: { services }, applied: reply } = yield* applyDocuments(state, { documents, strict: false }, now, written);
           return { services, reply };
@@ -242,7 +243,7 @@ export class ServiceDesk {
       const documents = reading.documents ?? [];
       this.#reading[Symbol.dispose]();
       this.#reading = this.#texts.hold(documents);
-      await this.#texts.prepare(documents, this.#refusal);
+      await this.#texts.prepare(documents, this.#refusal, signal);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);

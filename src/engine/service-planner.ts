@@ -1,8 +1,7 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
 import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
-import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
-import type { Cluster } from "../network/cluster.ts";
+import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
@@ -18,7 +17,8 @@ import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { KeptRows } from "./kept-rows.ts";
 import type { ServiceBook } from "./service-book.ts";
-import { asksClients, between, sayHealth, toldBy } from "./planner-news.ts";
+import { asksClients, between, nothingKnown, sayHealth, toldBy } from "./planner-news.ts";
+import type { Known } from "./planner-news.ts";
 import type { HeardHealth } from "./service-types.ts";
 
 export interface ServiceSettings {
@@ -49,16 +49,6 @@ const earlyTime = 30_000;
 const lookTime = 600_000;
 /** Services that are planned for the first time in one turn, so that they are carried out while the next are planned; fewer at first, so that this begins soon. */
 export const portion = { first: 500, next: 2000 };
-
-interface Known {
-  /** In order of names. */
-  readonly services: readonly Service[];
-  readonly containers: ReadonlyMap<string, ServingContainer>;
-  /** As the cluster has it. */
-  readonly health: Cluster["health"];
-}
-
-const nothingKnown: Known = { services: [], containers: new Map(), health: undefined };
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
