@@ -16,8 +16,8 @@ export interface SlotRow extends Disposable {
   /** A free stretch, whose slots are whatever they were: write all of them. @throws HawserError TABLE_FULL */
   allocate(slots: number): SlotRange;
   free(range: SlotRange): void;
-  /** Makes the pages of these ranges, which `write` would do, but all at once: the kernel takes its time whenever one is put in the row. */
-  makePages(ranges: readonly SlotRange[]): void;
+  /** Makes the pages of these ranges, which `write` would do one by one: the kernel takes its time whenever some are put in the row. */
+  makePages(ranges: readonly SlotRange[]): Promise<void>;
   /** Writes slots of a table, each with one store of 8 bytes. `which`: ascending; left out: all of them, as they are. `time`: what is written for one that is not 0. */
   write(range: SlotRange, slots: Slots, which?: Uint32Array, time?: (seconds: number) => number): void;
 }
@@ -39,17 +39,14 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
     pages.set(number, map);
     return map;
   };
-  const makePages: SlotRow["makePages"] = (ranges) => {
-    const missing = [...new Set(ranges.flatMap(pagesOf))].filter((number) => standing(number) === undefined);
-    if (missing.length === 0) return;
-    const made = missing.map(() => kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots, { flags: inner.flags }));
-    outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
-    made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
-  };
+  const newPage = (): KernelMap => kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots, { flags: inner.flags });
   const page = (number: number): KernelMap => {
-    const map = standing(number);
-    if (map === undefined) throw new RangeError(`page ${number} of the row was not made`);
-    return map;
+    const found = standing(number);
+    if (found !== undefined) return found;
+    const made = newPage();
+    outer.setInner(u32.encode(number), made);
+    pages.set(number, made);
+    return made;
   };
   return {
     allocate: (slots) => {
@@ -57,12 +54,17 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       if (stretch === undefined) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
       return { first: stretch.first, slots };
     },
-    makePages,
+    makePages: async (ranges) => {
+      const missing = [...new Set(ranges.flatMap(pagesOf))].filter((number) => standing(number) === undefined);
+      if (missing.length === 0) return;
+      const made = missing.map(newPage);
+      await outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
+      made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
+    },
     free: ({ first }) => row.give(first),
     write: (range, written, which, time = (seconds) => seconds) => {
       const { first, slots } = range;
       const { words, plain } = written;
-      makePages([range]);
       if (which === undefined) {
         for (let from = 0; from < slots;) {
           const number = Math.floor((first + from) / pageSlots);

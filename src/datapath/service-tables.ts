@@ -94,7 +94,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         }
         await pause();
       }
-      row.makePages([...reserved.values()]);
+      await row.makePages([...reserved.values()]);
       return crowded;
     },
     change: async (plans, gone, pause) => {

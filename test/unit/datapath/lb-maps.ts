@@ -26,7 +26,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
         for (let i = 0; 4 * i < keys.length; i++) change(() => held.set(name(keys.subarray(4 * i, 4 * i + 4)), values.slice(size * i, size * (i + 1))));
       },
       setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
-      setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
+      setInners: async (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
   };
   /** One value. */
