@@ -60,7 +60,7 @@ export class ServiceBook {
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of !== services) {
-      this.#services = this.#candidate.of === services ? this.#candidate : atOnce(readFrom(this.#services, services, this.#meant));
+      this.#services = this.#candidate.of === services ? this.#candidate : atOnce(readFrom(this.#services, services, this.meant));
       this.#candidate = nothingRead;
       this.#texts.keep(services.size, () => this.documents(services));
     }
@@ -72,12 +72,13 @@ export class ServiceBook {
     if (this.#services.of === services) return this.#services.all;
     // One candidate is mostly like the one before.
     const before = this.#candidate === nothingRead ? this.#services : this.#candidate;
-    const reading = before.of === services ? before : yield* readFrom(before, services, this.#meant);
+    const reading = before.of === services ? before : yield* readFrom(before, services, this.meant);
     this.#candidate = reading;
     return reading.all;
   }
 
-  readonly #meant = (row: StoredService): readonly Service[] => {
+  /** What a row says: itself, or nothing when that cannot be read. */
+  readonly meant = (row: StoredService): readonly Service[] => {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.

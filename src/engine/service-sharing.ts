@@ -4,8 +4,8 @@ import { nothingShared } from "../lb/stored.ts";
 import type { State } from "../network/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
-import type { Written } from "./document-changes.ts";
 import { ServiceBook } from "./service-book.ts";
+import type { ServicesWritten } from "./service-changes.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 import { applyShared, deleteShared, restoreShared, shareDirectory, takeBack } from "./shared-services.ts";
 import type { Around } from "./shared-services.ts";
@@ -24,7 +24,7 @@ export interface SharingOptions {
   /** The one in force. */
   readonly state: () => State;
   /** By services as that book reads them. */
-  readonly written: (book: ServiceBook) => Written;
+  readonly written: (book: ServiceBook) => ServicesWritten;
   readonly now: () => number;
   /** Resolves when the state's services of these names are in force. @throws HawserError why one of them cannot be */
   readonly inForce: (names: readonly string[]) => Promise<void>;

@@ -21,7 +21,7 @@ function around(self: string): Around {
   const book = new ServiceBook(self, texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
   return {
-    self, state: emptyState, now: 1000, written: { ...writtenServices({ services: (state) => book.candidates(state), texts, shared: true, refusal: () => undefined, pool, hostPrefixes: () => [] }), self },
+    self, state: emptyState, now: 1000, written: { ...writtenServices({ book, texts, shared: true, refusal: () => undefined, pool, hostPrefixes: () => [] }), self },
     read: (rows) => new Map(book.services({ services: rows }).map((one) => [one.name, one])),
     partsOf: texts.parts,
   };
