@@ -10,7 +10,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, lbPlaceCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
@@ -125,6 +125,8 @@ export interface Bench extends AsyncDisposable {
   service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly sources?: SourceLists; readonly shared?: boolean }): Promise<void>;
   /** The backend takes nothing new of the service any more. */
   close(service: number, backend: number): Promise<void>;
+  /** Where a backend is, and its outer packets go, while the rest of it is what it was. */
+  place(number: number, address: string, outer: string): Promise<void>;
   /** Another backend. */
   backend(number: number, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
@@ -218,6 +220,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), state: 0, until }));
     },
+    place: async (number, address, outer) => { await set("hw_lb_places", u32.encode(number), lbPlaceCodec.encode({ address: parseIp(address), outer: parseIp(outer) })); },
     close: async (service, backend) => { await set("hw_lb_closed", lbClosedCodec.encode({ service, backend }), u32.encode(1)); },
     backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
     service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, sources = {}, shared = false } = {}) => {
