@@ -224,9 +224,10 @@ export class ServiceDesk {
     const documents = this.#book.documents(known.services);
     using _ = this.#texts.hold(documents);
     await this.#texts.prepare(documents);
-    await this.#make((state) => {
-      const services = sharing.rowsAfter(known, state);
-      return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
+    let { services } = this.#state();
+    await this.#make((state) => ({ next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined }), undefined, async () => {
+      services = await inTurns(sharing.rowsAfter(known, this.#state()));
+      await inTurns(this.#book.candidates({ services }));
     });
     sharing.told(known);
   }

@@ -1,7 +1,7 @@
 // Service files to services: all of them, or every problem of every file.
 import { atOnce } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
-import { readPages } from "../yaml/page.ts";
+import { readingPages } from "../yaml/page.ts";
 import { attempt } from "../yaml/problems.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { placeText } from "../yaml/render.ts";
@@ -50,10 +50,16 @@ export interface ReadServices {
   readonly problems: readonly Problem[];
 }
 
-export function readDocument({ file, text, line }: ServiceSource): ReadServices {
+export function readDocument(source: ServiceSource): ReadServices {
+  return atOnce(readingDocument(source));
+}
+
+/** As `readDocument`. */
+export function* readingDocument({ file, text, line }: ServiceSource): Sliced<ReadServices> {
   const own: Problem[] = [];
   const services: Service[] = [];
-  for (const page of readPages(file, text, "service", own, line)) {
+  for (const page of yield* readingPages(file, text, "service", own, line)) {
+    yield;
     if (own.length > enough) break;
     const service = attempt(own, () => readService(page, own));
     if (service !== undefined) services.push(service);
@@ -63,9 +69,14 @@ export function readDocument({ file, text, line }: ServiceSource): ReadServices 
 }
 
 /** null: something in it is wrong. */
-export function readRightly({ services, problems }: ReadServices): readonly Service[] | null {
+export function readRightly(read: ReadServices): readonly Service[] | null {
+  return atOnce(readingRightly(read));
+}
+
+/** As `readRightly`. */
+export function* readingRightly({ services, problems }: ReadServices): Sliced<readonly Service[] | null> {
   const all = [...problems];
-  atOnce(findTwice(services, all));
+  yield* findTwice(services, all);
   return all.length === 0 ? services : null;
 }
 
