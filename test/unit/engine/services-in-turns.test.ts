@@ -1,8 +1,12 @@
-// Others have their turns while thousands of services are read and decided about: one file with all of them, and nodes that agree by a store.
+// Others have their turns while thousands of services are read and decided about: one file with all of them, nodes that agree by a store, and what nobody has in force.
 import test from "ava";
+import { ServiceBook } from "../../../src/engine/service-book.ts";
 import type { ShareServices } from "../../../src/engine/service-sharing.ts";
 import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { nothingShared } from "../../../src/lb/stored.ts";
+import type { StoredService } from "../../../src/lb/stored.ts";
+import type { State } from "../../../src/network/types.ts";
+import { inTurns } from "../../../src/std/sliced.ts";
 import { desk, fakeHost, memoryStore } from "./fake.ts";
 import { handClock, text } from "./shop.ts";
 
@@ -48,4 +52,22 @@ test.serial("what nodes agree on is decided in turns: from a directory, and what
   t.is(known.services.size, many);
   t.true((turns.at(-1) ?? 0) > 3, `${turns.join()} turns`);
   await engine.close();
+});
+
+test("what is in force next is not read again because another candidate was looked at after it", async (t) => {
+  let looks = 0;
+  class Rows extends Map<string, StoredService> {
+    override forEach(...args: Parameters<Map<string, StoredService>["forEach"]>): void {
+      looks++;
+      super.forEach(...args);
+    }
+  }
+  const rows = (): State["services"] => new Rows(texts.slice(0, 100).map((one, i) => [`s${i}`, { name: `s${i}`, file: `${i}.yaml`, text: one, source: "apply", revision: 1, changedAt: 1 }]));
+  const book = new ServiceBook("n1", new ServiceTexts());
+  const [next, other] = [{ services: rows() }, { services: rows() }];
+  const read = await inTurns(book.candidates(next));
+  await inTurns(book.candidates(other));
+  looks = 0;
+  t.is(book.services(next), read);
+  t.is(looks, 0);
 });
