@@ -42,6 +42,8 @@ export interface Verdict {
 export interface Judge {
   /** `last`: until when the address is certainly this node's by its last word, an earlier agent's too; null: it does not answer for it. */
   decide(address: Ip, now: number, last: number | null): Verdict;
+  /** Whether another machine keeps this node from answering for an address that would be its. */
+  blocked?(address: Ip, is: boolean): void;
   /** After every turn, with what is wanted. */
   settle?(wanted: ReadonlySet<Ip>): void;
   /** Goes on until the signal aborts. */
@@ -88,7 +90,9 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
       const last = answered.has(address) ? (held.get(address) ?? answered.get(address) ?? now) : null;
       const verdict = judge.decide(address, now, last);
       if (verdict.until !== undefined) holding.set(address, verdict.until);
-      if (verdict.holder === self && taken.has(address) && !answered.has(address)) continue;
+      const isBlocked = verdict.holder === self && taken.has(address) && !answered.has(address);
+      judge.blocked?.(address, isBlocked);
+      if (isBlocked) continue;
       if (verdict.holder !== null) known.set(address, verdict.holder);
       else without.set(address, forsaken.get(address) ?? now);
       next = Math.min(next, verdict.next ?? next);

@@ -104,6 +104,26 @@ test("an address that another machine has is said, with what to do, and is nobod
   t.is(a.election.holders().size, 0);
 });
 
+test("through a store: an address that the node whose it would be finds taken is nobody's on the others either, until it is free", async (t) => {
+  const server = new Server();
+  await using a = sharing("a", server.connect("a"));
+  a.want([address]);
+  await until("it to be a's", () => a.held.has(address));
+  await using b = sharing("b", server.connect("b"));
+  b.want([address]);
+  await until("b to know", () => b.election.holders().get(address) === "a");
+  const set = a.held.set.bind(a.held);
+  Object.assign(a.held, { set: () => a.held });
+  a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
+  await until("b to know that a does not answer", () => b.election.holders().size === 0);
+  t.regex(b.election.status().detail ?? "", /^192\.0\.2\.10 would be a's, which found it another machine's: see `hawser status` there; /);
+  t.false(b.held.has(address));
+  Object.assign(a.held, { set });
+  a.taken = new Map();
+  await until("b to know that a answers", () => b.election.holders().get(address) === "a");
+  t.is(b.election.status().state, "ok");
+});
+
 test("through a store: several addresses, each one node's, over both nodes; each knows who", async (t) => {
   const server = new Server();
   // Turns that no busy machine confuses.
