@@ -220,6 +220,7 @@ function seatOf({ queries }: Engine, datapath: Datapath): Seat {
     hold: (addresses) => datapath.holding.hold(addresses),
     announce: () => datapath.holding.announce(),
     taken: () => datapath.holding.taken(),
+    rivals: () => datapath.holding.rivals(),
     get linked() {
       return datapath.holding.linked;
     },

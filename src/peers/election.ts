@@ -14,6 +14,7 @@ export interface Seat {
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   announce(): void;
   taken(): ReadonlyMap<Ip, string>;
+  rivals(): ReadonlyMap<Ip, string>;
   readonly linked: boolean;
   readonly linkedSince: number;
 }
@@ -110,7 +111,8 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
     const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another`);
-    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const rivals = [...seat.rivals()].map(([address, where]) => `another machine says that it has ${address}, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another`);
+    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...rivals, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
     return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };
