@@ -56,6 +56,9 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 	/* netdev finds neighbours, and says why there is no way. */
 	if (!lbhop_is_known(ctx, backend, number))
 		return LBOTHER_PASS;
+	if (__builtin_expect(backend->mode == HW_LB_IPIP, 1))
+		return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, true)
+				       : send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, false);
 	if (backend->mode == HW_LB_SNAT) {
 		struct lbsnat *s = lbsnat_same();
 
@@ -68,9 +71,6 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		lbbackends_count(number, p->size, p->kind);
 		return lbsnat_send(ctx, s, backend, family);
 	}
-	if (backend->mode == HW_LB_IPIP)
-		return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, true)
-				       : send_wrapped(ctx, backend, number, p, HW_LB_IPIP, family, false);
 	return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, true)
 			       : send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, false);
 }
@@ -132,10 +132,16 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 		table = lbservices_table(service);
 		if (!table.slots)
 			return refuse(p);
-		if (asks.flags & HW_LB_SERVICE_AFFINITY)
-			backend = choose_stay(ctx, p, family, &number);
-		else
+		if (asks.flags & HW_LB_SERVICE_AFFINITY) {
+			/* Copies, so that the packets of other services lie in registers. */
+			struct lbpacket copy = *p;
+			__u32 chosen;
+
+			backend = choose_stay(ctx, &copy, family, &chosen);
+			number = chosen;
+		} else {
 			backend = lbchoose_by_slot(p, table, p->hash, &number);
+		}
 	} else {
 		backend = lbchoose_by_slot(p, table, p->hash, &number);
 	}
@@ -144,7 +150,7 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 
 static __always_inline int balance(struct xdp_md *ctx, int family)
 {
-	struct lbpacket p;
+	struct lbpacket plain, other;
 	int reading, verdict;
 
 	if (__builtin_expect(family == 4 ? lbsnat_may_answer4(ctx) : lbsnat_may_answer6(ctx), 0)) {
@@ -152,16 +158,15 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 		if (verdict != LBOTHER_PASS)
 			return verdict;
 	}
-	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &p) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &p);
+	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &plain) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &plain);
 	if (__builtin_expect(reading == LBPACKET_NOT, 1))
 		return LBOTHER_PASS;
-	if (reading == LBPACKET_OTHER) {
-		__builtin_memset(&p, 0, sizeof(p));
-		verdict = lbother_read(ctx, family, &p);
-		if (verdict)
-			return verdict;
-	}
-	return carry(ctx, &p, family);
+	/* Twice, because of a plain packet most is known beforehand. */
+	if (__builtin_expect(reading == LBPACKET_READ, 1))
+		return carry(ctx, &plain, family);
+	__builtin_memset(&other, 0, sizeof(other));
+	verdict = lbother_read(ctx, family, &other);
+	return verdict ? verdict : carry(ctx, &other, family);
 }
 
 /* The address family of the frame; 0: none that may be a service's. */
@@ -186,7 +191,12 @@ static __always_inline int lb(struct xdp_md *ctx)
 		verdict = balance(ctx, 6);
 	if (verdict == LBOTHER_PASS)
 		return XDP_PASS;
-	if (__builtin_expect(verdict > 0 && verdict & LBANSWER_WANTED, 0)) {
+	/* Alone, so that most packets' counter is known beforehand. */
+	if (__builtin_expect(verdict > 0 && !(verdict & LBANSWER_WANTED), 1)) {
+		metrics_count(HW_DIRECTION_TO_SERVICE, 0, xdp_length(ctx));
+		return verdict;
+	}
+	if (verdict > 0) {
 		reason = verdict >> 16 & 0xff;
 		verdict = lbanswer_make(ctx, family, verdict);
 	}

@@ -68,8 +68,10 @@ static __always_inline void lbbackends_count(__u32 number, __u32 bytes, __u32 ki
 	if (kind == LBPACKET_GOES_ON)
 		return;
 	seen = &counters->seen[number % HW_LB_COUNTERS];
-	seen->begun += kind == LBPACKET_BEGINS;
-	seen->ended += kind == LBPACKET_ENDS;
+	if (kind == LBPACKET_BEGINS)
+		seen->begun++;
+	else if (kind == LBPACKET_ENDS)
+		seen->ended++;
 }
 
 /* A flow that conntrack is about to open. */

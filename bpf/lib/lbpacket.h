@@ -70,21 +70,29 @@ static __always_inline __u32 lbpacket_ports(__be16 first, __be16 second)
 	return (__u32)first | (__u32)second << 16;
 }
 
-/* Whether a transport header, which is in the frame, agrees with the `length` that the IP header leaves it. */
-static __always_inline bool lbpacket_is_sound(const void *l4, __u8 proto, __u32 length)
+/* The same of a packet's own, which lie so. */
+static __always_inline __u32 lbpacket_both(const __be16 *ports)
+{
+	return *(const lbfrontends_u32 *)ports;
+}
+
+/* Whether a transport header, which is in the frame, agrees with the `length` that the IP header leaves it; below 0: not all of that header. */
+static __always_inline bool lbpacket_is_sound(const void *l4, __u8 proto, __s32 length)
 {
 	const struct tcphdr *tcp = l4;
 	const struct udphdr *udp = l4;
+	__s32 least;
 
 	if (proto == WIRE_PROTO_SCTP)
 		return length > LBPACKET_SCTP;
-	if (proto == IPPROTO_TCP)
-		return length >= sizeof(*tcp) && tcp->doff >= 5 && (__u32)tcp->doff * 4 <= length;
-	return bpf_ntohs(udp->len) >= sizeof(*udp) && bpf_ntohs(udp->len) <= length;
+	least = proto == IPPROTO_TCP ? tcp->doff * 4 : bpf_ntohs(udp->len);
+	return least >= (__s32)(proto == IPPROTO_TCP ? sizeof(*tcp) : sizeof(*udp)) && least <= length;
 }
 
 static __always_inline __u8 lbpacket_tcp_kind(__u8 flags)
 {
+	if (!(flags & (LBPACKET_SYN | LBPACKET_OVER)))
+		return LBPACKET_GOES_ON;
 	if ((flags & LBPACKET_SYN_MASK) == LBPACKET_SYN)
 		return LBPACKET_BEGINS;
 	return flags & LBPACKET_OVER ? LBPACKET_ENDS : LBPACKET_GOES_ON;
@@ -133,7 +141,7 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 		goto other;
 	p->size = bpf_ntohs(ip->tot_len);
 	room = end - data - ETH_HLEN;
-	if (p->size > room || p->size < sizeof(*ip) || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
+	if (p->size > room || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
 	p->table = lbfrontends_table(frontend);
 	p->service = frontend->service;
@@ -146,7 +154,7 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	p->client = LBPACKET_CLIENT4;
 	p->inner = 0;
 	p->fragment = PACKET_WHOLE;
-	p->hash = lbhash_flow4(ip->saddr, lbpacket_ports(ports[0], ports[1]));
+	p->hash = lbhash_flow4(ip->saddr, lbpacket_both(ports));
 	return LBPACKET_READ;
 other:
 	return lbfrontends_find(address, 4, hash, 0) ? LBPACKET_OTHER : LBPACKET_NOT;
@@ -197,7 +205,7 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	p->client = LBPACKET_CLIENT6;
 	p->inner = 0;
 	p->fragment = PACKET_WHOLE;
-	p->hash = lbpacket_hash6(&ip->saddr, lbpacket_ports(ports[0], ports[1]));
+	p->hash = lbpacket_hash6(&ip->saddr, lbpacket_both(ports));
 	return LBPACKET_READ;
 other:
 	return lbfrontends_find(address, 6, hash, 0) ? LBPACKET_OTHER : LBPACKET_NOT;

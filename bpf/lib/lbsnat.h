@@ -214,10 +214,13 @@ static __noinline int lbsnat_is_asked(struct xdp_md *ctx, int family)
 /* Whether the frame may be one. It costs every packet to this node, so it is a few comparisons. */
 static __always_inline bool lbsnat_may_answer4(struct xdp_md *ctx)
 {
-	const struct iphdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	const struct iphdr *ip;
 	const __be16 *ports;
 
-	if (!hw_config.snat_ports || !hw_config.lb_ipv4 || !ip || ip->daddr != hw_config.lb_ipv4)
+	if (!hw_config.snat_ports || !hw_config.lb_ipv4)
+		return false;
+	ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	if (!ip || ip->daddr != hw_config.lb_ipv4)
 		return false;
 	if (ip->protocol == IPPROTO_ICMP || ip->frag_off & bpf_htons(0x3fff))
 		return true;
@@ -230,11 +233,14 @@ static __always_inline bool lbsnat_may_answer4(struct xdp_md *ctx)
 
 static __always_inline bool lbsnat_may_answer6(struct xdp_md *ctx)
 {
-	const struct ipv6hdr *ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	const struct ipv6hdr *ip;
 	const __be16 *ports;
 	const __u32 *words;
 
-	if (!hw_config.snat_ports || !ip)
+	if (!hw_config.snat_ports)
+		return false;
+	ip = xdp_at(ctx, ETH_HLEN, sizeof(*ip) + 4);
+	if (!ip)
 		return false;
 	words = ip->daddr.in6_u.u6_addr32;
 	if (words[3] != hw_config.lb_ipv6.words[3] || words[2] != hw_config.lb_ipv6.words[2] || words[1] != hw_config.lb_ipv6.words[1] ||

@@ -52,7 +52,8 @@ static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_
 /* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
 static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u16 size, __u8 proto)
 {
-	__u32 sum;
+	/* No more than 35 bits. */
+	__u64 sum = (__u64)from + to + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
 
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
@@ -61,10 +62,9 @@ static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 from, __be32 to
 	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
 	ip->saddr = from;
 	ip->daddr = to;
-	/* In halves, of which 32 bits hold the sum. */
-	sum = (from & 0xffff) + (from >> 16) + (to & 0xffff) + (to >> 16) + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) +
-	      bpf_htons(LBWRAP_TTL << 8 | proto);
-	ip->check = ~checksum_fold16(sum);
+	sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
+	sum = (sum >> 16) + (sum & 0xffff);
+	ip->check = ~(__u16)(sum + (sum >> 16));
 }
 
 static __always_inline void lbwrap_ipv6(struct ipv6hdr *ip, const volatile struct hw_ip *from, const struct hw_ip *to, __u8 tos, __u16 payload, __u8 proto)
