@@ -15,12 +15,13 @@ const texts = Array.from({ length: many }, (_, i) => text("", `s${i}`, `203.0.${
 
 /** How many turns others have while `work` runs. */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
-  let [turns, over] = [0, false];
+  let turns = 0;
+  const over = new AbortController();
   const others = (async () => {
-    for (; !over; turns++) await new Promise(setImmediate);
+    for (; !over.signal.aborted; turns++) await new Promise(setImmediate);
   })();
   await work();
-  over = true;
+  over.abort();
   await others;
   return turns;
 }
