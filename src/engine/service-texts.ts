@@ -1,12 +1,12 @@
 // Service documents, each read once, whoever asks for it; many of them with turns for others in between.
 import { takeApart } from "../lb/own-text.ts";
 import type { ServicePart } from "../lb/own-text.ts";
-import { readDocument, readRightly } from "../lb/read.ts";
+import { readingDocument, readingRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
 import { warningsOf } from "../lb/warnings.ts";
 import type { Known } from "../lb/warnings.ts";
-import { inTurns } from "../std/sliced.ts";
+import { atOnce, inTurns } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
 
@@ -21,7 +21,6 @@ export class ServiceTexts {
   #characters = 0;
   #most = spare.characters;
   readonly #held = new Set<readonly WrittenDocument[]>();
-  readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
   readonly #elsewhere: ReadElsewhere | undefined;
   readonly #failed: (error: unknown) => void;
@@ -32,37 +31,30 @@ export class ServiceTexts {
   }
 
   /** What is the same text of the same file is the same object. */
-  readonly one = (document: WrittenDocument): ReadServices => {
-    const known = this.#read.get(keyOf(document)) ?? readDocument(document);
-    this.#note(document, known);
-    return known;
-  };
-
-  /** As `readRightly` has them. */
-  right(document: WrittenDocument): readonly Service[] | null {
-    const read = this.one(document);
-    let right = this.#right.get(read);
-    if (right === undefined) {
-      right = readRightly(read);
-      this.#right.set(read, right);
-    }
-    return right;
-  }
+  readonly one = (document: WrittenDocument): ReadServices => atOnce(this.#reading(document));
 
   /** Its services with what each one's own is of the text, which then is read already; null: something in it is wrong. */
-  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => {
-    const read = this.one(document);
+  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => atOnce(this.#partsOf(document));
+
+  *#reading(document: WrittenDocument): Sliced<ReadServices> {
+    const known = this.#read.get(keyOf(document)) ?? (yield* readingDocument(document));
+    this.#note(document, known);
+    return known;
+  }
+
+  *#partsOf(document: WrittenDocument): Sliced<readonly ServicePart[] | null> {
+    const read = yield* this.#reading(document);
     let parts = this.#parts.get(read);
     if (parts !== undefined) return parts;
-    const services = this.right(document);
-    parts = services === null ? null : takeApart(document, services);
+    const services = yield* readingRightly(read);
+    parts = services === null ? null : yield* takeApart(document, services);
     this.#parts.set(read, parts);
     for (const { service, ...own } of parts ?? []) {
       const part = { ...own, file: document.file };
       if (!this.#read.has(keyOf(part))) this.#note(part, { services: [service], problems: [] });
     }
     return parts;
-  };
+  }
 
   /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
   async prepare(documents: readonly WrittenDocument[], look: (service: Service) => unknown = () => undefined): Promise<void> {
@@ -86,7 +78,10 @@ export class ServiceTexts {
 
   *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown): Sliced<void> {
     for (const document of documents) {
-      for (const service of this.right(document) ?? []) look(service);
+      for (const { service } of (yield* this.#partsOf(document)) ?? []) {
+        look(service);
+        yield;
+      }
       yield;
     }
   }

@@ -101,6 +101,7 @@ for (const [address, asking, probe, to, announced] of claims) {
         t.is((await bench.fromUplink(announcement, { destination: all })).verdict, untouched);
         t.is(await answered(), "redirect");
       }
+      t.deepEqual((await bench.rivals()).filter((one) => one.startsWith(address)), [`${address} ${address.includes(":") ? router : another} ${2 * (i + 1)}`], "who says so is noted, of IPv6 whoever sent the frame");
       await bench.hold(address, uplink, boot());
       t.is(await answered(), "redirect", "nobody else answers yet");
       t.is((await bench.fromUplink(probe, { destination: to })).verdict, untouched, "but who asks first, because he wants it, finds it free");

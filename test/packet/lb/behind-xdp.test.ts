@@ -65,6 +65,18 @@ for (const [what, packet, option] of [["IPv4", ip(client4, web4, tcp(5000, 81, "
   });
 }
 
+test.serial("while a node goes over to the other family a packet is wholly of one of them", async (t) => {
+  const { bench } = t.context;
+  const outer = async (): Promise<string> => Buffer.from((await bench.raw(ip(client4, web4, tcp(5000, 81, "A")))).data.subarray(12, 54)).toString("hex");
+  await bench.place(5, "10.44.9.2", "2001:db8:9::9");
+  t.regex(await outer(), /^86dd60000000....1140.{32}20010db8000900000000000000000009$/);
+  await bench.backend(5, { address: parseIp("10.44.9.2"), outer: parseIp("2001:db8:9::9"), port: 8080, mode: "GENEVE" });
+  await bench.place(5, "10.44.9.2", "172.16.9.9");
+  t.regex(await outer(), /^08004500.{28}ac100909/);
+  await bench.backend(5, { address: parseIp("10.44.9.2"), outer: parseIp("172.16.9.9"), port: 8080, mode: "GENEVE" });
+  t.regex(await outer(), /^08004500.{28}ac100909/);
+});
+
 for (const [what, packet, option] of [
   ["TCP over IPv4", ip(client4, web4, tcp(5000, 82, "S")), geneve4], ["UDP over IPv4 without a checksum", ip(client4, web4, udp(5000, 82, "who?", { checksum: "none" })), geneve4],
   ["a fragment", ipv4(client4, web4, slice(udp(5000, 82, "x".repeat(64)), 0, 32), { more: true, id: 1 }), geneve4],
