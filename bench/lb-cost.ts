@@ -225,7 +225,7 @@ async function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: numb
   for (let service = 0; service < way.services; service++) {
     if (range === undefined || !way.shared) {
       range = row.allocate(size);
-      row.write(range, wordsOf(way, size, service));
+      row.write(range, { size, words: wordsOf(way, size, service), between: new Map() });
     }
     const plan = { number: service + 1, family: way.family, sources: { allow: null, deny: Array.from({ length: way.asks.sources ?? 0 }, (_, i) => deniedOf(way, i)) } };
     if (!sources.reserve(plan)) throw new Error("no lines are left for the services' sources");

@@ -210,8 +210,63 @@ Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 	return Napi::Number::New(env, count);
 }
 
-// setInners(keys, maps): as setInner. A kernel that has batches waits once for all programs that may still read what was there, not for each (10 ms).
-void BpfMap::set_inners(const Napi::CallbackInfo &info)
+namespace
+{
+
+class SetInners : public Napi::AsyncWorker
+{
+public:
+	SetInners(Napi::Env env, std::string name, Fd outer, const Bytes &keys, size_t key_size, std::vector<Fd> inner)
+		: AsyncWorker(env, "hawser.setInners"), deferred_(env), name_(std::move(name)), outer_(std::move(outer)),
+		  keys_(keys.data, keys.data + keys.size), key_size_(key_size), inner_(std::move(inner))
+	{
+	}
+	Napi::Promise promise() const { return deferred_.Promise(); }
+
+	void Execute() override
+	{
+		std::vector<int> fds;
+		for (const Fd &fd : inner_)
+			fds.push_back(fd.get());
+		DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
+		uint32_t count = fds.size(), wanted = count;
+		error_ = count == 0 ? 0 : bpf_map_update_batch(outer_.get(), keys_.data(), fds.data(), &count, &options);
+		if (error_ == no_batches || error_ == -EOPNOTSUPP) {
+			count = wanted;
+			Bytes keys = {keys_.data(), keys_.size()}, values = {reinterpret_cast<uint8_t *>(fds.data()), fds.size() * sizeof(int)};
+			error_ = update_each(outer_.get(), keys, key_size_, values, sizeof(int), &count, BPF_ANY);
+		}
+		if (error_)
+			SetError("BPF_MAP_UPDATE_BATCH");
+	}
+
+	void OnOK() override
+	{
+		Napi::HandleScope scope(Env());
+		deferred_.Resolve(Env().Undefined());
+	}
+
+	void OnError(const Napi::Error &) override
+	{
+		Napi::HandleScope scope(Env());
+		deferred_.Reject(make_error(Env(), error_, "BPF_MAP_UPDATE_BATCH", name_).Value());
+	}
+
+private:
+	Napi::Promise::Deferred deferred_;
+	std::string name_;
+	Fd outer_;
+	std::vector<uint8_t> keys_;
+	size_t key_size_;
+	std::vector<Fd> inner_;
+	int error_ = 0;
+};
+
+} // namespace
+
+// setInners(keys, maps): as setInner, on another thread, as a promise. A kernel that has batches waits once for all programs that may still read what was there,
+// not for each (10 ms); on a busy machine that is half a second.
+Napi::Value BpfMap::set_inners(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
 	int fd = open_fd(env, "setInners");
@@ -220,42 +275,50 @@ void BpfMap::set_inners(const Napi::CallbackInfo &info)
 	auto maps = info[1].As<Napi::Array>();
 	if (maps.Length() != count)
 		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": there is not one map for each key");
-	std::vector<int> inner(count);
-	for (uint32_t i = 0; i < count; i++)
-		inner[i] = from(maps.Get(i), tag, "inner map")->open_fd(env, "setInners");
-	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
-	uint32_t wanted = count;
-	int error = count == 0 ? 0 : bpf_map_update_batch(fd, keys.data, inner.data(), &count, &options);
-	if (error == no_batches || error == -EOPNOTSUPP) {
-		count = wanted;
-		Bytes values = {reinterpret_cast<uint8_t *>(inner.data()), inner.size() * sizeof(int)};
-		error = update_each(fd, keys, info_.key_size, values, sizeof(int), &count, BPF_ANY);
+	try {
+		std::vector<Fd> inner;
+		for (uint32_t i = 0; i < count; i++)
+			inner.push_back(Fd::copy_of(from(maps.Get(i), tag, "inner map")->open_fd(env, "setInners")));
+		auto *worker = new SetInners(env, info_.name, Fd::copy_of(fd), keys, info_.key_size, std::move(inner));
+		Napi::Promise promise = worker->promise();
+		worker->Queue();
+		return promise;
+	} catch (const Failure &failure) {
+		throw make_error(env, failure);
 	}
-	if (error)
-		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH", info_.name);
 }
 
 // store(first, values): words of 8 bytes of an array made with BPF_F_MMAPABLE, whose values are made of such, one after another, each by one store: a fiftieth of what batches take.
+// Of a Uint16Array each element is a word.
 void BpfMap::store(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
 	int fd = open_fd(env, "store");
 	size_t first = number_of(info[0], "first");
-	Bytes values = bytes_of(info[1], "values");
-	size_t count = values.size / sizeof(uint64_t), words = info_.value_size / sizeof(uint64_t) * info_.max_entries;
+	const uint16_t *numbers = nullptr;
+	Bytes values = {};
+	if (info[1].IsTypedArray() && info[1].As<Napi::TypedArray>().TypedArrayType() == napi_uint16_array)
+		numbers = info[1].As<Napi::Uint16Array>().Data();
+	else
+		values = bytes_of(info[1], "values");
+	size_t count = numbers ? info[1].As<Napi::Uint16Array>().ElementLength() : values.size / sizeof(uint64_t);
+	size_t words = info_.value_size / sizeof(uint64_t) * info_.max_entries;
 	if (info_.value_size % sizeof(uint64_t) != 0 || values.size % sizeof(uint64_t) != 0 || first + count > words)
 		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": these are no words of its values");
 	if (count == 0)
 		return;
 	size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), begin = first * sizeof(uint64_t), base = begin / page * page;
-	size_t length = begin + values.size - base;
+	size_t length = begin + count * sizeof(uint64_t) - base;
 	void *at = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(base));
 	if (at == MAP_FAILED)
 		throw make_error(env, errno, "mmap", info_.name);
 	auto *to = reinterpret_cast<uint64_t *>(static_cast<uint8_t *>(at) + (begin - base));
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
-		memcpy(&value, values.data + i * sizeof(value), sizeof(value));
+		if (numbers)
+			value = numbers[i];
+		else
+			memcpy(&value, values.data + i * sizeof(value), sizeof(value));
 		__atomic_store_n(to + i, value, __ATOMIC_RELAXED);
 	}
 	munmap(at, length);

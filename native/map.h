@@ -30,7 +30,7 @@ private:
 	Napi::Value get(const Napi::CallbackInfo &info);
 	void set(const Napi::CallbackInfo &info);
 	void set_inner(const Napi::CallbackInfo &info);
-	void set_inners(const Napi::CallbackInfo &info);
+	Napi::Value set_inners(const Napi::CallbackInfo &info);
 	void store(const Napi::CallbackInfo &info);
 	Napi::Value remove(const Napi::CallbackInfo &info);
 	Napi::Value lookup_batch(const Napi::CallbackInfo &info);

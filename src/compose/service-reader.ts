@@ -4,6 +4,7 @@ import { fork } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ReadElsewhere, WrittenDocument } from "../engine/types.ts";
 import type { ReadServices } from "../lb/read.ts";
+import { readerBuild } from "./reader-build.ts";
 
 /** Document by document, in their order. */
 export type Told = readonly ReadServices[];
@@ -14,17 +15,29 @@ const piece = 50_000;
 const patience = 10_000;
 /** Characters that it reads in a millisecond with a tenth of a CPU: until it is through a document with thousands of services it has nothing to say. */
 const pace = 100;
-/** Milliseconds for all of them. */
-const longest = 60_000;
+/** Milliseconds for all of them, so that an agent that starts, and has to read them itself then, is done within its unit's TimeoutStartSec. */
+const longest = 20_000;
+/** Exit status of one of another build. */
+const otherBuild = 64;
 
-/** `file`: the process's first. It rejects when that does not answer, or not in time; the process has ended by then. */
-export function createServiceReader(file: URL = new URL("./read-services.ts", import.meta.url), silence = patience): ReadElsewhere {
-  return async (documents, found) => {
+interface ReaderOptions {
+  /** The process's first. */
+  readonly file?: URL;
+  /** Milliseconds without a word from it. */
+  readonly silence?: number;
+  /** Of the agent; left out: what is on disk now. */
+  readonly build?: string;
+}
+
+/** It rejects when the process does not answer, or not in time, or is of another build, or when the signal aborts; the process has ended by then, or is about to. */
+export function createServiceReader({ file = new URL("./read-services.ts", import.meta.url), silence = patience, build = readerBuild() }: ReaderOptions = {}): ReadElsewhere {
+  return async (documents, found, signal) => {
+    signal?.throwIfAborted();
     const ended = new AbortController();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const fail = (why: string): void => reject(new Error(`the process that reads services ${why}`));
     // Without the agent's own flags, which are those of a process that stays.
-    const child = fork(file, { execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=8"], stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    const child = fork(file, [build], { execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=8"], stdio: ["ignore", "ignore", "ignore", "ipc"] });
     let [read, heard] = [0, performance.now()];
     const silent = silence + documents.reduce((most, { text }) => Math.max(most, text.length), 0) / pace;
     child.on("message", (told: Told) => {
@@ -36,7 +49,9 @@ export function createServiceReader(file: URL = new URL("./read-services.ts", im
       if (read >= documents.length) resolve();
     });
     child.on("error", ({ message }) => fail(`cannot be asked: ${message}`));
-    child.on("exit", (code, signal) => fail(`has ended: ${signal ?? code}`));
+    child.on("exit", (code, killed) => fail(code === otherBuild ? "is of another build than the agent, whose sources were replaced" : `has ended: ${killed ?? code}`));
+    const abort = (): void => reject(signal?.reason as Error);
+    signal?.addEventListener("abort", abort, { once: true });
     const since = performance.now();
     const watch = setInterval(() => {
       if (performance.now() - heard > silent || performance.now() - since > longest) fail("does not answer in time");
@@ -50,6 +65,7 @@ export function createServiceReader(file: URL = new URL("./read-services.ts", im
       throw error;
     } finally {
       ended.abort();
+      signal?.removeEventListener("abort", abort);
       clearInterval(watch);
     }
   };

@@ -2,6 +2,7 @@
 import { u32 } from "../abi/codec.ts";
 import { LbLayout, maps } from "../abi/generated.ts";
 import type { Kernel, KernelMap } from "../kernel/types.ts";
+import type { Slots } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { createStretches } from "./stretches.ts";
 
@@ -15,13 +16,10 @@ export interface SlotRow extends Disposable {
   /** A free stretch, whose slots are whatever they were: write all of them. @throws HawserError TABLE_FULL */
   allocate(slots: number): SlotRange;
   free(range: SlotRange): void;
-  /** Makes the pages of these ranges, which `write` would do, but all at once: the kernel takes its time whenever one is put in the row. */
-  makePages(ranges: readonly SlotRange[]): void;
-  /**
-   * Writes slots of a table: `words` has two elements for each of its slots, the lower half first; each is one store of 8 bytes.
-   * `which`: ascending; left out: all of them, as they are. `time`: what is written for an upper half that is not 0.
-   */
-  write(range: SlotRange, words: Uint32Array, which?: Uint32Array, time?: (word: number) => number): void;
+  /** Makes the pages of these ranges, which `write` would do one by one: the kernel takes its time whenever some are put in the row. */
+  makePages(ranges: readonly SlotRange[]): Promise<void>;
+  /** Writes slots of a table, each with one store of 8 bytes. `which`: ascending; left out: all of them, as they are. `time`: what is written for one that is not 0. */
+  write(range: SlotRange, slots: Slots, which?: Uint32Array, time?: (seconds: number) => number): void;
 }
 
 const { inner } = maps.hw_lb_slots;
@@ -41,17 +39,14 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
     pages.set(number, map);
     return map;
   };
-  const makePages: SlotRow["makePages"] = (ranges) => {
-    const missing = [...new Set(ranges.flatMap(pagesOf))].filter((number) => standing(number) === undefined);
-    if (missing.length === 0) return;
-    const made = missing.map(() => kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots, { flags: inner.flags }));
-    outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
-    made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
-  };
+  const newPage = (): KernelMap => kernel.createMap(inner.kind, "hw_lb_page", 4, inner.value.size, pageSlots, { flags: inner.flags });
   const page = (number: number): KernelMap => {
-    const map = standing(number);
-    if (map === undefined) throw new RangeError(`page ${number} of the row was not made`);
-    return map;
+    const found = standing(number);
+    if (found !== undefined) return found;
+    const made = newPage();
+    outer.setInner(u32.encode(number), made);
+    pages.set(number, made);
+    return made;
   };
   return {
     allocate: (slots) => {
@@ -59,16 +54,22 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       if (stretch === undefined) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
       return { first: stretch.first, slots };
     },
-    makePages,
+    makePages: async (ranges) => {
+      const missing = [...new Set(ranges.flatMap(pagesOf))].filter((number) => standing(number) === undefined);
+      if (missing.length === 0) return;
+      const made = missing.map(newPage);
+      await outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
+      made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
+    },
     free: ({ first }) => row.give(first),
-    write: (range, words, which, time = (word) => word) => {
+    write: (range, written, which, time = (seconds) => seconds) => {
       const { first, slots } = range;
-      makePages([range]);
+      const { words, plain } = written;
       if (which === undefined) {
         for (let from = 0; from < slots;) {
           const number = Math.floor((first + from) / pageSlots);
           const to = Math.min(slots, (number + 1) * pageSlots - first);
-          page(number).store(first + from - number * pageSlots, new Uint8Array(words.buffer, words.byteOffset + 8 * from, 8 * (to - from)));
+          page(number).store(first + from - number * pageSlots, words === undefined ? plain.subarray(from, to) : new Uint8Array(words.buffer, words.byteOffset + 8 * from, 8 * (to - from)));
           from = to;
         }
         return;
@@ -83,8 +84,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
         for (let i = from; i < to; i++) {
           const slot = which[i] ?? 0;
           keys[i - from] = first + slot - number * pageSlots;
-          values[2 * (i - from)] = words[2 * slot] ?? 0;
-          const changed = words[2 * slot + 1] ?? 0;
+          values[2 * (i - from)] = lowerOf(written, slot);
+          const changed = changedOf(written, slot);
           if (changed !== said) [said, meant] = [changed, changed === 0 ? 0 : time(changed)];
           values[2 * (i - from) + 1] = meant;
         }
@@ -96,6 +97,16 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       for (const map of pages.values()) map.close();
     },
   };
+}
+
+/** Of a slot: the word with its backends. */
+export function lowerOf({ words, plain }: Slots, slot: number): number {
+  return (words === undefined ? plain[slot] : words[2 * slot]) ?? 0;
+}
+
+/** Of a slot: seconds since the epoch; 0: it is settled. */
+export function changedOf({ words }: Slots, slot: number): number {
+  return words?.[2 * slot + 1] ?? 0;
 }
 
 function pagesOf({ first, slots }: SlotRange): readonly number[] {

@@ -1,6 +1,7 @@
 // Where services' tables lie in the row of slots. Services of the same slots share a place: ten thousand with the same backends have one table.
 import type { ServicePlan, Slots } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
+import { changedOf, lowerOf } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 
 export interface ServiceTables {
@@ -43,13 +44,13 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   for (const [service, range] of inherited) tables.set(service, use(range));
   let astray = strays.map(use);
 
-  const write = async ({ range }: Table, words: Uint32Array, which: Uint32Array | undefined, pause: () => Promise<void>): Promise<void> => {
+  const write = async ({ range }: Table, slots: Slots, which: Uint32Array | undefined, pause: () => Promise<void>): Promise<void> => {
     if (which === undefined) {
-      row.write(range, words);
+      row.write(range, slots);
       return pause();
     }
     for (let from = 0; from < which.length; from += chunk) {
-      row.write(range, words, which.subarray(from, from + chunk), jiffies);
+      row.write(range, slots, which.subarray(from, from + chunk), jiffies);
       await pause();
     }
   };
@@ -93,7 +94,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         }
         await pause();
       }
-      row.makePages([...reserved.values()]);
+      await row.makePages([...reserved.values()]);
       return crowded;
     },
     change: async (plans, gone, pause) => {
@@ -106,7 +107,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         if (before?.slots === slots) continue;
         let table = bySlots.get(slots);
         if (table === undefined && before !== undefined && isForAll(before, slots, moves, users.get(before) ?? 0)) {
-          await write(before, slots.words, before.slots === undefined ? allOf(slots) : differing(before.slots.words, slots.words), pause);
+          await write(before, slots, before.slots === undefined ? allOf(slots) : differing(before.slots, slots), pause);
           if (before.slots !== undefined) bySlots.delete(before.slots);
           before.slots = slots;
           bySlots.set(slots, before);
@@ -115,7 +116,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         if (table === undefined) {
           table = { range: reserved.get(slots) ?? row.allocate(slots.size), slots, users: 0 };
           reserved.delete(slots);
-          await write(table, slots.words, allOf(slots), pause);
+          await write(table, slots, allOf(slots), pause);
           bySlots.set(slots, table);
         }
         leave(number);
@@ -149,12 +150,12 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
 
 /** undefined: no slot has a time, so that all can be written as they are. */
 function allOf({ size, plain }: Slots): Uint32Array | undefined {
-  return plain === true ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
+  return plain !== undefined ? undefined : Uint32Array.from({ length: size }, (_, i) => i);
 }
 
 /** Slots in ascending order. */
-function differing(before: Uint32Array, after: Uint32Array): Uint32Array {
+function differing(before: Slots, after: Slots): Uint32Array {
   const slots: number[] = [];
-  for (let slot = 0; 2 * slot < after.length; slot++) if (before[2 * slot] !== after[2 * slot] || before[2 * slot + 1] !== after[2 * slot + 1]) slots.push(slot);
+  for (let slot = 0; slot < after.size; slot++) if (lowerOf(before, slot) !== lowerOf(after, slot) || changedOf(before, slot) !== changedOf(after, slot)) slots.push(slot);
   return Uint32Array.from(slots);
 }

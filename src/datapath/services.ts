@@ -30,9 +30,10 @@ import { createRoom } from "./service-room.ts";
 import { createServiceTables } from "./service-tables.ts";
 import type { ServiceTables } from "./service-tables.ts";
 import { Wanted } from "./wanted.ts";
-import { readTraffic } from "./lb-traffic.ts";
+import { noTraffic, readTraffic } from "./lb-traffic.ts";
 import { closedEntries, openStays } from "./lb-stays.ts";
 import type { Stays } from "./lb-stays.ts";
+import { turns } from "./turns.ts";
 import type { Elsewhere, TrafficReading } from "./types.ts";
 
 export interface Services extends Disposable {
@@ -78,14 +79,14 @@ interface Standing {
 
 type Entries<K, V> = readonly (readonly [K, V])[];
 
-/** Others have their turns after so much work. Milliseconds. */
-const turn = 5;
 const none: SlotRange = { first: 0, slots: 0 };
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
   const [services, backends] = [mapOf("hw_lb_services"), backendMaps(mapOf)];
-  let world = readBack(around);
+  let world: World;
+  /** Whether there is a world: what the maps hold is read with turns for others in between, when something is to be installed. */
+  let isRead = false;
   /** By number: what was carried out last, whatever became of it since. */
   const last = new Map<number, ServicePlan>();
   /** Numbers of those that were refused then. */
@@ -240,7 +241,14 @@ export function createServices(around: ServicesSurroundings): Services {
     return { gone: [...await inTurns(goneBackends(replaced, changed)), ...(inherited ? unclaimedBackends(stood, came) : [])], refused, freed: unknown.size > 0 };
   };
 
+  const read = async (): Promise<void> => {
+    isRead = false;
+    world = await readBack(around, turns());
+    isRead = true;
+  };
+
   const install = async (plans: readonly ServicePlan[], anew = false): Promise<Installed> => {
+    if (!isRead) await read();
     try {
       const { gone, refused, freed } = await write(plans, anew);
       if (!freed) return { gone, refused };
@@ -249,16 +257,18 @@ export function createServices(around: ServicesSurroundings): Services {
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
       world.row[Symbol.dispose]();
-      world = readBack(around);
+      await read();
       throw error;
     }
   };
 
   return {
     install,
-    traffic: () => readTraffic(around, world.backends.written, world.frontends.written.values()),
-    elsewhere: () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map([...world.standing.keys()].filter((number) => !waiting.has(number)).map((number) => [number, world.tables.rangeOf(number)])), around, turns()),
-    [Symbol.dispose]: () => world.row[Symbol.dispose](),
+    traffic: async () => (isRead ? readTraffic(around, world.backends.written, world.frontends.written.values()) : noTraffic),
+    elsewhere: async () => readElsewhere(mapOf("hw_lb_elsewhere"), new Map((isRead ? [...world.standing.keys()] : []).filter((number) => !waiting.has(number)).map((number) => [number, world.tables.rangeOf(number)])), around, turns()),
+    [Symbol.dispose]: () => {
+      if (isRead) world.row[Symbol.dispose]();
+    },
   };
 }
 
@@ -290,8 +300,9 @@ interface World {
 }
 
 /** What the maps hold, whoever wrote it. */
-function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): World {
+async function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings, pause: () => Promise<void>): Promise<World> {
   const table = openFrontendTable(mapOf("hw_lb_frontends"));
+  await pause();
   const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
@@ -303,10 +314,12 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
     inherited.set(u32.decode(key), { first, slots });
     lines.set(u32.decode(key), { first: line, depth });
   }
+  await pause();
   // Without services there is nobody whose backends could be reached.
   const found = inherited.size === 0 ? [] : readBackends(backendMaps(mapOf));
   const backends = new Map([...found].filter(([number, { mode }]) => mode !== "SNAT" || ports.has(number)));
   const standing = table.all().filter((entry) => !isAnswering(entry));
+  await pause();
   // Without a frontend nobody looks there.
   const sources = new Map(standing.flatMap(({ address, port, service }) => {
     const place = lines.get(service);
@@ -317,23 +330,18 @@ function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings): 
   const places = new Map([...inherited.values(), ...strays].map((range) => [range.first, range]));
   const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
   const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
+  await pause();
   // Those of an agent that knew no origins are not as anybody wants them.
   const origins = openOrigins(mapOf("hw_lb_origins"), standing, clock);
   const frontends = standing.map((entry) => (origins.has(entry) ? entry : { ...entry, number: -1 }));
+  await pause();
+  const closed = Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true] as const);
+  await pause();
   return {
     asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, origins, ports, row,
     backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
     frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
-    closed: new Wanted(new Map(Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true])), () => true),
+    closed: new Wanted(new Map(closed), () => true),
     stays: openStays(mapOf("hw_lb_clients"), mapOf("hw_lb_closed"), staying, jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
-  };
-}
-
-function turns(): () => Promise<void> {
-  let since = performance.now();
-  return async () => {
-    if (performance.now() - since < turn) return;
-    await new Promise(setImmediate);
-    since = performance.now();
   };
 }

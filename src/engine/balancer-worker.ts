@@ -6,7 +6,7 @@ import { asHawserError } from "../std/errors.ts";
 import { createBalancer } from "./balancer.ts";
 import type { BalancerSettings, Turn } from "./balancer.ts";
 import type { Answer, Asked } from "./balancer-thread.ts";
-import { inParts } from "./outcome-parts.ts";
+import { buffersOf, inParts } from "./outcome-parts.ts";
 import type { Part } from "./outcome-parts.ts";
 
 /** Of the thread's first file, which hands over what this room may not reach. */
@@ -40,6 +40,6 @@ export function runBalancer(fill?: Fill): void {
     const answer = answerTo({ ...asked, services: { ...asked.services, set: [...early, ...asked.services.set] } });
     early = [];
     // Tables are handed over: megabytes that the other side need not copy while others wait.
-    port.postMessage(answer, "head" in answer ? answer.head.tables.map(({ words }) => words.buffer as ArrayBuffer) : []);
+    port.postMessage(answer, "head" in answer ? buffersOf(answer.head) : []);
   });
 }

@@ -6,7 +6,7 @@ import type { Balancing } from "../lb/plan.ts";
 import { planOf } from "../lb/reach.ts";
 import type { Reached } from "../lb/reach.ts";
 import { createSharing } from "../lb/sharing.ts";
-import { newSlots } from "../lb/slots.ts";
+import { newSlots, wordsOf } from "../lb/slots.ts";
 import type { Backend, Probed, Service, Slots, Way } from "../lb/types.ts";
 import type { Family, Ip } from "../std/ip.ts";
 import type { Json } from "../store/types.ts";
@@ -190,8 +190,8 @@ function membersIn(made: string): readonly TableMember[] {
 }
 
 /** Slot, its two words, how many are between, and these; deflated, because most are alike, and in base64. */
-function rememberedOf({ size, words, plain, between }: Slots): string {
-  if (plain === true) return "";
+function rememberedOf({ size, words, between }: Slots): string {
+  if (words === undefined) return "";
   const out: number[] = [];
   for (let slot = 0; slot < size; slot++) {
     if (words[2 * slot + 1] === 0 && (words[2 * slot] as number) >>> 16 === 0) continue;
@@ -202,9 +202,9 @@ function rememberedOf({ size, words, plain, between }: Slots): string {
 }
 
 function slotsOf(wanted: Uint16Array, read: Uint32Array): Slots {
-  if (read.length === 0) return newSlots(wanted);
-  const words = new Uint32Array(2 * wanted.length);
-  for (let slot = 0; slot < wanted.length; slot++) words[2 * slot] = wanted[slot] as number;
+  const plain = newSlots(wanted);
+  if (read.length === 0) return plain;
+  const words = wordsOf(plain);
   const between = new Map<number, readonly number[]>();
   for (let i = 0; i + 3 < read.length; ) {
     const [slot = 0, word = 0, changed = 0, count = 0] = read.subarray(i, i + 4);

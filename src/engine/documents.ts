@@ -10,8 +10,8 @@ export interface WrittenDocument {
   readonly line?: number;
 }
 
-/** Tells what service documents hold, one after another, as `readDocument` would. Rejects when it can read no further. */
-export type ReadElsewhere = (documents: readonly WrittenDocument[], found: (document: WrittenDocument, read: ReadServices) => void) => Promise<void>;
+/** Tells what service documents hold, one after another, as `readDocument` would. Rejects when it can read no further, or when the signal aborts. */
+export type ReadElsewhere = (documents: readonly WrittenDocument[], found: (document: WrittenDocument, read: ReadServices) => void, signal?: AbortSignal) => Promise<void>;
 
 export interface ApplyDocuments {
   readonly documents: readonly WrittenDocument[];

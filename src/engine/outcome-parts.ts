@@ -50,7 +50,24 @@ export function inParts({ plans: { set, gone }, backends, rows, ...rest }: Outco
     ...pieces(whose, () => 1).map((some): Part => ({ ...nothing, backends: some })),
     ...pieces(rows, () => 5).map((some): Part => ({ ...nothing, rows: some })),
   ];
-  return { head: { ...rest, gone, tables: Array.from(tables.keys(), (slots) => ({ ...slots, words: new Uint32Array(slots.words) })), parts: parts.length }, parts };
+  return { head: { ...rest, gone, tables: copied([...tables.keys()]), parts: parts.length }, parts };
+}
+
+/** Memory that only these tables are in. */
+export function buffersOf({ tables }: Head): readonly ArrayBuffer[] {
+  return [...new Set(tables.map(({ words, plain }) => (words ?? plain).buffer as ArrayBuffer))];
+}
+
+/** Plain ones lie in one piece of memory: to hand over thousands would take as long as to copy them. */
+function copied(tables: readonly Slots[]): readonly Slots[] {
+  const all = new Uint16Array(tables.reduce((sum, { plain }) => sum + (plain?.length ?? 0), 0));
+  let at = 0;
+  return tables.map((slots): Slots => {
+    if (slots.words !== undefined) return { ...slots, words: slots.words.slice() };
+    const plain = all.subarray(at, (at += slots.size));
+    plain.set(slots.plain);
+    return { ...slots, plain };
+  });
 }
 
 /** `parts` in their order. */

@@ -1,10 +1,21 @@
 // What is new to the thread that plans services, and what it says of backends' health.
 import type { Told } from "../lb/plan.ts";
-import type { Backend, Service } from "../lb/types.ts";
+import type { Backend, Service, ServingContainer } from "../lb/types.ts";
 import type { Cluster } from "../network/cluster.ts";
 import type { Log } from "../std/log.ts";
 import type { Difference } from "./balancer.ts";
 import type { HeardHealth } from "./service-types.ts";
+
+/** What the thread was told of. */
+export interface Known {
+  /** In order of names. */
+  readonly services: readonly Service[];
+  readonly containers: ReadonlyMap<string, ServingContainer>;
+  /** As the cluster has it. */
+  readonly health: Cluster["health"];
+}
+
+export const nothingKnown: Known = { services: [], containers: new Map(), health: undefined };
 
 /** By service, then by `NODE ID:PORT`: of its own containers alone a node is believed. */
 export function toldBy(health: Cluster["health"]): ReadonlyMap<string, Told> {

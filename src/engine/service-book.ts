@@ -64,7 +64,7 @@ export class ServiceBook {
     if (this.#services.of !== services) {
       this.#services = this.#candidates.get(services) ?? atOnce(readFrom(this.#services, services, this.meant));
       this.#candidate = nothingRead;
-      this.#texts.keep(services.size, () => this.documents(services));
+      this.#texts.keep(services.size, () => charactersOf(services), () => this.documents(services));
     }
     return this.#services.all;
   }
@@ -220,6 +220,16 @@ function* counted(users: Map<string, number>, services: readonly Service[], by: 
     yield;
   }
   return contested;
+}
+
+/** Services of one document each count what is their own. */
+function charactersOf(services: State["services"]): number {
+  let [characters, before] = [0, ""];
+  services.forEach(({ text }) => {
+    if (text !== before) characters += text.length;
+    before = text;
+  });
+  return characters;
 }
 
 function withoutRivals(all: readonly Service[], rows: State["services"]): readonly Service[] {

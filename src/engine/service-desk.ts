@@ -66,7 +66,11 @@ export class ServiceDesk {
   /** `state`: the one in force. `tell`: `ownRecords` are others; called a few times a second at most. */
   constructor(options: ServiceDeskOptions, state: () => State, make: Make, tell: () => void) {
     this.#make = make;
-    this.#texts = new ServiceTexts(options.readServices, (error) => options.log.warn("services are read by the agent itself, which takes longer", { error }));
+    const { readServices } = options;
+    this.#texts = new ServiceTexts(readServices && ((...asked) => {
+      void this.#lane.run(() => this.#planner.expect()).catch(() => undefined);
+      return readServices(...asked);
+    }), (error) => options.log.warn("services are read by the agent itself, which takes longer", { error }));
     // Every look at the host makes others of the same.
     this.#deciding = { state, make, now: () => options.clock.now(), written: () => this.#written(), around: () => options.datapath.facts.hostPrefixes.join(" ") };
     this.#options = options;
@@ -130,6 +134,7 @@ export class ServiceDesk {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#texts.end();
     this.#health.close();
     this.#refusals.close();
     await this.#lane.idle();
@@ -152,7 +157,7 @@ export class ServiceDesk {
     return {
       applyService: async ({ documents }, signal) => {
         using _ = this.#texts.hold(documents);
-        await this.#texts.prepare(documents, this.#refusal);
+        await this.#texts.prepare(documents, this.#refusal, signal);
         const applied = sharing !== undefined ? await sharing.apply(documents, signal) : await decideWholly(function* (state, now, written) {
           const { next: { services }, applied: reply } = yield* applyDocuments(state, { documents, strict: false }, now, written);
           return { services, reply };
@@ -239,7 +244,7 @@ export class ServiceDesk {
       const documents = reading.documents ?? [];
       this.#reading[Symbol.dispose]();
       this.#reading = this.#texts.hold(documents);
-      await this.#texts.prepare(documents, this.#refusal);
+      await this.#texts.prepare(documents, this.#refusal, signal);
       if (this.#sharing !== undefined) {
         this.#files = filesOf();
         await this.#sharing.syncDirectory(reading);
@@ -292,11 +297,11 @@ export class ServiceDesk {
     await turn();
     let amiss = this.#amiss;
     this.#amiss = false;
-    for (let planning: Promise<boolean> | undefined = this.#plan(portion); planning !== undefined;) {
+    for (let planning: Promise<boolean> | undefined = this.#plan(portion.first); planning !== undefined;) {
       const changed = await planning;
       const { plans, services, more } = this.#planner;
       await turn();
-      planning = more ? this.#plan(portion) : undefined;
+      planning = more ? this.#plan(portion.next) : undefined;
       const [done] = await Promise.allSettled([this.#carryOut(plans, services, changed || amiss), planning]);
       amiss = false;
       if (done.status === "rejected") throw done.reason;

@@ -1,8 +1,7 @@
 // From a state to the plans of its services: gives the balancer's thread what is new, remembers what it answers, and wakes when time alone changes something.
 import type { Datapath } from "../datapath/types.ts";
 import { probed } from "../lb/backends.ts";
-import type { Backend, Service, ServiceMode, ServicePlan, ServingContainer } from "../lb/types.ts";
-import type { Cluster } from "../network/cluster.ts";
+import type { Backend, Service, ServiceMode, ServicePlan } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import { changesOf, inOrder } from "../std/changes.ts";
 import type { Clock } from "../std/clock.ts";
@@ -18,7 +17,8 @@ import { startBalancer } from "./balancer-thread.ts";
 import type { BalancerThread } from "./balancer-thread.ts";
 import { KeptRows } from "./kept-rows.ts";
 import type { ServiceBook } from "./service-book.ts";
-import { asksClients, between, sayHealth, toldBy } from "./planner-news.ts";
+import { asksClients, between, nothingKnown, sayHealth, toldBy } from "./planner-news.ts";
+import type { Known } from "./planner-news.ts";
 import type { HeardHealth } from "./service-types.ts";
 
 export interface ServiceSettings {
@@ -43,20 +43,12 @@ export interface ServicePlannerOptions {
 }
 
 const noRows: ReadonlyMap<string, Json> = new Map();
+/** Milliseconds for which what was started early waits. */
+const earlyTime = 30_000;
 /** Milliseconds from one look at which slots may settle to the next; they do hours after their change. */
 const lookTime = 600_000;
-/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned. */
-export const portion = 2000;
-
-interface Known {
-  /** In order of names. */
-  readonly services: readonly Service[];
-  readonly containers: ReadonlyMap<string, ServingContainer>;
-  /** As the cluster has it. */
-  readonly health: Cluster["health"];
-}
-
-const nothingKnown: Known = { services: [], containers: new Map(), health: undefined };
+/** Services that are planned for the first time in one turn, so that they are carried out while the next are planned; fewer at first, so that this begins soon. */
+export const portion = { first: 500, next: 2000 };
 
 export class ServicePlanner {
   readonly #options: ServicePlannerOptions;
@@ -78,6 +70,8 @@ export class ServicePlanner {
   /** When to look at which slots may settle; null: all have. */
   #lookAt: number | null = null;
   readonly #plans = new Map<string, ServicePlan>();
+  /** It was started before anything was to be planned. */
+  #early = false;
   /** The thread has said nothing yet: what it says first is all that there is. */
   #afresh = false;
   /** What the thread was told. */
@@ -129,6 +123,14 @@ export class ServicePlanner {
     }
   }
 
+  /** Many services are about to come: starts what takes its time. One at a time with `plan`, which ends it again when none came. */
+  async expect(): Promise<void> {
+    if (this.#thread?.alive === true) return;
+    await this.#start();
+    this.#early = true;
+    this.#wakeAt(this.#options.clock.now() + earlyTime);
+  }
+
   /** As `ServiceCommands.ownWereGone`; with the next plan. */
   ownWereGone(): void {
     this.#ownWereGone = true;
@@ -169,6 +171,8 @@ export class ServicePlanner {
   async #planned(state: State, all: readonly Service[], most: number): Promise<boolean> {
     const { clock } = this.#options;
     this.more = false;
+    if (this.#early && all.length === 0 && !this.#recalling) await this.#rest();
+    this.#early = false;
     if (all.length === 0 && this.#thread === undefined && [...this.#rows?.keys() ?? []].every((key) => key === restingKey)) {
       this.services = all;
       return false;

@@ -6,12 +6,16 @@ import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
 import { warningsOf } from "../lb/warnings.ts";
 import type { Known } from "../lb/warnings.ts";
+import { HawserError } from "../std/errors.ts";
 import { atOnce, inTurns } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
+import { createQueue } from "./queue.ts";
 
 /** Characters that are not read yet, from which on others read them: less takes less time than to ask them. */
 const many = 400_000;
+/** Services of one document that are looked at as it comes; more wait for turns of their own. */
+const few = 20;
 /** Of texts of services that are no more, which may come back. Of a character some 15 bytes are kept. */
 const spare = { texts: 100, characters: 1_000_000 };
 
@@ -23,6 +27,9 @@ export class ServiceTexts {
   readonly #held = new Set<readonly WrittenDocument[]>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
   readonly #elsewhere: ReadElsewhere | undefined;
+  /** Of what is read elsewhere: one after another. */
+  readonly #asked = createQueue();
+  readonly #ended = new AbortController();
   readonly #failed: (error: unknown) => void;
 
   /** `elsewhere`: left out, all is read here. `failed`: why what it did not read is, too. */
@@ -56,15 +63,31 @@ export class ServiceTexts {
     return parts;
   }
 
-  /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. */
-  async prepare(documents: readonly WrittenDocument[], look: (service: Service) => unknown = () => undefined): Promise<void> {
-    const elsewhere = this.#elsewhere;
-    if (elsewhere !== undefined) {
-      const unread = await inTurns(this.#unread(documents));
-      // What they do not read is read here.
-      if (unread.reduce((size, { text }) => size + text.length, 0) >= many) await elsewhere(unread, (document, read) => this.#note(document, read)).catch(this.#failed);
-    }
-    await inTurns(this.#prepared(documents, look));
+  /** Whoever waits for `prepare` is told that there is nobody any more. */
+  end(): void {
+    this.#ended.abort(new HawserError("UNSUPPORTED", "the agent stops"));
+  }
+
+  /** So that nobody waits for all of them to be read when they are asked for. `look`: at what is found, for the same reason. @throws the signal's reason, or HawserError when the desk closes */
+  async prepare(documents: readonly WrittenDocument[], look: (service: Service) => unknown = () => undefined, signal?: AbortSignal): Promise<void> {
+    const until = signal === undefined ? this.#ended.signal : AbortSignal.any([signal, this.#ended.signal]);
+    if (this.#elsewhere !== undefined && areMany(await inTurns(this.#unread(documents)))) await this.#asked.run(() => this.#readElsewhere(documents, look, until), until);
+    await inTurns(this.#prepared(documents, look, until));
+  }
+
+  /** What others do not read is read here. */
+  async #readElsewhere(documents: readonly WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Promise<void> {
+    // Whoever was asked before may have been asked for the same.
+    const unread = await inTurns(this.#unread(documents));
+    if (!areMany(unread)) return;
+    const found = (document: WrittenDocument, read: ReadServices): void => {
+      this.#note(document, read);
+      if (read.services.length <= few) for (const { service } of this.parts(document) ?? []) look(service);
+    };
+    await this.#elsewhere?.(unread, found, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      this.#failed(error);
+    });
   }
 
   *#unread(documents: readonly WrittenDocument[]): Sliced<readonly WrittenDocument[]> {
@@ -76,8 +99,9 @@ export class ServiceTexts {
     return unread;
   }
 
-  *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown): Sliced<void> {
+  *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Sliced<void> {
     for (const document of documents) {
+      signal.throwIfAborted();
       for (const { service } of (yield* this.#partsOf(document)) ?? []) {
         look(service);
         yield;
@@ -106,10 +130,15 @@ export class ServiceTexts {
     return { [Symbol.dispose]: () => void this.#held.delete(documents) };
   }
 
-  /** Forgets all but these, so many, and what is held, when the others have become more, or longer. */
-  keep(count: number, documents: () => readonly WrittenDocument[]): void {
+  /** Forgets all but these, so many and so long, and what is held, when the others have become more, or longer. */
+  keep(count: number, characters: () => number, documents: () => readonly WrittenDocument[]): void {
     const held = [...this.#held].flat();
-    if (this.#read.size <= 2 * (count + held.length) + spare.texts && this.#characters <= this.#most) return;
+    const few = this.#read.size <= 2 * (count + held.length) + spare.texts;
+    if (few && this.#characters <= this.#most) return;
+    if (few && this.#characters <= 2 * characters() + spare.characters) {
+      this.#most = this.#characters + spare.characters;
+      return;
+    }
     const before = this.#read;
     [this.#read, this.#characters] = [new Map(), 0];
     for (const document of [...documents(), ...held]) {
@@ -130,6 +159,10 @@ export class ServiceTexts {
     if (!this.#read.has(key)) this.#characters += document.text.length;
     this.#read.set(key, read);
   }
+}
+
+function areMany(documents: readonly WrittenDocument[]): boolean {
+  return documents.reduce((size, { text }) => size + text.length, 0) >= many;
 }
 
 function keyOf({ file, text, line = 1 }: WrittenDocument): string {

@@ -51,7 +51,7 @@ export function createSettling(): Settling {
   };
 }
 
-function anyChanged({ words, plain }: Slots): boolean {
-  if (plain !== true) for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return true;
+function anyChanged({ words }: Slots): boolean {
+  if (words !== undefined) for (let i = 1; i < words.length; i += 2) if (words[i] !== 0) return true;
   return false;
 }

@@ -21,8 +21,8 @@ export interface NativeMap {
   get(key: Uint8Array): Uint8Array | undefined;
   set(key: Uint8Array, value: Uint8Array, flags: number): void;
   setInner(key: Uint8Array, inner: NativeMap): void;
-  setInners(keys: Uint8Array, inner: readonly NativeMap[]): void;
-  store(first: number, values: Uint8Array): void;
+  setInners(keys: Uint8Array, inner: readonly NativeMap[]): Promise<void>;
+  store(first: number, values: Uint8Array | Uint16Array): void;
   delete(key: Uint8Array): boolean;
   lookupBatch(cursor: Uint8Array | undefined, count: number): { keys: Uint8Array; values: Uint8Array; cursor: Uint8Array | undefined };
   updateBatch(keys: Uint8Array, values: Uint8Array, flags: number): number;

@@ -1,6 +1,6 @@
 // An open map: single operations, and whole-map ones in batches.
 import type { NativeMap } from "./addon.ts";
-import { errno, kernelCall, refusedWith } from "./errors.ts";
+import { asKernelError, errno, kernelCall, refusedWith } from "./errors.ts";
 import type { KernelMap, MapInfo } from "./types.ts";
 import { mapKindOf, updateFlags } from "./uapi.ts";
 
@@ -58,11 +58,13 @@ export class MapHandle implements KernelMap {
     });
   }
 
-  setInners(keys: Uint8Array, inner: readonly KernelMap[]): void {
-    kernelCall(() => this.native.setInners(keys, inner.map(nativeMap)));
+  setInners(keys: Uint8Array, inner: readonly KernelMap[]): Promise<void> {
+    return kernelCall(() => this.native.setInners(keys, inner.map(nativeMap))).catch((error: unknown) => {
+      throw asKernelError(error);
+    });
   }
 
-  store(first: number, values: Uint8Array): void {
+  store(first: number, values: Uint8Array | Uint16Array): void {
     kernelCall(() => this.native.store(first, values));
   }
 

@@ -41,10 +41,13 @@ export interface KernelMap extends Disposable {
   setPacked(keys: Uint8Array, values: Uint8Array): void;
   /** Of a map of maps: what `get` gives then is the inner map's id, four bytes. Only maps of the declared shape fit; their size may differ. */
   setInner(key: Uint8Array, inner: KernelMap): void;
-  /** As setInner, for many, with the keys one after the other: the kernel waits once for those who may still read what was there. */
-  setInners(keys: Uint8Array, inner: readonly KernelMap[]): void;
-  /** Of an array that was made to be mapped, whose values are words of 8 bytes: words one after the other from that one of all on, each written by one store. */
-  store(first: number, values: Uint8Array): void;
+  /** As setInner, for many, with the keys one after the other: the kernel waits once for those who may still read what was there, and nobody here for the kernel. */
+  setInners(keys: Uint8Array, inner: readonly KernelMap[]): Promise<void>;
+  /**
+   * Of an array that was made to be mapped, whose values are words of 8 bytes: words one after the other from that one of all on, each written by one store.
+   * `values`: their bytes; or the words themselves, where none has more than 16 bits.
+   */
+  store(first: number, values: Uint8Array | Uint16Array): void;
   /** How many were there. */
   deleteBatch(keys: readonly Uint8Array[]): number;
   pin(path: string): void;

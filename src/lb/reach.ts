@@ -70,8 +70,8 @@ export function tableOf(service: Service, reached: readonly Reached[], before: T
 }
 
 /** Whether no slot of it remembers anything, so that it is as one that was just made. */
-export function isSettled({ slots: { words, plain } }: Table): boolean {
-  if (plain === true) return true;
+export function isSettled({ slots: { words } }: Table): boolean {
+  if (words === undefined) return true;
   for (let slot = 0; 2 * slot < words.length; slot++) if (words[2 * slot + 1] !== 0 || (words[2 * slot] as number) > highestBackend) return false;
   return true;
 }

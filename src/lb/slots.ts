@@ -7,15 +7,16 @@
 //   changed (0, p)        nobody takes what begins; p keeps what it has
 //
 // So however often a slot changes, one backend's flows are known by being unknown, and all others' by having been recorded.
-import type { Slots } from "./types.ts";
+import type { FullSlots, Slots } from "./types.ts";
 
-export const currentOf = (slots: Slots, slot: number): number => (slots.words[2 * slot] as number) & 0xffff;
-export const previousOf = (slots: Slots, slot: number): number => (slots.words[2 * slot] as number) >>> 16;
+export const currentOf = ({ plain, words }: Slots, slot: number): number => (words === undefined ? plain[slot] as number : (words[2 * slot] as number) & 0xffff);
+export const previousOf = ({ words }: Slots, slot: number): number => (words === undefined ? 0 : (words[2 * slot] as number) >>> 16);
 /** Seconds since the epoch; 0: settled. */
-export const changedAt = (slots: Slots, slot: number): number => slots.words[2 * slot + 1] as number;
+export const changedAt = ({ words }: Slots, slot: number): number => (words === undefined ? 0 : words[2 * slot + 1] as number);
 
 /** Who is current, by slot. */
-export function currents({ size, words }: Slots): Uint16Array {
+export function currents({ size, words, plain }: Slots): Uint16Array {
+  if (words === undefined) return plain;
   const found = new Uint16Array(size);
   for (let slot = 0; slot < size; slot++) found[slot] = words[2 * slot] as number;
   return found;
@@ -23,13 +24,21 @@ export function currents({ size, words }: Slots): Uint16Array {
 
 /** Slots of a service that has none: settled, as the table says. */
 export function newSlots(table: Uint16Array): Slots {
-  const words = new Uint32Array(2 * table.length);
-  for (let slot = 0; slot < table.length; slot++) words[2 * slot] = table[slot] as number;
-  return { size: table.length, words, plain: true, between: new Map() };
+  return { size: table.length, plain: table, between: nothingBetween };
+}
+
+/** As `FullSlots.words`, of its own. */
+export function wordsOf({ words, plain }: Slots): Uint32Array {
+  if (words !== undefined) return words.slice();
+  const made = new Uint32Array(2 * plain.length);
+  for (let slot = 0; slot < plain.length; slot++) made[2 * slot] = plain[slot] as number;
+  return made;
 }
 
 /** The same flows in `times` as many slots. */
-export function grownSlots({ size, words, between }: Slots, times: number): Slots {
+export function grownSlots(slots: Slots, times: number): FullSlots {
+  const { size, between } = slots;
+  const words = wordsOf(slots);
   const grown = new Uint32Array(2 * size * times);
   for (let slot = 0; slot < size * times; slot++) {
     const from = Math.floor(slot / times);
@@ -46,8 +55,8 @@ export function grownSlots({ size, words, between }: Slots, times: number): Slot
  * The same object when nothing changed.
  */
 export function follow(slots: Slots, table: Uint16Array, alive: Uint8Array, now: number): Slots {
-  const words = slots.words.slice();
-  const between = new Map(slots.between);
+  const words = wordsOf(slots);
+  const between = new Map<number, readonly number[]>(slots.between);
   let changed = false;
   for (let slot = 0; slot < slots.size; slot++) {
     const word = words[2 * slot] as number;
@@ -74,6 +83,7 @@ interface Slot {
 }
 
 const none: readonly number[] = [];
+const nothingBetween: FullSlots["between"] = new Map();
 
 function followed(slot: Slot, wanted: number, alive: Uint8Array, now: number): Slot {
   const lives = (number: number): boolean => number !== 0 && alive[number] !== 0;
@@ -99,8 +109,8 @@ export const quietSeconds = 7800;
  * `asks`: whether a backend's node can be asked, which containers' can. A server's cannot ask back: a container before it would lose its flows.
  */
 export function settle(slots: Slots, quiet: (slot: number, since: number) => boolean, asks: (number: number) => boolean): Slots {
-  const words = slots.words.slice();
-  const between = new Map(slots.between);
+  const words = wordsOf(slots);
+  const between = new Map<number, readonly number[]>(slots.between);
   let changed = false;
   for (let slot = 0; slot < slots.size; slot++) {
     const since = words[2 * slot + 1] as number;

@@ -46,7 +46,7 @@ export function writeServices(map: (name: string) => KernelMap): Services {
       const range = ranges.get(number) ?? row.allocate(Math.max(1, slots.length));
       if (ranges.has(number) && range.slots !== Math.max(1, slots.length)) throw new Error("a table keeps its size");
       ranges.set(number, range);
-      row.write({ first: range.first, slots: slots.length }, words);
+      row.write({ first: range.first, slots: slots.length }, { size: slots.length, words, between: new Map() });
       const flags = affinity > 0 ? LbServiceFlags.AFFINITY : 0;
       map("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: slots.length, ...takeSources(number, lists), flags, affinity }));
     },

@@ -101,7 +101,8 @@ test("several maps are put in a map of maps at once, one for each key", async ()
   using first = tableOf(7);
   using second = tableOf(8, 5000);
   assert.throws(() => outer.setInners(u32(0), [first, second]), { errno: 22 });
-  outer.setInners(new Uint8Array(Uint32Array.of(1, 0).buffer), [first, second]);
+  await assert.rejects(outer.setInners(u32(99), [first]), { name: "KernelError", syscall: "BPF_MAP_UPDATE_BATCH" });
+  await outer.setInners(new Uint8Array(Uint32Array.of(1, 0).buffer), [first, second]);
   assert.deepEqual([0, 1].map((at) => numberOf(outer.get(u32(at)))), [second.info.id, first.info.id]);
   assert.equal(read(object), 8);
 });
@@ -117,6 +118,9 @@ test("values of 8 bytes are stored in an array that was made to be mapped, over 
   map.store(300, bytes);
   assert.deepEqual(map.values(299, 1502), new Uint8Array(BigUint64Array.of(0n, ...words, 0n).buffer));
   assert.throws(() => map.store(501, bytes), { errno: 22 });
+  map.store(400, Uint16Array.of(0, 65_535).subarray(1));
+  assert.deepEqual(map.values(400, 2), new Uint8Array(BigUint64Array.of(65_535n, words[101] ?? 0n).buffer), "or as words of 16 bits");
+  assert.throws(() => map.store(1999, new Uint16Array(2)), { errno: 22 });
   using other = kernel.createMap("array", "hwt_other", 4, 8, 2000);
   assert.throws(() => other.store(0, bytes), { syscall: "mmap" });
 });

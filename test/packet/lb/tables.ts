@@ -59,7 +59,7 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
         words[2 * slot + 1] = changed === undefined ? 0 : (jiffies() - changed) >>> 0 || 1;
       });
       const range = slots.length === 0 ? { first: 0, slots: 0 } : row.allocate(slots.length);
-      if (range.slots > 0) row.write(range, words);
+      if (range.slots > 0) row.write(range, { size: range.slots, words, between: new Map() });
       mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, ...takeSources(number, sources), flags, affinity }));
       return range;
     },

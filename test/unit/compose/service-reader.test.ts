@@ -31,22 +31,52 @@ test("each is what it is when it is read here, in their order", async (t) => {
 
 test("a longer one may take longer", async (t) => {
   const file = scriptOf(t, 'process.once("message", () => setTimeout(() => process.send([{ services: [], problems: [] }]), 1500));');
-  const read = (text: string): Promise<void> => createServiceReader(file, 1000)([{ file: "all.yaml", text }], () => undefined);
+  const read = (text: string): Promise<void> => createServiceReader({ file, silence: 1000 })([{ file: "all.yaml", text }], () => undefined);
   await t.throwsAsync(read("service: web"), { message: /does not answer in time/ });
   await t.notThrowsAsync(read("#".repeat(400_000)));
 });
 
+test("one of another build is not believed", async (t) => {
+  let found = 0;
+  await t.throwsAsync(createServiceReader({ build: "another" })(documents, () => found++), { message: /is of another build than the agent/ });
+  t.is(found, 0);
+});
+
+test("when nobody waits any more it is gone at once, and none is started anew", async (t) => {
+  const file = scriptOf(t, 'process.on("message", () => process.send([{ services: [{ name: String(process.pid) }], problems: [] }]));');
+  const given = new AbortController();
+  const why = new Error("the agent stops");
+  let pid = 0;
+  const reading = createServiceReader({ file })(documents, (_, { services: [first] }) => {
+    pid = Number(first?.name);
+    given.abort(why);
+  }, given.signal);
+  t.is(await t.throwsAsync(reading), why);
+  while (isAlive(pid)) await new Promise(setImmediate);
+  t.true(pid > 1);
+  t.is(await t.throwsAsync(createServiceReader({ file })(documents, () => t.fail(), given.signal)), why);
+});
+
 for (const [what, code, message] of [
   ["dies", "process.exit(3);", /has ended: 3/],
+  ["is killed", 'process.once("message", () => process.kill(process.pid, "SIGKILL"));', /has ended: SIGKILL/],
   ["dies half-way", 'process.once("message", () => process.send([{ services: [], problems: [] }], () => process.exit(4)));', /has ended: 4/],
   ["says nothing", 'process.on("message", () => undefined);', /does not answer in time/],
 ] as const) {
   test(`one that ${what} is told of, and is gone`, async (t) => {
     const file = scriptOf(t, code);
     let found = 0;
-    await t.throwsAsync(createServiceReader(file, 2000)(documents, () => found++), { message });
+    await t.throwsAsync(createServiceReader({ file, silence: 2000 })(documents, () => found++), { message });
     t.is(found, what === "dies half-way" ? 1 : 0);
   });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 function scriptOf(t: ExecutionContext, code: string): URL {

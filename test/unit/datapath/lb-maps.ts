@@ -26,7 +26,7 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
         for (let i = 0; 4 * i < keys.length; i++) change(() => held.set(name(keys.subarray(4 * i, 4 * i + 4)), values.slice(size * i, size * (i + 1))));
       },
       setInner: (key, { info: { id } }) => void held.set(name(key), u32.encode(id)),
-      setInners: (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
+      setInners: async (keys, inner) => inner.forEach(({ info: { id } }, i) => void held.set(name(keys.subarray(4 * i, 4 * i + 4)), u32.encode(id))), close: () => {},
     } as Partial<KernelMap> as KernelMap & { readonly held: ReadonlyMap<string, Uint8Array> };
   };
   /** One value. */
@@ -51,7 +51,8 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
     },
     store: (first, values) => {
       write("before");
-      pages.get(id)?.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first);
+      const words = values instanceof Uint16Array ? Uint32Array.from({ length: 2 * values.length }, (_, i) => (i % 2 === 0 ? values[i / 2] ?? 0 : 0)) : new Uint32Array(values.buffer, values.byteOffset, values.length / 4);
+      pages.get(id)?.set(words, 2 * first);
       write("after");
     },
   } as Partial<KernelMap> as KernelMap);

@@ -23,7 +23,7 @@ function host(inherited: ReadonlyMap<number, SlotRange> = new Map(), strays: rea
     store: (first: number, values: Uint8Array) => words.set(new Uint32Array(values.buffer, values.byteOffset, values.length / 4), 2 * first),
     close: () => {},
   } as unknown as KernelMap;
-  const outer = { info: { maxEntries: 1 }, get: () => undefined, setInners: () => {} } as unknown as KernelMap;
+  const outer = { info: { maxEntries: 1 }, get: () => undefined, setInner: () => {}, setInners: async () => {} } as unknown as KernelMap;
   const row = openSlotRow({ createMap: () => page } as unknown as Kernel, outer, [...new Map([...inherited.values(), ...strays].map((range) => [range.first, range])).values()]);
   const at = ({ first, slots }: SlotRange): readonly number[] => Array.from({ length: slots }, (_, slot) => words[2 * (first + slot)] ?? 0);
   return { tables: createServiceTables(row, inherited, strays, () => 1), at };

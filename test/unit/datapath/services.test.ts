@@ -9,6 +9,7 @@ import type { Services } from "../../../src/datapath/services.ts";
 import { advance, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Balancing } from "../../../src/lb/plan.ts";
 import { readServices } from "../../../src/lb/read.ts";
+import { wordsOf } from "../../../src/lb/slots.ts";
 import type { Service, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import { firstOf } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
@@ -116,7 +117,8 @@ for (const seed of [1, 2, 10]) {
         allowed.set(number, new Set([0, ...backends.map((backend) => backend.number)]));
         const { table, slots: size } = lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(number)) ?? new Uint8Array(lbServiceCodec.size));
         t.is(size, slots.size);
-        t.true(Array.from({ length: size }, (_, slot) => world.slot(table + slot)).every((word, slot) => word === slots.words[2 * slot]), `service ${number} in round ${round}`);
+        const words = wordsOf(slots);
+        t.true(Array.from({ length: size }, (_, slot) => world.slot(table + slot)).every((word, slot) => word === words[2 * slot]), `service ${number} in round ${round}`);
         t.true(frontends.length > 0);
       }
       const written = [...world.maps.hw_lb_frontends.held.values()].flatMap((value) => lbBucketCodec.decode(value).frontends).filter(isFrontend);

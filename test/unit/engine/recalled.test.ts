@@ -2,6 +2,7 @@
 import test from "ava";
 import { createBalancer } from "../../../src/engine/balancer.ts";
 import type { Outcome, Turn } from "../../../src/engine/balancer.ts";
+import { wordsOf } from "../../../src/lb/slots.ts";
 import type { Service, ServingContainer } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import type { Json } from "../../../src/store/types.ts";
@@ -20,7 +21,7 @@ test("a service for which there are no numbers goes on with the backends that it
     for (const { key, value } of outcome.rows) if (value !== undefined) rows.set(key, value);
     return outcome;
   };
-  const webIn = ({ plans }: Outcome): unknown => plans.set.filter(({ name }) => name === "web").map(({ slots, ...plan }) => ["words" in slots ? [...slots.words] : slots, plan]);
+  const webIn = ({ plans }: Outcome): unknown => plans.set.filter(({ name }) => name === "web").map(({ slots, ...plan }) => ["of" in slots ? slots : [...wordsOf(slots)], plan]);
   const first = start(containers.slice(0, 2));
   const second = start(containers);
   t.deepEqual([[...first.refused.keys()], [...second.refused.keys()]], [[], ["web"]]);

@@ -4,6 +4,7 @@ import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import type { WrittenDocument } from "../../../src/engine/types.ts";
 import { readDocument } from "../../../src/lb/read.ts";
 import { desk, fakeHost, memoryStore } from "./fake.ts";
+import { HawserError } from "../../../src/std/errors.ts";
 import type { FakeHost } from "./fake.ts";
 import { service, text } from "./shop.ts";
 
@@ -17,7 +18,7 @@ test("a long file that changes again and again is not remembered as it was, howe
   const [web, first] = [texts.one(row), texts.one(several(100, 0))];
   for (let edit = 1; edit < 20; edit++) {
     texts.one(several(100, edit));
-    texts.keep(100, () => [row]);
+    texts.keep(100, () => row.text.length, () => [row]);
   }
   t.is(texts.one(row), web);
   t.not(texts.one(several(100, 0)), first);
@@ -32,11 +33,11 @@ test("what is held is not forgotten when others change services meanwhile, nor a
   const parts = (): readonly unknown[] => (texts.parts(all) ?? []).map(({ text, line = 1 }) => texts.one({ file: all.file, text, line }));
   const [read, partsRead] = [documents.map(texts.one), parts()];
   for (let i = 0; i < 500; i++) texts.one(named(`other${i}`));
-  texts.keep(0, () => []);
+  texts.keep(0, () => 0, () => []);
   t.true(documents.every((document, i) => texts.one(document) === read[i]));
   t.true(parts().every((part, i) => part === partsRead[i]));
   held[Symbol.dispose]();
-  texts.keep(0, () => []);
+  texts.keep(0, () => 0, () => []);
   t.true(documents.every((document, i) => texts.one(document) !== read[i]));
 });
 
@@ -56,6 +57,50 @@ test("what of a change was read is not read again though others change services 
   await engine.close();
   t.is(host.services?.filter(({ frontends }) => frontends.every(({ port }) => port === 81)).length, 800);
 });
+
+const large = (name: string, address: string): WrittenDocument => ({ file: `${name}.yaml`, text: text(`# ${"-".repeat(400_000)}\n`, name, address) });
+
+test("large changes at once are read elsewhere one after the other, and what was read meanwhile is not read again", async (t) => {
+  const asked: string[] = [];
+  const engine = desk(fakeHost(), memoryStore(), {
+    readServices: async (unread, found) => {
+      const names = unread.map(({ file }) => file).join(" ");
+      asked.push(`begins ${names}`);
+      await new Promise(setImmediate);
+      for (const one of unread) found(one, readDocument(one));
+      asked.push(`ends ${names}`);
+    },
+  });
+  await engine.start();
+  const [a, b] = [large("a", "203.0.113.1:80"), large("b", "203.0.113.2:80")];
+  await Promise.all([[a], [b], [a, b]].map((documents) => engine.commands.applyService({ documents })));
+  t.deepEqual(asked, ["begins a.yaml", "ends a.yaml", "begins b.yaml", "ends b.yaml"]);
+  await engine.close();
+});
+
+for (const who of ["whoever asked for it", "the agent"] as const) {
+  test(`when ${who} waits no longer what is read elsewhere is given up, and not read here`, async (t) => {
+    const given = new AbortController();
+    const begun = Promise.withResolvers<void>();
+    const host = fakeHost();
+    const engine = desk(host, memoryStore(), {
+      readServices: async (_unread, _found, signal) => {
+        begun.resolve();
+        await new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("it was killed"))));
+      },
+    });
+    await engine.start();
+    const applied = engine.commands.applyService({ documents: [large("a", "203.0.113.1:80")] }, given.signal);
+    const outcome = t.throwsAsync(applied, { message: who === "the agent" ? /the agent stops/ : /not wanted any more/ });
+    await begun.promise;
+    if (who === "the agent") await engine.close();
+    else given.abort(new HawserError("DEADLINE", "it is not wanted any more"));
+    await outcome;
+    t.deepEqual(engine.lines.filter((line) => line.includes("read by the agent itself")), []);
+    t.deepEqual(engine.queries.services(), []);
+    await engine.close();
+  });
+}
 
 test("why services are read by the agent is in the log", async (t) => {
   const engine = desk(fakeHost(), memoryStore(), { readServices: () => Promise.reject(new Error("it cannot be started")) });

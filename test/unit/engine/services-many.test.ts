@@ -6,7 +6,7 @@ import { portion } from "../../../src/engine/service-planner.ts";
 import { HawserError } from "../../../src/std/errors.ts";
 import { handClock } from "./shop.ts";
 
-const many = 2 * portion + 300;
+const many = portion.first + portion.next + 300;
 const documents = Array.from({ length: many }, (_, i) => ({
   file: `s${i}.yaml`, text: `service: s${i}\nfrontends: ["203.0.${i >> 8}.${i & 255}:80"]\nbackends: [{ address: "192.0.2.7:80" }, { address: "172.16.${i >> 8}.${i & 255}:80" }]\nhealth: { kind: none }\n`,
 }));
@@ -17,13 +17,14 @@ async function node(store: MemoryStore, host: FakeHost) {
   await engine.idle();
   return engine;
 }
+const turn = (): Promise<unknown> => new Promise(setImmediate);
 const told = (host: FakeHost): readonly string[] => host.calls.filter((call) => call.includes("do services: "));
 
 test("they come in portions and stay, and after a start all are there at once, as they were", async (t) => {
   const [store, host] = [memoryStore(), fakeHost()];
   const engine = await node(store, host);
   await engine.commands.applyService({ documents });
-  t.deepEqual(told(host), ["do services: 0", `do services: ${portion}`, `do services: ${2 * portion}`, `do services: ${many}`]);
+  t.deepEqual(told(host), ["do services: 0", `do services: ${portion.first}`, `do services: ${portion.first + portion.next}`, `do services: ${many}`]);
   t.is(new Set(host.services?.map(({ number }) => number)).size, many);
   t.deepEqual([...new Set(engine.queries.services().map(({ state }) => state))], ["enforced"]);
   await engine.close();
@@ -40,7 +41,7 @@ test("if the datapath fails half-way, what was there before is, and nothing of t
   const engine = await node(memoryStore(), host);
   await engine.commands.applyService({ documents: documents.slice(0, 1) });
   host.before = (call) => {
-    if (call === `do services: ${2 * portion + 1}` || call === `do services: ${many}`) throw new HawserError("KERNEL", "the map is gone");
+    if (call === `do services: ${portion.first + portion.next + 1}` || call === `do services: ${many}`) throw new HawserError("KERNEL", "the map is gone");
   };
   await t.throwsAsync(engine.commands.applyService({ documents: documents.slice(1) }), { message: /the map is gone/ });
   await engine.idle();
@@ -52,6 +53,27 @@ test("if the datapath fails half-way, what was there before is, and nothing of t
   await engine.close();
 });
 
+// Alone, because the threads of all tests here are this process's.
+test.serial("when nothing comes of what was read elsewhere, what was started for it ends again", async (t) => {
+  const { clock, pass } = handClock();
+  const engine = desk(fakeHost(), memoryStore(), { clock, readServices: async () => undefined });
+  await engine.start();
+  const said: string[] = [];
+  process.once("worker", (worker) => {
+    said.push("a thread begins");
+    worker.once("exit", () => said.push("it ends"));
+  });
+  await t.throwsAsync(engine.commands.applyService({ documents: [{ file: "all.yaml", text: `# ${"-".repeat(400_000)}\nservice: [` }] }));
+  await engine.idle();
+  t.deepEqual(said, ["a thread begins"]);
+  pass(30_000);
+  await turn();
+  await engine.idle();
+  t.deepEqual(said, ["a thread begins", "it ends"]);
+  t.is(engine.queries.services().length, 0);
+  await engine.close();
+});
+
 test("what changes while others are planned is in force with the last of them, and what goes meanwhile is gone", async (t) => {
   const host = fakeHost();
   const engine = await node(memoryStore(), host);
@@ -59,7 +81,7 @@ test("what changes while others are planned is in force with the last of them, a
   const applied = engine.commands.applyService({ documents });
   let changed: Promise<unknown> | undefined;
   host.before = (call) => {
-    if (call === `do services: ${portion}`) changed ??= Promise.all([engine.commands.deleteService(`s${many - 1}`), engine.commands.applyService({ documents: [{ ...first, text: first.text.replace("203.0.0.0", "203.0.113.1") }] })]);
+    if (call === `do services: ${portion.first}`) changed ??= Promise.all([engine.commands.deleteService(`s${many - 1}`), engine.commands.applyService({ documents: [{ ...first, text: first.text.replace("203.0.0.0", "203.0.113.1") }] })]);
   };
   await applied;
   await changed;

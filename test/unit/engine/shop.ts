@@ -1,5 +1,6 @@
 // An engine with a network in which containers serve, on a host that is not there.
 import { createHash } from "node:crypto";
+import { currents } from "../../../src/lb/slots.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
 import type { ContainerIdentity } from "../../../src/network/types.ts";
 import type { RemoteEndpoint } from "../../../src/network/cluster.ts";
@@ -60,7 +61,7 @@ export const service = (...args: Parameters<typeof text>) => ({ documents: [{ fi
 export const backendsIn = (plans: readonly ServicePlan[] | null): readonly string[] => (plans ?? []).flatMap(({ name, backends }) => backends.map(({ identity, state }) => `${name} ${identity} ${state}`));
 export const weightOf = ({ slots, backends }: ServicePlan, identity: string): number => {
   const number = backends.find((one) => one.identity === identity)?.number;
-  return [...slots.words].filter((word, i) => i % 2 === 0 && (word & 0xffff) === number).length;
+  return currents(slots).filter((current) => current === number).length;
 };
 
 /** Everything of the plans; slots as a hash, because nobody reads thousands of them. */

@@ -3,7 +3,7 @@ import test from "ava";
 import { noNumbers, recount, rest } from "../../../src/lb/numbers.ts";
 import { advance, afterProbes, afterSettling, noBalancing } from "../../../src/lb/plan.ts";
 import type { Advance, Balancing, Circumstances } from "../../../src/lb/plan.ts";
-import { changedAt, currentOf } from "../../../src/lb/slots.ts";
+import { changedAt, currentOf, wordsOf } from "../../../src/lb/slots.ts";
 import type { Service, ServiceMode, ServicePlan, ServingContainer } from "../../../src/lb/types.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { container, example, place, read, serviceWith } from "./given.ts";
@@ -198,6 +198,11 @@ function currents(of: Advance): readonly number[] {
   return [...new Set(currentsBySlot(of))].toSorted((a, b) => a - b);
 }
 
+function wordsIn({ plans: [plan] }: Advance): readonly number[] {
+  if (plan === undefined) throw new Error("there is no plan");
+  return [...wordsOf(plan.slots)];
+}
+
 function currentsBySlot({ plans: [plan] }: Advance): readonly number[] {
   return plan === undefined ? [] : Array.from({ length: plan.slots.size }, (_, slot) => currentOf(plan.slots, slot));
 }
@@ -205,7 +210,7 @@ function currentsBySlot({ plans: [plan] }: Advance): readonly number[] {
 test("a service without backends is closed, and its slots are nobody's", (t) => {
   const [plan] = after(noBalancing, { ...around(serviceWith()), containers: [] }).plans;
   t.is(plan?.open, false);
-  t.true(plan?.slots.words.every((word) => word === 0));
+  t.true(plan !== undefined && wordsOf(plan.slots).every((word) => word === 0));
 });
 
 test("a service whose backends all drain is closed to new flows, and says when to look again", (t) => {
@@ -217,7 +222,7 @@ test("a service whose backends all drain is closed to new flows, and says when t
   t.is(draining.again, start + 30_000);
   const gone = after(draining.next, { ...leaving, now: start + 30_000 });
   t.deepEqual(gone.plans[0]?.backends, []);
-  t.true(gone.plans[0]?.slots.words.every((word) => word === 0));
+  t.true(wordsIn(gone).every((word) => word === 0));
 });
 
 test("a server that has failed its probes for the time of a drain has its flows taken away", (t) => {
@@ -227,10 +232,10 @@ test("a server that has failed its probes for the time of a drain has its flows 
   next = after(next, around(services)).next;
   for (let i = 0; i < 3; i++) next = afterProbes(next, [{ service: "web", id: "192.0.2.1:80", port: 80, passed: false }], start);
   const down = after(next, around(services));
-  t.true(down.plans[0]?.slots.words.some((word, i) => i % 2 === 1 && word !== 0));
+  t.true(wordsIn(down).some((word, i) => i % 2 === 1 && word !== 0));
   t.is(down.again, start + 30_000);
   const dead = after(down.next, { ...around(services), now: start + 30_000 });
-  t.true(dead.plans[0]?.slots.words.every((word, i) => (i % 2 === 1 ? word === 0 : word === 2)));
+  t.true(wordsIn(dead).every((word, i) => (i % 2 === 1 ? word === 0 : word === 2)));
 });
 
 test("slots settle by service, size and time, and not those of a service with affinity", (t) => {
