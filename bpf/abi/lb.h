@@ -292,6 +292,13 @@ enum hw_lb_held_state {
 	HW_LB_HELD_TAKEN = 3,	/* somebody said then that he has it */
 };
 
+/* Key: as hw_lb_held's. A machine that has said that it has the address while it was certainly this node's. */
+struct hw_lb_rival {
+	__u8 mac[6];		/* the last one's; this node's other uplinks on the link may be among them */
+	__u16 pad;
+	__u32 frames;		/* in which that was said */
+};
+
 /* Whoever asks there is told this. */
 struct hw_lb_held {
 	__u8 mac[6];		/* the uplink's; of an address that is taken, of who has it */

@@ -20,8 +20,9 @@
 
 #define LBFLOWS_BUCKETS 65536
 #define LBFLOWS_YOUNG	16   /* in 1024 jiffies: a beginning is taken for a repeated one */
-#define LBFLOWS_DEAD	(70 * 60 * hw_config.hz / 1024) /* of a flow that went on, and then was silent */
-#define LBFLOWS_CLOSED	(60 * hw_config.hz / 1024 + 3)	/* of one that has ended, and then was silent: a minute at least, of which rounding, the 1024 jiffies of its end and lbflows_age() take one each */
+#define LBFLOWS_ROUNDED	3 /* of a time at least: of it rounding, the 1024 jiffies of the last packet and lbflows_age() take one each */
+#define LBFLOWS_DEAD	(70 * 60 * hw_config.hz / 1024 + LBFLOWS_ROUNDED) /* of a flow that went on, and then was silent */
+#define LBFLOWS_CLOSED	(60 * hw_config.hz / 1024 + LBFLOWS_ROUNDED)	  /* of one that has ended, and then was silent */
 #define LBFLOWS_OVER	(HW_LB_QUIET_SECONDS * hw_config.hz / 1024)
 #define LBFLOWS_TAG	((1 << HW_LB_FLOW_TAG_BITS) - 1)
 

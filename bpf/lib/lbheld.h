@@ -7,6 +7,8 @@
  *   the same from ::, of who wants the address himself ▸ advertisement to every node ▸ out by the same device
  *   not held, or who says that it is his               ▸ the host's
  *
+ * Who says that he has an address which is certainly this node's is noted (hw_lb_rivals).
+ *
  * Before it begins the agent asks the link who has the address: who answers then, has it, and this node does not answer.
  *
  * One node of several holds an address. The agent puts off the time until which that is certain; afterwards whoever announces the address
@@ -38,6 +40,14 @@ struct {
 	__type(value, struct hw_lb_held);
 } hw_lb_held SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct hw_lb_held_key);
+	__type(value, struct hw_lb_rival);
+} hw_lb_rivals SEC(".maps");
+
 /* A neighbour solicitation or advertisement without its options. */
 struct lbheld_nd {
 	struct ethhdr eth;
@@ -68,6 +78,21 @@ static __always_inline const struct hw_lb_held *lbheld_find(const struct __sk_bu
 	return held && held->state == HW_LB_HELD_ANSWERED && (!probe || lbheld_is_certain(held)) ? held : NULL;
 }
 
+/* For the agent, which defends the address. Not inline, for the stack. */
+static __noinline void lbheld_note(const struct __sk_buff *skb, const struct hw_ip *addr, const __u8 mac[ETH_ALEN])
+{
+	struct hw_lb_held_key key = { .addr = *addr, .ifindex = skb->ifindex };
+	struct hw_lb_rival *known = bpf_map_lookup_elem(&hw_lb_rivals, &key), rival = { .frames = 1 };
+
+	if (known) {
+		__builtin_memcpy(known->mac, mac, ETH_ALEN);
+		known->frames++;
+		return;
+	}
+	__builtin_memcpy(rival.mac, mac, ETH_ALEN);
+	bpf_map_update_elem(&hw_lb_rivals, &key, &rival, BPF_NOEXIST);
+}
+
 /* `mac` says that it has the address. */
 static __always_inline void lbheld_yield(const struct __sk_buff *skb, const struct hw_ip *addr, const __u8 mac[ETH_ALEN])
 {
@@ -80,6 +105,8 @@ static __always_inline void lbheld_yield(const struct __sk_buff *skb, const stru
 		held->state = HW_LB_HELD_TAKEN;
 	} else if (held->state == HW_LB_HELD_ANSWERED && !lbheld_is_certain(held)) {
 		held->state = HW_LB_HELD_YIELDED;
+	} else if (held->state == HW_LB_HELD_ANSWERED) {
+		lbheld_note(skb, addr, mac);
 	}
 }
 

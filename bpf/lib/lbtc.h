@@ -98,7 +98,7 @@ static __always_inline __u32 lbtc_headers(struct __sk_buff *skb, struct scratch 
 	if (extra)
 		tos &= LBWRAP_GENEVE_TOS;
 	if (outer4)
-		lbwrap_ipv4((void *)headers, lbfrom4(backend->mode), backend->outer4, tos, size + outer, proto);
+		lbwrap_ipv4((void *)headers, lbfrom4(backend->mode), place->outer.words[3], tos, size + outer, proto);
 	else
 		lbwrap_ipv6((void *)headers, lbfrom6(backend->mode), &place->outer, tos, size, proto);
 	if (!extra)
@@ -166,7 +166,8 @@ __noinline int lbtc_send(struct __sk_buff *skb)
 	place = lbbackends_place(scratch->chosen);
 	if (!backend || !place)
 		return -HW_DROP_SERVICE_EMPTY;
-	outer4 = backend->outer4;
+	/* As lbtc_route(): while a node goes over to the other family the two entries may not say the same. */
+	outer4 = ip_is4(&place->outer);
 	if (scratch->packet.family == 4)
 		return outer4 ? lbtc_wrap(skb, scratch, backend, place, 4, true) : lbtc_wrap(skb, scratch, backend, place, 4, false);
 	return outer4 ? lbtc_wrap(skb, scratch, backend, place, 6, true) : lbtc_wrap(skb, scratch, backend, place, 6, false);

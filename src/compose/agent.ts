@@ -219,7 +219,7 @@ function seatOf({ queries }: Engine, datapath: Datapath): Seat {
     answered: () => datapath.holding.answered(),
     hold: (addresses) => datapath.holding.hold(addresses),
     announce: () => datapath.holding.announce(),
-    taken: () => datapath.holding.taken(),
+    taken: () => datapath.holding.taken(), rivals: () => datapath.holding.rivals(),
     get linked() {
       return datapath.holding.linked;
     },

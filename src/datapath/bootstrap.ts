@@ -74,7 +74,7 @@ export async function openDatapath(options: DatapathOptions): Promise<Datapath> 
       ports: portsNow, onGone: clients.end, clock: options.clock, log,
     })),
     holding: stack.use(createHolding({
-      held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, clock: options.clock, log }),
+      held: createHeld({ kernel, objectDirectory: options.objectDirectory, table: tables.held, rivals: tables.rivals, clock: options.clock, log }),
       table: tables.held, netlink, clock: options.clock, log,
     })),
     containerRoutes: stack.use(createContainerRoutes(options.clock, log)),

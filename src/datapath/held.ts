@@ -1,19 +1,22 @@
 // Addresses of services that this node answers for on its uplinks; for what it newly holds it asks there whether anybody has it, and then announces it.
 import { readFileSync } from "node:fs";
 import { LbHeldState } from "../abi/generated.ts";
-import type { LbHeldKey, LbHeld } from "../abi/generated.ts";
+import type { LbHeldKey, LbHeld, LbRival } from "../abi/generated.ts";
 import type { Kernel, KernelProgram } from "../kernel/types.ts";
 import type { Clock } from "../std/clock.ts";
 import { messageOf } from "../std/errors.ts";
 import type { Ip, Mac } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { announcementsOf, probesOf } from "./announcement.ts";
+import { Rivals } from "./rivals.ts";
+import type { Standing } from "./rivals.ts";
 import type { Table } from "./tables.ts";
 
 export interface HeldOptions {
   readonly kernel: Kernel;
   readonly objectDirectory: string;
   readonly table: Table<LbHeldKey, LbHeld>;
+  readonly rivals: Table<LbHeldKey, LbRival>;
   readonly clock: Clock;
   readonly log: Log;
   /** Seconds since boot, those asleep too. */
@@ -32,6 +35,8 @@ export interface Held extends AsyncDisposable {
   sync(addresses: ReadonlyMap<Ip, number | null>, uplinks: readonly { readonly index: number; readonly mac: Mac }[]): void;
   /** Addresses that somebody else had when the link was asked, where that was no node about to give one up, and who: `MAC on device INDEX`. */
   taken(): ReadonlyMap<Ip, string>;
+  /** Addresses that this node answers for and somebody else says he has: `MAC on device INDEX, N times`. Calls of `sync` look for them, and defend the address each ten seconds at most. */
+  rivals(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly this node's, to those who did not hear it and are back. */
   announce(): void;
 }
@@ -64,13 +69,14 @@ const [hurried, believed] = [10, 3];
 /** struct __sk_buff and its `mark`. */
 const [contextSize, markAt] = [192, 8];
 
-export function createHeld({ kernel, objectDirectory, table, clock, log, uptime = bootSeconds }: HeldOptions): Held {
+export function createHeld({ kernel, objectDirectory, table, rivals: rivalTable, clock, log, uptime = bootSeconds }: HeldOptions): Held {
   const life = new AbortController();
   const announcing = new Set<Promise<void>>();
   const known = new Map([...table.entries()].map(([key, entry]) => [nameOf(key), { key, entry }]));
   /** Being asked for, and since when, in seconds since boot. */
   const asked = new Map<string, number>();
   const conflicts = new Map<string, Conflict>();
+  const rivals = new Rivals({ table: rivalTable, log });
   /** Those for which the map has no room. */
   const unwritten = new Set<string>();
   /** Of the uplinks, of which several may be on one link. */
@@ -194,6 +200,26 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
     announcing.add(told);
   };
 
+  /** Says whose it is to those who heard another, and asks him whether he has it still. */
+  const defend = (names: readonly string[]): void => {
+    if (names.length === 0) return;
+    const told = (async () => {
+      using stack = new DisposableStack();
+      const program = await load(stack);
+      for (const name of program === undefined ? [] : names) {
+        const held = known.get(name);
+        if (held === undefined || stateOf(held.key) !== LbHeldState.ANSWERED || life.signal.aborted) continue;
+        for (const framesOf of [announcementsOf, probesOf]) send(program as KernelProgram, held, framesOf);
+      }
+    })().catch((error: unknown) => log.error("an address of a service is not defended", { error })).finally(() => announcing.delete(told));
+    announcing.add(told);
+  };
+
+  const standing = (now: number) => (key: LbHeldKey): Standing => {
+    const until = known.get(nameOf(key))?.entry.until;
+    return { held: until !== undefined && until > now && stateOf(key) === LbHeldState.ANSWERED, alone: until === forGood };
+  };
+
   const rests = (name: string, now: number): boolean => {
     const conflict = conflicts.get(name);
     return conflict !== undefined && now - conflict.at < (conflict.tries < hurried ? soon : later);
@@ -231,7 +257,9 @@ export function createHeld({ kernel, objectDirectory, table, clock, log, uptime 
         } else if (isAnswered || one.entry.until > now || !uplinks.some(({ index }) => stateOf({ addr: one.key.addr, ifindex: index }) === LbHeldState.ANSWERED)) fresh.push(name);
       }
       start(fresh);
+      defend(rivals.look(standing(now), own, now).map(nameOf));
     },
+    rivals: () => rivals.told(),
     taken: () => new Map([...conflicts.values()].flatMap(({ addr, ifindex, told }) => (told === undefined ? [] : [[addr, `${told} on device ${ifindex}`]]))),
     announce: () => start([...known].filter(([, { key, entry }]) => entry.until > uptime() && stateOf(key) === LbHeldState.ANSWERED).map(([name]) => name)),
     [Symbol.asyncDispose]: async () => {

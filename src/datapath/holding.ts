@@ -67,6 +67,7 @@ export function createHolding({ held, table, netlink, clock, log }: HoldingOptio
     answered: () => held.answered(),
     announce: () => held.announce(),
     taken: () => held.taken(),
+    rivals: () => held.rivals(),
     hold: (next) => {
       addresses = next;
       sync((uplinks ?? []).filter(({ carrier }) => carrier));

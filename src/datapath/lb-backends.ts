@@ -4,7 +4,7 @@ import { LbBackendFlags, lbBackendCodec, LbMode, lbModeNames, lbPlaceCodec } fro
 import type { LbBackend, LbModeName, LbPlace } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { familyOf, ip4ToNumber, macFromBytes } from "../std/ip.ts";
-import type { Ip } from "../std/ip.ts";
+import type { Family, Ip } from "../std/ip.ts";
 import { packed } from "./packed.ts";
 
 export interface BackendEntry {
@@ -30,11 +30,16 @@ export function backendMaps(mapOf: (name: "hw_lb_backends" | "hw_lb_places") => 
   return { backends: mapOf("hw_lb_backends"), places: mapOf("hw_lb_places") };
 }
 
-/** Where they are stands before anybody is sent there; where a number listens is the same until it has rested. */
-export async function writeBackends({ backends, places }: BackendMaps, entries: readonly (readonly [number, BackendEntry])[], pause: () => Promise<void>): Promise<void> {
+/**
+ * Where they are stands before anybody is sent there; where a number listens is the same until it has rested. XDP looks for the place of outer packets only
+ * while a backend has none of IPv4: of one whose node goes over to IPv4 the place is the last to know. `before`: left out: the number had rested.
+ */
+export async function writeBackends({ backends, places }: BackendMaps, entries: readonly (readonly [number, BackendEntry, before?: BackendEntry | undefined])[], pause: () => Promise<void>): Promise<void> {
   const [located, asked] = [packed(places, lbPlaceCodec), packed(backends, lbBackendCodec)];
-  for (const [number, entry] of entries) {
-    located.put(number, placeValue(entry));
+  const later: (readonly [number, BackendEntry])[] = [];
+  for (const [number, entry, before] of entries) {
+    if (before !== undefined && outerFamily(before) === 6 && outerFamily(entry) === 4) later.push([number, entry]);
+    else located.put(number, placeValue(entry));
     await pause();
   }
   located.end();
@@ -43,6 +48,11 @@ export async function writeBackends({ backends, places }: BackendMaps, entries: 
     await pause();
   }
   asked.end();
+  for (const [number, entry] of later) {
+    located.put(number, placeValue(entry));
+    await pause();
+  }
+  located.end();
 }
 
 export function setBackend({ backends, places }: BackendMaps, number: number, entry: BackendEntry): void {
@@ -60,6 +70,10 @@ export function readBackends({ backends, places }: BackendMaps): Map<number, Bac
     if (entry !== undefined) found.set(u32.decode(key), entry);
   }
   return found;
+}
+
+function outerFamily({ address, outer = address }: BackendEntry): Family {
+  return familyOf(outer);
 }
 
 function placeValue({ address, outer = address }: BackendEntry): LbPlace {

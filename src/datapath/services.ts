@@ -178,9 +178,9 @@ export function createServices(around: ServicesSurroundings): Services {
       if (before !== undefined) await unwant(before, pause);
     }
     for (const { number, name } of changed) if ((world.standing.get(number)?.plan.name ?? name) !== name) world.stays.leaveService(number);
-    const [missing, others]: [(readonly [number, BackendEntry])[], number[]] = [[], []];
+    const [missing, others]: [(readonly [number, BackendEntry, before: BackendEntry | undefined])[], number[]] = [[], []];
     for await (const [number, entry, before] of world.backends.missing(pause)) {
-      missing.push([number, entry]);
+      missing.push([number, entry, before]);
       if (before?.address !== entry.address || before.port !== entry.port) others.push(number);
     }
     await world.stays.renew(changed.flatMap(({ number, affinity }) => (affinity === null ? [] : [number])), others, world.backends.written, pause);

@@ -2,7 +2,7 @@
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
 import type {
-  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, LbHeld, LbHeldKey, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
+  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, LbHeld, LbHeldKey, LbRival, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
 } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -29,6 +29,7 @@ export interface Tables {
   readonly frontends: Table<FrontendKey, Backend>;
   /** Addresses of services that this node answers for, by uplink. */
   readonly held: Table<LbHeldKey, LbHeld>;
+  readonly rivals: Table<LbHeldKey, LbRival>;
   /** Other nodes by number. */
   readonly nodes: Table<number, Node>;
   /** Underlay address → node. */
@@ -50,7 +51,7 @@ export interface Tables {
 
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
-  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_lb_held", "hw_nodes",
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_lb_held", "hw_lb_rivals", "hw_nodes",
   "hw_peers", "hw_balancers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
 ];
 
@@ -70,6 +71,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
     frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),
     held: table(map("hw_lb_held"), maps.hw_lb_held.key, maps.hw_lb_held.value),
+    rivals: table(map("hw_lb_rivals"), maps.hw_lb_rivals.key, maps.hw_lb_rivals.value),
     nodes: table(map("hw_nodes"), maps.hw_nodes.key, maps.hw_nodes.value),
     peers: table(map("hw_peers"), address(maps.hw_peers.key), maps.hw_peers.value),
     balancers: table(map("hw_balancers"), maps.hw_balancers.key, maps.hw_balancers.value),

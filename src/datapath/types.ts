@@ -192,6 +192,8 @@ export interface HoldingParts {
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   /** Addresses that another machine on a link has, and no node about to give one up: they are not answered for there. And where that is. The link is asked again at calls of `hold`. */
   taken(): ReadonlyMap<Ip, string>;
+  /** Addresses that it answers for and another machine on a link says it has, and who, where and how often. They are defended at calls of `hold`. */
+  rivals(): ReadonlyMap<Ip, string>;
   /** Says once more what is certainly its own, to those who are back and did not hear it. */
   announce(): void;
   /** Whether any uplink has its cable in. */

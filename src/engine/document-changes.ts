@@ -7,6 +7,8 @@ import type { ErrorCode } from "../std/errors.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { Place } from "../yaml/lines.ts";
+import { Problems } from "../yaml/problems.ts";
+import type { Problem } from "../yaml/problems.ts";
 import { placeText } from "../yaml/render.ts";
 import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
 
@@ -21,11 +23,25 @@ export interface Written {
   /** This node, where documents are shared with others; left out: they are not. */
   readonly self?: string;
   /** @throws Problems */
-  read(documents: readonly WrittenDocument[]): Sliced<readonly { readonly name: string; readonly place: Place }[]>;
+  read(documents: readonly WrittenDocument[]): Sliced<readonly Named[]>;
   /** What of a document each one's row is to hold, which each reads as before; null: something in it is wrong. Left out: the whole document. */
   parts?(document: WrittenDocument): readonly Part[] | null;
   /** Returns the warnings about those `names`. @throws HawserError */
   verify(candidate: State, names: ReadonlySet<string>, strict: boolean): Sliced<readonly string[]>;
+  /** Left out: what rows do to others is seen only when all are looked at. */
+  beside?(state: State): Sliced<Beside>;
+}
+
+/** Judges rows one by one. */
+export interface Beside {
+  /** Beside what the state has, and what was taken since. */
+  problemsOf(row: Stored): readonly Problem[];
+  take(row: Stored): void;
+}
+
+interface Named {
+  readonly name: string;
+  readonly place: Place;
 }
 
 type Part = Omit<WrittenDocument, "file"> & { readonly name: string };
@@ -110,11 +126,15 @@ export function* readDirectory(state: State, reading: DirectoryReading, now: num
     yield;
   }
   if (changed.length === 0) return { next: base, problems };
-  // Each look is at all that there is: halves that are right are taken together, and only the files that are wrong are come to one by one.
+  // Each look is at all that there is: files that are right are taken together.
   const taken = function* (from: State, documents: readonly WrittenDocument[]): Sliced<State> {
     const { next, error } = yield* take(from, documents, now, kind);
     if (error === null) return next;
     if (documents.length > 1) {
+      const wrong = kind.beside === undefined ? new Map<string, string>() : yield* wrongAmong(from, documents, now, kind, kind.beside);
+      for (const [file, why] of wrong) problems.set(file, why);
+      // What a file that is wrong said before stays, and may be in the way of another.
+      if (wrong.size > 0) return yield* taken(from, documents.filter(({ file }) => !wrong.has(file)));
       const half = documents.length >> 1;
       return yield* taken(yield* taken(from, documents.slice(0, half)), documents.slice(half));
     }
@@ -125,17 +145,12 @@ export function* readDirectory(state: State, reading: DirectoryReading, now: num
 }
 
 function* take(state: State, documents: readonly WrittenDocument[], now: number, kind: Written): Sliced<{ readonly next: State; readonly error: string | null }> {
-  const { one, code, table, self } = kind;
+  const { table, self } = kind;
   try {
     const read = yield* kind.read(documents);
     const files = new Set(documents.map(({ file }) => file));
-    for (const { name, place } of read) {
-      const standing = state[table].get(name);
-      if (standing !== undefined && (isForeign(standing, self) || !files.has(standing.file))) {
-        throw new HawserError(code, `${placeText(place)}: there is a ${one} "${name}" already, ${inTheWay(standing, kind)}`);
-      }
-    }
     const others = new Map([...state[table]].filter(([, row]) => row.source !== "directory" || isForeign(row, self) || !files.has(row.file)));
+    refuseTaken(read, (name) => state[table].get(name), files, kind);
     yield;
     const next = withRows({ ...state, [table]: others }, table, yield* rowsOf(read, documents, "directory", state[table], now, kind));
     yield;
@@ -143,6 +158,40 @@ function* take(state: State, documents: readonly WrittenDocument[], now: number,
     return { next, error: null };
   } catch (error) {
     return { next: state, error: messageOf(error) };
+  }
+}
+
+/** Which documents cannot stand beside what others say and those before them, and why, by file: with one look at each. */
+function* wrongAmong(state: State, documents: readonly WrittenDocument[], now: number, kind: Written, beside: NonNullable<Written["beside"]>): Sliced<ReadonlyMap<string, string>> {
+  const { code, table, self } = kind;
+  const files = new Set(documents.map(({ file }) => file));
+  const standing = new Map([...state[table]].filter(([, row]) => isForeign(row, self) || !files.has(row.file)));
+  const judge = yield* beside({ ...state, [table]: standing });
+  const wrong = new Map<string, string>();
+  for (const document of documents) {
+    yield;
+    try {
+      const read = yield* kind.read([document]);
+      refuseTaken(read, (name) => standing.get(name), new Set([document.file]), kind);
+      const rows = yield* rowsOf(read, [document], "directory", state[table], now, kind);
+      const problems = rows.flatMap((row) => judge.problemsOf(row));
+      if (problems.length > 0) throw new Problems(problems, code);
+      for (const row of rows) {
+        judge.take(row);
+        standing.set(row.name, row);
+      }
+    } catch (error) {
+      wrong.set(document.file, messageOf(error));
+    }
+  }
+  return wrong;
+}
+
+/** @throws HawserError of the kind's code, of the first whose name is another's than of these files */
+function refuseTaken(read: readonly Named[], rowOf: (name: string) => Stored | undefined, files: ReadonlySet<string>, kind: Written): void {
+  for (const { name, place } of read) {
+    const standing = rowOf(name);
+    if (standing !== undefined && (isForeign(standing, kind.self) || !files.has(standing.file))) throw new HawserError(kind.code, `${placeText(place)}: there is a ${kind.one} "${name}" already, ${inTheWay(standing, kind)}`);
   }
 }
 
@@ -154,7 +203,7 @@ function inTheWay(standing: Stored, { one, self }: Pick<Written, "one" | "self">
 }
 
 function* rowsOf(
-  read: readonly { readonly name: string; readonly place: Place }[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
+  read: readonly Named[], documents: readonly WrittenDocument[], source: Stored["source"], standingRows: Rows, now: number,
   { parts }: Pick<Written, "parts">,
 ): Sliced<readonly Stored[]> {
   const whole = new Map(documents.map((document) => [document.file, document] as const));

@@ -39,8 +39,10 @@ export class ServiceBook {
   readonly #named: NamedAddresses;
   readonly #byRow = new WeakMap<StoredService, readonly Service[]>();
   #services = nothingRead;
-  /** Of a candidate, which may be the next. */
+  /** Of the last candidate, */
   #candidate = nothingRead;
+  /** and of each that may be the next: others may be thought of before one is in force. */
+  readonly #candidates = new WeakMap<State["services"], Reading>();
   #selections: { readonly of: readonly Service[]; readonly all: ReadonlyMap<string | null, readonly Selection[]> } = { of: [], all: new Map() };
   #balanced: { readonly of: readonly Service[]; readonly those: readonly Service[] } = { of: [], those: [] };
   readonly #selected = new WeakMap<Selection, string>();
@@ -60,7 +62,7 @@ export class ServiceBook {
   /** In order of names. A service whose document did not change is the same object. */
   services({ services }: Pick<State, "services">): readonly Service[] {
     if (this.#services.of !== services) {
-      this.#services = this.#candidate.of === services ? this.#candidate : atOnce(readFrom(this.#services, services, this.#meant));
+      this.#services = this.#candidates.get(services) ?? atOnce(readFrom(this.#services, services, this.meant));
       this.#candidate = nothingRead;
       this.#texts.keep(services.size, () => charactersOf(services), () => this.documents(services));
     }
@@ -72,12 +74,14 @@ export class ServiceBook {
     if (this.#services.of === services) return this.#services.all;
     // One candidate is mostly like the one before.
     const before = this.#candidate === nothingRead ? this.#services : this.#candidate;
-    const reading = before.of === services ? before : yield* readFrom(before, services, this.#meant);
+    const reading = this.#candidates.get(services) ?? (yield* readFrom(before, services, this.meant));
+    this.#candidates.set(services, reading);
     this.#candidate = reading;
     return reading.all;
   }
 
-  readonly #meant = (row: StoredService): readonly Service[] => {
+  /** What a row says: itself, or nothing when that cannot be read. */
+  readonly meant = (row: StoredService): readonly Service[] => {
     let meant = this.#byRow.get(row);
     if (meant === undefined) {
       // It was right once; if a later version finds fault with it, the others are in force all the same.

@@ -1,6 +1,6 @@
 // Changes of services: what a candidate must stand before it is in force.
 import { ServiceProblems } from "../lb/problems.ts";
-import { findTwice, frontendText, readingServices } from "../lb/read.ts";
+import { Taken, findTwice, frontendText, readingServices } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
 import type { Service, WrittenFrontend } from "../lb/types.ts";
 import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
@@ -12,7 +12,8 @@ import type { Cidr, Ip } from "../std/ip.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { poolsOf } from "./cluster-desk.ts";
-import type { Written } from "./document-changes.ts";
+import type { Beside, Written } from "./document-changes.ts";
+import type { ServiceBook } from "./service-book.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 
 /** Bytes of a record beside its text and its file's name: a node's name and its own, and numbers. */
@@ -21,7 +22,7 @@ const besides = 512;
 export const serviceDocuments = { table: "services", one: "service" } as const;
 
 export interface ServiceJudge {
-  services(state: State): Sliced<readonly Service[]>;
+  readonly book: Pick<ServiceBook, "candidates" | "meant">;
   readonly texts: ServiceTexts;
   /** Why this node cannot carry it out; undefined: it can. */
   refusal(service: Service): string | undefined;
@@ -32,7 +33,10 @@ export interface ServiceJudge {
   hostPrefixes(): readonly Cidr[];
 }
 
-export function writtenServices(judge: ServiceJudge): Written {
+/** With what judges services one by one. */
+export type ServicesWritten = Written & Required<Pick<Written, "beside">>;
+
+export function writtenServices(judge: ServiceJudge): ServicesWritten {
   return {
     ...serviceDocuments, code: "BAD_SERVICE",
     *read(documents) {
@@ -48,7 +52,7 @@ export function writtenServices(judge: ServiceJudge): Written {
     },
     parts: judge.texts.parts,
     *verify(candidate, names) {
-      const services = yield* judge.services(candidate);
+      const services = yield* judge.book.candidates(candidate);
       const changed: Service[] = [];
       const addresses = new Set<Ip>();
       for (const service of services) {
@@ -65,19 +69,35 @@ export function writtenServices(judge: ServiceJudge): Written {
       }
       // What is new is told of what stands, not the other way round.
       yield* findTwice([...beside, ...changed], problems);
-      for (const { name, place, frontends } of changed) {
-        const size = judge.shared ? sizeOf(candidate.services.get(name)) : 0;
-        if (size > longestRecord) problems.push({ place, message: `the service takes ${size} bytes in the store that nodes share, and ${longestRecord} are the most; make lists of it shorter, or several services of it` });
-        for (const frontend of frontends) {
-          const why = takenBy(frontend, candidate, judge);
-          if (why !== undefined) problems.push({ place: frontend.place, message: why });
-          yield;
-        }
+      for (const service of changed) {
+        problems.push(...ownProblems(service, candidate.services.get(service.name), candidate, judge));
+        yield;
       }
       if (problems.length > 0) throw new ServiceProblems(problems);
       return [];
     },
+    *beside(state): Sliced<Beside> {
+      const taken = new Taken();
+      for (const service of yield* judge.book.candidates(state)) {
+        taken.add(service);
+        yield;
+      }
+      return {
+        problemsOf: (row) => judge.book.meant(row).flatMap((service) => [...taken.inTheWayOf(service), ...ownProblems(service, row, state, judge)]),
+        take: (row) => judge.book.meant(row).forEach((service) => taken.add(service)),
+      };
+    },
   };
+}
+
+/** What is wrong with it whatever other services there are. */
+function ownProblems({ place, frontends }: Service, row: StoredService | undefined, state: State, judge: ServiceJudge): readonly Problem[] {
+  const size = judge.shared ? sizeOf(row) : 0;
+  const tooLong = size > longestRecord ? [{ place, message: `the service takes ${size} bytes in the store that nodes share, and ${longestRecord} are the most; make lists of it shorter, or several services of it` }] : [];
+  return [...tooLong, ...frontends.flatMap((frontend) => {
+    const message = takenBy(frontend, state, judge);
+    return message === undefined ? [] : [{ place: frontend.place, message }];
+  })];
 }
 
 /**

@@ -14,7 +14,6 @@ import { perform } from "./commit.ts";
 import { decideWholly } from "./decide-in-turns.ts";
 import type { Deciding, Make } from "./decide-in-turns.ts";
 import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./document-changes.ts";
-import type { Written } from "./document-changes.ts";
 import { OwnHealth } from "./own-health.ts";
 import { PossibleServices } from "./possible-services.ts";
 import { ProbeList } from "./probe-list.ts";
@@ -22,6 +21,7 @@ import { createQueue } from "./queue.ts";
 import { Refusals, standing } from "./refusals.ts";
 import { ServiceBook, sameForServices } from "./service-book.ts";
 import { serviceDocuments, writtenServices } from "./service-changes.ts";
+import type { ServicesWritten } from "./service-changes.ts";
 import { ServicePlanner, portion } from "./service-planner.ts";
 import type { ServiceDeskOptions } from "./service-desk-options.ts";
 import { serviceTraffic } from "./service-traffic.ts";
@@ -229,9 +229,10 @@ export class ServiceDesk {
     const documents = this.#book.documents(known.services);
     using _ = this.#texts.hold(documents);
     await this.#texts.prepare(documents);
-    await this.#make((state) => {
-      const services = sharing.rowsAfter(known, state);
-      return { next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined };
+    let { services } = this.#state();
+    await this.#make((state) => ({ next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined }), undefined, async () => {
+      services = await inTurns(sharing.rowsAfter(known, this.#state()));
+      await inTurns(this.#book.candidates({ services }));
     });
     sharing.told(known);
   }
@@ -267,9 +268,9 @@ export class ServiceDesk {
     }
   }
 
-  #written(book = this.#book): Written {
+  #written(book = this.#book): ServicesWritten {
     const { pool, datapath } = this.#options;
-    return writtenServices({ services: (state) => book.candidates(state), texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
+    return writtenServices({ book, texts: this.#texts, shared: this.#sharing !== undefined, refusal: (service) => this.#refusal(service)?.message, pool, hostPrefixes: () => datapath.facts.hostPrefixes });
   }
 
   /** Resolves when services of these names are in force as the state has them. @throws HawserError why one of them cannot be */

@@ -4,8 +4,10 @@ import { nothingShared } from "../lb/stored.ts";
 import type { State } from "../network/types.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
 import type { Log } from "../std/log.ts";
-import type { Written } from "./document-changes.ts";
+import { inTurns } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import { ServiceBook } from "./service-book.ts";
+import type { ServicesWritten } from "./service-changes.ts";
 import type { ServiceTexts } from "./service-texts.ts";
 import { applyShared, deleteShared, restoreShared, shareDirectory, takeBack } from "./shared-services.ts";
 import type { Around } from "./shared-services.ts";
@@ -15,7 +17,7 @@ import type { ApplyDocuments, DirectoryReading } from "./types.ts";
  * Changes what all nodes have: `decide` takes it, perhaps several times, because others change it as well, and says what it should be. Resolves when the
  * engine has been told of it. @throws what `decide` throws; HawserError STORE, and then nothing was changed, or not everything.
  */
-export type ShareServices = (decide: (known: SharedServices) => SharedServices, signal?: AbortSignal) => Promise<void>;
+export type ShareServices = (decide: (known: SharedServices) => Promise<SharedServices>, signal?: AbortSignal) => Promise<void>;
 
 export interface SharingOptions {
   readonly self: string;
@@ -24,7 +26,7 @@ export interface SharingOptions {
   /** The one in force. */
   readonly state: () => State;
   /** By services as that book reads them. */
-  readonly written: (book: ServiceBook) => Written;
+  readonly written: (book: ServiceBook) => ServicesWritten;
   readonly now: () => number;
   /** Resolves when the state's services of these names are in force. @throws HawserError why one of them cannot be */
   readonly inForce: (names: readonly string[]) => Promise<void>;
@@ -64,8 +66,8 @@ export class ServiceSharing {
 
   async apply(documents: ApplyDocuments["documents"], signal?: AbortSignal): Promise<readonly string[]> {
     let [before, after, names] = [nothingShared, nothingShared, [] as readonly string[]];
-    await this.#change((known) => {
-      const { wanted, applied } = applyShared(known, documents, this.#around());
+    await this.#change(async (known) => {
+      const { wanted, applied } = await inTurns(applyShared(known, documents, this.#around()));
       [before, after, names] = [withoutOwn(known, before, after), wanted, applied];
       return wanted;
     }, signal).catch(async (error: unknown) => {
@@ -84,8 +86,8 @@ export class ServiceSharing {
 
   async #takeBack(before: SharedServices, after: SharedServices, names: readonly string[]): Promise<void> {
     let lost: readonly string[] = [];
-    await this.#change((known) => {
-      const back = takeBack(known, before, after, this.#around());
+    await this.#change(async (known) => {
+      const back = await inTurns(takeBack(known, before, after, this.#around()));
       lost = names.filter((name) => before.services.has(name) && known.services.has(name) && !back.services.has(name));
       return back;
     });
@@ -93,7 +95,7 @@ export class ServiceSharing {
   }
 
   async delete(name: string, filesThere: ReadonlySet<string>, signal?: AbortSignal): Promise<void> {
-    await this.#change((known) => deleteShared(known, name, filesThere, this.#options.self), signal);
+    await this.#change(async (known) => deleteShared(known, name, filesThere, this.#options.self), signal);
     await this.#options.inForce([]);
   }
 
@@ -104,13 +106,18 @@ export class ServiceSharing {
   }
 
   /** The services of a state in which this is known. What the others do not have yet, or the store has lost, stays until it is given to it. */
-  rowsAfter(known: SharedServices, { services: before }: Pick<State, "services">): State["services"] {
+  *rowsAfter(known: SharedServices, { services: before }: Pick<State, "services">): Sliced<State["services"]> {
     const missing = this.#missing(known, before, () => true);
-    const after = new Map([...[...known.services].map(([name, row]) => {
-      const was = before.get(name);
-      return [name, was !== undefined && sameRow(was, row) ? was : row] as const;
-    }), ...missing.map((row) => [row.name, row] as const)]);
-    return after.size === before.size && [...after].every(([name, row]) => before.get(name) === row) ? before : after;
+    const after = new Map<string, StoredService>();
+    let changed = false;
+    for (const row of [...known.services.values(), ...missing]) {
+      const was = before.get(row.name);
+      const same = was !== undefined && sameRow(was, row) ? was : row;
+      changed ||= same !== was;
+      after.set(row.name, same);
+      yield;
+    }
+    return changed || after.size !== before.size ? after : before;
   }
 
   /** To be called when `rowsAfter` is in the state. */
@@ -143,12 +150,12 @@ export class ServiceSharing {
     let missing: readonly StoredService[] = [];
     let after = nothingShared;
     try {
-      await share((known) => {
+      await share(async (known) => {
         missing = this.#missing(known, state().services, isApplied);
-        const restored = missing.length === 0 ? known : restoreShared(known, missing, this.#around());
+        const restored = missing.length === 0 ? known : await inTurns(restoreShared(known, missing, this.#around()));
         after = restored;
         if (this.#reading === undefined) return restored;
-        const directory = shareDirectory(restored, this.#reading, this.#around());
+        const directory = await inTurns(shareDirectory(restored, this.#reading, this.#around()));
         [after, problems, ownFiles] = [directory.wanted, directory.problems, directory.wanted.files.get(self) ?? none];
         return after;
       });
@@ -159,17 +166,17 @@ export class ServiceSharing {
       if (first || missing.length > 0) await this.#options.retake();
     } catch (error) {
       const why = `not told to the other nodes yet, and not in force: ${messageOf(error)}`;
-      [this.problems, this.waiting] = this.#untold(why);
+      [this.problems, this.waiting] = await this.#untold(why);
     }
   }
 
   /** What of the directory the others do not know, as far as can be told without them. */
-  #untold(why: string): readonly [problems: ReadonlyMap<string, string>, waiting: ReadonlyMap<string, string>] {
+  async #untold(why: string): Promise<readonly [problems: ReadonlyMap<string, string>, waiting: ReadonlyMap<string, string>]> {
     if (this.#reading === undefined) return [none, none];
     const { self, state } = this.#options;
     const { turn, files } = this.#known ?? nothingShared;
     const services = new Map([...state().services].map(([name, row]) => [name, { ...row, node: row.node ?? self, turn: row.turn ?? turn }] as const));
-    const { wanted, problems } = shareDirectory({ turn, services, files }, this.#reading, this.#around());
+    const { wanted, problems } = await inTurns(shareDirectory({ turn, services, files }, this.#reading, this.#around()));
     const changed = [...wanted.services.values()].filter((row) => services.get(row.name) !== row);
     return [problems, new Map(changed.map(({ file }) => [file, why] as const))];
   }
@@ -181,7 +188,7 @@ export class ServiceSharing {
     return absent.filter((row) => (row.turn === undefined ? !this.#restored && whose(row) : lost));
   }
 
-  async #change(decide: (known: SharedServices) => SharedServices, signal?: AbortSignal): Promise<void> {
+  async #change(decide: (known: SharedServices) => Promise<SharedServices>, signal?: AbortSignal): Promise<void> {
     try {
       await this.#options.share(decide, signal);
     } catch (error) {
@@ -194,7 +201,7 @@ export class ServiceSharing {
     const { self, state, written, now, texts } = this.#options;
     return {
       self, state: state(), now: now(), written: { ...written(this.#book), self },
-      read: (rows) => new Map(this.#book.services({ services: rows }).map((service) => [service.name, service])),
+      read: (rows) => this.#book.candidates({ services: rows }),
       partsOf: texts.parts,
     };
   }

@@ -1,19 +1,21 @@
 // Service documents, each read once, whoever asks for it; many of them with turns for others in between.
 import { takeApart } from "../lb/own-text.ts";
 import type { ServicePart } from "../lb/own-text.ts";
-import { readDocument, readRightly } from "../lb/read.ts";
+import { readingDocument, readingRightly } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { Service } from "../lb/types.ts";
 import { warningsOf } from "../lb/warnings.ts";
 import type { Known } from "../lb/warnings.ts";
 import { HawserError } from "../std/errors.ts";
-import { inTurns } from "../std/sliced.ts";
+import { atOnce, inTurns } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { ReadElsewhere, WrittenDocument } from "./documents.ts";
 import { createQueue } from "./queue.ts";
 
 /** Characters that are not read yet, from which on others read them: less takes less time than to ask them. */
 const many = 400_000;
+/** Services of one document that are looked at as it comes; more wait for turns of their own. */
+const few = 20;
 /** Of texts of services that are no more, which may come back. Of a character some 15 bytes are kept. */
 const spare = { texts: 100, characters: 1_000_000 };
 
@@ -23,7 +25,6 @@ export class ServiceTexts {
   #characters = 0;
   #most = spare.characters;
   readonly #held = new Set<readonly WrittenDocument[]>();
-  readonly #right = new WeakMap<ReadServices, readonly Service[] | null>();
   readonly #parts = new WeakMap<ReadServices, readonly ServicePart[] | null>();
   readonly #elsewhere: ReadElsewhere | undefined;
   /** Of what is read elsewhere: one after another. */
@@ -37,37 +38,30 @@ export class ServiceTexts {
   }
 
   /** What is the same text of the same file is the same object. */
-  readonly one = (document: WrittenDocument): ReadServices => {
-    const known = this.#read.get(keyOf(document)) ?? readDocument(document);
-    this.#note(document, known);
-    return known;
-  };
-
-  /** As `readRightly` has them. */
-  right(document: WrittenDocument): readonly Service[] | null {
-    const read = this.one(document);
-    let right = this.#right.get(read);
-    if (right === undefined) {
-      right = readRightly(read);
-      this.#right.set(read, right);
-    }
-    return right;
-  }
+  readonly one = (document: WrittenDocument): ReadServices => atOnce(this.#reading(document));
 
   /** Its services with what each one's own is of the text, which then is read already; null: something in it is wrong. */
-  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => {
-    const read = this.one(document);
+  readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => atOnce(this.#partsOf(document));
+
+  *#reading(document: WrittenDocument): Sliced<ReadServices> {
+    const known = this.#read.get(keyOf(document)) ?? (yield* readingDocument(document));
+    this.#note(document, known);
+    return known;
+  }
+
+  *#partsOf(document: WrittenDocument): Sliced<readonly ServicePart[] | null> {
+    const read = yield* this.#reading(document);
     let parts = this.#parts.get(read);
     if (parts !== undefined) return parts;
-    const services = this.right(document);
-    parts = services === null ? null : takeApart(document, services);
+    const services = yield* readingRightly(read);
+    parts = services === null ? null : yield* takeApart(document, services);
     this.#parts.set(read, parts);
     for (const { service, ...own } of parts ?? []) {
       const part = { ...own, file: document.file };
       if (!this.#read.has(keyOf(part))) this.#note(part, { services: [service], problems: [] });
     }
     return parts;
-  };
+  }
 
   /** Whoever waits for `prepare` is told that there is nobody any more. */
   end(): void {
@@ -88,7 +82,7 @@ export class ServiceTexts {
     if (!areMany(unread)) return;
     const found = (document: WrittenDocument, read: ReadServices): void => {
       this.#note(document, read);
-      for (const service of this.right(document) ?? []) look(service);
+      if (read.services.length <= few) for (const { service } of this.parts(document) ?? []) look(service);
     };
     await this.#elsewhere?.(unread, found, signal).catch((error: unknown) => {
       signal.throwIfAborted();
@@ -108,7 +102,10 @@ export class ServiceTexts {
   *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Sliced<void> {
     for (const document of documents) {
       signal.throwIfAborted();
-      for (const service of this.right(document) ?? []) look(service);
+      for (const { service } of (yield* this.#partsOf(document)) ?? []) {
+        look(service);
+        yield;
+      }
       yield;
     }
   }

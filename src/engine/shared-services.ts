@@ -5,10 +5,10 @@ import type { SharedService, SharedServices, StoredService } from "../lb/stored.
 import type { Service } from "../lb/types.ts";
 import type { State } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
-import { atOnce } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import { applyDocuments, calledIn, readDirectory, unknownName } from "./document-changes.ts";
-import type { Written } from "./document-changes.ts";
 import { serviceDocuments } from "./service-changes.ts";
+import type { ServicesWritten } from "./service-changes.ts";
 import type { ApplyDocuments, DirectoryReading, WrittenDocument } from "./types.ts";
 
 export interface Around {
@@ -18,9 +18,9 @@ export interface Around {
   /** Milliseconds since the epoch. */
   readonly now: number;
   /** With `self`. */
-  readonly written: Written;
-  /** What rows say, by name. */
-  read(rows: ReadonlyMap<string, StoredService>): ReadonlyMap<string, Service>;
+  readonly written: ServicesWritten;
+  /** What rows say. */
+  read(rows: Rows): Sliced<readonly Service[]>;
   /** null: something in it is wrong. */
   partsOf(document: WrittenDocument): readonly ServicePart[] | null;
 }
@@ -34,10 +34,10 @@ interface Found {
 }
 
 /** @throws HawserError BAD_SERVICE */
-export function applyShared(known: SharedServices, documents: ApplyDocuments["documents"], around: Around): { readonly wanted: SharedServices; readonly applied: readonly string[] } {
+export function* applyShared(known: SharedServices, documents: ApplyDocuments["documents"], around: Around): Sliced<{ readonly wanted: SharedServices; readonly applied: readonly string[] }> {
   const base: Rows = new Map([...known.services].map(([name, row]) => [name, standing(known, row)]));
-  const { next, applied } = atOnce(applyDocuments({ ...around.state, services: base }, { documents, strict: false }, around.now, around.written));
-  return { wanted: { ...known, services: agreed(known, base, next.services, around) }, applied };
+  const { next, applied } = yield* applyDocuments({ ...around.state, services: base }, { documents, strict: false }, around.now, around.written);
+  return { wanted: { ...known, services: yield* agreed(known, base, next.services, around) }, applied };
 }
 
 /** `filesThere`: those in this node's watched directory. @throws HawserError NOT_FOUND, IN_USE */
@@ -57,7 +57,7 @@ export function deleteShared(known: SharedServices, name: string, filesThere: Re
  * As it was before a change that turned out not to be possible, unless somebody changed it since. What can stand no more, because another
  * took its frontend meanwhile, is left out.
  */
-export function takeBack(known: SharedServices, before: SharedServices, after: SharedServices, around: Around): SharedServices {
+export function* takeBack(known: SharedServices, before: SharedServices, after: SharedServices, around: Around): Sliced<SharedServices> {
   const services = new Map(known.services);
   const were: SharedService[] = [];
   for (const [name, row] of after.services) {
@@ -67,13 +67,13 @@ export function takeBack(known: SharedServices, before: SharedServices, after: S
     services.delete(name);
     if (was !== undefined) were.push(was);
   }
-  return withThose({ ...known, services }, were, around);
+  return yield* withThose({ ...known, services }, were, around);
 }
 
 /** Rows that the store does not have, or has no more because it lost them, as far as they can stand beside what it has. */
-export function restoreShared(known: SharedServices, rows: Iterable<StoredService>, around: Around): SharedServices {
+export function* restoreShared(known: SharedServices, rows: Iterable<StoredService>, around: Around): Sliced<SharedServices> {
   const absent = [...rows].filter(({ name }) => !known.services.has(name));
-  return withThose(known, absent.map((row) => ({ ...ownPart(row, around), node: row.node ?? around.self, turn: known.turn + 1 })), around);
+  return yield* withThose(known, absent.map((row) => ({ ...ownPart(row, around), node: row.node ?? around.self, turn: known.turn + 1 })), around);
 }
 
 /** What earlier builds kept of a service that nobody was told of is all of its file. */
@@ -83,27 +83,25 @@ function ownPart(row: StoredService, { partsOf }: Around): StoredService {
 }
 
 /** With those of the rows that can stand beside what there is, and beside one another. */
-function withThose(known: SharedServices, rows: readonly SharedService[], { state, written }: Around): SharedServices {
-  let { services } = known;
+function* withThose(known: SharedServices, rows: readonly SharedService[], { state, written }: Around): Sliced<SharedServices> {
+  const services = new Map(known.services);
+  const judge = yield* written.beside({ ...state, services: known.services });
   for (const row of rows) {
-    const candidate = new Map(services).set(row.name, row);
-    try {
-      atOnce(written.verify({ ...state, services: candidate }, new Set([row.name]), false));
-      services = candidate;
-    } catch (error) {
-      if (!(error instanceof HawserError)) throw error;
-    }
+    yield;
+    if (judge.problemsOf(row).length > 0) continue;
+    judge.take(row);
+    services.set(row.name, row);
   }
   return { ...known, services };
 }
 
 /** What this node's watched directory makes of it. `problems`: what is not in force as its file says, by file. */
-export function shareDirectory(known: SharedServices, reading: DirectoryReading, around: Around): { readonly wanted: SharedServices; readonly problems: ReadonlyMap<string, string> } {
+export function* shareDirectory(known: SharedServices, reading: DirectoryReading, around: Around): Sliced<{ readonly wanted: SharedServices; readonly problems: ReadonlyMap<string, string> }> {
   const { self, state, now, written } = around;
-  const base = ownedBy(known, reading, around);
-  const { next, problems } = atOnce(readDirectory({ ...state, services: base }, reading, now, written));
+  const base = yield* ownedBy(known, reading, around);
+  const { next, problems } = yield* readDirectory({ ...state, services: base }, reading, now, written);
   const own = [...next.services.values()].filter((row) => row.source === "directory" && (row.node === undefined || row.node === self));
-  const services = agreed(known, base, next.services, around);
+  const services = yield* agreed(known, base, next.services, around);
   const files = new Map(known.files);
   if (own.length === 0) files.delete(self);
   else files.set(self, new Map(own.map(({ name, file }) => [name, file] as const)));
@@ -114,7 +112,7 @@ export function shareDirectory(known: SharedServices, reading: DirectoryReading,
  * The rows as this node's directory sees them: its own are those that it holds, or alone has a word in, under their file here; of what other nodes hold
  * and this one says otherwise, or not at all, the others are.
  */
-function ownedBy(known: SharedServices, reading: DirectoryReading, { self, read, partsOf }: Around): Rows {
+function* ownedBy(known: SharedServices, reading: DirectoryReading, { self, read, partsOf }: Around): Sliced<Rows> {
   const mine = known.files.get(self) ?? new Map<string, string>();
   const documents = reading.documents ?? [];
   const lost = reading.documents === null || (documents.length === 0 && Object.keys(reading.unreadable).length === 0);
@@ -124,27 +122,42 @@ function ownedBy(known: SharedServices, reading: DirectoryReading, { self, read,
     const parts = partsOf(document);
     if (parts === null) broken.add(document.file);
     for (const part of parts ?? []) if (!here.has(part.name) || mine.get(part.name) === document.file) here.set(part.name, { part, document });
+    yield;
   }
-  const services = read(known.services);
+  const services = byName(yield* read(known.services));
   const says = (name: string): Found | undefined => {
     const [found, meant] = [here.get(name), services.get(name)];
     return found !== undefined && meant !== undefined && known.services.get(name)?.source === "directory" && meaningOf(found.part.service) === meaningOf(meant) ? found : undefined;
   };
   /** Those of which everything is known, and nothing else: they need not be looked at. */
-  const settled = new Set(documents.filter((document) => {
+  const settled = new Set<WrittenDocument>();
+  const heldIn = Map.groupBy(mine.keys(), (name) => mine.get(name));
+  for (const document of documents) {
+    yield;
     const names = new Set((partsOf(document) ?? []).map(({ name }) => name));
-    return names.size > 0 && [...names].every((name) => says(name)?.document === document) && [...mine].every(([name, file]) => file !== document.file || names.has(name));
-  }));
-  return new Map([...known.services].map(([name, row]): readonly [string, StoredService] => {
-    if (row.source === "apply") return [name, row];
+    const isSettled = names.size > 0 && [...names].every((name) => says(name)?.document === document) && (heldIn.get(document.file) ?? []).every((name) => names.has(name));
+    if (isSettled) settled.add(document);
+  }
+  const owned = (name: string, row: SharedService): StoredService => {
+    if (row.source === "apply") return row;
     const [found, same, held] = [here.get(name), says(name), mine.get(name)];
-    if (same !== undefined) return [name, { ...placed(row, settled.has(same.document) ? same.part : { text: "" }), node: self, file: same.document.file }];
-    if (held !== undefined && (lost || broken.has(held))) return [name, { ...row, node: self, file: held }];
+    if (same !== undefined) return { ...placed(row, settled.has(same.document) ? same.part : { text: "" }), node: self, file: same.document.file };
+    if (held !== undefined && (lost || broken.has(held))) return { ...row, node: self, file: held };
     const [other] = othersOf(known, name, self);
-    if (other !== undefined) return [name, { ...row, node: other, file: known.files.get(other)?.get(name) ?? row.file }];
-    const owned = found !== undefined || held !== undefined || row.node === self;
-    return [name, owned ? { ...row, node: self, file: found?.document.file ?? held ?? row.file } : row];
-  }));
+    if (other !== undefined) return { ...row, node: other, file: known.files.get(other)?.get(name) ?? row.file };
+    const isMine = found !== undefined || held !== undefined || row.node === self;
+    return isMine ? { ...row, node: self, file: found?.document.file ?? held ?? row.file } : row;
+  };
+  const rows = new Map<string, StoredService>();
+  for (const [name, row] of known.services) {
+    rows.set(name, owned(name, row));
+    yield;
+  }
+  return rows;
+}
+
+function byName(services: readonly Service[]): ReadonlyMap<string, Service> {
+  return new Map(services.map((service) => [service.name, service]));
 }
 
 function placed<Row extends StoredService>({ line: _, ...row }: Row, { text, line }: Pick<ServicePart, "text" | "line">): Omit<Row, "line"> & Pick<StoredService, "line"> {
@@ -152,14 +165,20 @@ function placed<Row extends StoredService>({ line: _, ...row }: Row, { text, lin
 }
 
 /** Rows as they are to be shared: those that say what is known already stay as they are. */
-function agreed(known: SharedServices, base: Rows, next: Rows, { self, read }: Around): ReadonlyMap<string, SharedService> {
-  const [were, are] = [read(known.services), read(next)];
-  return new Map([...next].map(([name, row]): readonly [string, SharedService] => {
+function* agreed(known: SharedServices, base: Rows, next: Rows, { self, read }: Around): Sliced<ReadonlyMap<string, SharedService>> {
+  const [were, are] = [byName(yield* read(known.services)), byName(yield* read(next))];
+  const agree = (name: string, row: StoredService): SharedService => {
     const [before, was, is] = [known.services.get(name), were.get(name), are.get(name)];
-    if (before !== undefined && row === base.get(name)) return [name, before];
-    if (before !== undefined && was !== undefined && is !== undefined && before.source === row.source && meaningOf(was) === meaningOf(is)) return [name, before];
-    return [name, { ...row, revision: (before?.revision ?? 0) + 1, node: self, turn: known.turn + 1 }];
-  }));
+    if (before !== undefined && row === base.get(name)) return before;
+    if (before !== undefined && was !== undefined && is !== undefined && before.source === row.source && meaningOf(was) === meaningOf(is)) return before;
+    return { ...row, revision: (before?.revision ?? 0) + 1, node: self, turn: known.turn + 1 };
+  };
+  const all = new Map<string, SharedService>();
+  for (const [name, row] of next) {
+    all.set(name, agree(name, row));
+    yield;
+  }
+  return all;
 }
 
 /** Where it stands now. One whose file no living node has is anybody's to replace or to delete. */

@@ -1,4 +1,5 @@
 // What of a file's text is one service's own, and whether two services say the same.
+import type { Sliced } from "../std/sliced.ts";
 import { readDocument, readRightly } from "./read.ts";
 import type { ServiceSource } from "./read.ts";
 import type { Service } from "./types.ts";
@@ -15,7 +16,7 @@ export function meaningOf(service: Service): string {
 }
 
 /** In the order of `services`, which are all of the source. A part is the whole text when that holds no other service, or cannot be taken apart. */
-export function takeApart(source: ServiceSource, services: readonly Service[]): readonly ServicePart[] {
+export function* takeApart(source: ServiceSource, services: readonly Service[]): Sliced<readonly ServicePart[]> {
   const { file, text, line } = source;
   const whole = (service: Service): ServicePart => ({ name: service.name, service, text, ...(line === undefined ? {} : { line }) });
   if (services.length < 2) return services.map(whole);
@@ -23,13 +24,19 @@ export function takeApart(source: ServiceSource, services: readonly Service[]): 
   // A %TAG before a document, and a mark of the byte order, may mean something in it.
   const plain = !/(?:^|\n)%|\ufeff/.test(text);
   let at = 0;
-  return services.map((service) => {
+  const partOf = (service: Service): ServicePart => {
     while ((documents[at + 1]?.line ?? Infinity) <= service.place.line) at++;
     const own = documents[at];
     // How much aliases may stand for depends on the length of the text.
     if (own === undefined || !((plain && !/[&*]/.test(own.text)) || saysTheSame({ file, ...own }, service))) return whole(service);
     return { name: service.name, service, text: own.text, ...(own.line === 1 ? {} : { line: own.line }) };
-  });
+  };
+  const parts: ServicePart[] = [];
+  for (const service of services) {
+    parts.push(partOf(service));
+    yield;
+  }
+  return parts;
 }
 
 /** What stands between lines of `---` and `...`, which are such lines wherever they are in YAML. */

@@ -1,7 +1,7 @@
 // Service files to services: all of them, or every problem of every file.
 import { atOnce } from "../std/sliced.ts";
 import type { Sliced } from "../std/sliced.ts";
-import { readPages } from "../yaml/page.ts";
+import { readingPages } from "../yaml/page.ts";
 import { attempt } from "../yaml/problems.ts";
 import type { Problem } from "../yaml/problems.ts";
 import { placeText } from "../yaml/render.ts";
@@ -50,10 +50,16 @@ export interface ReadServices {
   readonly problems: readonly Problem[];
 }
 
-export function readDocument({ file, text, line }: ServiceSource): ReadServices {
+export function readDocument(source: ServiceSource): ReadServices {
+  return atOnce(readingDocument(source));
+}
+
+/** As `readDocument`. */
+export function* readingDocument({ file, text, line }: ServiceSource): Sliced<ReadServices> {
   const own: Problem[] = [];
   const services: Service[] = [];
-  for (const page of readPages(file, text, "service", own, line)) {
+  for (const page of yield* readingPages(file, text, "service", own, line)) {
+    yield;
     if (own.length > enough) break;
     const service = attempt(own, () => readService(page, own));
     if (service !== undefined) services.push(service);
@@ -63,30 +69,54 @@ export function readDocument({ file, text, line }: ServiceSource): ReadServices 
 }
 
 /** null: something in it is wrong. */
-export function readRightly({ services, problems }: ReadServices): readonly Service[] | null {
+export function readRightly(read: ReadServices): readonly Service[] | null {
+  return atOnce(readingRightly(read));
+}
+
+/** As `readRightly`. */
+export function* readingRightly({ services, problems }: ReadServices): Sliced<readonly Service[] | null> {
   const all = [...problems];
-  atOnce(findTwice(services, all));
+  yield* findTwice(services, all);
   return all.length === 0 ? services : null;
 }
 
 /** A name is one service's, and so is an address with its port and protocol: both places are told. */
 export function* findTwice(services: readonly Service[], problems: Problem[]): Sliced<void> {
-  const names = new Map<string, Service>();
-  const frontends = new Map<string, { readonly service: Service; readonly frontend: WrittenFrontend }>();
+  const taken = new Taken();
   for (const service of services) {
-    const same = names.get(service.name);
-    if (same === undefined) names.set(service.name, service);
-    else problems.push({ place: service.place, message: `there is another service ${service.name} at ${placeText(same.place)}; a service's name is unique` });
+    problems.push(...taken.inTheWayOf(service));
+    taken.add(service);
+    yield;
+  }
+}
+
+/** The names and frontends that services have, as one comes after another. */
+export class Taken {
+  readonly #names = new Map<string, Service>();
+  readonly #frontends = new Map<string, { readonly service: Service; readonly frontend: WrittenFrontend }>();
+
+  /** Of two with the same the first has it. */
+  add(service: Service): void {
+    if (!this.#names.has(service.name)) this.#names.set(service.name, service);
     for (const frontend of service.frontends) {
       const text = frontendText(frontend);
-      const other = frontends.get(text);
-      if (other === undefined) frontends.set(text, { service, frontend });
-      else {
-        const whose = other.service === service ? "this service has it" : `service ${other.service.name} has it`;
-        problems.push({ place: frontend.place, message: `${text} is taken: ${whose} at ${placeText(other.frontend.place)}; give one of them another address or port` });
-      }
+      if (!this.#frontends.has(text)) this.#frontends.set(text, { service, frontend });
     }
-    yield;
+  }
+
+  inTheWayOf(service: Service): readonly Problem[] {
+    const same = this.#names.get(service.name);
+    const problems: Problem[] = same === undefined ? [] : [{ place: service.place, message: `there is another service ${service.name} at ${placeText(same.place)}; a service's name is unique` }];
+    const own = new Map<string, WrittenFrontend>();
+    for (const frontend of service.frontends) {
+      const text = frontendText(frontend);
+      const [other, mine] = [this.#frontends.get(text), own.get(text)];
+      const whose = other !== undefined ? `service ${other.service.name} has it` : "this service has it";
+      const there = other?.frontend ?? mine;
+      if (there === undefined) own.set(text, frontend);
+      else problems.push({ place: frontend.place, message: `${text} is taken: ${whose} at ${placeText(there.place)}; give one of them another address or port` });
+    }
+    return problems;
   }
 }
 

@@ -146,6 +146,16 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
     standing.set(address, { ...record, leased: false });
   });
 
+  const blocked = (address: Ip, is: boolean): void => {
+    const there = standing.get(address);
+    if (there?.node !== self || !there.leased || (there.blocked ?? false) === is) return;
+    write(address, "told to the others", async (signal) => {
+      const lease = leases;
+      await put(address, { node: self, itself: false, blocked: is }, true, signal);
+      standing.set(address, { node: self, itself: false, blocked: is, leased: lease === leases });
+    });
+  };
+
   const giveUp = (address: Ip): void => write(address, "given up", async (signal) => {
     leaving.add(address);
     try {
@@ -175,7 +185,7 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
       turn: there === null ? turnFor(address) : 0, now,
     });
     if (claims) claim(address);
-    return { until: holdsUntil ?? undefined, holder: holdsUntil !== null ? self : there?.node ?? null, next };
+    return { until: holdsUntil ?? undefined, holder: holdsUntil !== null ? self : there?.blocked === true ? null : there?.node ?? null, next };
   };
 
   const settle = (wanted: ReadonlySet<Ip>): void => {
@@ -187,7 +197,8 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
   };
 
   const election = createElection(self, seat, {
-    decide, settle, trouble: () => [...failures.values()],
+    decide, blocked, settle,
+    trouble: () => [...failures.values(), ...[...standing].flatMap(([address, one]) => (one.blocked === true && one.node !== self ? [`${address} would be ${one.node}'s, which found it another machine's: see \`hawser status\` there`] : []))],
     run: async (signal) => {
       life = signal;
       using _lost = store.onLeaseLost(() => {

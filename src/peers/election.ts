@@ -14,6 +14,7 @@ export interface Seat {
   hold(addresses: ReadonlyMap<Ip, number | null>): void;
   announce(): void;
   taken(): ReadonlyMap<Ip, string>;
+  rivals(): ReadonlyMap<Ip, string>;
   readonly linked: boolean;
   readonly linkedSince: number;
 }
@@ -42,6 +43,8 @@ export interface Verdict {
 export interface Judge {
   /** `last`: until when the address is certainly this node's by its last word, an earlier agent's too; null: it does not answer for it. */
   decide(address: Ip, now: number, last: number | null): Verdict;
+  /** Whether another machine keeps this node from answering for an address that would be its. */
+  blocked?(address: Ip, is: boolean): void;
   /** After every turn, with what is wanted. */
   settle?(wanted: ReadonlySet<Ip>): void;
   /** Goes on until the signal aborts. */
@@ -88,7 +91,9 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
       const last = answered.has(address) ? (held.get(address) ?? answered.get(address) ?? now) : null;
       const verdict = judge.decide(address, now, last);
       if (verdict.until !== undefined) holding.set(address, verdict.until);
-      if (verdict.holder === self && taken.has(address) && !answered.has(address)) continue;
+      const isBlocked = verdict.holder === self && taken.has(address) && !answered.has(address);
+      judge.blocked?.(address, isBlocked);
+      if (isBlocked) continue;
       if (verdict.holder !== null) known.set(address, verdict.holder);
       else without.set(address, forsaken.get(address) ?? now);
       next = Math.min(next, verdict.next ?? next);
@@ -106,7 +111,8 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
     const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another`);
-    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const rivals = [...seat.rivals()].map(([address, where]) => `another machine says that it has ${address}, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another`);
+    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...rivals, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
     return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };

@@ -3,6 +3,8 @@ import type { SharedService, SharedServices } from "../engine/types.ts";
 import { longestRecord } from "../engine/shared.ts";
 import type { Clock } from "../std/clock.ts";
 import { HawserError, messageOf } from "../std/errors.ts";
+import { atOnce, inTurns } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import type { SharedChange, SharedStore } from "../store/shared.ts";
 import { aborted } from "./aborted.ts";
 import type { Complaints } from "./complaints.ts";
@@ -26,7 +28,7 @@ export interface ServiceShare {
   take(values: ReadonlyMap<string, string | undefined>): boolean;
   known(): SharedServices;
   /** As `ShareServices`. */
-  change(decide: (known: SharedServices) => SharedServices, signal: AbortSignal): Promise<void>;
+  change(decide: (known: SharedServices) => Promise<SharedServices>, signal: AbortSignal): Promise<void>;
   /** What this node wrote under its lease is gone. */
   forget(): void;
 }
@@ -48,7 +50,7 @@ export function createServiceShare({ self, store, tell, clock, random, complain 
 
   const current = (): SharedServices => {
     if (known !== undefined) return known;
-    const all = read(texts);
+    const all = atOnce(read(texts));
     // What an agent before this one wrote goes with that one's lease.
     known = leased ? all : { ...all, files: new Map([...all.files].filter(([node]) => node !== self)) };
     return known;
@@ -106,8 +108,8 @@ export function createServiceShare({ self, store, tell, clock, random, complain 
     change: async (decide, signal) => {
       for (let i = 0; i < tries; i++) {
         const entries = await store.list(serviceRecords, signal);
-        const standing = read(entries);
-        const changes = changesTo(entries, standing, decide(standing), self, leased);
+        const standing = await inTurns(read(entries));
+        const changes = changesTo(entries, standing, await decide(standing), self, leased);
         if (changes.length === 0) return;
         const before = leased;
         leased ||= changes.some(({ key, value }) => key === serviceFilesKey(self) && value !== undefined);
@@ -158,14 +160,15 @@ function changesTo(entries: ReadonlyMap<string, string>, standing: SharedService
 }
 
 /** Of texts that did not change the same objects. */
-function createReader(complain: Complaints): (texts: ReadonlyMap<string, string>) => SharedServices {
+function createReader(complain: Complaints): (texts: ReadonlyMap<string, string>) => Sliced<SharedServices> {
   let before = new Map<string, { readonly text: string; readonly what: SharedService | ReadonlyMap<string, string> }>();
-  return (texts) => {
+  return function* (texts) {
     const services = new Map<string, SharedService>();
     const files = new Map<string, ReadonlyMap<string, string>>();
     const now: typeof before = new Map();
     let turn = 0;
     for (const [key, text] of texts) {
+      yield;
       try {
         const place = servicePlaceOf(key);
         if (place === undefined) continue;

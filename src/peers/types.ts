@@ -80,7 +80,7 @@ export interface PeersDoor extends AsyncDisposable {
    * Changes the services that all nodes have: `decide` takes them, perhaps several times, because others change them as well. Resolves when the engine
    * was told of it. Left out: services are not shared. @throws what `decide` throws, HawserError STORE
    */
-  readonly shareServices?: (decide: (known: SharedServices) => SharedServices, signal: AbortSignal) => Promise<void>;
+  readonly shareServices?: (decide: (known: SharedServices) => Promise<SharedServices>, signal: AbortSignal) => Promise<void>;
   /** This node first, the others by name. */
   nodes(): readonly NodeView[];
   status(): PartStatus;

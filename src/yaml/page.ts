@@ -1,6 +1,8 @@
 // YAML as nodes that know their place: a text's documents, and the ways to look into one, each within bounds.
 import { Composer, Lexer, Parser, isAlias, isCollection, isMap, isScalar, isSeq, visit } from "yaml";
 import type { Alias, Document, Node, Scalar } from "yaml";
+import { atOnce } from "../std/sliced.ts";
+import type { Sliced } from "../std/sliced.ts";
 import { placesIn } from "./lines.ts";
 import { problem } from "./problems.ts";
 import type { Problem } from "./problems.ts";
@@ -26,6 +28,11 @@ export interface Entry {
 
 /** The documents that hold anything; what keeps one from being read is added to `problems`. `what` the file should hold: "policy". `line`: as `placesIn`. */
 export function readPages(file: string, text: string, what: string, problems: Problem[], line = 1): readonly Page[] {
+  return atOnce(readingPages(file, text, what, problems, line));
+}
+
+/** As `readPages`. */
+export function* readingPages(file: string, text: string, what: string, problems: Problem[], line = 1): Sliced<readonly Page[]> {
   const top: Place = { file, line, column: 1 };
   const refuse = (message: string): readonly Page[] => {
     problems.push({ place: top, message });
@@ -36,7 +43,7 @@ export function readPages(file: string, text: string, what: string, problems: Pr
   const place = placesIn(file, text, line);
   const documents: Document.Parsed[] = [];
   try {
-    documents.push(...compose(text));
+    documents.push(...yield* compose(text));
   } catch (error) {
     if (!(error instanceof TooDeep)) throw error;
     problems.push({ place: place(error.offset), message: `lists and maps are nested more than ${deepest} deep` });
@@ -61,7 +68,7 @@ class TooDeep extends Error {
 }
 
 /** As yaml's `parseAllDocuments`, but watching the depth: its composer calls itself for each level and would run out of stack. */
-function compose(text: string): readonly Document.Parsed[] {
+function* compose(text: string): Sliced<readonly Document.Parsed[]> {
   const documents: Document.Parsed[] = [];
   const parser = new Parser();
   // Without a schema every scalar stays as written: 10.20 is no number and `no` no boolean. Its own check for doubled keys is quadratic.
@@ -70,7 +77,10 @@ function compose(text: string): readonly Document.Parsed[] {
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) {
       if (token.type === "error" && ++errors > mostErrors) return [...documents, ...composer.end(true, offset)];
-      documents.push(...composer.next(token));
+      for (const document of composer.next(token)) {
+        documents.push(document);
+        yield;
+      }
     }
     if (parser.stack.length > deepest) throw new TooDeep(offset);
     // The lexer's own marks are one control character each, which is not in the text.

@@ -22,10 +22,10 @@ export function scene(test: TestFn, options: LabOptions = {}): Scene {
   });
   test.serial.afterEach.always("the test left no link of Hawser's", async (t) => {
     t.timeout(60_000 * patience);
-    for (const host of world?.hosts ?? []) {
+    await Promise.all((world?.hosts ?? []).map(async (host) => {
       await host.clear();
       await waitFor(`${host.name} to have no endpoint's link`, async () => (await host.links()).every((name) => ours.has(name)));
-    }
+    }));
   });
   test.serial.after.always("the world goes and leaves nothing behind", async (t) => {
     t.timeout(60_000 * patience);

@@ -10,7 +10,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, lbPlaceCodec, lbRivalCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
@@ -125,11 +125,15 @@ export interface Bench extends AsyncDisposable {
   service(number: number, frontend: FrontendAddress, backend: BackendEntry, more?: { readonly empty?: boolean; readonly slot?: SlotEntry; readonly flags?: number; readonly sources?: SourceLists; readonly shared?: boolean }): Promise<void>;
   /** The backend takes nothing new of the service any more. */
   close(service: number, backend: number): Promise<void>;
+  /** Where a backend is, and its outer packets go, while the rest of it is what it was. */
+  place(number: number, address: string, outer: string): Promise<void>;
   /** Another backend. */
   backend(number: number, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
   hold(address: string, mac: string, until?: number | null): Promise<void>;
+  /** Who said on the uplink that he has an address that was certainly held, `ADDRESS MAC TIMES`. */
+  rivals(): Promise<readonly string[]>;
   /** Every IPv4 conntrack entry. */
   flows(): Promise<readonly (readonly [Ct4Key, Ct4])[]>;
   /** Makes every IPv4 conntrack entry expired: jiffies to go back, default 2^30. */
@@ -218,6 +222,11 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
       else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), state: 0, until }));
     },
+    place: async (number, address, outer) => { await set("hw_lb_places", u32.encode(number), lbPlaceCodec.encode({ address: parseIp(address), outer: parseIp(outer) })); },
+    rivals: async () => (await entries("hw_lb_rivals")).map(([key, value]) => {
+      const { mac, frames } = lbRivalCodec.decode(value);
+      return `${lbHeldKeyCodec.decode(key).addr} ${mac} ${frames}`;
+    }),
     close: async (service, backend) => { await set("hw_lb_closed", lbClosedCodec.encode({ service, backend }), u32.encode(1)); },
     backend: async (number, backend) => { await ask({ op: "backend", number, backend }); },
     service: async (number, frontend, backend, { empty = false, slot = { current: number }, flags = 0, sources = {}, shared = false } = {}) => {

@@ -9,9 +9,9 @@ import { ip4FromNumber } from "../../src/std/ip.ts";
 import { echo, ip, protocols, tcp, udp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const show = (key: Ct4Key): string => `${ip4FromNumber(key.saddr)}:${key.sport} > ${ip4FromNumber(key.daddr)}:${key.dport}`;
 const flags = ({ flags }: Ct4): readonly string[] => Object.entries(CtFlags).filter(([, bit]) => flags & bit).map(([name]) => name);

@@ -6,8 +6,8 @@ import type { Bench } from "./bench.ts";
 import { arp, ip, ipv6, neighbourDiscovery, tcp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 test.serial("over IPv4: the neighbour is asked for, the connection opened, answered and closed", async (t) => {
   const { bench } = t.context;

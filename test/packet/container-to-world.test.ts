@@ -6,8 +6,8 @@ import type { Bench } from "./bench.ts";
 import { ip, tcp, udp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 for (const [family, source, uplink, target] of [["IPv4", "10.44.0.2", "192.0.2.1", "198.51.100.7"], ["IPv6", "fd44::2", "2001:db8::1", "2001:db8:7::7"]] as const) {
   const bracket = (address: string): string => (address.includes(":") ? `[${address}]` : address);

@@ -17,7 +17,7 @@ let services: Services;
 let host: Session;
 let container: Session;
 
-test.before(async () => {
+test.serial.before(async () => {
   const servers = ["10.44.0.11@80", "10.44.0.12@80", "fd44::11@80"];
   world = await buildWorld("end", { hostAddresses: [], servers, containerServers: servers, ownNamespaceOnly: true, setRetval: true });
   services = writeServices(world.map);
@@ -30,7 +30,7 @@ test.before(async () => {
   for (const [at, service] of [["203.0.113.1@80", 1], ["203.0.113.2@80", 2], ["2001:db8::3@80", 3], ["203.0.113.4@80", 4]] as const) services.frontend(at, service);
 });
 
-test.after.always(async () => {
+test.serial.after.always(async () => {
   services?.[Symbol.dispose]();
   await world?.[Symbol.asyncDispose]();
 });

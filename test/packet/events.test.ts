@@ -3,7 +3,7 @@ import test from "ava";
 import { a, b, openBench } from "./bench.ts";
 import { ip, udp } from "./packets.ts";
 
-test("a container that floods with what is dropped does not keep others from being heard, and all is counted (R34)", async (t) => {
+test.serial("a container that floods with what is dropped does not keep others from being heard, and all is counted (R34)", async (t) => {
   await using bench = await openBench();
   const martian = ip("10.44.0.2", "127.0.0.1", udp(5000, 53));
   await bench.flood(a, martian, { at: 14 + 20, first: 1, count: 1000 });
@@ -13,7 +13,7 @@ test("a container that floods with what is dropped does not keep others from bei
   t.is(await bench.lost(), lost, "another container's drop is told");
 });
 
-test("what is told soon after another record does not wake the reader, and is read all the same", async (t) => {
+test.serial("what is told soon after another record does not wake the reader, and is read all the same", async (t) => {
   await using bench = await openBench();
   for (let port = 5000; port < 5020; port++) {
     await bench.fromContainer(a, ip("10.44.0.2", "127.0.0.1", udp(port, 53)));

@@ -7,15 +7,15 @@ import { echo, icmpError, ip, ipv4, ipv6, neighbourDiscovery, protocols, slice, 
 import type { Packet, Payload } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const { bench } = (t.context = { bench: await openBench() });
   for (const proto of [protocols.tcp, protocols.udp]) {
     await bench.publish("0.0.0.0", 8080, proto, "10.44.0.3", 80);
     await bench.publish(null, 8080, proto, "fd44::3", 80);
   }
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const drop = (reason: string, row: Row): [string, string] => [`drop ${reason}`, row.verdict];
 /** An IPv6 packet whose addresses are the sixteen bytes of IPv4-mapped ones where an IPv4 address is given. */

@@ -10,12 +10,12 @@ import { said, tablesOf } from "./policy-tables.ts";
 const test = anyTest as TestFn<{ bench: Bench }>;
 /** A second of so many jiffies is long enough for what waits, however busy the machine is. */
 const patient = { hz: 25_000 };
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.bench = await openBench(patient);
   await t.context.bench.publish("0.0.0.0", 8080, protocols.udp, "10.44.0.3", 80);
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => {
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => {
   await t.context.bench.forget();
   await t.context.bench.copies();
 });

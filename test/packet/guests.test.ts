@@ -10,9 +10,9 @@ import { said, sentence, tablesOf } from "./policy-tables.ts";
 import type { Closed, Said } from "./policy-tables.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await enforce(t.context.bench, []); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await enforce(t.context.bench, []); });
 
 async function enforce(bench: Bench, rows: readonly Said[], closed: readonly (readonly [typeof g, Closed])[] = []): Promise<void> {
   await bench.policy(tablesOf(containers, rows, new Map(closed)));
@@ -152,7 +152,7 @@ test.serial("what is neither IP nor ARP passes neither way", async (t) => {
   }
 });
 
-test("what its bridge sends to every port ends there, counted and not told", async (t) => {
+test.serial("what its bridge sends to every port ends there, counted and not told", async (t) => {
   await using bench = await openBench();
   await bench.policy(tablesOf(containers, [said(1, "deny", "in", g, "198.51.100.0/24")]));
   t.is(await verdict(bench.toGuest(g, ip("198.51.100.7", h.ipv4, udp(5000, 53)))), "drop NO_SUCH_ADDRESS");

@@ -13,12 +13,12 @@ const [uplink, router] = ["02:00:00:00:00:01", "02:00:00:00:00:fe"];
 const everybody = "ff:ff:ff:ff:ff:ff";
 const untouched = "pass untouched";
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = await openBench();
   t.context.bench = bench;
   for (const address of ["192.0.2.10", "2001:db8::10"]) await bench.hold(address, uplink);
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const asked = (target: string, sender = "192.0.2.254"): Packet => arp("request", { mac: router, ip: sender }, { ip: target });
 const solicited = (target: string, sender = "2001:db8::fe", options = { ttl: 255 }): Packet =>
@@ -101,6 +101,7 @@ for (const [address, asking, probe, to, announced] of claims) {
         t.is((await bench.fromUplink(announcement, { destination: all })).verdict, untouched);
         t.is(await answered(), "redirect");
       }
+      t.deepEqual((await bench.rivals()).filter((one) => one.startsWith(address)), [`${address} ${address.includes(":") ? router : another} ${2 * (i + 1)}`], "who says so is noted, of IPv6 whoever sent the frame");
       await bench.hold(address, uplink, boot());
       t.is(await answered(), "redirect", "nobody else answers yet");
       t.is((await bench.fromUplink(probe, { destination: to })).verdict, untouched, "but who asks first, because he wants it, finds it free");

@@ -6,9 +6,9 @@ import type { Bench, Row } from "./bench.ts";
 import { arp, echo, icmpError, ip, ipv4, ipv6, neighbourDiscovery, slice, tcp, udp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const drop = (reason: string, row: Row): [string, string] => [`drop ${reason}`, row.verdict];
 

@@ -7,15 +7,15 @@ import { echo, icmpError, ip, protocols, tcp, udp } from "./packets.ts";
 import type { Packet, Payload } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.bench = await openBench();
   for (const proto of [protocols.tcp, protocols.udp]) {
     await t.context.bench.publish("0.0.0.0", 8080, proto, "10.44.0.3", 80);
     await t.context.bench.publish(null, 8080, proto, "fd44::3", 80);
   }
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const toA = `${hostMac} > ${a.mac}`;
 const masqueraded = (row: Row): number => Number(/.*:(\d+) > /.exec(row.packet)?.[1]);

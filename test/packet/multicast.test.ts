@@ -10,8 +10,8 @@ import { said, tablesOf } from "./policy-tables.ts";
 import type { Closed, Said } from "./policy-tables.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const mdns = "224.0.0.251";
 const query = udp(5353, 5353, "who is there");

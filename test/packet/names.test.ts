@@ -13,15 +13,15 @@ const long = "n".repeat(63);
 const eight = Array.from({ length: 8 }, (_, i) => `10.44.0.${100 + i}`);
 const sixes = Array.from({ length: 8 }, (_, i) => `fd44::${100 + i}`);
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.bench = await openBench();
   await t.context.bench.names({
     "1/db": ["10.44.0.77"], "1/db.shop": ["10.44.0.77"], "1/both": ["10.44.0.78", "fd44::78"], "1/six": ["fd44::79"],
     "1/many": [...eight, "10.44.0.200", ...sixes], "1/az@[`{09-_": ["10.44.0.80"], [`1/${long}.${"m".repeat(62)}`]: ["10.44.0.81"], "2/other": ["10.44.1.77"],
   });
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const server = "198.51.100.53";
 const server6 = "2001:db8:7::53";

@@ -6,7 +6,7 @@ import type { Bench, Row } from "./bench.ts";
 import { arp, echo, ip, ipv4, neighbourDiscovery, ipv6, other, protocols, sctp, slice, tcp, udp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = await openBench();
   t.context.bench = bench;
   for (const proto of [protocols.tcp, protocols.udp]) {
@@ -19,8 +19,8 @@ test.before(async (t) => {
   await bench.publish("0.0.0.0", 36412, protocols.sctp, "10.44.0.3", 36412);
   await bench.publish("0.0.0.0", 36413, protocols.sctp, "10.44.0.3", 36412);
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 const drop = (reason: string, row: Row): [string, string] => [`drop ${reason}`, row.verdict];
 const toB = `${hostMac} > ${b.mac}`;

@@ -10,9 +10,9 @@ import { said, sentence, tablesOf } from "./policy-tables.ts";
 import type { Closed, Said } from "./policy-tables.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => {
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => {
   await t.context.bench.policy(tablesOf(containers));
   await t.context.bench.forget();
 });
@@ -169,7 +169,7 @@ function line(event: Event): string {
     + `${event.backend === null ? "" : ` at ${event.backend}:${event.backendPort}`} rule ${event.rule}${end}`;
 }
 
-test("each flow is told of once with both identities and the rule, each drop with what decided it", async (t) => {
+test.serial("each flow is told of once with both identities and the rule, each drop with what decided it", async (t) => {
   await using bench = await openBench();
   await bench.publish("0.0.0.0", 8080, protocols.tcp, b.ipv4, 80);
   await bench.policy(tablesOf(containers, [
@@ -204,7 +204,7 @@ test("each flow is told of once with both identities and the rule, each drop wit
   t.deepEqual([events[3]?.icmpType, events[3]?.icmpCode, events[3]?.family, events[0]?.tcpFlags], [8, 0, 4, 2]);
 });
 
-test("a container that opens flow after flow is told of no more than 512 times a second, and what is not told is counted (R34)", async (t) => {
+test.serial("a container that opens flow after flow is told of no more than 512 times a second, and what is not told is counted (R34)", async (t) => {
   await using bench = await openBench();
   // One flow for each source and destination port.
   await bench.flood(a, ip(a.ipv4, b.ipv4, udp(1, 1)), { at: 14 + 20, first: 0x1000_0000, count: 2000 });

@@ -30,7 +30,7 @@ interface Told {
   readonly rule: number;
 }
 
-test("R63 the kernel decides as the reference does", async (t) => {
+test.serial("R63 the kernel decides as the reference does", async (t) => {
   t.timeout(6 * 3_600_000);
   t.log(`HAWSER_SEED=${firstSeed}, ${pairs} pairs`);
   await using bench = openHost();

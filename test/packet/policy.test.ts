@@ -10,9 +10,9 @@ import type { Closed, Said } from "./policy-tables.ts";
 import type { Verdict } from "../../src/policy/types.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => { t.context.bench = await openBench(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.before(async (t) => { t.context.bench = await openBench(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
 
 type Close = readonly (readonly [Container, Closed])[];
 

@@ -8,8 +8,8 @@ import type { Payload } from "./packets.ts";
 
 /** Only ports 1024 and 1025 are left to masqueraded flows. */
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.beforeEach(async (t) => { t.context.bench = await openBench({ ephemeralLow: 1026, ephemeralHigh: 65535 }); });
-test.afterEach.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { t.context.bench = await openBench({ ephemeralLow: 1026, ephemeralHigh: 65535 }); });
+test.serial.afterEach.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const world = "198.51.100.7";
 const outcome = ({ verdict, packet }: Row): string => /192\.0\.2\.1:(\d+) >/.exec(packet)?.[1] ?? verdict;

@@ -6,14 +6,14 @@ import type { Bench } from "./bench.ts";
 import { ip, protocols, tcp, udp } from "./packets.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.bench = await openBench();
   for (const proto of [protocols.tcp, protocols.udp]) {
     await t.context.bench.publish("0.0.0.0", 8080, proto, "10.44.0.3", 80);
     await t.context.bench.publish(null, 8080, proto, "fd44::3", 80);
   }
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 test.serial("from the wire, over IPv4: the container sees the client, the client sees the host", async (t) => {
   const { bench } = t.context;

@@ -9,7 +9,7 @@ import test from "ava";
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 
-test("checksums by difference, source ports, clock, hash and small letters of bpf/lib/pure", async (t) => {
+test.serial("checksums by difference, source ports, clock, hash and small letters of bpf/lib/pure", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "hwt-pure-"));
   try {
     const program = join(folder, "pure");

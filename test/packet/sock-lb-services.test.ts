@@ -17,7 +17,7 @@ let services: Services;
 let host: Session;
 let container: Session;
 
-test.before(async () => {
+test.serial.before(async () => {
   world = await buildWorld("services", {
     hostAddresses: ["192.0.2.1"],
     servers: ["10.44.0.11@80", "10.44.0.12@80", "10.44.0.13@8080", "fd44::11@80", "fd44::12@80", "192.0.2.1@7000"],
@@ -30,7 +30,7 @@ test.before(async () => {
   for (const [number, at] of ["10.44.0.11@80", "10.44.0.12@80", "10.44.0.13@8080", "fd44::11@80", "fd44::12@80", "10.44.9.2@80"].entries()) services.backend(number + 1, at);
 });
 
-test.after.always(async () => {
+test.serial.after.always(async () => {
   services?.[Symbol.dispose]();
   await world?.[Symbol.asyncDispose]();
 });

@@ -15,15 +15,15 @@ const { identity } = a;
 const key = `${identity.toString(16).padStart(6, "0")}00`;
 const first = (kind: keyof typeof kinds): string => kinds[kind].toString(16).padStart(8, "0");
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   for (const kind of ["vxlan", "geneve"] as const) {
     // Loopback stands for the device: a verdict is all that is seen of what goes there.
     t.context[kind] = await openBench({ tunnelIfindex: 1, tunnelPort: 8472, tunnelHeader: kinds[kind] });
     await t.context[kind].otherNode({ address: "192.0.2.9", containers: ["10.44.9.2", "fd44:9::2"], identity, network: a.network });
   }
 });
-test.after.always(async (t) => { for (const kind of ["vxlan", "geneve"] as const) await t.context[kind]?.[Symbol.asyncDispose](); });
-test.beforeEach(async (t) => { for (const kind of ["vxlan", "geneve"] as const) await t.context[kind].forget(); });
+test.serial.after.always(async (t) => { for (const kind of ["vxlan", "geneve"] as const) await t.context[kind]?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { for (const kind of ["vxlan", "geneve"] as const) await t.context[kind].forget(); });
 
 const hex = (bytes: Uint8Array, from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString("hex");
 const from4 = ip("10.44.0.2", "10.44.9.2", tcp(5000, 80, "S"));

@@ -1,5 +1,4 @@
 // The README's first command, inside a host of its own.
-// Runs alone: its world has a name that only one can have.
 //
 //   quick/a: quickstart-client ── quickstart-web (quickstart)
 import test from "ava";

@@ -17,6 +17,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_frontends: ["Published ports. Address 0.0.0.0 or :: stands for every address of the host in its family.", "agent"],
   hw_host_addrs: ["Addresses that the host answers to.", "agent"],
   hw_lb_held: ["Addresses of services that this node holds, by uplink: the MAC that is told to whoever asks for them there, and until when.", "agent"],
+  hw_lb_rivals: ["Machines that say that they have a service's address which is certainly this node's.", "programs"],
   hw_lb_backends: ["Backends of services by number, with the next hop of outer packets to each.", "agent; programs the next hop"],
   hw_lb_clients: ["With which backend a client of a service with affinity stays, and which had it before: a slot for each client.", "programs; the agent forgets numbers that are out of use"],
   hw_lb_places: ["Where each backend listens and where outer packets to it go, by its number.", "agent"],

@@ -12,7 +12,7 @@ const blank: Event = {
   destinationIdentity: 0, icmpType: 0, icmpCode: 0, family: 4,
 };
 
-test("a forwarded packet keeps every field, with its published port's backend", (t) => {
+test.serial("a forwarded packet keeps every field, with its published port's backend", (t) => {
   t.deepEqual(decodeEvent(eventCodec.encode({ ...blank, backend: parseIp("10.44.0.3"), backendPort: 80, end: 2, rule: 4, destinationIdentity: 200 })), {
     time: 7n, ifindex: 3, network: 1, source: "10.44.0.2", destination: "192.0.2.10", sourcePort: 40000, destinationPort: 8080, backend: "10.44.0.3",
     backendPort: 80, protocol: 6, family: 4, verdict: "forwarded", reason: "forwarded", direction: "from-container", end: "in", tcpFlags: 2, icmpType: 0,
@@ -20,20 +20,20 @@ test("a forwarded packet keeps every field, with its published port's backend", 
   });
 });
 
-test("a drop has its reason, an audited packet passes, and no end decides what no policy judged", (t) => {
+test.serial("a drop has its reason, an audited packet passes, and no end decides what no policy judged", (t) => {
   const drop = decodeEvent(eventCodec.encode({ ...blank, verdict: EventVerdict.DROPPED, reason: DropReason.POLICY_DENIED, end: 1 }));
   t.deepEqual([drop.verdict, drop.reason, drop.end], ["dropped", "policy-denied", "out"]);
   const audit = decodeEvent(eventCodec.encode({ ...blank, verdict: EventVerdict.AUDIT }));
   t.deepEqual([audit.verdict, audit.reason, audit.end, audit.backend], ["audit", "forwarded", null, ""]);
 });
 
-test("what is no IP packet has no addresses, and one of IPv6 that has none yet says so", (t) => {
+test.serial("what is no IP packet has no addresses, and one of IPv6 that has none yet says so", (t) => {
   const nobody = { ...blank, saddr: null, daddr: null };
   t.deepEqual([decodeEvent(eventCodec.encode({ ...nobody, family: 0 })).source, decodeEvent(eventCodec.encode({ ...nobody, family: 6 })).source], ["", "::"]);
   t.throws(() => decodeEvent(new Uint8Array(64)), { message: "struct hw_event: 64 bytes instead of 104" });
 });
 
-test("the ring is open while someone listens, and a tap gets each record as it is", (t) => {
+test.serial("the ring is open while someone listens, and a tap gets each record as it is", (t) => {
   const rings: ((record: Uint8Array) => void)[] = [];
   const openRing: Kernel["openRing"] = (_, onRecord) => {
     rings.push(onRecord);

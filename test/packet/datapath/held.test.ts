@@ -78,7 +78,7 @@ async function link({ time = { ahead: 0 }, lines }: { readonly time?: { readonly
   const index = Number(here("-o link show near").split(":")[0]);
   stack.use(kernel.attachTcx(netdev, index, "ingress"));
   const tables = openTables(open);
-  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, clock: hasty, uptime: () => boot() + time.ahead, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
+  const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, rivals: tables.rivals, clock: hasty, uptime: () => boot() + time.ahead, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
   return {
     held, tables, ip, uplinks: [{ index, mac }],
     believed: (address) => ip(`neighbour show ${address} dev far`).trim(),
@@ -128,7 +128,7 @@ test("what an earlier agent held is known, not announced again, and given up whe
   await using world = await link();
   const [index = 0] = world.uplinks.map((uplink) => uplink.index);
   for (const addr of addresses) world.tables.held.set({ addr, ifindex: index }, { mac, state: LbHeldState.ANSWERED, until: 0xffff_ffff });
-  const again = createHeld({ kernel: createKernel(), objectDirectory: "/nowhere", table: world.tables.held, clock: systemClock, log: createLog((line) => assert.fail(line), () => 0, "warn") });
+  const again = createHeld({ kernel: createKernel(), objectDirectory: "/nowhere", table: world.tables.held, rivals: world.tables.rivals, clock: systemClock, log: createLog((line) => assert.fail(line), () => 0, "warn") });
   again.sync(new Map(addresses.map((address) => [address, null])), world.uplinks);
   again.sync(new Map(addresses.slice(1).map((address) => [address, systemClock.now() + 60_000])), world.uplinks);
   assert.deepEqual([...again.answered().keys()], addresses.slice(1));
@@ -220,4 +220,37 @@ test("a server with an address on lo that asks in its name has what is not certa
   world.setting("arp_announce", 0);
   world.askAs(address, parseIp("192.0.2.8"));
   await until("it is the server's", () => world.held.answered().size === 0);
+});
+
+test("a machine that is given an address which is certainly held is noticed when it speaks in its name, and as long as it answers", async () => {
+  const [lines, time]: [string[], { ahead: number }] = [[], { ahead: 0 }];
+  await using world = await link({ time, lines });
+  const [address] = addresses;
+  assert.ok(address);
+  const look = (): void => world.held.sync(new Map([[address, null]]), world.uplinks);
+  look();
+  await until("it is held", () => world.held.answered().size === 1);
+  world.ip("address add 192.0.2.10/24 dev far");
+  const theirs = /link\/ether (\S+)/.exec(world.ip("link show far"))?.[1] ?? "";
+  world.askAs(parseIp("192.0.2.10"), parseIp("192.0.2.77"));
+  look();
+  assert.match(world.held.rivals().get(address) ?? "", new RegExp(`^${theirs} on device ${world.uplinks[0]?.index}, \\d+ time`));
+  assert.equal(lines.filter((line) => line.includes("says that it has an address of a service")).length, 1);
+  const count = (): number => Number(/(\d+) time/.exec(world.held.rivals().get(address) ?? "")?.[1] ?? 0);
+  const before = count();
+  for (const ahead of [11, 22]) {
+    time.ahead = ahead;
+    look();
+    await systemClock.sleep(300);
+  }
+  look();
+  assert.ok(count() > before, "it is asked, and answers");
+  world.ip("address delete 192.0.2.10/24 dev far");
+  for (const ahead of [33, 60, 90]) {
+    time.ahead = ahead;
+    look();
+    await systemClock.sleep(100);
+  }
+  assert.equal(world.held.rivals().size, 0);
+  assert.deepEqual([...world.held.answered().keys()], [address]);
 });

@@ -1,4 +1,5 @@
 // Maps of maps: tables in slots that a program switches between with one write.
+// Runs alone: it measures how long prefixes take to write.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { createKernel } from "../../../src/kernel/index.ts";

@@ -15,7 +15,7 @@ const back = `${uplink} > ${gateway}`;
 const to4 = (payload: Payload): Packet => ip(client4, web4, payload);
 const to6 = (payload: Payload): Packet => ip(client6, web6, payload);
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   const server = { address: parseIp("172.16.1.1"), port: 80, mode: "IPIP" } as const;
   for (const [address, port, protocol] of [
@@ -31,8 +31,8 @@ test.before(async (t) => {
   // The host's own address, which is a service's as well.
   await bench.service(8, { address: parseIp("192.0.2.1"), port: 80, protocol: protocols.tcp }, server, { shared: true });
 });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const rows: readonly (readonly [what: string, packet: Packet, verdict: string, out: string])[] = [
   ["an echo request, IPv4", to4(echo("request", 7, "hello")), "redirect", `${back} 203.0.114.10 > 198.51.100.7 echo reply 7 ttl 64`],

@@ -11,7 +11,7 @@ const back = `${uplink} > ${gateway}`;
 const router = "192.0.2.77";
 const router6 = "2001:db8:77::1";
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const world = (t.context.world = await openWeb(1));
   await world.service(3, []);
   for (const [address, protocol] of [[web4, protocols.tcp], [web4, protocols.udp], [web6, protocols.tcp], [web6, protocols.udp]] as const) await world.frontend(address, 99, protocol, 3);
@@ -19,7 +19,7 @@ test.before(async (t) => {
   await world.frontend("192.0.2.1", 80, protocols.tcp, 1);
   await world.address("192.0.2.1", { shared: true });
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 const rows: readonly (readonly [what: string, packet: Packet, verdict: string, out: string])[] = [
   ["an echo request, IPv4", to4(echo("request", 7, "hello")), "tx", `${back} 203.0.113.10 > 198.51.100.7 echo reply 7 ttl 64`],

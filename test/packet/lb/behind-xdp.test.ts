@@ -15,7 +15,7 @@ const config = { services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 
 const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
 const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench(config));
   const service = async (number: number, address: string, port: number, protocol: number, backend: string, outer: string, mode: "IPIP" | "GENEVE"): Promise<void> =>
     bench.service(number, { address: parseIp(address), port, protocol }, { address: parseIp(backend), outer: parseIp(outer), port: 8080, mode });
@@ -34,8 +34,8 @@ test.before(async (t) => {
   await service(8, web4, 83, protocols.tcp, "198.18.0.1", "198.18.0.1", "IPIP");
   await service(9, web4, 84, protocols.tcp, "203.0.113.9", "203.0.113.9", "IPIP");
 });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const rows: readonly (readonly [what: string, packet: Packet, out: string])[] = [
   ["IPv4 in IPv4", ip(client4, web4, tcp(5000, 80, "S")), "192.0.2.1 > 172.16.1.1 ipip { 198.51.100.7:5000 > 203.0.114.10:80 tcp S ttl 64 } ttl 64"],
@@ -64,6 +64,18 @@ for (const [what, packet, option] of [["IPv4", ip(client4, web4, tcp(5000, 81, "
     t.is(hex.slice(84 + option.length), Buffer.from(sent).toString("hex"));
   });
 }
+
+test.serial("while a node goes over to the other family a packet is wholly of one of them", async (t) => {
+  const { bench } = t.context;
+  const outer = async (): Promise<string> => Buffer.from((await bench.raw(ip(client4, web4, tcp(5000, 81, "A")))).data.subarray(12, 54)).toString("hex");
+  await bench.place(5, "10.44.9.2", "2001:db8:9::9");
+  t.regex(await outer(), /^86dd60000000....1140.{32}20010db8000900000000000000000009$/);
+  await bench.backend(5, { address: parseIp("10.44.9.2"), outer: parseIp("2001:db8:9::9"), port: 8080, mode: "GENEVE" });
+  await bench.place(5, "10.44.9.2", "172.16.9.9");
+  t.regex(await outer(), /^08004500.{28}ac100909/);
+  await bench.backend(5, { address: parseIp("10.44.9.2"), outer: parseIp("172.16.9.9"), port: 8080, mode: "GENEVE" });
+  t.regex(await outer(), /^08004500.{28}ac100909/);
+});
 
 for (const [what, packet, option] of [
   ["TCP over IPv4", ip(client4, web4, tcp(5000, 82, "S")), geneve4], ["UDP over IPv4 without a checksum", ip(client4, web4, udp(5000, 82, "who?", { checksum: "none" })), geneve4],

@@ -13,14 +13,14 @@ const test = anyTest as TestFn<{ world: World }>;
 const { AFFINITY } = LbServiceFlags;
 const servers = [1, 2, 3, 4];
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.world = await openWeb(4);
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   await t.context.world.forgetFlows();
   await t.context.world.openAll();
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 const from = (client: string, sport: number, flags = "S"): Packet => ip(client, client.includes(":") ? web6 : web4, tcp(sport, 80, flags));
 async function server(world: World, packet: Packet): Promise<string> {

@@ -17,7 +17,7 @@ const test = anyTest as TestFn<{ bench: Bench }>;
 const [web4, web6, server4, server6] = ["203.0.114.10", "2001:db8:5::10", "172.16.1.1", "2001:db8:b::1"];
 const [toA, toB] = [`${hostMac} > ${a.mac}`, `${hostMac} > ${b.mac}`];
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   let number = 0;
   const service = async (address: string, port: number, protocol: number, to: string, toPort: number, mode: "LOCAL" | "IPIP" | "GENEVE", more: Parameters<Bench["service"]>[3] = {}): Promise<number> => {
@@ -41,11 +41,11 @@ test.before(async (t) => {
   await service("192.0.2.1", 80, protocols.tcp, "10.44.0.3", 8080, "LOCAL", { shared: true });
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: b.identity, network: 1 });
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   await t.context.bench.forget();
   await t.context.bench.policy(tablesOf(containers));
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const ask4 = (payload: Payload): Packet => ip("10.44.0.2", web4, payload);
 const ask6 = (payload: Payload): Packet => ip("fd44::2", web6, payload);

@@ -15,15 +15,15 @@ const test = anyTest as TestFn<{ bench: Bench }>;
 const [client4, client6, web4, web6] = ["198.51.100.7", "2001:db8:c::7", "203.0.113.200", "2001:db8:5::20"];
 const into = `${hostMac} > ${a.mac}`;
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   await bench.service(1, { address: parseIp("203.0.114.10"), port: 80, protocol: protocols.tcp }, { address: a.ipv4, port: 8080, mode: "LOCAL" });
   await bench.service(2, { address: parseIp("2001:db8:5::10"), port: 80, protocol: protocols.tcp }, { address: parseIp("fd44::2"), port: 8080, mode: "LOCAL" });
   await bench.service(3, { address: parseIp("203.0.114.10"), port: 53, protocol: protocols.udp }, { address: a.ipv4, port: 53, mode: "LOCAL" });
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
 });
-test.beforeEach(async (t) => { await t.context.bench.forget(); });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 test.serial("a client's packets reach the container with the client's address, and its answers bear the service's (R77)", async (t) => {
   const { bench } = t.context;

@@ -11,12 +11,12 @@ const test = anyTest as TestFn<{ world: World }>;
 const [tcpProtocol, udpProtocol] = [6, 17];
 const addresses = 10_000;
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const world = (t.context.world = await openWorld());
   await world.backend(1, "172.16.1.1");
   await world.service(1, [1]);
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 const address4 = (number: number): Ip => formatIp(ipToBigInt(parseIp("198.18.0.0")) + BigInt(number), 4);
 const address6 = (number: number): Ip => formatIp(ipToBigInt(parseIp("2001:db8:5::")) + BigInt(number), 6);

@@ -1,4 +1,5 @@
 // An established flow never moves while its backend lives: what a slot remembers, and what is remembered of flows on one that is not settled.
+// Runs alone: its records age in fractions of a second.
 //
 //   slot { current │ previous │ changed }      server N is 172.16.1.N
 import { setTimeout } from "node:timers/promises";
@@ -15,12 +16,12 @@ import type { World } from "./world.ts";
 
 const test = anyTest as TestFn<{ world: World }>;
 
-test.before(async (t) => { t.context.world = await openWeb(4); });
-test.beforeEach(async (t) => {
+test.serial.before(async (t) => { t.context.world = await openWeb(4); });
+test.serial.beforeEach(async (t) => {
   await t.context.world.forgetFlows();
   for (const number of [1, 2, 3, 4]) await t.context.world.backend(number, `172.16.1.${number}`);
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 /** The number of the server that got it. */
 async function server(world: World, packet: Packet): Promise<number> {

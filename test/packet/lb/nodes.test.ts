@@ -14,7 +14,7 @@ const test = anyTest as TestFn<{ world: World }>;
 const geneve4 = "03406558" + "00000100" + "ff488102" + "0a2c0902" + "1f900000";
 const geneve6 = "06406558" + "00000100" + "ff488105" + "fd440009000000000000000000000002" + "1f900000";
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const world = (t.context.world = await openWeb(1));
   await world.backend(1, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
   await world.backend(101, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "172.16.9.9" });
@@ -22,11 +22,11 @@ test.before(async (t) => {
   await world.backend(2, "10.44.9.2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
   await world.backend(102, "fd44:9::2", { mode: "GENEVE", port: 8080, outer: "2001:db8:9::9" });
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   await t.context.world.service(1, [1]);
   await t.context.world.service(2, [101]);
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 const hex = (bytes: Uint8Array, from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString("hex");
 

@@ -36,13 +36,13 @@ async function world(more: Parameters<typeof openBench>[0] = {}): Promise<Bench>
   return bench;
 }
 
-test.before(async (t) => { t.context.bench = await world(); });
-test.beforeEach(async (t) => {
+test.serial.before(async (t) => { t.context.bench = await world(); });
+test.serial.beforeEach(async (t) => {
   const { bench } = t.context;
   await bench.forget();
   for (const [number, address] of [[1, node], [2, another], [3, "192.0.2.10"]] as const) await bench.otherNode({ number, address, containers: number === 1 ? ["10.44.9.2"] : [], identity: 77, network: 1 });
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 /** What left: by a tunnel over IPv6 in this node's name to the tunnel's port, unsummed and as long as it says, `NODE KEY: PACKET`; otherwise the packet. */
 function shown(data: Uint8Array): string {
@@ -218,7 +218,7 @@ test.serial("a node names only containers that are here, and only for clients th
   t.is((await bench.fromUplink(tunnelled(answer, "00000100"))).verdict, "drop PEER_ADDRESS", "with another key");
 });
 
-test("with native routing, and IPv4 at no uplink of these nodes, services are carried all the same", async (t) => {
+test.serial("with native routing, and IPv4 at no uplink of these nodes, services are carried all the same", async (t) => {
   await using bench = await world({ tunnelIfindex: 0, native: 1 });
   await bench.otherNode({ address: node, containers: ["10.44.9.2"], identity: 77, network: 1 });
   t.is((await bench.fromUplink(wrapped(four.container, 8080, syn, { from: node, returns: true }))).packet, `${into} 198.51.100.7:5000 > 10.44.0.2:8080 tcp S ttl 64`);

@@ -25,7 +25,7 @@ async function slot4(bench: Bench, slot: SlotEntry, flags = 0): Promise<void> {
   await bench.service(2, { address: parseIp(web4), port: 80, protocol: protocols.tcp }, { address: a.ipv4, port: 8080, mode: "LOCAL" }, { slot, flags });
 }
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench({ services: 1, tunnelIfindex: 1, tunnelPort: 6081, tunnelHeader: 0x6558, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1"), nodeIpv4: 0xc0000201, nodeIpv6: parseIp("2001:db8::1") }));
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
   for (const n of [1, 3]) await bench.backend(n, { address: parseIp(`10.44.9.${n}`), outer: parseIp(`172.16.9.${n}`), port: 8080, mode: "GENEVE" });
@@ -33,11 +33,11 @@ test.before(async (t) => {
   await bench.backend(5, { address: parseIp("172.16.1.5"), port: 80, mode: "IPIP" });
   await bench.backend(11, { address: parseIp("fd44:9::1"), outer: parseIp("172.16.9.1"), port: 8080, mode: "GENEVE" });
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   await t.context.bench.forget();
   await slot4(t.context.bench, { current: 1, previous: 2, changed });
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const goesOn = (sport = 5000, flags = "A"): Packet => ip(client4, web4, tcp(sport, 80, flags, "x"));
 const toA = (inner: Packet, passed = 0): Packet => wrapped("10.44.0.2", 8080, inner, { passed });

@@ -10,8 +10,8 @@ import type { World } from "./world.ts";
 
 const test = anyTest as TestFn<{ world: World }>;
 
-test.before(async (t) => { t.context.world = await openWeb(1); });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.before(async (t) => { t.context.world = await openWeb(1); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 const rows: readonly (readonly [what: string, packet: Packet, verdict: string, out: string])[] = [
   ["TCP that begins, IPv4", to4(request("S")), "tx", `${out} 192.0.2.1 > 172.16.1.1 ipip { 198.51.100.7:5000 > 203.0.113.10:80 tcp S ttl 64 } ttl 64`],

@@ -52,7 +52,7 @@ async function spread(world: World): Promise<Readonly<Record<string, number>>> {
   return counts;
 }
 
-test("a service's packets go to its servers; one that is struck out gets nothing new; a service that is deleted has no address any more", async (t) => {
+test.serial("a service's packets go to its servers; one that is struck out gets nothing new; a service that is deleted has no address any more", async (t) => {
   const world = await host(t);
   const plans = planner();
   await world.plans(plans(servers("172.16.1.1", "172.16.1.2")));
@@ -67,14 +67,14 @@ test("a service's packets go to its servers; one that is struck out gets nothing
   t.not(gone.packet, other);
 });
 
-test("containers on other nodes are reached through their node, and wait for it to be known", async (t) => {
+test.serial("containers on other nodes are reached through their node, and wait for it to be known", async (t) => {
   const world = await host(t);
   const plans = planner();
   await world.plans(plans(selected, [container("b", "web2", "10.44.1.2"), container("c", "web3", "10.44.2.2")]));
   t.true(((await spread(world))["198.18.0.2"] ?? 0) > 25);
 });
 
-test("a container on another node that is named by its address is wrapped to its node, also where nobody tells of it", async (t) => {
+test.serial("a container on another node that is named by its address is wrapped to its node, also where nobody tells of it", async (t) => {
   const world = await host(t);
   const named = 'service: shop\nfrontends: ["203.0.113.10:80"]\nbackends: [{ address: "10.44.1.2:8080" }]\nhealth: { kind: none }\n';
   const there = container("b", "web2", "10.44.1.2");
@@ -85,7 +85,7 @@ test("a container on another node that is named by its address is wrapped to its
   }
 });
 
-test("another agent that finds the maps as they were changes nothing in them", async (t) => {
+test.serial("another agent that finds the maps as they were changes nothing in them", async (t) => {
   const world = await host(t);
   const plans = planner();
   const guarded = servers("172.16.1.2").replace("web", "guarded").replace("10:80", "11:80");
@@ -101,7 +101,7 @@ test("another agent that finds the maps as they were changes nothing in them", a
   t.deepEqual(await spread(world), { "172.16.1.1": 100 });
 });
 
-test("an agent after one that was ended between a service and its frontends writes nothing where these are sent still", async (t) => {
+test.serial("an agent after one that was ended between a service and its frontends writes nothing where these are sent still", async (t) => {
   const world = await host(t);
   const plans = planner();
   const before = plans(servers("172.16.1.1"));
@@ -115,7 +115,7 @@ test("an agent after one that was ended between a service and its frontends writ
   t.deepEqual(await spread(world), { "172.16.1.1": 100 });
 });
 
-test("sources: who is denied is, though a narrower prefix is allowed", async (t) => {
+test.serial("sources: who is denied is, though a narrower prefix is allowed", async (t) => {
   const world = await host(t);
   const plans = planner();
   const with_ = (sources: string): readonly ServicePlan[] => plans(`${servers("172.16.1.1")}sources: ${sources}\n`);
@@ -128,7 +128,7 @@ test("sources: who is denied is, though a narrower prefix is allowed", async (t)
   t.true(await sent());
 });
 
-test("what cannot be carried out is refused by name: what stood of it stands, and everything else changes", async (t) => {
+test.serial("what cannot be carried out is refused by name: what stood of it stands, and everything else changes", async (t) => {
   const world = await host(t);
   const plans = planner();
   const sctp = (name: string, last: number): string => `service: ${name}\nfrontends: ["203.0.113.${last}:80", "203.0.113.${last}:80/sctp"]\nbackends: [{ address: "172.16.1.2:80" }]\nhealth: { kind: none }\n`;
@@ -144,7 +144,7 @@ test("what cannot be carried out is refused by name: what stood of it stands, an
   t.deepEqual(await spread(world), { "172.16.1.2": 100 });
 });
 
-test("who finds no room in the map of sources waits until there is some, and is alone with that", async (t) => {
+test.serial("who finds no room in the map of sources waits until there is some, and is alone with that", async (t) => {
   const world = await host(t);
   const plans = planner();
   const named = (name: string, last: number): string => servers("172.16.1.1").replace("web", name).replace("10:80", `${last}:80`);
@@ -161,7 +161,7 @@ test("who finds no room in the map of sources waits until there is some, and is 
   t.is(await verdict(21), "tx");
 });
 
-test("what goes elsewhere than to its slot's current backend is noted where the agent looks, and nothing else is", async (t) => {
+test.serial("what goes elsewhere than to its slot's current backend is noted where the agent looks, and nothing else is", async (t) => {
   const world = await host(t);
   const plans = planner();
   await world.plans(plans(servers("172.16.1.1")));
@@ -187,7 +187,7 @@ test("what goes elsewhere than to its slot's current backend is noted where the 
   for (const slot of after) t.true(words[2 * slot + 1] !== 0 && ((words[2 * slot] ?? 0) & 0xffff) === plan?.backends[1]?.number, `slot ${slot}`);
 });
 
-test("with affinity a client leaves a server that is struck out with what is new, and is led to nobody else's when the number is given again", async (t) => {
+test.serial("with affinity a client leaves a server that is struck out with what is new, and is led to nobody else's when the number is given again", async (t) => {
   const world = await host(t);
   const plans = planner();
   const now = Date.now();

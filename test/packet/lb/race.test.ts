@@ -1,4 +1,5 @@
 // Two CPUs that give new flows ports of the same pool at the same moment (race.bpf.c): each flow of one waits for the other's.
+// Runs alone: it needs both cores at the same moment.
 //
 //   CPU 0 ▸ balancer ┐
 //                    ├▸ the same maps: 32 servers with a pool of 16 ports each, of which 14 are taken when both are done
@@ -45,7 +46,7 @@ interface Flow {
   readonly asked: readonly number[];
 }
 
-test("two CPUs at once never give two flows one port, and each flow keeps the one from which it was answered for", async (t) => {
+test.serial("two CPUs at once never give two flows one port, and each flow keeps the one from which it was answered for", async (t) => {
   t.timeout(120_000 * patience);
   const folder = mkdtempSync(join(tmpdir(), "hwt-race-"));
   t.teardown(() => rmSync(folder, { recursive: true }));

@@ -16,8 +16,8 @@ const places = 8;
 const bucketKey = u32.encode(0x79b1);
 
 /** What each program returns on a bucket in which one place is left, and the records of backends 1 and 2 then; `left`: what is there. */
-async function outcomes(left: () => LbFlow): Promise<Readonly<Record<string, readonly number[]>>> {
-  using object = await createKernel().loadObject(await compiled("records", scratch()), { rodata: { hw_config: Uint8Array.from(configOf()) } });
+async function outcomes(left: () => LbFlow, ticks = hz): Promise<Readonly<Record<string, readonly number[]>>> {
+  using object = await createKernel().loadObject(await compiled("records", scratch()), { rodata: { hw_config: Uint8Array.from(configOf(ticks)) } });
   const flows = object.maps.get("hw_lb_flows");
   assert.ok(flows);
   const found: Record<string, readonly number[]> = {};
@@ -33,9 +33,9 @@ async function outcomes(left: () => LbFlow): Promise<Readonly<Record<string, rea
 
 const ageOf = (age: number): number => (Math.floor(jiffiesClock(hz)() / 1024) - age) & LbFlowSeen.AGES;
 
-function configOf(): Uint8Array {
+function configOf(ticks: number): Uint8Array {
   const config = new Uint8Array(configCodec.size);
-  return configCodec.encode({ ...configCodec.decode(config), hz });
+  return configCodec.encode({ ...configCodec.decode(config), hz: ticks });
 }
 
 for (const [what, left] of Object.entries({
@@ -47,3 +47,10 @@ for (const [what, left] of Object.entries({
     assert.deepEqual(await outcomes(left), { chosen_other: [0, 2], chosen_same: [0x201, 1], looked_other: [0, 2], looked_same: [2, 2] });
   });
 }
+
+test("a flow that went on is dead when it has been silent for 70 minutes, and not a moment before", async () => {
+  // 4200 of 1024 ticks, of which the first and the last need not have been whole.
+  const silent = (age: number) => outcomes(() => ({ seen: ageOf(age) | LbFlowSeen.WENT_ON, tag: 78, backend: 8 }), 1024);
+  assert.deepEqual((await silent(4199))["chosen_other"]?.map((one) => one | 0), [-1, 8]);
+  assert.deepEqual((await silent(4203))["chosen_other"], [0, 2]);
+});

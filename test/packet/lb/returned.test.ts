@@ -24,7 +24,7 @@ const sides = [
 ] as const;
 type Side = (typeof sides)[number];
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench(config));
   for (const [n, address] of [[1, "203.0.114.10"], [11, "2001:db8:5::10"]] as const) {
     const backend = { address: parseIp(n === 1 ? "10.44.9.2" : "fd44:9::2"), port: 8080, mode: "GENEVE", outer: parseIp("192.0.2.9"), returns: true } as const;
@@ -33,13 +33,13 @@ test.before(async (t) => {
     await bench.service(n + 2, { address: parseIp(address), port: 9, protocol: protocols.sctp }, { ...backend, port: 9 });
   }
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   const { bench } = t.context;
   await bench.forget();
   await bench.policy(tablesOf(containers));
   for (const [number, address] of [[1, "192.0.2.9"], [2, "192.0.2.10"]] as const) await bench.otherNode({ number, address, containers: number === 1 ? ["10.44.9.2"] : [], identity: 77, network: 1 });
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 /** What a sends, as `NODE: PACKET` when it leaves by the tunnel for that node, as answers do; otherwise the verdict and the packet. */
 async function answered(bench: Bench, packet: Packet): Promise<string> {
@@ -210,7 +210,7 @@ test.serial("a node may answer for the services of this one alone, and only a no
   for (const client of ["192.0.2.1", "203.0.113.9", "198.18.0.1"]) t.regex((await bench.fromUplink(tunnelled(ip(four.vip, client, tcp(80, 5000, "A"))))).verdict, /^drop (NO_ROUTE|NOT_AN_UPLINK)$/, client);
 });
 
-test("with native routing tunnels carry what services need, and nothing else", async (t) => {
+test.serial("with native routing tunnels carry what services need, and nothing else", async (t) => {
   await using bench = await openBench({ ...config, tunnelIfindex: 0, native: 1 });
   await bench.service(1, { address: parseIp(four.vip), port: 80, protocol: protocols.tcp }, { address: parseIp("10.44.9.2"), port: 8080, mode: "GENEVE", outer: parseIp("192.0.2.9"), returns: true });
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });

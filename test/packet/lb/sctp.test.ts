@@ -16,7 +16,7 @@ const [data, init, abort, complete] = [0, 1, 6, 14];
 const back = `${uplink} > ${gateway}`;
 const packet = (chunk: number, sport = 5000): Packet => to4(sctp(sport, 36412, chunk));
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const world = (t.context.world = await openWeb(2));
   await world.frontend(web4, 36412, protocols.sctp, 1);
   await world.frontend(web6, 36412, protocols.sctp, 2);
@@ -25,13 +25,13 @@ test.before(async (t) => {
   await bench.service(2, { address: parseIp("203.0.114.10"), port: 36413, protocol: protocols.sctp }, { address: a.ipv4, port: 36412, mode: "LOCAL" });
   await bench.service(3, { address: parseIp("203.0.114.10"), port: 36414, protocol: protocols.sctp }, { address: parseIp("172.16.1.1"), port: 36414, mode: "IPIP" });
 });
-test.beforeEach(async (t) => {
+test.serial.beforeEach(async (t) => {
   await t.context.world.forgetFlows();
   await t.context.world.service(1, [1]);
   await t.context.world.service(2, [101]);
   await t.context.bench.forget();
 });
-test.after.always(async (t) => { for (const one of [t.context.world, t.context.bench]) await one?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { for (const one of [t.context.world, t.context.bench]) await one?.[Symbol.asyncDispose](); });
 
 test.serial("to a plain server: wrapped, and byte for byte as it was", async (t) => {
   const { world } = t.context;

@@ -12,7 +12,7 @@ const test = anyTest as TestFn<{ bench: Bench }>;
 const macs = "02:00:00:00:00:fe > 02:00:00:00:00:01";
 const config = { services: 1, lbIpv4: 0xc0000201, lbIpv6: parseIp("2001:db8::1") };
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   const bench = (t.context.bench = await openBench(config));
   const service = async (number: number, address: string, port: number, protocol: number, backend: string): Promise<void> =>
     bench.service(number, { address: parseIp(address), port, protocol }, { address: parseIp(backend), port: 8080, mode: "SNAT" });
@@ -23,7 +23,7 @@ test.before(async (t) => {
   await service(5, "203.0.114.10", 81, protocols.tcp, "198.18.0.1");
   await service(6, "203.0.114.10", 82, protocols.tcp, "203.0.113.9");
 });
-test.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.bench?.[Symbol.asyncDispose](); });
 
 const at = (address: string, port: number): string => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 const portOf = (packet: string): number => Number(/ (?:192\.0\.2\.1|\[2001:db8::1\]):(\d+) > /.exec(packet)?.[1] ?? NaN);

@@ -29,11 +29,11 @@ function planner(): (...texts: readonly string[]) => readonly ServicePlan[] {
   };
 }
 
-test.before(async (t) => {
+test.serial.before(async (t) => {
   t.context.world = await openWorld();
   await t.context.world.plans(planner()(web, names));
 });
-test.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
+test.serial.after.always(async (t) => { await t.context.world?.[Symbol.asyncDispose](); });
 
 /** The port from which the balancer asks. */
 const portOf = (packet: string): number => Number(/ (?:192\.0\.2\.1|\[2001:db8::1\]):(\d+) > /.exec(packet)?.[1] ?? NaN);
@@ -162,7 +162,7 @@ test.serial("what the balancer sends to a server and to clients does not depend 
   for (const to of [to4, to6]) t.is(new Set(await ports(to)).size, 50);
 });
 
-test("a pool that is full refuses what is new, and nothing that it has; ports of flows that ended are given again last of all, and those of floods first", async (t) => {
+test.serial("a pool that is full refuses what is new, and nothing that it has; ports of flows that ended are given again last of all, and those of floods first", async (t) => {
   await using world = await openWorld({ snatFirst: 20_000, snatPorts: 64 });
   await world.plans(planner()(web));
   const open = async (port: number): Promise<number> => {
@@ -182,7 +182,7 @@ test("a pool that is full refuses what is new, and nothing that it has; ports of
   for (const [port, own] of ports) t.is(portOf((await world.send(to4(tcp(port, 80, "A")))).packet), own);
 });
 
-test("a flood on the ports that are left finds one each time, however many it has displaced, and every flow its own", async (t) => {
+test.serial("a flood on the ports that are left finds one each time, however many it has displaced, and every flow its own", async (t) => {
   await using world = await openWorld({ snatFirst: 20_000, snatPorts: 128 });
   await world.plans(planner()(web));
   const sent = async (port: number, flags: string): Promise<number> => portOf((await world.send(to4(tcp(port, 80, flags)))).packet);
@@ -203,7 +203,7 @@ test("a flood on the ports that are left finds one each time, however many it ha
   for (const [port, own] of ports) t.is(await sent(port, "A"), own);
 });
 
-test("where ports have become free since nothing was to be had, all who come find them, and not one in a jiffy", async (t) => {
+test.serial("where ports have become free since nothing was to be had, all who come find them, and not one in a jiffy", async (t) => {
   await using world = await openWorld();
   await world.plans(planner()(web));
   await world.send(to4(tcp(2000, 80, "S")));
@@ -212,7 +212,7 @@ test("where ports have become free since nothing was to be had, all who come fin
   t.is(verdicts.filter((verdict) => verdict === 3).length, 500);
 });
 
-test("flows outlive the agent, and go on where they were while others come and go", async (t) => {
+test.serial("flows outlive the agent, and go on where they were while others come and go", async (t) => {
   await using world = await openWorld();
   const plans = planner();
   await world.plans(plans(web, names));
@@ -235,7 +235,7 @@ test("flows outlive the agent, and go on where they were while others come and g
   t.is((await world.send(ip("172.16.1.1", "192.0.2.1", tcp(8080, portOf(ports.get(3000) ?? ""), "A")))).verdict, "pass");
 });
 
-test("what a server answers to a flow of a frontend that has moved to another service still comes in the frontend's name, also under the next agent", async (t) => {
+test.serial("what a server answers to a flow of a frontend that has moved to another service still comes in the frontend's name, also under the next agent", async (t) => {
   await using world = await openWorld();
   const plans = planner();
   await world.plans(plans(names));

@@ -12,7 +12,7 @@ const families = [
 ];
 
 for (const { family, service, web, base, wide, narrow } of families) {
-  test(`lists of IPv${family}`, async (t) => {
+  test.serial(`lists of IPv${family}`, async (t) => {
     await using world = await openWeb(4);
     const random = generator(family);
     const whole = parseCidr(base);
@@ -52,7 +52,7 @@ const bordering: readonly { readonly title: string; readonly allow?: readonly st
 ];
 
 for (const { title, allow, deny = [] } of bordering) {
-  test(`IPv6: ${title}`, async (t) => {
+  test.serial(`IPv6: ${title}`, async (t) => {
     await using world = await openWeb(4);
     await world.service(2, [1, 2], { sources: { ...(allow === undefined ? {} : { allow }), deny } });
     const [those, denied] = [allow?.map((one) => parseCidr(one)), deny.map((one) => parseCidr(one))];

@@ -1,10 +1,13 @@
-// The kernel's map of addresses that are answered for, as one in memory.
-import type { LbHeld, LbHeldKey } from "../../../src/abi/generated.ts";
+// The kernel's maps of addresses that are answered for, and of who else says that he has them, in memory.
+import type { LbHeld, LbHeldKey, LbRival } from "../../../src/abi/generated.ts";
 import type { Table } from "../../../src/datapath/tables.ts";
 import type { KernelMap } from "../../../src/kernel/types.ts";
 
+export const heldTable = tableOf<LbHeld>;
+export const rivalTable = tableOf<LbRival>;
+
 /** `room`: entries that it takes. */
-export function heldTable(left: readonly (readonly [LbHeldKey, LbHeld])[] = [], room = Infinity): Table<LbHeldKey, LbHeld> {
+function tableOf<V>(left: readonly (readonly [LbHeldKey, V])[] = [], room = Infinity): Table<LbHeldKey, V> {
   const entries = new Map(left.map(([key, entry]) => [JSON.stringify(key), entry]));
   return {
     map: {} as KernelMap,

@@ -5,9 +5,9 @@ import { createHeld } from "../../../src/datapath/held.ts";
 import type { Kernel, KernelProgram, ProgramTestRun } from "../../../src/kernel/types.ts";
 import type { Clock } from "../../../src/std/clock.ts";
 import { ipFromBytes, parseIp, parseMac } from "../../../src/std/ip.ts";
-import type { Ip } from "../../../src/std/ip.ts";
+import type { Ip, Mac } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
-import { heldTable } from "./held-table.ts";
+import { heldTable, rivalTable } from "./held-table.ts";
 
 const [one, two] = [parseIp("192.0.2.10"), parseIp("192.0.2.11")];
 const uplinks = [1, 2].map((index) => ({ index, mac: parseMac(`02:00:00:00:00:0${index}`) }));
@@ -32,6 +32,7 @@ function host({ room = Infinity } = {}) {
     deadline: () => new AbortController().signal,
   };
   const table = heldTable([], room);
+  const rivals = rivalTable();
   const testRun = ({ data, context }: ProgramTestRun) => {
     const index = new DataView(context?.buffer ?? new ArrayBuffer(12)).getUint32(8, true);
     const [sender, target] = [ipFromBytes(data.subarray(28, 32)), ipFromBytes(data.subarray(38, 42))];
@@ -41,15 +42,21 @@ function host({ room = Infinity } = {}) {
   };
   const program = { testRun } as unknown as KernelProgram;
   const kernel = { loadObject: async () => ({ programs: new Map([["announce", program]]), maps: new Map(), close: () => undefined, [Symbol.dispose]: () => undefined }) } as unknown as Kernel;
-  const held = createHeld({ kernel, objectDirectory: "", table, clock, log: createLog((line) => void lines.push(line), () => 0, "warn"), uptime: () => now / 1000 });
+  const held = createHeld({ kernel, objectDirectory: "", table, rivals, clock, log: createLog((line) => void lines.push(line), () => 0, "warn"), uptime: () => now / 1000 });
   const settle = (): Promise<void> => new Promise(setImmediate);
   /** Somebody answers, or announces. */
   const say = (addr: Ip, ifindex: number, state: number): void => {
     const [key, before] = [{ addr, ifindex }, table.get({ addr, ifindex })];
     if (before !== undefined) table.set(key, { ...before, state, mac: state === LbHeldState.TAKEN ? stranger : before.mac });
   };
+  /** A machine says that it has an address that is answered for. */
+  const contest = (addr: Ip, mac: Mac = stranger): void => {
+    const key = { addr, ifindex: 1 };
+    rivals.set(key, { mac, frames: (rivals.get(key)?.frames ?? 0) + 1 });
+  };
   return {
-    held, lines, say, world,
+    held, lines, say, contest, world,
+    contested: () => [...rivals.entries()].length,
     pass: async (ms: number) => {
       const end = now + ms;
       for (;;) {
@@ -202,4 +209,51 @@ test("of two uplinks on one link, one answers when nothing is certain, and they 
   sync(60_000, [one], 2);
   await pass(5000);
   t.is(state(one, 1), LbHeldState.ANSWERED, "certain again");
+});
+
+test("who says that he has an address which is certainly this node's is told, and the address defended each ten seconds at most, until he is silent", async (t) => {
+  const { held, lines, contest, contested, pass, sync, frames } = host();
+  sync(null);
+  await pass(4000);
+  frames();
+  const look = async (): Promise<readonly string[]> => {
+    sync(null);
+    await pass(1000);
+    return frames();
+  };
+  t.deepEqual([await look(), held.rivals().size], [[], 0]);
+  contest(one);
+  t.deepEqual(await look(), ["5000 told of 192.0.2.10 on 1", "5000 asked for 192.0.2.10 on 1"]);
+  t.deepEqual([...held.rivals()], [[one, `${stranger} on device 1, 1 time`]]);
+  t.is(lines.length, 1);
+  for (let second = 0; second < 9; second++) {
+    contest(one);
+    t.deepEqual(await look(), [], "no more often");
+  }
+  t.deepEqual(await look(), ["15000 told of 192.0.2.10 on 1", "15000 asked for 192.0.2.10 on 1"]);
+  t.deepEqual([...held.rivals()], [[one, `${stranger} on device 1, 10 times`]]);
+  t.deepEqual([...held.answered()], [[one, null]], "it is answered for as before");
+  t.is(lines.length, 1, "said once");
+  await pass(40_000);
+  await look();
+  t.deepEqual([held.rivals().size, contested()], [0, 0]);
+});
+
+test("where there are others, one that goes on for more than three seconds is no node that hears of a takeover; this node's other uplinks are none either", async (t) => {
+  const { held, contest, pass, sync } = host();
+  sync(60_000);
+  await pass(4000);
+  const look = async (mac: Mac): Promise<number> => {
+    contest(one, mac);
+    sync(60_000, [one], 2);
+    await pass(1000);
+    return held.rivals().size;
+  };
+  const other = uplinks[1]?.mac ?? stranger;
+  for (let second = 0; second < 6; second++) t.is(await look(other), 0);
+  for (let second = 0; second < 3; second++) t.is(await look(stranger), 0);
+  t.is(await look(stranger), 1);
+  sync(null, []);
+  sync(60_000);
+  t.is(held.rivals().size, 0, "nothing is known of one that was given up");
 });

@@ -11,7 +11,7 @@ import type { Clock } from "../../../src/std/clock.ts";
 import { parseIp, parseMac } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
-import { heldTable } from "./held-table.ts";
+import { heldTable, rivalTable } from "./held-table.ts";
 
 const [four, six] = [parseIp("192.0.2.10"), parseIp("2001:db8::10")];
 
@@ -35,7 +35,7 @@ function host(left: readonly (readonly [LbHeldKey, LbHeld])[] = []) {
       return at >= 0;
     },
   };
-  const holding = createHolding({ held: createHeld({ kernel, objectDirectory: "", table, clock, log, uptime: () => time.now / 1000 }), table, netlink, clock, log });
+  const holding = createHolding({ held: createHeld({ kernel, objectDirectory: "", table, rivals: rivalTable(), clock, log, uptime: () => time.now / 1000 }), table, netlink, clock, log });
   return {
     holding, time, groups,
     /** `ADDRESS DEVICE MAC`, sorted. */

@@ -1,6 +1,8 @@
 // Frontends' numbers, by which flows are known: a frontend keeps its own. And how a backend is reached.
 import test from "ava";
-import { backendMaps, readBackends, setBackend } from "../../../src/datapath/lb-backends.ts";
+import { u32 } from "../../../src/abi/codec.ts";
+import { lbBackendCodec, lbPlaceCodec } from "../../../src/abi/generated.ts";
+import { backendMaps, readBackends, setBackend, writeBackends } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { backendEntries, frontendEntries, sameBackend } from "../../../src/datapath/service-entries.ts";
 import type { EntrySurroundings } from "../../../src/datapath/service-entries.ts";
@@ -58,4 +60,24 @@ test("a backend that answers by another way is another entry, and comes back fro
   setBackend(tables, 7, entry);
   setBackend(tables, 8, { ...entry, down: true });
   t.deepEqual([...readBackends(tables)], [[7, entry]]);
+});
+
+test("while a node goes over to another family nobody is sent by IPv6 to an address of IPv4", async (t) => {
+  const entry = (outer: string): BackendEntry => ({ address: parseIp("10.44.9.2"), outer: parseIp(outer), port: 8080, mode: "GENEVE" });
+  let seen: string[] = [];
+  const map = openMaps((when) => {
+    if (when === "before") return;
+    const [backend, place] = [maps.backends.get(u32.encode(1)), maps.places.get(u32.encode(1))];
+    if (backend !== undefined && place !== undefined) seen.push(lbBackendCodec.decode(backend).outer4 !== 0 ? "IPv4" : `IPv6 to ${lbPlaceCodec.decode(place).outer}`);
+  });
+  const maps = backendMaps((name) => map.maps[name]);
+  const [six, four] = [entry("2001:db8:9::9"), entry("172.16.9.9")];
+  const write = (after: BackendEntry, before?: BackendEntry): Promise<void> => writeBackends(maps, [[1, after, before]], async () => undefined);
+  await write(six);
+  for (const [after, before] of [[four, six], [six, four]] as const) {
+    seen = [];
+    await write(after, before);
+    t.deepEqual(new Set(seen), after === four ? new Set(["IPv4"]) : new Set(["IPv4", "IPv6 to 2001:db8:9::9"]));
+    t.like(readBackends(maps).get(1), after);
+  }
 });

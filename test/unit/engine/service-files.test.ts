@@ -1,12 +1,15 @@
 // Service files in the watched folder, beside one another and beside what was applied.
 import test from "ava";
 import { readDirectory } from "../../../src/engine/document-changes.ts";
+import type { Written } from "../../../src/engine/document-changes.ts";
 import { ServiceBook } from "../../../src/engine/service-book.ts";
 import { writtenServices } from "../../../src/engine/service-changes.ts";
 import { ServiceTexts } from "../../../src/engine/service-texts.ts";
 import { emptyState } from "../../../src/network/types.ts";
+import type { State } from "../../../src/network/types.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 import { atOnce } from "../../../src/std/sliced.ts";
+import { generator } from "../lb/random.ts";
 import { service, shop, text } from "./shop.ts";
 
 test("R7: a file that becomes wrong keeps what it said, and is seen to be wrong; one that goes takes its service along", async (t) => {
@@ -49,25 +52,63 @@ test("a file whose name was applied already says how to make way for it, whether
   t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [["web", "enforced", "directory /d/mine.yaml"]]);
 });
 
-test("a file that is wrong is found among many without a look at all services for each of them", (t) => {
+const file = (n: number, address = n): string => text("", `s${n}`, `203.0.${113 + (address >> 8)}.${address & 255}:80`);
+
+/** `looks`: how often all services were looked at. */
+function judged() {
   const texts = new ServiceTexts();
   const book = new ServiceBook("n1", texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
-  const written = writtenServices({ services: (state) => book.candidates(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
-  let looks = 0;
+  const written = writtenServices({ book, texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
+  const looks = { all: 0 };
   const counted: typeof written = {
     ...written,
     verify: (...args) => {
-      looks++;
+      looks.all++;
       return written.verify(...args);
     },
   };
-  const file = (n: number, address = n): string => text("", `s${n}`, `203.0.113.${address}:80`);
-  const wrong = { 70: "service: s70\n", 150: file(150, 149) };
-  const documents = Array.from({ length: 200 }, (_, i) => ({ file: `/d/${i}.yaml`, text: wrong[i as keyof typeof wrong] ?? file(i) }));
-  const { next, problems } = atOnce(readDirectory(emptyState, { directory: "/d", documents, unreadable: {} }, 1, counted));
-  t.is(next.services.size, 198);
-  t.deepEqual([...problems.keys()], ["/d/70.yaml", "/d/150.yaml"]);
-  t.regex(problems.get("/d/150.yaml") ?? "", /^\/d\/150\.yaml:2:13: 203\.0\.113\.149:80\/tcp is taken: service s149 has it/);
-  t.true(looks < 30, `${looks} looks`);
+  return { written: counted, looks };
+}
+
+function read(files: readonly string[], { written }: { readonly written: Written }, state: State = emptyState) {
+  const documents = files.map((one, i) => ({ file: `/d/${i}.yaml`, text: one }));
+  return atOnce(readDirectory(state, { directory: "/d", documents, unreadable: {} }, 1, written));
+}
+
+test("files that are wrong are found among many without a look at all services for each of them", (t) => {
+  const judge = judged();
+  const files = Array.from({ length: 600 }, (_, i) => (i % 3 === 1 ? `service: s${i}\n` : i % 3 === 2 && i > 300 ? file(i, 0) : file(i)));
+  const { next, problems } = read(files, judge);
+  t.is(next.services.size, 300);
+  t.is(problems.size, 300);
+  t.regex(problems.get("/d/1.yaml") ?? "", /^\/d\/1\.yaml:1:1: /);
+  t.regex(problems.get("/d/302.yaml") ?? "", /^\/d\/302\.yaml:2:13: 203\.0\.113\.0:80\/tcp is taken: service s0 has it at \/d\/0\.yaml:2:13/);
+  t.true(judge.looks.all < 5, `${judge.looks.all} looks`);
+});
+
+test("what a file that is wrong said before is in the way of the next one that wants it", (t) => {
+  const judge = judged();
+  const before = read([file(1), file(2), file(3)], judge).next;
+  const { next, problems } = read(["service: s1\n", file(2, 1), file(3, 2), file(4)], judge, before);
+  t.deepEqual([...problems.keys()], ["/d/0.yaml", "/d/1.yaml", "/d/2.yaml"]);
+  t.deepEqual([...next.services.keys()].toSorted(), ["s1", "s2", "s3", "s4"]);
+  t.deepEqual(["s1", "s2", "s3"].map((name) => next.services.get(name)), ["s1", "s2", "s3"].map((name) => before.services.get(name)));
+});
+
+test("one by one the same files are found wrong, with the same reasons, as by looks at all", (t) => {
+  const random = generator(7);
+  for (let round = 0; round < 60; round++) {
+    const applied = (i: number) => ({ name: `s${i}`, file: `/a/${i}.yaml`, text: file(i, 20 + i), source: "apply", revision: 1, changedAt: 1 }) as const;
+    const state = { ...emptyState, services: new Map([1, 5].map((i) => [`s${i}`, applied(i)] as const)) };
+    const files = Array.from({ length: 12 }, () => {
+      const [name, address] = [random(14), random(30)];
+      return random(10) < 2 ? `service: s${name}\n` : random(10) < 2 ? `${file(name, address)}---\n${file(name + 1, address + 1)}` : random(10) < 1 ? text("", `s${name}`, "10.44.3.4:80") : file(name, address);
+    });
+    const [one, other] = [judged().written, judged().written];
+    const { beside: _, ...byLooks } = other;
+    const [found, wanted] = [read(files, { written: one }, state), read(files, { written: byLooks }, state)];
+    t.deepEqual([...found.next.services].toSorted(), [...wanted.next.services].toSorted());
+    t.deepEqual([...found.problems].toSorted(), [...wanted.problems].toSorted());
+  }
 });

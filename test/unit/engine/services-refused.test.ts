@@ -29,11 +29,11 @@ async function node(rows = new Map(), host: FakeHost = fakeHost(), before: Share
     Object.entries(texts).map(([name, text]) => [name, { name, file: `${name}.yaml`, text, source: "apply", revision: known.turn + 1, changedAt: 0, node: "n2", turn: known.turn + 1 }] as const);
   const shareServices: ShareServices = async (decide) => {
     for (const race of races.splice(0)) {
-      const wanted = decide(known);
+      const wanted = await decide(known);
       write([...wanted.services].filter(([name]) => race.names.includes(name)));
       write(theirs(race.theirs));
     }
-    const wanted = decide(known);
+    const wanted = await decide(known);
     if (wanted === known) return;
     known = { ...wanted, turn: known.turn + 1 };
     await engine.commands.syncServices(known);

@@ -25,7 +25,7 @@ function back(before: Addresses, after: Addresses, now: Addresses): Addresses {
   const texts = new ServiceTexts();
   const book = new ServiceBook("n1", texts);
   const pool = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: null, ipv6NodePrefix: 64 };
-  const written = writtenServices({ services: (state) => book.candidates(state), texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
+  const written = writtenServices({ book, texts, shared: false, refusal: () => undefined, pool, hostPrefixes: () => [] });
   const were = rows(before);
   const wanted = rows(after, were);
   const state = atOnce(takenBack({ ...emptyState, services: rows(now, wanted) }, were, wanted, written));

@@ -2,6 +2,7 @@
 import test from "ava";
 import { takeApart } from "../../../src/lb/own-text.ts";
 import { readDocument, readRightly } from "../../../src/lb/read.ts";
+import { atOnce } from "../../../src/std/sliced.ts";
 
 const web = 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ address: 192.0.2.7:8080 }]\n';
 const more = 'service: more\nfrontends: ["203.0.113.11:80"]\nbackends:\n  - { address: 192.0.2.8:8080 }\n';
@@ -9,7 +10,7 @@ const json = '{ "service": "last", "frontends": ["203.0.113.12:80"], "backends":
 
 const partsOf = (text: string, line?: number) => {
   const source = { file: "f.yaml", text, ...(line === undefined ? {} : { line }) };
-  return takeApart(source, readRightly(readDocument(source)) ?? []);
+  return atOnce(takeApart(source, readRightly(readDocument(source)) ?? []));
 };
 
 for (const [what, text, lines] of [

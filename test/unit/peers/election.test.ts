@@ -39,6 +39,7 @@ interface Node extends AsyncDisposable {
   announced: number;
   linked: boolean;
   taken: ReadonlyMap<Ip, string>;
+  rivals: ReadonlyMap<Ip, string>;
 }
 
 function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog>) => Election, held: ReadonlyMap<Ip, number | null> = new Map()): Node {
@@ -55,6 +56,7 @@ function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog
     },
     announce: () => void self.announced++,
     taken: () => self.taken,
+    rivals: () => self.rivals,
     get linked() {
       return self.linked;
     },
@@ -63,7 +65,7 @@ function node(name: string, elect: (seat: Seat, log: ReturnType<typeof createLog
   const election = elect(seat, createLog((line) => lines.push(line), () => 0, "warn"));
   const running = election.run(life.signal);
   const self: Node = {
-    name, election, lines, held: new Map(held), own: new Set(), announced: 0, linked: true, taken: new Map(),
+    name, election, lines, held: new Map(held), own: new Set(), announced: 0, linked: true, taken: new Map(), rivals: new Map(),
     want: (addresses) => {
       wanted = addresses && new Set(addresses);
       election.changed();
@@ -102,6 +104,35 @@ test("an address that another machine has is said, with what to do, and is nobod
   await until("it to be said", () => a.election.status().state === "degraded");
   t.is(a.election.status().detail, "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another; this node answers for 0 of 1 address of services");
   t.is(a.election.holders().size, 0);
+});
+
+test("an address that this node answers for, and somebody else says he has, is said with what to do", async (t) => {
+  await using a = node("a", (seat) => electAlone("a", seat, hasty));
+  a.rivals = new Map([[address, "02:00:00:00:00:99 on device 2, 3 times"]]);
+  a.want([address]);
+  await until("the address to be held", () => a.election.holders().size === 1);
+  t.is(a.election.status().state, "degraded");
+  t.is(a.election.status().detail, "another machine says that it has 192.0.2.10, 02:00:00:00:00:99 on device 2, 3 times: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another; this node answers for 1 of 1 address of services");
+});
+
+test("through a store: an address that the node whose it would be finds taken is nobody's on the others either, until it is free", async (t) => {
+  const server = new Server();
+  await using a = sharing("a", server.connect("a"));
+  a.want([address]);
+  await until("it to be a's", () => a.held.has(address));
+  await using b = sharing("b", server.connect("b"));
+  b.want([address]);
+  await until("b to know", () => b.election.holders().get(address) === "a");
+  const set = a.held.set.bind(a.held);
+  Object.assign(a.held, { set: () => a.held });
+  a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
+  await until("b to know that a does not answer", () => b.election.holders().size === 0);
+  t.regex(b.election.status().detail ?? "", /^192\.0\.2\.10 would be a's, which found it another machine's: see `hawser status` there; /);
+  t.false(b.held.has(address));
+  Object.assign(a.held, { set });
+  a.taken = new Map();
+  await until("b to know that a answers", () => b.election.holders().get(address) === "a");
+  t.is(b.election.status().state, "ok");
 });
 
 test("through a store: several addresses, each one node's, over both nodes; each knows who", async (t) => {
