@@ -17,6 +17,9 @@
 #include "lib/metrics.h"
 #include "lib/xdp.h"
 
+/* Of a verdict: XDP_TX or XDP_REDIRECT, and nothing that is left to do. */
+#define IS_SENT(verdict) ((verdict) == XDP_TX || (verdict) == XDP_REDIRECT)
+
 /* Too long for the way: told to the client, who then sends what fits. */
 static __always_inline int refuse_length(const struct lbpacket *p, __u32 mtu)
 {
@@ -44,7 +47,16 @@ static __always_inline int send_wrapped(struct xdp_md *ctx, const struct hw_lb_b
 	lbbackends_count(number, p->size, p->kind);
 	if (!lbwrap(ctx, backend, number, p, mode, family, outer4))
 		return -HW_DROP_REWRITE_FAILED;
+	metrics_count(HW_DIRECTION_TO_SERVICE, 0, xdp_length(ctx));
 	return backend->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(backend->ifindex, 0);
+}
+
+/* Counts what was translated. */
+static __always_inline int translated(struct xdp_md *ctx, int verdict)
+{
+	if (IS_SENT(verdict))
+		metrics_count(HW_DIRECTION_TO_SERVICE, 0, xdp_length(ctx));
+	return verdict;
 }
 
 static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backend, __u32 number, const struct lbpacket *p, int family)
@@ -65,11 +77,12 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		if (!s)
 			return LBOTHER_PASS;
 		s->p = *p;
+		s->p.table = (struct lbfrontends_table){ 0 };
 		s->backend = number;
 		if (p->proto == WIRE_PROTO_SCTP)
 			return -HW_DROP_SERVICE_PROTOCOL;
 		lbbackends_count(number, p->size, p->kind);
-		return lbsnat_send(ctx, s, backend, family);
+		return translated(ctx, lbsnat_send(ctx, s, backend, family));
 	}
 	return backend->outer4 ? send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, true)
 			       : send_wrapped(ctx, backend, number, p, HW_LB_GENEVE, family, false);
@@ -83,22 +96,28 @@ static __always_inline int refuse(const struct lbpacket *p)
 	return lbanswer_refusal(p->proto, HW_DROP_SERVICE_EMPTY);
 }
 
-static __always_inline bool load_client(struct xdp_md *ctx, const struct lbpacket *p, struct hw_ip *client, int family)
+static __always_inline bool load_client(struct xdp_md *ctx, __u32 at, struct hw_ip *client, int family)
 {
 	*client = (struct hw_ip){ 0 };
 	if (family == 6)
-		return !bpf_xdp_load_bytes(ctx, p->client, client, 16);
+		return !bpf_xdp_load_bytes(ctx, at, client, 16);
 	client->words[2] = LBFRONTENDS_MAPPED;
-	return !bpf_xdp_load_bytes(ctx, p->client, &client->words[3], 4);
+	return !bpf_xdp_load_bytes(ctx, at, &client->words[3], 4);
 }
 
-/* With whom the client stays. */
-static __noinline struct hw_lb_backend *choose_stay(struct xdp_md *ctx, const struct lbpacket *p, int family, __u32 *number)
+/* With whom the client stays, by number; 0: nobody. `at`: the client's address in the frame. Its values apart, so that no packet need lie on the stack. */
+static __noinline __u32 choose_stay4(struct xdp_md *ctx, __u32 at, __u64 hash, __u32 frontend, __u32 kind)
 {
 	struct hw_ip client;
 
-	*number = load_client(ctx, p, &client, family) ? lbchoose_stay(&client, p->hash, p->frontend, p->kind) : 0;
-	return lbbackends_find(*number);
+	return load_client(ctx, at, &client, 4) ? lbchoose_stay(&client, hash, frontend, kind) : 0;
+}
+
+static __noinline __u32 choose_stay6(struct xdp_md *ctx, __u32 at, __u64 hash, __u32 frontend, __u32 kind)
+{
+	struct hw_ip client;
+
+	return load_client(ctx, at, &client, 6) ? lbchoose_stay(&client, hash, frontend, kind) : 0;
 }
 
 /* Of a plain packet the address is where such packets have it, and no helper is called. */
@@ -111,7 +130,7 @@ static __always_inline bool client_may(struct xdp_md *ctx, const struct lbpacket
 	if (p->client == plain && near)
 		return family == 4 ? lbsources_near(asks, 4, 0, bpf_ntohl(*(const __be32 *)near))
 				   : lbsources_near(asks, 6, lbsources_high(near), lbsources_low(near));
-	return load_client(ctx, p, &client, family) && lbsources_may(asks, &client);
+	return load_client(ctx, p->client, &client, family) && lbsources_may(asks, &client);
 }
 
 static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, int family)
@@ -121,7 +140,7 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 	__u32 number = 0;
 
 	if (__builtin_expect(table.slots == 0, 0)) {
-		const struct hw_lb_service *service = lbservices_find(p->service);
+		const struct hw_lb_service *service = lbservices_find((__u16)p->frontend);
 		union lbservices_asks asks;
 
 		if (!service)
@@ -133,12 +152,9 @@ static __always_inline int carry(struct xdp_md *ctx, const struct lbpacket *p, i
 		if (!table.slots)
 			return refuse(p);
 		if (asks.flags & HW_LB_SERVICE_AFFINITY) {
-			/* Copies, so that the packets of other services lie in registers. */
-			struct lbpacket copy = *p;
-			__u32 chosen;
-
-			backend = choose_stay(ctx, &copy, family, &chosen);
-			number = chosen;
+			number = family == 4 ? choose_stay4(ctx, p->client, p->hash, p->frontend, p->kind) :
+					       choose_stay6(ctx, p->client, p->hash, p->frontend, p->kind);
+			backend = lbbackends_find(number);
 		} else {
 			backend = lbchoose_by_slot(p, table, p->hash, &number);
 		}
@@ -156,7 +172,7 @@ static __always_inline int balance(struct xdp_md *ctx, int family)
 	if (__builtin_expect(family == 4 ? lbsnat_may_answer4(ctx) : lbsnat_may_answer6(ctx), 0)) {
 		verdict = lbsnat_answer(ctx, family);
 		if (verdict != LBOTHER_PASS)
-			return verdict;
+			return translated(ctx, verdict);
 	}
 	reading = family == 4 ? lbpacket_read4(xdp_start(ctx), xdp_end(ctx), &plain) : lbpacket_read6(xdp_start(ctx), xdp_end(ctx), &plain);
 	if (__builtin_expect(reading == LBPACKET_NOT, 1))
@@ -189,13 +205,11 @@ static __always_inline int lb(struct xdp_md *ctx)
 		verdict = balance(ctx, 4);
 	else if (family == 6)
 		verdict = balance(ctx, 6);
+	/* Counted where it was sent. */
+	if (__builtin_expect(IS_SENT(verdict), 1))
+		return verdict;
 	if (verdict == LBOTHER_PASS)
 		return XDP_PASS;
-	/* Alone, so that most packets' counter is known beforehand. */
-	if (__builtin_expect(verdict > 0 && !(verdict & LBANSWER_WANTED), 1)) {
-		metrics_count(HW_DIRECTION_TO_SERVICE, 0, xdp_length(ctx));
-		return verdict;
-	}
 	if (verdict > 0) {
 		reason = verdict >> 16 & 0xff;
 		verdict = lbanswer_make(ctx, family, verdict);

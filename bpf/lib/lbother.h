@@ -90,7 +90,6 @@ static __always_inline const struct hw_lb_frontend *lbother_frontend(const struc
 static __always_inline int lbother_flow(struct lbpacket *p, const struct hw_lb_frontend *frontend, const struct hw_ip *client, __u32 ports, int family)
 {
 	p->table = lbfrontends_table(frontend);
-	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports & 0xffff;
 	p->hash = family == 4 ? lbhash_flow4(client->words[3], ports) : lbpacket_hash6((const struct in6_addr *)client, ports);

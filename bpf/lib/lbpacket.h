@@ -40,17 +40,16 @@ enum lbpacket_kind {
 struct lbpacket {
 	__u64 hash; /* of the flow */
 	struct lbfrontends_table table; /* as the frontend has it */
-	__u32 service;
-	__u32 frontend; /* lbfrontends_identity */
+	__u32 frontend; /* lbfrontends_identity, whose low half is the service */
+	__u32 size;   /* bytes of the IP packet */
 	__u16 client; /* offset of the client's address in the frame */
 	__u16 l4;     /* offset of the transport header; of a later fragment: of its payload */
 	__u16 inner;  /* of an ICMP error: of the transport header in the packet that it carries */
+	__be16 port;  /* the client's */
+	__u32 kind;   /* enum lbpacket_kind */
 	__u8 fragment; /* enum packet_fragment */
-	__u8 kind;     /* enum lbpacket_kind */
-	__u32 size;    /* bytes of the IP packet */
-	__be16 port;   /* the client's */
-	__u8 tos;      /* or traffic class */
-	__u8 proto;    /* of the flow */
+	__u8 proto;   /* of the flow */
+	__u16 tos;    /* or traffic class */
 };
 
 _Static_assert(sizeof(struct lbpacket) == 40, "its fields are all of it");
@@ -144,7 +143,6 @@ static __always_inline int lbpacket_read4(const void *data, const void *end, str
 	if (p->size > room || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
 	p->table = lbfrontends_table(frontend);
-	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
 	p->proto = proto;
@@ -195,7 +193,6 @@ static __always_inline int lbpacket_read6(const void *data, const void *end, str
 	if (p->size > room || ip->version != 6 || !lbpacket_is_sound(l4, proto, p->size - sizeof(*ip)))
 		return LBPACKET_OTHER;
 	p->table = lbfrontends_table(frontend);
-	p->service = frontend->service;
 	p->frontend = lbfrontends_identity(frontend);
 	p->port = ports[0];
 	p->proto = proto;

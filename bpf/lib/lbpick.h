@@ -33,7 +33,6 @@ static __always_inline const struct hw_lb_service *lbpick_read(const struct __sk
 {
 	__u32 ports = lbpacket_ports(p->flow.sport, p->flow.dport);
 
-	b->service = frontend->service;
 	b->frontend = lbfrontends_identity(frontend);
 	b->kind = lbpick_kind(skb, p);
 	b->hash = p->family == 4 ? lbhash_flow4(p->flow.saddr.words[3], ports) : lbpacket_hash6((const struct in6_addr *)&p->flow.saddr, ports);
