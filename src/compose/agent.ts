@@ -132,7 +132,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     late.become(engine);
     doors.use(datapath.onHostChange(() => void engine.hostChanged().catch((error: unknown) => log.error("the policy could not follow the host's addresses", { error }))));
     const policies = openWatchedDirectory(config.policy.directory, "policy", (reading) => engine.commands.syncPolicyDirectory(reading), log.with({ part: "policy" }));
-    const services = openWatchedDirectory(config.services.directory, "service", (reading) => engine.commands.syncServiceDirectory(reading), log.with({ part: "services" }));
+    const services = openWatchedDirectory(config.services.directory, "service", (reading) => engine.commands.syncServiceDirectory(reading, signal), log.with({ part: "services" }));
     // Before anything is answered: what a file forbids is forbidden from a container's first packet on.
     await policies.read();
     await services.read();

@@ -42,9 +42,13 @@ export function createServiceReader({ file = new URL("./read-services.ts", impor
     const silent = silence + documents.reduce((most, { text }) => Math.max(most, text.length), 0) / pace;
     child.on("message", (told: Told) => {
       heard = performance.now();
-      for (const one of told) {
-        const document = documents[read++];
-        if (document !== undefined) found(document, one);
+      try {
+        for (const one of told) {
+          const document = documents[read++];
+          if (document !== undefined) found(document, one);
+        }
+      } catch (error) {
+        reject(error as Error);
       }
       if (read >= documents.length) resolve();
     });

@@ -134,7 +134,14 @@ export function* readDirectory(state: State, reading: DirectoryReading, now: num
       const wrong = kind.beside === undefined ? new Map<string, string>() : yield* wrongAmong(from, documents, now, kind, kind.beside);
       for (const [file, why] of wrong) problems.set(file, why);
       // What a file that is wrong said before stays, and may be in the way of another.
-      if (wrong.size > 0) return yield* taken(from, documents.filter(({ file }) => !wrong.has(file)));
+      if (wrong.size > 0) {
+        const right = documents.filter(({ file }) => !wrong.has(file));
+        const without = yield* taken(from, right);
+        // What was in the way of others may not be in force itself.
+        if (!right.some(({ file }) => problems.has(file))) return without;
+        for (const file of wrong.keys()) problems.delete(file);
+        return yield* taken(without, documents.filter(({ file }) => wrong.has(file)));
+      }
       const half = documents.length >> 1;
       return yield* taken(yield* taken(from, documents.slice(0, half)), documents.slice(half));
     }
@@ -166,7 +173,7 @@ function* wrongAmong(state: State, documents: readonly WrittenDocument[], now: n
   const { code, table, self } = kind;
   const files = new Set(documents.map(({ file }) => file));
   const standing = new Map([...state[table]].filter(([, row]) => isForeign(row, self) || !files.has(row.file)));
-  const judge = yield* beside({ ...state, [table]: standing });
+  const judge = yield* beside({ ...state, [table]: new Map(standing) });
   const wrong = new Map<string, string>();
   for (const document of documents) {
     yield;

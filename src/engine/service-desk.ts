@@ -1,5 +1,6 @@
 // The desk's side for services: what is written of them, who serves, and a lane beside the queue in which changes reach the datapath.
 import type { AdoptReport } from "../datapath/types.ts";
+import type { SharedServices } from "../lb/stored.ts";
 import type { HeldFrontend, Service, ServicePlan } from "../lb/types.ts";
 import { containerEnds } from "../network/container-ends.ts";
 import type { OwnRecords } from "../network/cluster.ts";
@@ -68,7 +69,7 @@ export class ServiceDesk {
     this.#make = make;
     const { readServices } = options;
     this.#texts = new ServiceTexts(readServices && ((...asked) => {
-      void this.#lane.run(() => this.#planner.expect()).catch(() => undefined);
+      void this.#lane.run(() => (this.#closed ? Promise.resolve() : this.#planner.expect())).catch(() => undefined);
       return readServices(...asked);
     }), (error) => options.log.warn("services are read by the agent itself, which takes longer", { error }));
     // Every look at the host makes others of the same.
@@ -222,19 +223,19 @@ export class ServiceDesk {
     return new Map([...this.#state().cluster.nodes.values()].flatMap(({ name, addresses }) => addresses.map((address) => [address, name] as const)));
   }
 
-  /** `known`: what all nodes have; left out: what was told last. */
-  async #retake(known = this.#sharing?.known): Promise<void> {
-    const sharing = this.#sharing;
+  /** `known`: what all nodes have; left out: what was told last when its turn comes. */
+  async #retake(newer?: SharedServices): Promise<void> {
+    const [sharing, known] = [this.#sharing, newer ?? this.#sharing?.known];
     if (sharing === undefined || known === undefined) return;
     const documents = this.#book.documents(known.services);
     using _ = this.#texts.hold(documents);
     await this.#texts.prepare(documents);
     let { services } = this.#state();
     await this.#make((state) => ({ next: services === state.services ? state : { ...state, services }, steps: [], reply: undefined }), undefined, async () => {
-      services = await inTurns(sharing.rowsAfter(known, this.#state()));
+      services = await inTurns(sharing.rowsAfter(newer ?? sharing.known ?? known, this.#state()));
       await inTurns(this.#book.candidates({ services }));
     });
-    sharing.told(known);
+    sharing.told(newer ?? sharing.known ?? known);
   }
 
   async #syncDirectory(reading: DirectoryReading, signal?: AbortSignal): Promise<void> {
@@ -257,7 +258,7 @@ export class ServiceDesk {
         return { services: change.next.services, reply: undefined };
       }, (_, changed) => (changed ? this.#soon() : Promise.resolve()), this.#deciding, signal);
     } catch (error) {
-      problems = new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
+      problems = signal?.aborted === true || this.#closed ? this.#problems : new Map([[reading.directory, `${messageOf(error)}; what was in force stays`]]);
       throw error;
     } finally {
       for (const [file, problem] of problems) {

@@ -79,6 +79,7 @@ export class ServiceTexts {
   async #readElsewhere(documents: readonly WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Promise<void> {
     // Whoever was asked before may have been asked for the same.
     const unread = await inTurns(this.#unread(documents));
+    signal.throwIfAborted();
     if (!areMany(unread)) return;
     const found = (document: WrittenDocument, read: ReadServices): void => {
       this.#note(document, read);

@@ -8,7 +8,7 @@ import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedEvent, SharedStore } from "../store/shared.ts";
 import { createComplaints } from "./complaints.ts";
-import { createElection } from "./election.ts";
+import { createElection, shorten } from "./election.ts";
 import type { Election, Seat, Verdict } from "./election.ts";
 import { decodeHeld, encodeHeld, heldKey, heldPrefix } from "./held-records.ts";
 import type { HeldRecord } from "./held-records.ts";
@@ -132,7 +132,8 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
     const [lease, mine] = [leases, { node: self, itself: false }];
     const said = await store.claim(heldKey(address), encodeHeld(mine), { leased: true, signal });
     let record = decodeHeld(said);
-    if (record.node === self && record.itself) {
+    // What an earlier lease left, or an earlier agent.
+    if (record.node === self && (record.itself || record.blocked === true)) {
       await put(address, mine, true, signal);
       record = mine;
     }
@@ -151,8 +152,9 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
     if (there?.node !== self || !there.leased || (there.blocked ?? false) === is) return;
     write(address, "told to the others", async (signal) => {
       const lease = leases;
-      await put(address, { node: self, itself: false, blocked: is }, true, signal);
-      standing.set(address, { node: self, itself: false, blocked: is, leased: lease === leases });
+      const said = { node: self, itself: false, blocked: is };
+      if (lease !== leases || !await store.exchange({ key: heldKey(address), value: encodeHeld(there) }, [{ key: heldKey(address), value: encodeHeld(said), leased: true }], signal)) return;
+      standing.set(address, { ...said, leased: lease === leases });
     });
   };
 
@@ -198,7 +200,7 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
 
   const election = createElection(self, seat, {
     decide, blocked, settle,
-    trouble: () => [...failures.values(), ...[...standing].flatMap(([address, one]) => (one.blocked === true && one.node !== self ? [`${address} would be ${one.node}'s, which found it another machine's: see \`hawser status\` there`] : []))],
+    trouble: () => [...failures.values(), ...blockedElsewhere(standing, self)],
     run: async (signal) => {
       life = signal;
       using _lost = store.onLeaseLost(() => {
@@ -218,4 +220,10 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
       else if (silent.delete(name)) seat.announce();
     },
   };
+}
+
+/** What other nodes may not answer for, a line for each of them. */
+function blockedElsewhere(standing: ReadonlyMap<Ip, Standing>, self: string): readonly string[] {
+  const blocked = [...standing].filter(([, { node, blocked: is }]) => is === true && node !== self);
+  return [...Map.groupBy(blocked, ([, { node }]) => node)].map(([node, of]) => `${shorten(of.map(([address]) => address))} would be ${node}'s, which found it another machine's: see \`hawser status\` there`);
 }

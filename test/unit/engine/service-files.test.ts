@@ -91,7 +91,7 @@ test("what a file that is wrong said before is in the way of the next one that w
   const judge = judged();
   const before = read([file(1), file(2), file(3)], judge).next;
   const { next, problems } = read(["service: s1\n", file(2, 1), file(3, 2), file(4)], judge, before);
-  t.deepEqual([...problems.keys()], ["/d/0.yaml", "/d/1.yaml", "/d/2.yaml"]);
+  t.deepEqual([...problems.keys()].toSorted(), ["/d/0.yaml", "/d/1.yaml", "/d/2.yaml"]);
   t.deepEqual([...next.services.keys()].toSorted(), ["s1", "s2", "s3", "s4"]);
   t.deepEqual(["s1", "s2", "s3"].map((name) => next.services.get(name)), ["s1", "s2", "s3"].map((name) => before.services.get(name)));
 });
