@@ -52,9 +52,12 @@ static __always_inline void lbwrap_ethernet(struct ethhdr *eth, const struct hw_
 /* Not to be cut up: what is too long was refused, and then its number matters to nobody (RFC 6864). */
 static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u16 size, __u8 proto)
 {
-	/* No more than 35 bits. */
-	__u64 sum = (__u64)from + to + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
+	/* In halves, of which 32 bits hold the sum. Where it goes is last known, and added last. */
+	__u32 sum = (from & 0xffff) + (from >> 16) + bpf_htons(0x4500 | tos) + bpf_htons(size) + bpf_htons(0x4000) + bpf_htons(LBWRAP_TTL << 8 | proto);
 
+	barrier_var(sum);
+	sum += (to & 0xffff) + (to >> 16);
+	sum = (sum >> 16) + (sum & 0xffff);
 	*(checksum_u16 *)ip = bpf_htons(0x4500 | tos);
 	ip->tot_len = bpf_htons(size);
 	ip->id = 0;
@@ -62,8 +65,6 @@ static __always_inline void lbwrap_ipv4(struct iphdr *ip, __be32 from, __be32 to
 	*(checksum_u16 *)&ip->ttl = bpf_htons(LBWRAP_TTL << 8 | proto);
 	ip->saddr = from;
 	ip->daddr = to;
-	sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
 	ip->check = ~(__u16)(sum + (sum >> 16));
 }
 
