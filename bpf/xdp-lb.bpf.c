@@ -77,6 +77,7 @@ static __always_inline int send(struct xdp_md *ctx, struct hw_lb_backend *backen
 		if (!s)
 			return LBOTHER_PASS;
 		s->p = *p;
+		/* Nobody asks for it from here on, so that it need not be kept until here. */
 		s->p.table = (struct lbfrontends_table){ 0 };
 		s->backend = number;
 		if (p->proto == WIRE_PROTO_SCTP)

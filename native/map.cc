@@ -1,5 +1,7 @@
 // Maps: single and batch operations, bytes in and bytes out.
 #include "map.h"
+#include "entries.h"
+#include "inners.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -175,19 +177,6 @@ Napi::Value BpfMap::lookup_batch(const Napi::CallbackInfo &info)
 	return result;
 }
 
-// ENOTSUPP, the kernel's own number: this kind of map has no batches in this kernel.
-static const int no_batches = -524;
-
-static int update_each(
-	int fd, const Bytes &keys, size_t key_size, const Bytes &values, size_t value_size, uint32_t *count, uint64_t flags)
-{
-	uint32_t wanted = *count;
-	int error = 0;
-	for (*count = 0; *count < wanted && !error; *count += error ? 0 : 1)
-		error = bpf_map_update_elem(fd, keys.data + *count * key_size, values.data + *count * value_size, flags);
-	return error;
-}
-
 // updateBatch(keys, values, flags): how many were written. The map is left with those when the kernel refuses one.
 Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 {
@@ -196,73 +185,12 @@ Napi::Value BpfMap::update_batch(const Napi::CallbackInfo &info)
 	Bytes keys = bytes_of(info[0], "keys");
 	uint32_t count = batch_count(info[0], keys.size);
 	Bytes values = sized(info[1], "values", count * value_bytes_);
-	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
-	options.elem_flags = number_of(info[2], "flags");
-	uint32_t wanted = count;
-	int error = count == 0 ? 0 : bpf_map_update_batch(fd, keys.data, values.data, &count, &options);
-	if (error == no_batches || error == -EOPNOTSUPP) {
-		count = wanted;
-		error = update_each(fd, keys, info_.key_size, values, value_bytes_, &count, options.elem_flags);
-	}
+	int error = update_entries(fd, keys, info_.key_size, values, value_bytes_, &count, number_of(info[2], "flags"));
 	if (error)
 		throw make_error(env, error, "BPF_MAP_UPDATE_BATCH",
 			std::string(info_.name) + " after " + std::to_string(count) + " entries");
 	return Napi::Number::New(env, count);
 }
-
-namespace
-{
-
-class SetInners : public Napi::AsyncWorker
-{
-public:
-	SetInners(Napi::Env env, std::string name, Fd outer, const Bytes &keys, size_t key_size, std::vector<Fd> inner)
-		: AsyncWorker(env, "hawser.setInners"), deferred_(env), name_(std::move(name)), outer_(std::move(outer)),
-		  keys_(keys.data, keys.data + keys.size), key_size_(key_size), inner_(std::move(inner))
-	{
-	}
-	Napi::Promise promise() const { return deferred_.Promise(); }
-
-	void Execute() override
-	{
-		std::vector<int> fds;
-		for (const Fd &fd : inner_)
-			fds.push_back(fd.get());
-		DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
-		uint32_t count = fds.size(), wanted = count;
-		error_ = count == 0 ? 0 : bpf_map_update_batch(outer_.get(), keys_.data(), fds.data(), &count, &options);
-		if (error_ == no_batches || error_ == -EOPNOTSUPP) {
-			count = wanted;
-			Bytes keys = {keys_.data(), keys_.size()}, values = {reinterpret_cast<uint8_t *>(fds.data()), fds.size() * sizeof(int)};
-			error_ = update_each(outer_.get(), keys, key_size_, values, sizeof(int), &count, BPF_ANY);
-		}
-		if (error_)
-			SetError("BPF_MAP_UPDATE_BATCH");
-	}
-
-	void OnOK() override
-	{
-		Napi::HandleScope scope(Env());
-		deferred_.Resolve(Env().Undefined());
-	}
-
-	void OnError(const Napi::Error &) override
-	{
-		Napi::HandleScope scope(Env());
-		deferred_.Reject(make_error(Env(), error_, "BPF_MAP_UPDATE_BATCH", name_).Value());
-	}
-
-private:
-	Napi::Promise::Deferred deferred_;
-	std::string name_;
-	Fd outer_;
-	std::vector<uint8_t> keys_;
-	size_t key_size_;
-	std::vector<Fd> inner_;
-	int error_ = 0;
-};
-
-} // namespace
 
 // setInners(keys, maps): as setInner, on another thread, as a promise. A kernel that has batches waits once for all programs that may still read what was there,
 // not for each (10 ms); on a busy machine that is half a second.
@@ -279,10 +207,7 @@ Napi::Value BpfMap::set_inners(const Napi::CallbackInfo &info)
 		std::vector<Fd> inner;
 		for (uint32_t i = 0; i < count; i++)
 			inner.push_back(Fd::copy_of(from(maps.Get(i), tag, "inner map")->open_fd(env, "setInners")));
-		auto *worker = new SetInners(env, info_.name, Fd::copy_of(fd), keys, info_.key_size, std::move(inner));
-		Napi::Promise promise = worker->promise();
-		worker->Queue();
-		return promise;
+		return put_inners(env, info_.name, Fd::copy_of(fd), keys, info_.key_size, std::move(inner));
 	} catch (const Failure &failure) {
 		throw make_error(env, failure);
 	}

@@ -2,12 +2,10 @@
 import { readDocument } from "../lb/read.ts";
 import type { ReadServices } from "../lb/read.ts";
 import type { WrittenDocument } from "../engine/types.ts";
-import { readerBuild } from "./reader-build.ts";
+import { otherBuild, readerBuild } from "./reader-build.ts";
 
 /** Documents in one message back, which the agent takes in one turn. */
 const piece = 20;
-/** Exit status when whoever asks is of another build. */
-const otherBuild = 64;
 
 if (process.argv[2] !== readerBuild()) process.exit(otherBuild);
 process.on("message", (documents: readonly WrittenDocument[]) => {

@@ -3,6 +3,9 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
+/** Exit status of a reader when whoever asks is of another build. */
+export const otherBuild = 64;
+
 const root = join(import.meta.dirname, "../..");
 /** Whose sources say what is asked and answered, and how documents are read. */
 const folders = ["src/lb", "src/yaml", "src/std"];

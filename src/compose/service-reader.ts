@@ -4,7 +4,7 @@ import { fork } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ReadElsewhere, WrittenDocument } from "../engine/types.ts";
 import type { ReadServices } from "../lb/read.ts";
-import { readerBuild } from "./reader-build.ts";
+import { otherBuild, readerBuild } from "./reader-build.ts";
 
 /** Document by document, in their order. */
 export type Told = readonly ReadServices[];
@@ -17,8 +17,6 @@ const patience = 10_000;
 const pace = 100;
 /** Milliseconds for all of them, so that an agent that starts, and has to read them itself then, is done within its unit's TimeoutStartSec. */
 const longest = 20_000;
-/** Exit status of one of another build. */
-const otherBuild = 64;
 
 interface ReaderOptions {
   /** The process's first. */

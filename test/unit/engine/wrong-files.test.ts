@@ -28,5 +28,5 @@ test("a change of a file is in force though a new file wants what it has", async
   await sync({ "z.yaml": text("", "z", "203.0.113.11:80") });
   await sync({ "a.yaml": text("", "a", "203.0.113.11:80"), "z.yaml": text("drain: 5m\n", "z", "203.0.113.11:80") });
   t.regex(engine.queries.service("z").text, /drain: 5m/);
-  t.deepEqual(engine.queries.services().map(({ name, state }) => [name, state]).filter(([, state]) => state === "rejected").length, 1);
+  t.is(engine.queries.services().filter(({ state }) => state === "rejected").length, 1);
 });
