@@ -13,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/pure/hash.h"
+#include "lib/pure/lbhash.h"
 #include "lib/xdp.h"
 
 #define WORDS 15 /* of the shortest frame that Ethernet has, without its checksum */
@@ -112,6 +113,93 @@ int wrap(struct xdp_md *ctx)
 				 .saddr = bpf_htonl(0xc0000201), .daddr = bpf_htonl(0xac110001) };
 	/* 0x4500 + 0x4004 + 0xc000 + 0x0201 + 0xac11 + 0x0001 */
 	outer->check = sum_with(0xffff, bpf_htons(0x4500) + bpf_htons(0x4004) + bpf_htons(0xc000) + bpf_htons(0x0201) + bpf_htons(0xac11) + bpf_htons(1) + bpf_htons(length));
+	return XDP_TX;
+}
+
+/*
+ * The least that may be called a balancer (the probe of the goals): one exact service, the flow's slot of one table, that slot's server, a counter of each, IPIP. No
+ * check of what comes, no next hop, no change of anything.
+ */
+struct frames_server {
+	__be32 address;
+	__u32 pad[3];
+};
+
+struct frames_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+enum { SLOTS = 65537, SERVERS = 128 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} frames_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVERS);
+	__type(key, __u32);
+	__type(value, struct frames_server);
+} frames_servers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SERVERS);
+	__type(key, __u32);
+	__type(value, struct frames_count);
+} frames_counts SEC(".maps");
+
+static __always_inline void frames_count(__u32 number, __u32 bytes)
+{
+	struct frames_count *count = bpf_map_lookup_elem(&frames_counts, &number);
+
+	if (!count)
+		return;
+	count->packets++;
+	count->bytes += bytes;
+}
+
+SEC("xdp")
+int probe(struct xdp_md *ctx)
+{
+	__u8 *frame = xdp_at(ctx, 0, ETH_HLEN + 40);
+	struct frames_server *server;
+	__u32 slot, number, length, sum;
+	struct iphdr *outer;
+	struct ethhdr *eth;
+	__u64 hash, *at;
+
+	if (!frame || *(__u16 *)(frame + 12) != bpf_htons(ETH_P_IP) || frame[14] != 0x45 || frame[23] != IPPROTO_TCP ||
+	    *(__u32 *)(frame + 30) != *(const volatile __u32 *)(frames_template + 30) || *(__u16 *)(frame + 36) != bpf_htons(80))
+		return XDP_PASS;
+	length = bpf_ntohs(*(__u16 *)(frame + 16));
+	hash = lbhash_flow4(*(__u32 *)(frame + 26), *(__u32 *)(frame + 34));
+	slot = lbhash_slot(hash, SLOTS);
+	at = bpf_map_lookup_elem(&frames_slots, &slot);
+	if (!at)
+		return XDP_DROP;
+	number = (__u32)*at;
+	server = bpf_map_lookup_elem(&frames_servers, &number);
+	if (!server)
+		return XDP_DROP;
+	frames_count(0, length);
+	frames_count(number, length);
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*outer)))
+		return XDP_ABORTED;
+	eth = xdp_at(ctx, 0, sizeof(*eth) + sizeof(*outer));
+	if (!eth)
+		return XDP_ABORTED;
+	*eth = (struct ethhdr){ .h_dest = { 2, 0, 0, 0, 0, 0xfe }, .h_source = { 2, 0, 0, 0, 0, 1 }, .h_proto = bpf_htons(ETH_P_IP) };
+	outer = (void *)(eth + 1);
+	length += sizeof(*outer);
+	*outer = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_IPIP, .tot_len = bpf_htons(length),
+				 .saddr = bpf_htonl(0xc0000201), .daddr = server->address };
+	sum = bpf_htons(0x4500) + bpf_htons(0x4004) + bpf_htons(0xc000) + bpf_htons(0x0201) + bpf_htons(length) + (server->address & 0xffff) + (server->address >> 16);
+	outer->check = sum_with(0xffff, (sum & 0xffff) + (sum >> 16));
 	return XDP_TX;
 }
 

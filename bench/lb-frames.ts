@@ -60,11 +60,15 @@ await inPrivateHost(import.meta.url, async () => {
   const [ipip, geneve] = [stack.use(await balancer("IPIP", indexes.dut0)), stack.use(await balancer("GENEVE", indexes.dut0))].map(({ programs }) => attached(programOf(programs, "xdp_lb")));
   if (ipip === undefined || geneve === undefined) throw new Error("no balancer");
   const turn = attached(programOf(ends.programs, "turn"));
+  fillProbe(ends.maps);
+  const probe = attached(programOf(ends.programs, "probe"));
+  const ways = [["1 flow", 1], ["1k flows", 1024], ["100k flows", 2 ** 17], ["new flows", 0]] as const;
   const rows: readonly Row[] = ([
     { name: base, flows: 1, share: 1, kind: protocols.tcp | addressed, install: turn },
     { name: "bare XDP_DROP", flows: 1, share: 1, kind: protocols.tcp | addressed, install: attached(programOf(ends.programs, "sink")) },
     { name: "bare IPIP, one backend", flows: 1, share: 1, kind: protocols.ipip, install: attached(programOf(ends.programs, "wrap")) },
-    ...([["1 flow", 1], ["1k flows", 1024], ["100k flows", 2 ** 17], ["new flows", 0]] as const).map(([what, flows]) => ({ name: `Hawser IPIP, ${what}`, flows, share: 1, kind: protocols.ipip, install: ipip })),
+    ...ways.map(([what, flows]) => ({ name: `the least balancer, IPIP, ${what}`, flows, share: 1, kind: protocols.ipip, install: probe })),
+    ...ways.map(([what, flows]) => ({ name: `Hawser IPIP, ${what}`, flows, share: 1, kind: protocols.ipip, install: ipip })),
     ...([["1 flow", 1], ["100k flows", 2 ** 17]] as const).map(([what, flows]) => ({ name: `Hawser Geneve, ${what}`, flows, share: 1, kind: protocols.udp, install: geneve })),
     { name: "kernel forwarding, 1k flows", flows: 1024, share: 0.4, kind: protocols.tcp | addressed, install: () => ({ [Symbol.dispose]: () => {} }) },
     { name: "nft DNAT, 1k flows", flows: 1024, share: 0.2, kind: protocols.tcp, install: nftDnat },
@@ -150,10 +154,23 @@ async function balancer(mode: "IPIP" | "GENEVE", uplink: number): Promise<Kernel
   for (let number = 1; number <= backends; number++) {
     tables.setBackend(number, { address: parseIp(`172.17.0.${number}`), port: 80, mode, ...(mode === "GENEVE" ? { outer: parseIp("172.17.1.1") } : {}) });
   }
-  const table = tables.setService({ number: 1, slots: Array.from({ length: 65537 }, (_, slot) => ({ current: 1 + ((slot * 7919) % backends) })), flags: 0, affinity: 0 });
+  const table = tables.setService({ number: 1, slots: Array.from({ length: 65537 }, (_, slot) => ({ current: backendOf(slot) })), flags: 0, affinity: 0 });
   tables.frontends.set({ address: parseIp(service), port: 80, protocol: protocols.tcp, service: 1, number: 1, shared: false, table });
   tables.frontends.set({ address: parseIp(service), port: 0, protocol: 0, service: 1, number: 0, shared: false });
   return object;
+}
+
+/** The servers that `balancer` has. */
+function fillProbe(maps: ReadonlyMap<string, KernelMap>): void {
+  const mapOf = (name: string): KernelMap => maps.get(name) ?? lost(name);
+  const [slots, servers] = [mapOf("frames_slots"), mapOf("frames_servers")];
+  for (let number = 1; number <= backends; number++) servers.set(u32.encode(number), Uint8Array.from([172, 17, 0, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+  for (let slot = 0; slot < slots.info.maxEntries; slot++) slots.set(u32.encode(slot), new Uint8Array(Uint32Array.of(backendOf(slot), 0).buffer));
+}
+
+/** Of a slot. */
+function backendOf(slot: number): number {
+  return 1 + ((slot * 7919) % backends);
 }
 
 function programOf(programs: ReadonlyMap<string, KernelProgram>, name: string): KernelProgram {
