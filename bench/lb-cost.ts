@@ -8,16 +8,17 @@ import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { u32 } from "../src/abi/codec.ts";
-import { configCodec, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
+import { configCodec, LbForm, lbPoolBlockCodec, LbServiceFlags, lbServiceCodec, LbTranslatedFlags, uplinkCodec } from "../src/abi/generated.ts";
 import { backendMaps, writeBackends } from "../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../src/datapath/lb-frontends.ts";
 import { jiffiesClock } from "../src/datapath/kernel-facts.ts";
 import { openPools } from "../src/datapath/lb-pools.ts";
-import { openSlotRow } from "../src/datapath/lb-slots.ts";
+import { formedSlots, openSlotRow } from "../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../src/datapath/lb-slots.ts";
 import { openServiceSources } from "../src/datapath/lb-sources.ts";
 import { createKernel } from "../src/kernel/index.ts";
 import type { KernelMap, KernelProgram } from "../src/kernel/types.ts";
+import type { Slots } from "../src/lb/types.ts";
 import { parseCidr, parseIp, parseMac } from "../src/std/ip.ts";
 import type { Cidr } from "../src/std/ip.ts";
 import { frame, ip, tcp } from "../test/packet/packets.ts";
@@ -33,6 +34,8 @@ interface Way {
   /** The services' backends are the same. */
   readonly shared: boolean;
   readonly backends: number;
+  /** So many of them each service has. */
+  readonly each: number;
   /** Share of slots that are not settled. */
   readonly changed: number;
   /** Not for a service: 1. */
@@ -54,7 +57,7 @@ interface Way {
 }
 
 const established = (name: string, family: 4 | 6, flows: number, goal: number | null, more: Partial<Way> = {}): Way =>
-  ({ name, family, flows, services: 1, shared: false, backends: 100, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: {}, without: "", flood: false, goal, ...more });
+  ({ name, family, flows, services: 1, shared: false, backends: 100, each: Infinity, changed: 0, stranger: false, flags: "A", mode: "IPIP", asks: {}, without: "", flood: false, goal, ...more });
 const million = 2 ** 20;
 const ways: readonly Way[] = [
   established("not for us", 4, 1, 20, { stranger: true }),
@@ -95,7 +98,8 @@ const ways: readonly Way[] = [
   established("IPIP, 1M flows, 1 backend", 4, million, 60, { backends: 1 }),
   established("IPIP, 1M flows, 64 000 backends", 4, million, 60, { backends: 64_000 }),
   established("IPIP, 1M flows, 10 000 services of one table", 4, million, 60, { services: 10_000, shared: true }),
-  established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000 }),
+  established("IPIP, 1M flows, 10 000 services", 4, million, 60, { services: 10_000, each: 2 }),
+  established("IPIP, 1M flows, 10 000 services, 2 % of slots changed", 4, million, null, { services: 10_000, each: 2, changed: 0.02 }),
   established("not for us, to a port of the pools", 4, 1, 30, { stranger: true, mode: "SNAT" }),
   established("SNAT, 1 flow", 4, 1, 130, { mode: "SNAT" }),
   established("SNAT, 1 flow, IPv6", 6, 1, 150, { mode: "SNAT" }),
@@ -224,14 +228,15 @@ async function fill(maps: ReadonlyMap<string, KernelMap>, way: Way, uplink: numb
   let range: SlotRange | undefined;
   for (let service = 0; service < way.services; service++) {
     if (range === undefined || !way.shared) {
-      range = row.allocate(size);
-      row.write(range, { size, words: wordsOf(way, size, service), between: new Map() });
+      const slots = slotsOf(way, size, service);
+      range = row.allocate(size, slots.plain === undefined ? LbForm.FULL : Math.min(way.backends, way.each) > 4 ? LbForm.SHORT : LbForm.LISTED);
+      row.write(range, slots);
     }
     const plan = { number: service + 1, family: way.family, sources: { allow: null, deny: Array.from({ length: way.asks.sources ?? 0 }, (_, i) => deniedOf(way, i)) } };
     if (!sources.reserve(plan)) throw new Error("no lines are left for the services' sources");
     const { first, depth } = sources.take(plan);
     const flags = way.asks.affinity === true ? LbServiceFlags.AFFINITY : 0;
-    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: size, sources: first, depth, flags, affinity: 60 }));
+    map("hw_lb_services").set(u32.encode(service + 1), lbServiceCodec.encode({ table: range.first, slots: formedSlots(range), sources: first, depth, flags, affinity: 60 }));
     // Addresses that are not asked for stand beside the one that is no service's.
     const number = service + (way.stranger ? 40_000 : 0);
     const address = parseIp(way.family === 4 ? `198.${18 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}` : `fd00:5::${number.toString(16)}`);
@@ -262,15 +267,19 @@ function deniedOf({ family }: Way, i: number): Cidr {
   return parseCidr(family === 4 ? `${172 + (i >> 15)}.${(i >> 7) & 255}.${(2 * i) & 255}.0/24` : `2001:db8:${(i >> 8).toString(16)}:${(2 * i).toString(16)}::/64`);
 }
 
-function wordsOf(way: Way, size: number, service: number): Uint32Array {
+function slotsOf(way: Way, size: number, service: number): Slots {
+  const between = new Map<number, readonly number[]>();
+  // A service has few of many backends.
+  const currentOf = (slot: number): number => 1 + (((slot * 7919) % Math.min(way.backends, way.each) + service) % way.backends);
+  if (way.changed === 0) return { size, plain: Uint16Array.from({ length: size }, (_, slot) => currentOf(slot)), between };
   const words = new Uint32Array(2 * size);
   for (let slot = 0; slot < size; slot++) {
-    const current = 1 + ((slot * 7919 + service) % way.backends);
+    const current = currentOf(slot);
     const changed = slot % 1000 < way.changed * 1000;
     words[2 * slot] = current | ((changed ? 1 + (current % way.backends) : 0) << 16);
     words[2 * slot + 1] = changed ? 1 : 0;
   }
-  return words;
+  return { size, words, between };
 }
 
 function verdictsOf(maps: ReadonlyMap<string, KernelMap>): Readonly<Record<string, number>> {

@@ -73,6 +73,7 @@ struct words {
 	enum hw_sock_layout sock_layout;
 	enum hw_metric_layout metric_layout;
 	enum hw_lb_layout lb_layout;
+	enum hw_lb_form lb_form;
 	enum hw_lb_held_state lb_held_state;
 	enum hw_lb_pool_layout lb_pool_layout;
 	enum hw_lb_translated_flags lb_translated_flags;

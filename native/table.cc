@@ -1,4 +1,4 @@
-// Filling a table of Maglev hashing: a loop over tens of thousands of slots, which takes ten times as long in JavaScript that is not optimised.
+// Filling a table of Maglev hashing, and packing it: loops over tens of thousands of slots, which take ten times as long in JavaScript that is not optimised.
 #include "common.h"
 
 namespace
@@ -56,9 +56,67 @@ void fill_table(const Napi::CallbackInfo &info)
 	}
 }
 
+// A list is one word of so many numbers, of which each slot has one, so many slots to a word.
+constexpr size_t listed = 4, slots_each = 32;
+
+// Which place each number has among the first `listed` different ones; false: there are more.
+bool list_of(const uint16_t *table, size_t size, uint16_t *list, uint8_t *places)
+{
+	size_t known = 0;
+
+	for (size_t slot = 0; slot < size; slot++) {
+		size_t place = 0;
+		while (place < known && list[place] != table[slot])
+			place++;
+		if (place == listed)
+			return false;
+		if (place == known)
+			list[known++] = table[slot];
+		if (places)
+			places[slot] = static_cast<uint8_t>(place);
+	}
+	return true;
+}
+
+// isListable(table): whether it has 4 different numbers at most
+Napi::Value is_listable(const Napi::CallbackInfo &info)
+{
+	auto table = typed<Napi::Uint16Array>(info[0], napi_uint16_array, "table");
+	uint16_t list[listed];
+
+	return Napi::Boolean::New(info.Env(), list_of(table.Data(), table.ElementLength(), list, nullptr));
+}
+
+// packTable(table, listed): words as enum hw_lb_form of bpf/abi/lb.h says of a short or a listed table
+Napi::Value pack_table(const Napi::CallbackInfo &info)
+{
+	auto table = typed<Napi::Uint16Array>(info[0], napi_uint16_array, "table");
+	size_t size = table.ElementLength();
+	const uint16_t *numbers = table.Data();
+
+	if (!info[1].As<Napi::Boolean>().Value()) {
+		auto words = Napi::Uint8Array::New(info.Env(), (size + 3) / 4 * sizeof(uint64_t));
+		memcpy(words.Data(), numbers, size * sizeof(uint16_t));
+		return words;
+	}
+	uint16_t list[listed] = {};
+	std::vector<uint8_t> places(size);
+	if (!list_of(numbers, size, list, places.data()))
+		throw Napi::RangeError::New(info.Env(), "a listed table has 4 different numbers at most");
+	std::vector<uint64_t> packed(size / slots_each + 2);
+	memcpy(&packed.back(), list, sizeof(list));
+	for (size_t slot = 0; slot < size; slot++)
+		packed[slot / slots_each] |= static_cast<uint64_t>(places[slot]) << (slot % slots_each * 2);
+	auto words = Napi::Uint8Array::New(info.Env(), packed.size() * sizeof(uint64_t));
+	memcpy(words.Data(), packed.data(), packed.size() * sizeof(uint64_t));
+	return words;
+}
+
 } // namespace
 
 void export_table(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("fillTable", Napi::Function::New(env, fill_table));
+	exports.Set("isListable", Napi::Function::New(env, is_listable));
+	exports.Set("packTable", Napi::Function::New(env, pack_table));
 }

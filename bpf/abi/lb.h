@@ -13,8 +13,19 @@
 enum hw_lb_layout {
 	HW_LB_BUCKET = 2,		/* frontends in one bucket */
 	HW_LB_FLOW_BUCKET = 8,		/* flows in one */
-	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of slots, cut into pages of 2^16, and may lie across pages */
+	HW_LB_PAGE_BITS = 16,		/* of hw_lb_slots: tables lie in one long row of words of 8 bytes, cut into pages of 2^16, and may lie across pages */
+	HW_LB_FORM_BITS = 28,		/* of a table's `slots`: below them is how many there are, from there on enum hw_lb_form */
 	HW_LB_COUNTERS = 256,		/* backends in one block of counters */
+};
+
+/*
+ * How a table lies in its words; the number says how many slots are in one. A short table takes a quarter of the memory and a listed one a thirtieth, which is what
+ * packets of many services and flows wait for; but no slot of these remembers anything, and nothing of them is changed: then the service gets another table.
+ */
+enum hw_lb_form {
+	HW_LB_FORM_FULL = 0,		/* each word is a struct hw_lb_slot */
+	HW_LB_FORM_SHORT = 2,		/* each is 2^2 slots of 16 bits, the first lowest: the backend */
+	HW_LB_FORM_LISTED = 5,		/* each is 2^5 slots of 2 bits, and 4 backends of 16 bits are word how many / 2^5 + 1: which of those */
 };
 
 enum hw_lb_pool_layout {
@@ -43,7 +54,7 @@ struct hw_lb_frontend {
 	__u16 service;		/* 0: the place is free; of an entry without a port: any number */
 	__u16 number;		/* tells a service's frontends apart where flows are remembered */
 	__u32 table;		/* read together with `slots`, at once */
-	__u32 slots;		/* 0: only the service says, which has none, or asks something of its clients */
+	__u32 slots;		/* as the service's; 0: only the service says, which has none, or asks something of its clients */
 };
 
 struct hw_lb_bucket {
@@ -56,8 +67,8 @@ enum hw_lb_service_flags {
 
 /* Key: the service's number. */
 struct hw_lb_service {
-	__u32 table;		/* its first slot in hw_lb_slots; read together with `slots`, at once */
-	__u32 slots;		/* how many; 0: there is no backend. A flow's slot is hash * slots / 2^32, so another number moves flows */
+	__u32 table;		/* its first word in hw_lb_slots; read together with `slots`, at once */
+	__u32 slots;		/* how many, and HW_LB_FORM_BITS; 0: there is no backend. A flow's slot is hash * how many / 2^32, so another number moves flows */
 	__u8 flags;		/* enum hw_lb_service_flags; from here on read at once */
 	__u8 depth;		/* of its list in hw_lb_sources; 0: all may */
 	__u16 sources;		/* the list's first line */

@@ -58,15 +58,15 @@ static __noinline __u32 lbchoose_changed(__u64 hash, union lbservices_word at, _
 /* By the table: a backend that is up, its number in `number`; NULL: there is none. The table has slots. */
 static __always_inline struct hw_lb_backend *lbchoose_by_slot(const struct lbpacket *p, struct lbfrontends_table table, __u64 hash, __u32 *number)
 {
-	__u32 index = table.first + lbhash_slot(hash, table.slots);
-	union lbservices_word at = lbservices_slot(index);
+	__u32 slot = lbservices_place(table, hash);
+	union lbservices_word at = lbservices_slot(table, slot);
 	struct hw_lb_backend *backend;
 
 	*number = at.slot.current;
 	if (__builtin_expect(at.slot.changed, 0)) {
 		*number = lbchoose_changed(hash, at, p->frontend, p->kind);
 		if (*number != at.slot.current)
-			lbelsewhere_note(index);
+			lbelsewhere_note(table.first + slot);
 	}
 	backend = lbbackends_find(*number);
 	if (backend || *number == at.slot.current)
@@ -101,24 +101,20 @@ __noinline int lbchoose_stay(const struct hw_ip *client, __u64 flow, __u32 front
 {
 	struct lbpacket p = { .hash = flow, .frontend = frontend, .kind = kind };
 	const struct hw_lb_service *service = lbservices_find((__u16)frontend);
-	struct lbfrontends_table table;
 	struct lbstay_client c;
 	struct hw_lb_stay *stay;
 	__u32 number;
-	__u64 hash;
 
 	if (!service || !client)
 		return 0;
-	table = lbservices_table(service);
-	hash = lbstay_hash(client);
-	c = lbstay_client(client, hash, (__u16)frontend, lbservices_asks(service), table);
+	c = lbstay_client(client, (__u16)frontend, lbservices_asks(service));
 	stay = lbstay_find(&c);
 	if (!stay && kind != LBPACKET_ERROR)
 		stay = lbstay_inherit(&c);
 	number = stay ? lbchoose_known(stay, &c, &p) : 0;
 	if (number)
 		return number;
-	if (!lbchoose_by_slot(&p, table, hash, &number))
+	if (!lbchoose_by_slot(&p, lbservices_table(service), lbstay_hash(client), &number))
 		return 0;
 	if (kind != LBPACKET_ERROR)
 		lbstay_settle(&c, number, stay);

@@ -78,7 +78,7 @@ __noinline int lbpass(struct __sk_buff *skb)
 		if (!scratch->chosen)
 			scratch->chosen = lbflows_find(b.hash, b.frontend, LBPACKET_ERROR).backend;
 	}
-	other = lbpass_other(lbservices_slot(table.first + lbhash_slot(b.hash, table.slots)), &scratch->backend, &scratch->chosen);
+	other = lbpass_other(lbservices_slot(table, lbservices_place(table, b.hash)), &scratch->backend, &scratch->chosen);
 	/* A container here has it not, either: conntrack knows the flows of all of them. A server's is known to who asked it, and to nobody else. */
 	if (!other || other->mode == HW_LB_LOCAL || other->mode == HW_LB_SNAT)
 		return LBTC_NOT;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Services by number, and the slots of their tables: one long row in pages, of which the agent makes as many as it needs. */
+/* Services by number, and the slots of their tables: one long row of words in pages, of which the agent makes as many as it needs. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -63,13 +63,47 @@ union lbservices_word {
 	struct hw_lb_slot slot;
 };
 
-/* The slot as it was at one moment; all 0: there is none. */
-static __always_inline union lbservices_word lbservices_slot(__u32 index)
+/* The word as it was at one moment; 0: there is none. */
+static __always_inline __u64 lbservices_word_at(__u32 index)
 {
 	__u32 page = index >> HW_LB_PAGE_BITS, place = index & ((1 << HW_LB_PAGE_BITS) - 1);
-	void *slots = bpf_map_lookup_elem(&hw_lb_slots, &page);
-	const struct hw_lb_slot *found = slots ? bpf_map_lookup_elem(slots, &place) : NULL;
-	union lbservices_word at = { .word = found ? *(const volatile __u64 *)found : 0 };
+	void *words = bpf_map_lookup_elem(&hw_lb_slots, &page);
+	const __u64 *found = words ? bpf_map_lookup_elem(words, &place) : NULL;
 
-	return at;
+	return found ? *(const volatile __u64 *)found : 0;
+}
+
+/* How many slots it has. */
+static __always_inline __u32 lbservices_size(struct lbfrontends_table table)
+{
+	return table.slots & ((1U << HW_LB_FORM_BITS) - 1);
+}
+
+/* Which of them a flow has. */
+static __always_inline __u32 lbservices_place(struct lbfrontends_table table, __u64 hash)
+{
+	return lbhash_slot(hash, lbservices_size(table));
+}
+
+/* Of the 2^form numbers in a word that one which the last bits of `place` say. */
+static __always_inline __u32 lbservices_part(__u64 word, __u32 place, __u32 form)
+{
+	return word >> ((place << (6 - form)) & 63) & ((1U << (64 >> form)) - 1);
+}
+
+/* The slot as it was at one moment; all 0: there is none. */
+static __always_inline union lbservices_word lbservices_slot(struct lbfrontends_table table, __u32 slot)
+{
+	const __u32 form = table.slots >> HW_LB_FORM_BITS;
+	union lbservices_word at = { .word = lbservices_word_at(table.first + (slot >> form)) };
+	__u64 numbers = at.word;
+
+	if (form == HW_LB_FORM_FULL)
+		return at;
+	/* Asked for whatever the slot says, so that neither waits for the other. */
+	if (form == HW_LB_FORM_LISTED) {
+		numbers = lbservices_word_at(table.first + (lbservices_size(table) >> HW_LB_FORM_LISTED) + 1);
+		slot = lbservices_part(at.word, slot, HW_LB_FORM_LISTED);
+	}
+	return (union lbservices_word){ .slot = { .current = lbservices_part(numbers, slot, HW_LB_FORM_SHORT) } };
 }

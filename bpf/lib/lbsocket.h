@@ -53,7 +53,7 @@ static __always_inline int lbsocket_by_slot(struct lbfrontends_table table, __u6
 	int i, number;
 
 	for (i = 0; i < LBSOCKET_TRIES; i++) {
-		number = lbsocket_at(lbservices_slot(table.first + lbhash_slot(hash, table.slots)), had);
+		number = lbsocket_at(lbservices_slot(table, lbservices_place(table, hash)), had);
 		if (number)
 			return number;
 		hash = lbhash_finish(hash + 1);
@@ -107,7 +107,7 @@ static __always_inline int lbsocket_choose(struct bpf_sock_addr *ctx, __u32 numb
 		return -HW_DROP_SERVICE_EMPTY;
 	if (asks.flags & HW_LB_SERVICE_AFFINITY) {
 		hash = lbstay_hash(&client);
-		c = lbstay_client(&client, hash, number, asks, table);
+		c = lbstay_client(&client, number, asks);
 		return lbsocket_stay(&c, table, hash, lbsocket_had(had));
 	}
 	return lbsocket_by_slot(table, lbhash_finish(bpf_get_socket_cookie(ctx)), lbsocket_had(had));

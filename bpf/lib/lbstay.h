@@ -38,7 +38,6 @@ struct {
 /* A client of a service with affinity. */
 struct lbstay_client {
 	struct hw_lb_client key;
-	__u32 slot; /* its place in the row of all services' */
 	__u64 time; /* jiffies for which it stays */
 };
 
@@ -47,17 +46,27 @@ static __always_inline __u64 lbstay_hash(const struct hw_ip *client)
 	return lbhash_flow6((__u64)client->words[1] << 32 | client->words[0], (__u64)client->words[3] << 32 | client->words[2], 0);
 }
 
-/* `asks` and `table`: of the service, which has slots. `hash`: lbstay_hash. */
-static __always_inline struct lbstay_client lbstay_client(const struct hw_ip *client, __u64 hash, __u32 service, union lbservices_asks asks,
-							  struct lbfrontends_table table)
+/* `asks`: of the service, which has slots. */
+static __always_inline struct lbstay_client lbstay_client(const struct hw_ip *client, __u32 service, union lbservices_asks asks)
 {
 	struct lbstay_client c = {
 		.key = { .addr = *client, .service = service },
-		.slot = table.first + lbhash_slot(hash, table.slots),
 		.time = (__u64)asks.affinity * hw_config.hz,
 	};
 
 	return c;
+}
+
+/* The client's in the service's table. Found anew, because it is seldom asked for and the caller's frame has no room. */
+static __noinline __u64 lbstay_shared(const struct hw_lb_client *client)
+{
+	const struct hw_lb_service *service = lbservices_find(client->service);
+	struct lbfrontends_table table;
+
+	if (!service)
+		return 0;
+	table = lbservices_table(service);
+	return lbservices_slot(table, lbservices_place(table, lbstay_hash(&client->addr))).word;
 }
 
 /* NULL: nothing is known of the client. */
@@ -95,7 +104,7 @@ static __always_inline void lbstay_settle(const struct lbstay_client *c, __u32 b
 /* A client of whom nothing is known has the flows that the service's slot has: on a changed one the previous backend may have some. NULL: it is settled. */
 static __always_inline struct hw_lb_stay *lbstay_inherit(const struct lbstay_client *c)
 {
-	union lbservices_word at = lbservices_slot(c->slot);
+	union lbservices_word at = { .word = lbstay_shared(&c->key) };
 
 	if (!at.slot.changed)
 		return NULL;
@@ -148,11 +157,13 @@ static __always_inline union lbservices_word lbstay_changed(union lbservices_wor
 static __always_inline bool lbstay_open(struct hw_lb_stay *stay, const struct lbstay_client *c, __u64 now, union lbservices_word *at)
 {
 	__u32 since = lbstay_closed(c->key.service, at->slot.current);
+	union lbservices_word shared;
 	__u16 to;
 
 	if (!since && stay->expires > now && lbbackends_find(at->slot.current))
 		return true;
-	to = lbservices_slot(c->slot).slot.current;
+	shared.word = lbstay_shared(&c->key);
+	to = shared.slot.current;
 	if (!to || to == at->slot.current)
 		return to;
 	stay->elsewhere = now;

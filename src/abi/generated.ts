@@ -211,6 +211,18 @@ export const lbFlowSeenNames: Readonly<Record<number, LbFlowSeenName>> = {
   24: "TAG_BITS",
 };
 
+export const LbForm = {
+  FULL: 0,
+  SHORT: 2,
+  LISTED: 5,
+} as const;
+export type LbFormName = keyof typeof LbForm;
+export const lbFormNames: Readonly<Record<number, LbFormName>> = {
+  0: "FULL",
+  2: "SHORT",
+  5: "LISTED",
+};
+
 export const LbFrontendFlags = {
   SPILLED: 1,
   SHARED: 2,
@@ -239,6 +251,7 @@ export const LbLayout = {
   BUCKET: 2,
   FLOW_BUCKET: 8,
   PAGE_BITS: 16,
+  FORM_BITS: 28,
   COUNTERS: 256,
 } as const;
 export type LbLayoutName = keyof typeof LbLayout;
@@ -246,6 +259,7 @@ export const lbLayoutNames: Readonly<Record<number, LbLayoutName>> = {
   2: "BUCKET",
   8: "FLOW_BUCKET",
   16: "PAGE_BITS",
+  28: "FORM_BITS",
   256: "COUNTERS",
 };
 

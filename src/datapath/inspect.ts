@@ -13,11 +13,12 @@ import type { ClusterParts } from "./cluster.ts";
 import { countEntries } from "./count-entries.ts";
 import type { Features } from "./features.ts";
 import type { HostSync } from "./host-sync.ts";
+import { shownSlots, withForm } from "./lb-shown.ts";
 import { nameInWords } from "./names.ts";
 import { classes, pairs, ports, prefixes } from "./policy-parts.ts";
 import type { KernelView, MapEntry, MapRow } from "./types.ts";
 
-/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force, a row of slots all of its pages. */
+/** By name. Arrays count as full, rings as empty: neither has entries that come and go. What is kept with sockets cannot be walked and counts as nothing. A table of policy shows the one in force, a row of tables all of its pages. */
 export async function mapRows(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, policy: PolicyTables | null): Promise<MapRow[]> {
   const rows: MapRow[] = [];
   for (const [name, map] of [...maps].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -42,7 +43,8 @@ export function dumpMap(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, na
     throw new HawserError("NOT_FOUND", `no map "${name}"; there are ${[...maps.keys()].toSorted().join(", ")}`);
   }
   if (shape.kind === "ringbuf" || shape.kind === "sk_storage") return [];
-  if (name === "hw_lb_slots") return slotsOf(kernel, map, limit);
+  const services = maps.get("hw_lb_services");
+  if (name === "hw_lb_slots") return services === undefined ? [] : shownSlots(kernel, map, services, limit).map(({ key, value }) => ({ key, value: plain(value) }));
   if (shape.kind === "array_of_maps") {
     using inner = innerInForce(kernel, maps, map);
     return inner === undefined ? [] : entriesOf(shape.inner, inner, limit);
@@ -56,20 +58,6 @@ function entriesOf(shape: MapShape<unknown, unknown>, map: KernelMap, limit: num
     if (found.length >= limit) break;
     if ((shape.kind === "percpu_array" || shape.kind === "array") && value.every((byte) => byte === 0)) continue;
     found.push(decodeEntry(shape, key, value));
-  }
-  return found;
-}
-
-/** One row in pages: those slots that are used, by their places in the row. */
-function slotsOf(kernel: Kernel, row: KernelMap, limit: number): MapEntry[] {
-  const { inner: shape } = shapes.hw_lb_slots;
-  const found: MapEntry[] = [];
-  for (const number of pageNumbers(row)) {
-    using page = kernel.openMapById(u32.decode(row.get(u32.encode(number)) ?? u32.encode(0)));
-    for (const [key, value] of page.entries()) {
-      if (found.length >= limit) return found;
-      if (value.some((byte) => byte !== 0)) found.push({ key: number * shape.maxEntries + shape.key.decode(key), value: plain(shape.value.decode(value)) });
-    }
   }
   return found;
 }
@@ -98,9 +86,11 @@ function innerInForce(kernel: Kernel, maps: ReadonlyMap<string, KernelMap>, map:
   return id === undefined ? undefined : kernel.openMapById(u32.decode(id));
 }
 
+const inWords: Readonly<Record<string, (part: unknown) => unknown>> = { hw_names: nameInWords, hw_pointers: nameInWords, hw_lb_services: withForm, hw_lb_frontends: withForm };
+
 function decodeEntry(shape: MapShape<unknown, unknown>, key: Uint8Array, value: Uint8Array): MapEntry {
   const perCpu = shape.kind === "percpu_array" || shape.kind === "percpu_hash";
-  const words = shape.name === "hw_names" || shape.name === "hw_pointers" ? nameInWords : (part: unknown) => part;
+  const words = inWords[shape.name] ?? ((part: unknown) => part);
   return {
     key: plain(words(shape.key.decode(key))),
     value: plain(words(perCpu ? decodePerCpu(shape.value, value) : shape.value.decode(value))),

@@ -6,6 +6,7 @@ import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
 import { bucketsOf } from "./lb-hash.ts";
 import type { FrontendAddress } from "./lb-hash.ts";
+import { formedSlots, noTable, rangeAt } from "./lb-slots.ts";
 import type { SlotRange } from "./lb-slots.ts";
 import { packed } from "./packed.ts";
 
@@ -30,8 +31,6 @@ export interface FrontendTable {
   /** False when it was not there. */
   delete(frontend: FrontendAddress): boolean;
 }
-
-const none: SlotRange = { first: 0, slots: 0 };
 
 type Bucket = (FrontendEntry | undefined)[];
 
@@ -192,11 +191,11 @@ function keyOf({ address, port, protocol }: FrontendAddress): string {
 
 function encoded(entry: FrontendEntry | undefined, hidden: boolean, flags: number): LbFrontend {
   if (entry === undefined) return { addr: null, port: 0, proto: 0, flags, service: 0, number: 0, table: 0, slots: 0 };
-  const { address, port, protocol, service, number, shared, table: { first, slots } = none } = entry;
-  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number, table: first, slots };
+  const { address, port, protocol, service, number, shared, table = noTable } = entry;
+  return { addr: address, port, proto: protocol, flags: flags | (shared ? LbFrontendFlags.SHARED : 0), service: hidden ? 0 : service, number, table: table.first, slots: formedSlots(table) };
 }
 
 function decoded({ addr, port, proto, flags, service, number, table, slots }: LbFrontend): FrontendEntry | undefined {
   if (addr === null || service === 0) return undefined;
-  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0, ...(slots === 0 ? {} : { table: { first: table, slots } }) };
+  return { address: addr, port, protocol: proto, service, number, shared: (flags & LbFrontendFlags.SHARED) !== 0, ...(slots === 0 ? {} : { table: rangeAt(table, slots) }) };
 }

@@ -7,6 +7,7 @@ import type { Ip } from "../std/ip.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import type { FrontendEntry } from "./lb-frontends.ts";
 import { hashOf } from "./lb-hash.ts";
+import { formedSlots } from "./lb-slots.ts";
 import type { SlotRange } from "./lb-slots.ts";
 import { asksSources } from "./lb-sources.ts";
 import type { SourcePlace } from "./lb-sources.ts";
@@ -97,15 +98,15 @@ export function originNumber({ service, number }: FrontendEntry): number {
 
 /** Of an address without port any service does. */
 export function sameFrontend(a: FrontendEntry, b: FrontendEntry): boolean {
-  return a.number === b.number && a.shared === b.shared && (a.port === 0 || (a.service === b.service && a.table?.first === b.table?.first && a.table?.slots === b.table?.slots));
+  return a.number === b.number && a.shared === b.shared && (a.port === 0 || (a.service === b.service && a.table?.first === b.table?.first && a.table?.slots === b.table?.slots && a.table?.form === b.table?.form));
 }
 
 export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
   return a.address === b.address && a.port === b.port && a.mode === b.mode && (a.outer ?? a.address) === (b.outer ?? b.address) && (a.returns ?? false) === (b.returns ?? false);
 }
 
-export function serviceValue({ affinity }: ServicePlan, { first, slots }: SlotRange, { first: sources, depth }: SourcePlace): LbService {
+export function serviceValue({ affinity }: ServicePlan, range: SlotRange, { first: sources, depth }: SourcePlace): LbService {
   return {
-    table: first, slots, sources, depth, flags: affinity === null ? 0 : LbServiceFlags.AFFINITY, affinity: affinity === null ? 0 : Math.ceil(affinity / 1000),
+    table: range.first, slots: formedSlots(range), sources, depth, flags: affinity === null ? 0 : LbServiceFlags.AFFINITY, affinity: affinity === null ? 0 : Math.ceil(affinity / 1000),
   };
 }

@@ -1,8 +1,10 @@
 // Where services' tables lie in the row of slots. Services of the same slots share a place: ten thousand with the same backends have one table.
 import type { ServicePlan, Slots } from "../lb/types.ts";
 import { HawserError } from "../std/errors.ts";
+import { LbForm } from "../abi/generated.ts";
+import { isListable } from "../kernel/index.ts";
 import { changedOf, lowerOf } from "./lb-slots.ts";
-import type { SlotRange, SlotRow } from "./lb-slots.ts";
+import type { Form, SlotRange, SlotRow } from "./lb-slots.ts";
 
 export interface ServiceTables {
   /** Sets places apart for the slots of plans, until the next `change`. @returns the plans for whose slots there is no room */
@@ -24,6 +26,9 @@ interface Table {
 
 /** Slots that are written in one go. */
 const chunk = 4096;
+
+/** More services than that share a full table from the start: the first change of a small one sends each to another, and of what all use the memory does not matter. */
+const few = 16;
 
 /**
  * `inherited`: places in the row, by service; `strays`: of frontends that say another place than their service, of which each is kept as it is until
@@ -75,19 +80,35 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
 
   /** Whether all that are sent to the table, and `users` were, want these slots, which fit there. */
   const isForAll = (table: Table, slots: Slots, moves: ReturnType<typeof movesOf>, users: number): boolean =>
-    table.range.slots === slots.size && [table.users, users].every((count) => count === moves.get(table)?.get(slots));
+    table.range.form === LbForm.FULL && table.range.slots === slots.size && [table.users, users].every((count) => count === moves.get(table)?.get(slots));
+
+  /** A small table of an earlier agent's that is what is wanted, as it is after most starts. */
+  const recognise = async (plans: readonly ServicePlan[], pause: () => Promise<void>): Promise<void> => {
+    for (const { number, slots } of plans) {
+      const table = tables.get(number);
+      if (table === undefined || table.slots !== undefined || table.range.form === LbForm.FULL) continue;
+      if (!bySlots.has(slots) && row.holds(table.range, slots)) {
+        table.slots = slots;
+        bySlots.set(slots, table);
+      }
+      await pause();
+    }
+  };
 
   return {
     reserve: async (plans, pause) => {
+      await recognise(plans, pause);
       const moves = movesOf(plans);
+      const users = new Map<Slots, number>();
+      for (const { slots } of plans) users.set(slots, (users.get(slots) ?? 0) + 1);
       const crowded: ServicePlan[] = [];
       for (const plan of plans) {
         const { number, slots } = plan;
         const [before, standing] = [tables.get(number), bySlots.get(slots)];
         // A table that others leave may be written over by then.
-        if (before?.slots === slots || reserved.has(slots) || (standing !== undefined && !moves.has(standing)) || (before !== undefined && isForAll(before, slots, moves, before.users))) continue;
+        if (before?.slots === slots || reserved.has(slots) || (standing !== undefined && !moves.has(standing) && hasPlace(standing, users.get(slots) ?? 0)) || (before !== undefined && isForAll(before, slots, moves, before.users))) continue;
         try {
-          reserved.set(slots, row.allocate(slots.size));
+          reserved.set(slots, row.allocate(slots.size, formOf(slots, (users.get(slots) ?? 0) + (standing?.users ?? 0)), before?.range.slots));
         } catch (error) {
           if (!(error instanceof HawserError)) throw error;
           crowded.push(plan);
@@ -105,7 +126,8 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
       for (const { number, slots } of plans) {
         const before = tables.get(number);
         if (before?.slots === slots) continue;
-        let table = bySlots.get(slots);
+        const standing = bySlots.get(slots);
+        let table = standing?.range.form !== LbForm.FULL && reserved.has(slots) ? undefined : standing;
         if (table === undefined && before !== undefined && isForAll(before, slots, moves, users.get(before) ?? 0)) {
           await write(before, slots, before.slots === undefined ? allOf(slots) : differing(before.slots, slots), pause);
           if (before.slots !== undefined) bySlots.delete(before.slots);
@@ -140,7 +162,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
       astray = [];
       for (const table of left) {
         if (table.users > 0) continue;
-        if (table.slots !== undefined) bySlots.delete(table.slots);
+        if (table.slots !== undefined && bySlots.get(table.slots) === table) bySlots.delete(table.slots);
         row.free(table.range);
       }
       left.clear();
@@ -158,4 +180,14 @@ function differing(before: Slots, after: Slots): Uint32Array {
   const slots: number[] = [];
   for (let slot = 0; slot < after.size; slot++) if (lowerOf(before, slot) !== lowerOf(after, slot) || changedOf(before, slot) !== changedOf(after, slot)) slots.push(slot);
   return Uint32Array.from(slots);
+}
+
+/** For so many services more. */
+function hasPlace({ range, users }: Table, more: number): boolean {
+  return range.form === LbForm.FULL || users + more <= few;
+}
+
+function formOf({ plain }: Slots, users: number): Form {
+  if (plain === undefined || users > few) return LbForm.FULL;
+  return isListable(plain) ? LbForm.LISTED : LbForm.SHORT;
 }

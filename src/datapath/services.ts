@@ -19,7 +19,7 @@ import { openOrigins } from "./lb-origins.ts";
 import type { Origins } from "./lb-origins.ts";
 import { isAnswering, openPools } from "./lb-pools.ts";
 import type { Pools } from "./lb-pools.ts";
-import { openSlotRow } from "./lb-slots.ts";
+import { noTable, openSlotRow, rangeAt } from "./lb-slots.ts";
 import type { SlotRange, SlotRow } from "./lb-slots.ts";
 import { openServiceSources } from "./lb-sources.ts";
 import type { ServiceSources, SourcePlace } from "./lb-sources.ts";
@@ -79,8 +79,6 @@ interface Standing {
 
 type Entries<K, V> = readonly (readonly [K, V])[];
 
-const none: SlotRange = { first: 0, slots: 0 };
-
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
   const [services, backends] = [mapOf("hw_lb_services"), backendMaps(mapOf)];
@@ -92,7 +90,7 @@ export function createServices(around: ServicesSurroundings): Services {
   /** Numbers of those that were refused then. */
   let waiting: ReadonlySet<number> = new Set();
 
-  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, none), closed: closedEntries(plan) });
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, noTable), closed: closedEntries(plan) });
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
@@ -311,7 +309,7 @@ async function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundi
     const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
     if (slots === 0) continue;
     if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
-    inherited.set(u32.decode(key), { first, slots });
+    inherited.set(u32.decode(key), rangeAt(first, slots));
     lines.set(u32.decode(key), { first: line, depth });
   }
   await pause();

@@ -8,8 +8,8 @@ export interface Stretch {
 export interface Stretches {
   /** The lowest free one of that length, taken from now on; undefined: the row has none. */
   take(length: number): Stretch | undefined;
-  /** Of one that is not taken nothing changes. */
-  give(first: number): void;
+  /** False: it is not taken. */
+  give(first: number): boolean;
 }
 
 /** `length`: of the row. `taken`: do not overlap. */
@@ -33,9 +33,10 @@ export function createStretches(length: number, taken: readonly Stretch[]): Stre
     },
     give: (first) => {
       const at = used.findIndex((one) => one.first === first);
-      if (at < 0) return;
+      if (at < 0) return false;
       used.splice(at, 1);
       dense = Math.min(dense, at);
+      return true;
     },
   };
 }

@@ -95,6 +95,8 @@ export interface Addon {
   trim(): void;
   unixDatagram(address: string, text: string): void;
   fillTable(table: Uint16Array, numbers: Uint16Array, weights: Float64Array, next: Int32Array, skip: Int32Array, heaviest: number): void;
+  isListable(table: Uint16Array): boolean;
+  packTable(table: Uint16Array, listed: boolean): Uint8Array;
 }
 
 let loaded: Addon | undefined;

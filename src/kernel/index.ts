@@ -17,7 +17,7 @@ export { listIpsecPolicies } from "./netlink/ipsec.ts";
 export { openSocketList } from "./netlink/sockets.ts";
 export { inspectNamespaces } from "./netlink/namespace.ts";
 export type { NamespaceDevice, NamespaceView } from "./netlink/namespace.ts";
-export { fillTableNatively } from "./table.ts";
+export { fillTableNatively, isListable, packTable } from "./table.ts";
 export type * from "./types.ts";
 
 const bpffsMagic = 0xcafe4a11;

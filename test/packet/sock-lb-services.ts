@@ -3,12 +3,11 @@ import { u32 } from "../../src/abi/codec.ts";
 import { lbClosedCodec, LbServiceFlags, lbServiceCodec } from "../../src/abi/generated.ts";
 import { backendMaps, setBackend } from "../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../src/datapath/lb-frontends.ts";
-import { openSlotRow } from "../../src/datapath/lb-slots.ts";
-import type { SlotRange } from "../../src/datapath/lb-slots.ts";
+import { formedSlots, noTable, openSlotRow } from "../../src/datapath/lb-slots.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import type { KernelMap } from "../../src/kernel/types.ts";
 import { parseIp } from "../../src/std/ip.ts";
-import { sourceWriter } from "./lb/tables.ts";
+import { sourceWriter, writeTable } from "./lb/tables.ts";
 import type { SourceLists } from "./lb/tables.ts";
 
 /** A slot: its backend, or [current, previous, changed]. */
@@ -29,7 +28,6 @@ export function writeServices(map: (name: string) => KernelMap): Services {
   const frontends = openFrontendTable(map("hw_lb_frontends"));
   const row = openSlotRow(createKernel(), map("hw_lb_slots"));
   const takeSources = sourceWriter(map("hw_lb_sources"));
-  const ranges = new Map<number, SlotRange>();
   return {
     backend: (number, at, state = "up") => {
       const [address, port] = parts(at);
@@ -38,17 +36,10 @@ export function writeServices(map: (name: string) => KernelMap): Services {
     close: (service, backend) => map("hw_lb_closed").set(lbClosedCodec.encode({ service, backend }), u32.encode(1)),
     open: (service, backend) => void map("hw_lb_closed").delete(lbClosedCodec.encode({ service, backend })),
     service: (number, slots, { affinity = 0, ...lists } = {}) => {
-      const words = new Uint32Array(2 * slots.length);
-      slots.forEach((slot, i) => {
-        const [current, previous, changed] = typeof slot === "number" ? [slot, 0, 0] : slot;
-        words.set([current | (previous << 16), changed], 2 * i);
-      });
-      const range = ranges.get(number) ?? row.allocate(Math.max(1, slots.length));
-      if (ranges.has(number) && range.slots !== Math.max(1, slots.length)) throw new Error("a table keeps its size");
-      ranges.set(number, range);
-      row.write({ first: range.first, slots: slots.length }, { size: slots.length, words, between: new Map() });
+      const entries = slots.map((slot) => (typeof slot === "number" ? { current: slot, previous: 0, changed: 0 } : { current: slot[0], previous: slot[1], changed: slot[2] }));
+      const range = slots.length === 0 ? noTable : writeTable(row, entries);
       const flags = affinity > 0 ? LbServiceFlags.AFFINITY : 0;
-      map("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: slots.length, ...takeSources(number, lists), flags, affinity }));
+      map("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: formedSlots(range), ...takeSources(number, lists), flags, affinity }));
     },
     frontend: (at, service, shared = false) => {
       const [address, port] = parts(at);

@@ -31,7 +31,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_pool_states: ["What is known of each pool: where no port could be taken within the last second, and when all of it was last looked through.", "programs"],
   hw_lb_pools: ["From which ports servers that know nothing of services are asked: one pool for each server, by its number, eight ports in a block.", "programs; the agent makes them"],
   hw_lb_services: ["Services by number: where their slots lie.", "agent"],
-  hw_lb_slots: ["All services' tables in one row, in pages of 65536 slots: the backend of a flow, by its hash.", "agent"],
+  hw_lb_slots: ["All services' tables in one row, in pages of 65536 words: the backend of a flow, by its hash. A word is one slot, or several of a table that remembers nothing; `hawser map dump` shows each slot, by its table.", "agent"],
   hw_lb_sources: ["Which clients may use a service: where ranges begin that may and that may not, in lines of 64 bytes, list after list.", "agent"],
   hw_members: ["The endpoints of a network that get copies of what is sent to a group, by slot.", "agent"],
   hw_metrics: ["Packets and bytes by direction × 128 + reason; reason 0 counts what was forwarded.", "programs"],

@@ -65,7 +65,7 @@ const served = (tcx: boolean): Case => async (world) => {
   const last = plans(a);
   const [slots] = last.map((plan) => plan.slots);
   const number = last[0]?.backends[0]?.number;
-  assert.deepEqual(datapath.dumpMap("hw_lb_slots", 5000).map(({ key, value }) => [key, (value as { readonly current: number }).current]), Array.from({ length: slots?.size ?? 0 }, (_, i) => [i, number]));
+  assert.deepEqual(datapath.dumpMap("hw_lb_slots", 5000).map(({ key, value }) => [(key as { readonly slot: number }).slot, (value as { readonly current: number }).current]), Array.from({ length: slots?.size ?? 0 }, (_, i) => [i, number]));
   assert.equal(datapath.dumpMap("hw_lb_slots", 7).length, 7);
   const frontends = datapath.dumpMap("hw_lb_frontends", 10);
   assert.ok(frontends.length > 0 && frontends.length < 10 && frontends.every(({ value }) => JSON.stringify(value).includes("203.0.113.10")), "an array's empty slots are left out");

@@ -1,15 +1,16 @@
 // Services, written where the programs read them, from inside the process that has loaded them.
 import { u32 } from "../../../src/abi/codec.ts";
-import { lbOriginCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
+import { LbForm, lbOriginCodec, lbServiceCodec } from "../../../src/abi/generated.ts";
 import { backendMaps, setBackend } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { openFrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "../../../src/datapath/lb-frontends.ts";
 import { openPools } from "../../../src/datapath/lb-pools.ts";
 import { originNumber } from "../../../src/datapath/service-entries.ts";
-import { openSlotRow } from "../../../src/datapath/lb-slots.ts";
-import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
+import { formedSlots, noTable, openSlotRow } from "../../../src/datapath/lb-slots.ts";
+import type { SlotRange, SlotRow } from "../../../src/datapath/lb-slots.ts";
 import { openServiceSources } from "../../../src/datapath/lb-sources.ts";
+import { isListable } from "../../../src/kernel/index.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import { familyOf, parseCidr } from "../../../src/std/ip.ts";
 import type { Cidr } from "../../../src/std/ip.ts";
@@ -53,14 +54,8 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
   return {
     frontends,
     setService: ({ number, slots, flags, affinity, sources = {} }) => {
-      const words = new Uint32Array(2 * slots.length);
-      slots.forEach(({ current, previous = 0, changed }, slot) => {
-        words[2 * slot] = current | (previous << 16);
-        words[2 * slot + 1] = changed === undefined ? 0 : (jiffies() - changed) >>> 0 || 1;
-      });
-      const range = slots.length === 0 ? { first: 0, slots: 0 } : row.allocate(slots.length);
-      if (range.slots > 0) row.write(range, { size: range.slots, words, between: new Map() });
-      mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: range.slots, ...takeSources(number, sources), flags, affinity }));
+      const range = slots.length === 0 ? noTable : writeTable(row, slots.map(({ current, previous = 0, changed }) => ({ current, previous, changed: changed === undefined ? 0 : (jiffies() - changed) >>> 0 || 1 })));
+      mapOf("hw_lb_services").set(u32.encode(number), lbServiceCodec.encode({ table: range.first, slots: formedSlots(range), ...takeSources(number, sources), flags, affinity }));
       return range;
     },
     setBackend: (number, backend) => setBackend(backendMaps(mapOf), number, backend),
@@ -70,6 +65,20 @@ export function openLbTables(kernel: Kernel, mapOf: (name: string) => KernelMap,
       frontends.set(frontend);
     },
   };
+}
+
+/** In a new place, as an agent would: full only where a slot remembers something. `changed`: in jiffies; 0: it is settled. */
+export function writeTable(row: SlotRow, slots: readonly Readonly<Record<"current" | "previous" | "changed", number>>[]): SlotRange {
+  const [size, between] = [slots.length, new Map<number, readonly number[]>()];
+  if (slots.some(({ previous, changed }) => previous !== 0 || changed !== 0)) {
+    const range = row.allocate(size);
+    row.write(range, { size, words: Uint32Array.from(slots.flatMap(({ current, previous, changed }) => [current | (previous << 16), changed])), between });
+    return range;
+  }
+  const plain = Uint16Array.from(slots, ({ current }) => current);
+  const range = row.allocate(size, isListable(plain) ? LbForm.LISTED : LbForm.SHORT);
+  row.write(range, { size, plain, between });
+  return range;
 }
 
 /** Writes whom a service lets in, and says where, as the service has it. */

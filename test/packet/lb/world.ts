@@ -11,6 +11,7 @@ import { lbCountersCodec, LbElsewhereLayout, lbFlowsCodec, LbLayout, lbPoolState
 import type { Config, LbFlow } from "../../../src/abi/generated.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import type { FrontendEntry } from "../../../src/datapath/lb-frontends.ts";
+import { formedSlots } from "../../../src/datapath/lb-slots.ts";
 import type { SlotRange } from "../../../src/datapath/lb-slots.ts";
 import type { Elsewhere } from "../../../src/datapath/types.ts";
 import type { ServicePlan } from "../../../src/lb/types.ts";
@@ -126,7 +127,7 @@ export async function openWorld(config: Partial<Config> = {}): Promise<World> {
     reopenFrontends: async () => { await ask({ op: "reopen-frontends" }); },
     plans: async (plans) => Object.fromEntries((await ask({ op: "plans", plans })) as readonly (readonly [string, string])[]),
     newAgent: async () => { await ask({ op: "new-agent" }); },
-    move: async (service, { first, slots }) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: first, slots, sources: 0, depth: 0, flags: 0, affinity: 0 }) }); },
+    move: async (service, range) => { await ask({ op: "set", map: "hw_lb_services", key: u32.encode(service), value: lbServiceCodec.encode({ table: range.first, slots: formedSlots(range), sources: 0, depth: 0, flags: 0, affinity: 0 }) }); },
     elsewhere: async () => (await ask({ op: "elsewhere" })) as Elsewhere,
     ageElsewhere: async (epochs) => {
       const { epoch, places } = (await ask({ op: "elsewhere" })) as Elsewhere;

@@ -1,6 +1,7 @@
 // The balancer's maps as far as they are seen without a kernel.
 import { u32 } from "../../../src/abi/codec.ts";
 import { LbSourceLayout } from "../../../src/abi/generated.ts";
+import { rangeAt, slotIn } from "../../../src/datapath/lb-slots.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 
 /** Maps in memory; `write` is called after each write, and before one it may throw. `lines`: room for sources. `origins`: room for frontends that flows name. */
@@ -49,9 +50,10 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
       at.forEach((slot, i) => pages.get(id)?.set(words.subarray(2 * i, 2 * i + 2), 2 * slot));
       write("after");
     },
+    values: (first, count) => new Uint8Array((pages.get(id) ?? new Uint32Array()).slice(2 * first, 2 * (first + count)).buffer),
     store: (first, values) => {
       write("before");
-      const words = values instanceof Uint16Array ? Uint32Array.from({ length: 2 * values.length }, (_, i) => (i % 2 === 0 ? values[i / 2] ?? 0 : 0)) : new Uint32Array(values.buffer, values.byteOffset, values.length / 4);
+      const words = values instanceof Uint16Array ? Uint32Array.from({ length: 2 * values.length }, (_, i) => (i % 2 === 0 ? values[i / 2] ?? 0 : 0)) : new Uint32Array(values.slice().buffer);
       pages.get(id)?.set(words, 2 * first);
       write("after");
     },
@@ -66,15 +68,20 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
   } as Partial<Kernel> as Kernel;
   const maps = { hw_lb_frontends: mapOf(), hw_lb_services: mapOf(), hw_lb_slots: mapOf(), hw_lb_backends: mapOf(), hw_lb_places: mapOf(), hw_lb_sources: linesMap(), hw_lb_origins: mapOf(origins), hw_lb_pools: mapOf(), hw_lb_counters: mapOf(), hw_lb_elsewhere: mapOf(), hw_lb_clients: mapOf(), hw_lb_closed: mapOf(), hw_ct4: mapOf(), hw_ct6: mapOf() };
   const inPages = new Map<number, Uint32Array>();
+  const wordAt = (index: number): bigint => {
+    const number = index >>> 16;
+    const id = maps.hw_lb_slots.get(u32.encode(number));
+    const page = inPages.get(number) ?? (id === undefined ? undefined : pages.get(u32.decode(id)));
+    if (page !== undefined) inPages.set(number, page);
+    const [low = 0, high = 0] = page?.subarray(2 * (index & 0xffff)) ?? [];
+    return BigInt(low) | (BigInt(high) << 32n);
+  };
   return {
     kernel, maps,
-    /** A slot's first word. */
-    slot: (index: number): number => {
-      const number = index >>> 16;
-      const id = maps.hw_lb_slots.get(u32.encode(number));
-      const page = inPages.get(number) ?? (id === undefined ? undefined : pages.get(u32.decode(id)));
-      if (page !== undefined) inPages.set(number, page);
-      return page?.[2 * (index & 0xffff)] ?? 0;
+    /** Of each slot of a table, as services and frontends have it, the backends: current and, above it, previous. */
+    slots: (table: number, formed: number): readonly number[] => {
+      const range = rangeAt(table, formed);
+      return Array.from({ length: range.slots }, (_, slot) => Number(BigInt.asUintN(32, slotIn(range, slot, wordAt))));
     },
   };
 }

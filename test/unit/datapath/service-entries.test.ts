@@ -4,6 +4,7 @@ import { u32 } from "../../../src/abi/codec.ts";
 import { lbBackendCodec, lbPlaceCodec } from "../../../src/abi/generated.ts";
 import { backendMaps, readBackends, setBackend, writeBackends } from "../../../src/datapath/lb-backends.ts";
 import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
+import { noTable } from "../../../src/datapath/lb-slots.ts";
 import { backendEntries, frontendEntries, sameBackend } from "../../../src/datapath/service-entries.ts";
 import type { EntrySurroundings } from "../../../src/datapath/service-entries.ts";
 import type { BackendPlan, ServicePlan } from "../../../src/lb/types.ts";
@@ -17,7 +18,7 @@ const numbersOf = (frontends: readonly Frontend[]): ReadonlyMap<string, number> 
   const plan: ServicePlan = {
     name: "web", family: 4, number: 1, frontends, affinity: null, sources: { allow: null, deny: [] }, open: true, backends: [], slots: { size: 1, words: new Uint32Array(2), between: new Map() },
   };
-  return new Map(frontendEntries(plan, around, { first: 0, slots: 0 }).flatMap(([key, { port, number }]) => (port === 0 ? [] : [[key, number] as const])));
+  return new Map(frontendEntries(plan, around, noTable).flatMap(([key, { port, number }]) => (port === 0 ? [] : [[key, number] as const])));
 };
 
 test("each frontend has another number, none has 0, and their order does not matter", (t) => {

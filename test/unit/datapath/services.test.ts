@@ -49,8 +49,8 @@ for (const seed of [1, 2, 10]) {
         for (const { service, table, slots } of lbBucketCodec.decode(value).frontends.filter(isFrontend)) {
           const said = slots !== 0 ? { table, slots } : lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(service)) ?? new Uint8Array(lbServiceCodec.size));
           if (said.slots === 0) failures.push(`service ${service} has a frontend and no table`);
-          for (let at = said.table; at < said.table + said.slots; at++) {
-            const [current, previous] = [world.slot(at) & 0xffff, world.slot(at) >>> 16];
+          for (const word of world.slots(said.table, said.slots)) {
+            const [current, previous] = [word & 0xffff, word >>> 16];
             for (const number of [current, previous]) if (allowed.get(service)?.has(number) !== true) failures.push(`service ${service} leads to ${number}`);
             if (current !== 0 && !up.has(current) && !unreachable.has(current)) failures.push(`service ${service} leads to ${current}, which is down`);
           }
@@ -115,10 +115,10 @@ for (const seed of [1, 2, 10]) {
       if (random(8) === 0) services = open();
       for (const { number, backends, slots, frontends } of plans) {
         allowed.set(number, new Set([0, ...backends.map((backend) => backend.number)]));
-        const { table, slots: size } = lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(number)) ?? new Uint8Array(lbServiceCodec.size));
-        t.is(size, slots.size);
-        const words = wordsOf(slots);
-        t.true(Array.from({ length: size }, (_, slot) => world.slot(table + slot)).every((word, slot) => word === words[2 * slot]), `service ${number} in round ${round}`);
+        const { table, slots: formed } = lbServiceCodec.decode(world.maps.hw_lb_services.get(u32.encode(number)) ?? new Uint8Array(lbServiceCodec.size));
+        const [held, words] = [world.slots(table, formed), wordsOf(slots)];
+        t.is(held.length, slots.size);
+        t.true(held.every((word, slot) => word === words[2 * slot]), `service ${number} in round ${round}`);
         t.true(frontends.length > 0);
       }
       const written = [...world.maps.hw_lb_frontends.held.values()].flatMap((value) => lbBucketCodec.decode(value).frontends).filter(isFrontend);
