@@ -103,6 +103,9 @@ test("an address that another machine has is said, with what to do, and is nobod
   a.want([address]);
   await until("it to be said", () => a.election.status().state === "degraded");
   t.is(a.election.status().detail, "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another; this node answers for 0 of 1 address of services");
+  t.deepEqual(a.election.status().findings, [{
+    detail: "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2", mend: "take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another",
+  }]);
   t.is(a.election.holders().size, 0);
 });
 
@@ -113,6 +116,12 @@ test("an address that this node answers for, and somebody else says he has, is s
   await until("the address to be held", () => a.election.holders().size === 1);
   t.is(a.election.status().state, "degraded");
   t.is(a.election.status().detail, "another machine says that it has 192.0.2.10, 02:00:00:00:00:99 on device 2, 3 times: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another; this node answers for 1 of 1 address of services");
+  t.deepEqual(a.election.status().findings, [{
+    detail: "another machine says that it has 192.0.2.10, 02:00:00:00:00:99 on device 2, 3 times",
+    mend: "take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another",
+  }]);
+  a.rivals = new Map();
+  t.is(a.election.status().findings, undefined);
 });
 
 test("through a store: an address that the node whose it would be finds taken is nobody's on the others either, until it is free", async (t) => {
@@ -128,6 +137,7 @@ test("through a store: an address that the node whose it would be finds taken is
   a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
   await until("b to know that a does not answer", () => b.election.holders().size === 0);
   t.regex(b.election.status().detail ?? "", /^192\.0\.2\.10 would be a's, which found it another machine's: see `hawser status` there; /);
+  t.deepEqual(b.election.status().findings, [{ detail: "192.0.2.10 would be a's, which found it another machine's", mend: "see `hawser status` there" }]);
   t.false(b.held.has(address));
   Object.assign(a.held, { set });
   a.taken = new Map();
