@@ -17,6 +17,7 @@ struct words {
 	struct hw_member member;
 	struct hw_host_address host_address;
 	struct hw_uplink uplink;
+	struct hw_uplink_mac uplink_mac;
 	struct hw_lb_held_key lb_held_key;
 	struct hw_lb_held lb_held;
 	struct hw_node node;

@@ -1,4 +1,5 @@
 // The only file that builds everything: the command line's entry, which loads the rest when a command needs it.
+import type { PartFinding } from "./engine/types.ts";
 import { version } from "./compose/installation.ts";
 import type { CliDependencies } from "./cli/dependencies.ts";
 import { leave, processIo } from "./cli/process.ts";
@@ -26,9 +27,14 @@ const dependencies: CliDependencies = {
     ]);
     // The addon may not be built yet.
     const ipsec = () => listIpsecPolicies().catch(() => undefined);
-    return examine(loadConfig(configPath), { addon, objects }, { ...realHost, ipsec });
+    return examine(loadConfig(configPath), { addon, objects }, { ...realHost, ipsec, contested: (socket) => contested(socket).catch(() => undefined) });
   },
   connect: async (socket) => (await import("./api/client.ts")).connect(socket),
 };
+
+async function contested(socket: string): Promise<readonly PartFinding[]> {
+  using agent = await dependencies.connect(socket);
+  return (await agent.status()).parts.find(({ part }) => part === "addresses")?.findings ?? [];
+}
 
 await leave(await run(process.argv.slice(2), dependencies));

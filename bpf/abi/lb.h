@@ -305,7 +305,7 @@ enum hw_lb_held_state {
 
 /* Key: as hw_lb_held's. A machine that has said that it has the address while it was certainly this node's. */
 struct hw_lb_rival {
-	__u8 mac[6];		/* the last one's; this node's other uplinks on the link may be among them */
+	__u8 mac[6];		/* the last one's; never an uplink's of this node */
 	__u16 pad;
 	__u32 frames;		/* in which that was said */
 };

@@ -7,7 +7,7 @@
  *   the same from ::, of who wants the address himself ▸ advertisement to every node ▸ out by the same device
  *   not held, or who says that it is his               ▸ the host's
  *
- * Who says that he has an address which is certainly this node's is noted (hw_lb_rivals).
+ * Who says that he has an address which is certainly this node's is noted (hw_lb_rivals). What this node's other uplinks on the link say is nobody's word.
  *
  * Before it begins the agent asks the link who has the address: who answers then, has it, and this node does not answer.
  *
@@ -48,6 +48,14 @@ struct {
 	__type(value, struct hw_lb_rival);
 } hw_lb_rivals SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, struct hw_uplink_mac);
+	__type(value, __u32);
+} hw_uplink_macs SEC(".maps");
+
 /* A neighbour solicitation or advertisement without its options. */
 struct lbheld_nd {
 	struct ethhdr eth;
@@ -78,6 +86,14 @@ static __always_inline const struct hw_lb_held *lbheld_find(const struct __sk_bu
 	return held && held->state == HW_LB_HELD_ANSWERED && (!probe || lbheld_is_certain(held)) ? held : NULL;
 }
 
+static __always_inline bool lbheld_is_own(const __u8 mac[ETH_ALEN])
+{
+	struct hw_uplink_mac key = { 0 };
+
+	__builtin_memcpy(key.mac, mac, ETH_ALEN);
+	return bpf_map_lookup_elem(&hw_uplink_macs, &key);
+}
+
 /* For the agent, which defends the address. Not inline, for the stack. */
 static __noinline void lbheld_note(const struct __sk_buff *skb, const struct hw_ip *addr, const __u8 mac[ETH_ALEN])
 {
@@ -98,7 +114,7 @@ static __always_inline void lbheld_yield(const struct __sk_buff *skb, const stru
 {
 	struct hw_lb_held *held = lbheld_entry(skb, addr);
 
-	if (!held || eth_equal(mac, held->mac))
+	if (!held || eth_equal(mac, held->mac) || lbheld_is_own(mac))
 		return;
 	if (held->state == HW_LB_HELD_ASKED) {
 		__builtin_memcpy(held->mac, mac, ETH_ALEN);

@@ -1168,6 +1168,13 @@ export const uplinkCodec: Codec<Uplink> = struct<Uplink>("hw_uplink", 40, {
   ownIpv6: field("own_ipv6", 38, u8),
 });
 
+export interface UplinkMac {
+  readonly mac: Mac;
+}
+export const uplinkMacCodec: Codec<UplinkMac> = struct<UplinkMac>("hw_uplink_mac", 8, {
+  mac: field("mac", 0, mac),
+});
+
 /** Every map that an object declares, by its name in the kernel. */
 export const maps = {
   hw_addresses: { name: "hw_addresses", kind: "hash", key: ip, value: endpointCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<Ip | null, Endpoint>,
@@ -1214,6 +1221,7 @@ export const maps = {
   hw_sock_connected: { name: "hw_sock_connected", kind: "sk_storage", key: u32, value: sockOriginCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockOrigin>,
   hw_sock_sent: { name: "hw_sock_sent", kind: "sk_storage", key: u32, value: sockSentCodec, maxEntries: 0, flags: 1 } satisfies MapShape<number, SockSent>,
   hw_sock_udp: { name: "hw_sock_udp", kind: "lru_hash", key: u64, value: sockOriginCodec, maxEntries: 16384, flags: 0 } satisfies MapShape<bigint, SockOrigin>,
+  hw_uplink_macs: { name: "hw_uplink_macs", kind: "hash", key: uplinkMacCodec, value: u32, maxEntries: 64, flags: 1 } satisfies MapShape<UplinkMac, number>,
   hw_uplinks: { name: "hw_uplinks", kind: "hash", key: u32, value: uplinkCodec, maxEntries: 64, flags: 0 } satisfies MapShape<number, Uplink>,
-} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<LbClosed, number> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPlace> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<LbHeldKey, LbRival> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<number, Uplink>>>;
+} as const satisfies Readonly<Record<string, MapShape<Ip | null, Endpoint> | MapShape<number, number> | MapShape<Ct4Key, Ct4> | MapShape<Ct6Key, Ct6> | MapShape<number, Endpoint> | RingShape | MapShape<FragmentKey, Fragment> | MapShape<FrontendKey, Backend> | MapShape<Ip | null, HostAddress> | MapShape<number, LbBackend> | MapShape<LbClient, LbStay> | MapShape<LbClosed, number> | MapShape<number, LbCounters> | MapShape<number, LbElsewhere> | MapShape<number, LbFlows> | MapShape<number, LbBucket> | MapShape<LbHeldKey, LbHeld> | MapShape<bigint, LbHome> | MapShape<number, LbOrigin> | MapShape<number, LbPlace> | MapShape<number, LbPoolState> | MapOfMapsShape<number, LbPoolBlock> | MapShape<LbHeldKey, LbRival> | MapShape<number, LbService> | MapOfMapsShape<number, LbSlot> | MapShape<number, LbSources> | MapShape<Member, number> | MapShape<number, Counter> | MapShape<number, NameScope> | MapShape<Name, NameAddresses> | MapShape<number, Network> | MapShape<number, Node> | MapShape<Ip | null, number> | MapShape<Name, NamePointer> | MapOfMapsShape<number, PolicyClass> | MapOfMapsShape<PolicyPair, number> | MapOfMapsShape<PolicyPort, PolicyEntry> | MapOfMapsShape<PolicyPrefix, number> | MapShape<number, PolicyState> | MapShape<Ip | null, Remote> | MapShape<Slice, number> | MapShape<number, SockOrigin> | MapShape<number, SockSent> | MapShape<bigint, SockOrigin> | MapShape<UplinkMac, number> | MapShape<number, Uplink>>>;
 export type MapName = keyof typeof maps;

@@ -13,7 +13,7 @@ export function statusToWire(status: Status): wire.Status {
     version: status.version,
     ready: status.ready,
     problems: [...status.problems],
-    parts: [...status.parts],
+    parts: status.parts.map(({ findings = [], ...part }) => ({ ...part, findings: [...findings] })),
     counts: { ...status.counts },
     kernel: {
       release: status.kernel.release,
@@ -33,7 +33,9 @@ export function statusFromWire(message: wire.Status): Status {
     version: message.version,
     ready: message.ready,
     problems: message.problems,
-    parts: message.parts.map(({ part, state, detail }) => ({ part, state: oneOf(state, partStates, "Status.parts.state"), detail })),
+    parts: message.parts.map(({ part, state, detail, findings }) => ({
+      part, state: oneOf(state, partStates, "Status.parts.state"), detail, ...(findings.length === 0 ? {} : { findings }),
+    })),
     counts: message.counts ?? { networks: 0, endpoints: 0, ports: 0, pools: 0 },
     kernel: message.kernel ?? { release: "", features: {}, programs: [], uplinks: [] },
     counters: message.counters,

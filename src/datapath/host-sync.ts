@@ -135,12 +135,14 @@ function bringUp(
   problems: string[],
 ): Map<number, UplinkReading> {
   const now = new Map<number, UplinkReading>();
-  const table = host.tables.uplinks;
+  const { uplinks: table, uplinkMacs } = host.tables;
   for (const uplink of uplinks) {
     const before = attached.get(uplink.index);
     try {
       if (before !== undefined && before.name !== uplink.name) host.attachments.rename("netdev", before.name, uplink.name);
       const known = table.get(uplink.index);
+      // First, so that no program takes one uplink's word on the link for a stranger's.
+      if (uplinkMacs.get(uplink) === undefined) uplinkMacs.set(uplink, 1);
       if (again || before?.name !== uplink.name) host.attachments.attach("netdev", uplink.name, uplink.index, "ingress", known === undefined);
       const entry = { ipv4: uplink.ipv4, ipv6: uplink.ipv6, mtu: uplink.mtu, accelerated: known?.accelerated ?? 0, ...ownFlags(uplink, by.get(uplink.index)) };
       if (!sameUplink(known, entry)) table.set(uplink.index, entry);
@@ -154,6 +156,8 @@ function bringUp(
   for (const [index] of [...table.entries()]) {
     if (index !== anyUplink && !now.has(index)) table.delete(index);
   }
+  const macs = new Set(uplinks.map(({ mac }) => mac));
+  for (const [key] of [...uplinkMacs.entries()]) if (!macs.has(key.mac)) uplinkMacs.delete(key);
   const names = new Set(uplinks.map((uplink) => uplink.name));
   for (const gone of attached.values()) {
     if (names.has(gone.name)) continue;

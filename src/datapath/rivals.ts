@@ -40,7 +40,7 @@ export class Rivals {
     [this.#table, this.#log] = [table, log];
   }
 
-  /** `own`: MACs of the uplinks, of which several may be on one link. Returns the keys to be defended now. `now`: in seconds since boot. */
+  /** `own`: MACs of the uplinks, which an earlier version's programs may have noted. Returns the keys to be defended now. `now`: in seconds since boot. */
   look(standing: (key: LbHeldKey) => Standing, own: ReadonlySet<Mac>, now: number): readonly LbHeldKey[] {
     const due: LbHeldKey[] = [];
     for (const [key, { mac, frames }] of [...this.#table.entries()]) {

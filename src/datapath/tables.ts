@@ -2,7 +2,7 @@
 import type { Codec } from "../abi/codec.ts";
 import { maps } from "../abi/generated.ts";
 import type {
-  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, LbHeld, LbHeldKey, LbRival, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink,
+  Backend, Ct4, Ct4Key, Ct6, Ct6Key, Endpoint, FrontendKey, HostAddress, LbHeld, LbHeldKey, LbRival, Member, Name, NameAddresses, NamePointer, NameScope, Network, Node, Remote, Slice, Uplink, UplinkMac,
 } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
 import { HawserError } from "../std/errors.ts";
@@ -26,6 +26,8 @@ export interface Tables {
   readonly members: Table<Member, number>;
   readonly hostAddresses: Table<Ip, HostAddress>;
   readonly uplinks: Table<number, Uplink>;
+  /** Value: 1. */
+  readonly uplinkMacs: Table<UplinkMac, number>;
   readonly frontends: Table<FrontendKey, Backend>;
   /** Addresses of services that this node answers for, by uplink. */
   readonly held: Table<LbHeldKey, LbHeld>;
@@ -51,7 +53,7 @@ export interface Tables {
 
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
-  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_frontends", "hw_lb_held", "hw_lb_rivals", "hw_nodes",
+  "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_uplink_macs", "hw_frontends", "hw_lb_held", "hw_lb_rivals", "hw_nodes",
   "hw_peers", "hw_balancers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
 ];
 
@@ -69,6 +71,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     members: table(map("hw_members"), maps.hw_members.key, maps.hw_members.value),
     hostAddresses: table(map("hw_host_addrs"), address(maps.hw_host_addrs.key), maps.hw_host_addrs.value),
     uplinks: table(map("hw_uplinks"), maps.hw_uplinks.key, maps.hw_uplinks.value),
+    uplinkMacs: table(map("hw_uplink_macs"), maps.hw_uplink_macs.key, maps.hw_uplink_macs.value),
     frontends: table(map("hw_frontends"), maps.hw_frontends.key, maps.hw_frontends.value),
     held: table(map("hw_lb_held"), maps.hw_lb_held.key, maps.hw_lb_held.value),
     rivals: table(map("hw_lb_rivals"), maps.hw_lb_rivals.key, maps.hw_lb_rivals.value),

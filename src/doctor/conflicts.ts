@@ -1,4 +1,4 @@
-// Checks of what else works on packets, devices and routes of this host.
+// Checks of what else works on packets, devices and routes of this host, and of who else has its services' addresses.
 import { overlaps, parseCidr, parseIp } from "../std/ip.ts";
 import { policiesFor } from "../std/ipsec.ts";
 import { type Check, type Finding, type Host, ok, warn } from "./types.ts";
@@ -42,6 +42,14 @@ export const ipsec: Check = async ({ host, settings: { routing, store, peers } }
     `policies are for what goes to ${targets.slice(0, 3).join(", ")}${targets.length > 3 ? ` and ${targets.length - 3} more` : ""}; what Hawser's overlay sends to nodes there passes them by, unencrypted`,
     "set routing.direct: false in the configuration of every node, and restart the agent",
   )];
+};
+
+/** What machines say on the links is heard by who listens all the time, which is the agent. */
+export const serviceAddresses: Check = async ({ host, settings }) => {
+  const found = await host.contested(settings.api.socket);
+  if (found === undefined) return [];
+  if (found.length === 0) return [ok("service addresses", "the agent has heard no other machine that has one of them")];
+  return found.map(({ detail, mend }) => warn("service addresses", detail, mend));
 };
 
 export const networkManager: Check = async ({ host }) => {

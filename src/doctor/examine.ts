@@ -1,6 +1,6 @@
 // Every check, in the order in which a person would look.
 import { messageOf } from "../std/errors.ts";
-import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, ufw } from "./conflicts.ts";
+import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, serviceAddresses, ufw } from "./conflicts.ts";
 import { agent, build, docker, node, plugin } from "./docker.ts";
 import { bpffs, btf, cgroup2, jit, kernelBuild, kernelVersion, lockdown, privileges, tcHooks } from "./kernel.ts";
 import { nameServers } from "./names.ts";
@@ -15,6 +15,7 @@ export const checks: Readonly<Record<string, Check>> = {
   uplinks, mtu, nodeAddress, pool, localPorts, forwarding, reversePath,
   docker, plugin, agent, nameServers, dockerNetworks,
   ufw, firewalld, ipsec, networkManager, networkd, otherPrograms, xdp,
+  serviceAddresses,
 };
 
 /** Changes nothing and never throws: a check that breaks is itself a finding. */

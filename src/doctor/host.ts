@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { Host } from "./types.ts";
 
-export const realHost: Omit<Host, "ipsec"> = {
+export const realHost: Omit<Host, "ipsec" | "contested"> = {
   read: (path) => readFile(path, "utf8").catch(() => undefined),
   readCompressed: async (path) => {
     const bytes = await readFile(path).catch(() => undefined);

@@ -41,6 +41,8 @@ export interface Host {
   getJson(socket: string, path: string): Promise<unknown>;
   /** IPsec policies for what leaves the host; undefined: they cannot be read, because the addon is not built. */
   ipsec(): Promise<readonly IpsecPolicy[] | undefined>;
+  /** Addresses of services that other machines have, or say that they have, as the agent hears; undefined: it does not answer on the socket. */
+  contested(socket: string): Promise<readonly Omit<Finding, "check" | "state">[] | undefined>;
   /** The running kernel's release, `6.1.0-18-amd64`. */
   readonly kernel: string;
   readonly node: string;

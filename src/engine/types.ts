@@ -258,6 +258,13 @@ export interface PartStatus {
   readonly part: string;
   readonly state: "ok" | "degraded" | "failed" | "off";
   readonly detail: string;
+  /** Of what `detail` says, that which `hawser doctor` tells as well. */
+  readonly findings?: readonly PartFinding[];
+}
+
+export interface PartFinding {
+  readonly detail: string;
+  readonly mend: string;
 }
 
 export interface Status {

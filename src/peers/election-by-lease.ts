@@ -8,7 +8,7 @@ import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import type { SharedEvent, SharedStore } from "../store/shared.ts";
 import { createComplaints } from "./complaints.ts";
-import { createElection, shorten } from "./election.ts";
+import { createElection } from "./election.ts";
 import type { Election, Seat, Verdict } from "./election.ts";
 import { decodeHeld, encodeHeld, heldKey, heldPrefix } from "./held-records.ts";
 import type { HeldRecord } from "./held-records.ts";
@@ -200,7 +200,8 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
 
   const election = createElection(self, seat, {
     decide, blocked, settle,
-    trouble: () => [...failures.values(), ...blockedElsewhere(standing, self)],
+    trouble: () => [...failures.values()],
+    blockedElsewhere: () => [...standing].flatMap(([address, { node, blocked: is }]) => (is === true && node !== self ? [[address, node]] : [])),
     run: async (signal) => {
       life = signal;
       using _lost = store.onLeaseLost(() => {
@@ -220,10 +221,4 @@ export function electByLease({ self, store, nodes, seat, clock, log }: ByLeaseOp
       else if (silent.delete(name)) seat.announce();
     },
   };
-}
-
-/** What other nodes may not answer for, a line for each of them. */
-function blockedElsewhere(standing: ReadonlyMap<Ip, Standing>, self: string): readonly string[] {
-  const blocked = [...standing].filter(([, { node, blocked: is }]) => is === true && node !== self);
-  return [...Map.groupBy(blocked, ([, { node }]) => node)].map(([node, of]) => `${shorten(of.map(([address]) => address))} would be ${node}'s, which found it another machine's: see \`hawser status\` there`);
 }

@@ -1,5 +1,5 @@
 // Settles with the other nodes which of them answers for each address of a service.
-import type { PartStatus } from "../engine/types.ts";
+import type { PartFinding, PartStatus } from "../engine/types.ts";
 import type { Clock } from "../std/clock.ts";
 import type { Ip } from "../std/ip.ts";
 
@@ -53,6 +53,8 @@ export interface Judge {
   readonly settled?: true;
   /** One sentence each. */
   trouble(): readonly string[];
+  /** Addresses that another machine keeps from other nodes, whose they would be. */
+  blockedElsewhere?(): readonly (readonly [address: Ip, node: string])[];
 }
 
 /** Milliseconds between two looks when nothing happens: what is certain for a time is put off, and another may have announced something. */
@@ -110,12 +112,14 @@ export function createElection(self: string, seat: Seat, judge: Judge, clock: Cl
     if (wanted === null || wanted.size === 0) return { part: "addresses", state: "ok", detail: "no service has one" };
     const now = clock.now();
     const alone = [...forsaken].filter(([, since]) => now - since > patience).map(([address]) => address);
-    const taken = [...seat.taken()].map(([address, where]) => `${address} is another machine's, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another`);
-    const rivals = [...seat.rivals()].map(([address, where]) => `another machine says that it has ${address}, ${where}: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another`);
-    const wrong = [...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(), ...taken, ...rivals, ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`])];
+    const findings = findingsOf(seat, judge.blockedElsewhere?.() ?? []);
+    const wrong = [
+      ...(!isCutOff(now) ? [] : ["no uplink has its cable in, so that this node can answer for no address"]), ...judge.trouble(),
+      ...findings.map(({ detail, mend }) => `${detail}: ${mend}`), ...(alone.length === 0 ? [] : [`nobody is known to answer for ${shorten(alone)}`]),
+    ];
     const here = [...holders.values()].filter((node) => node === self).length;
     const counted = `this node answers for ${here} of ${wanted.size} ${wanted.size === 1 ? "address" : "addresses"} of services`;
-    return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; ") };
+    return { part: "addresses", state: wrong.length > 0 ? "degraded" : "ok", detail: [...wrong, counted].join("; "), ...(findings.length === 0 ? {} : { findings }) };
   };
 
   return {
@@ -145,6 +149,18 @@ export function electAlone(self: string, seat: Seat, clock: Clock): Election {
     decide: (address) => ({ until: seat.isOwn(address) ? undefined : null, holder: self, next: null }),
     trouble: () => [],
   }, clock);
+}
+
+/** What other machines have, or say that they have. */
+function findingsOf(seat: Seat, elsewhere: readonly (readonly [Ip, string])[]): readonly PartFinding[] {
+  const mend = (there: string): string => `take it off that machine or, where it is a server of mode dsr, set ${there} there, or give the service another`;
+  return [
+    ...[...Map.groupBy(elsewhere, ([, node]) => node)].map(([node, of]) => ({
+      detail: `${shorten(of.map(([address]) => address))} would be ${node}'s, which found it another machine's`, mend: "see `hawser status` there",
+    })),
+    ...[...seat.taken()].map(([address, where]) => ({ detail: `${address} is another machine's, ${where}`, mend: mend("arp_ignore=1") })),
+    ...[...seat.rivals()].map(([address, where]) => ({ detail: `another machine says that it has ${address}, ${where}`, mend: mend("arp_ignore=1 and arp_announce=2") })),
+  ];
 }
 
 const shown = 5;

@@ -7,6 +7,8 @@ import { messageOf } from "../std/errors.ts";
 import { familyOf } from "../std/ip.ts";
 import type { Ip } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
+import { createBlocked } from "./blocked.ts";
+import type { Blocked } from "./blocked.ts";
 import { decodePacket, encodeAnswer, encodeQuestion } from "./probe-packet.ts";
 import { createTogether } from "./together.ts";
 
@@ -40,6 +42,8 @@ export interface Probes extends AsyncDisposable {
   follow(nodes: Iterable<Probed>, own: readonly Ip[]): void;
   run(signal: AbortSignal): Promise<void>;
   seen(name: string): Seen;
+  /** Which addresses of services other machines keep from nodes, this one and others, without a store that says so. */
+  readonly blocked: Pick<Blocked, "tell" | "at"> & { ask(name: string): void };
   /** Why nobody can be asked; undefined: all is well. */
   trouble(): string | undefined;
 }
@@ -107,8 +111,11 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
 
   const received = (socket: Socket, bytes: Buffer, from: RemoteInfo): void => {
     const packet = decodePacket(bytes);
-    if (packet?.kind === "question" && known.has(from.address)) send(socket, encodeAnswer(packet.nonce, self), from.port, from.address);
-    else if (packet?.kind === "answer") answered(packet.nonce.toString("hex"), packet.name);
+    if (packet?.kind === "answer") answered(packet.nonce.toString("hex"), packet.name);
+    else if (packet?.kind === "blocked answer") blocked.answered(packet.nonce.toString("hex"), packet.addresses, monotonic());
+    else if (packet !== undefined && known.has(from.address)) {
+      send(socket, packet.kind === "question" ? encodeAnswer(packet.nonce, self) : blocked.answer(packet.nonce, packet.after), from.port, from.address);
+    }
   };
 
   /** A host or network that is not there is found out by the silence. */
@@ -138,6 +145,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
       peer.missed++;
       if (peer.state === "ready" && peer.missed >= unanswered && now - peer.since >= patience) {
         peer.state = "unreachable";
+        blocked.forget(name);
         if (!back.withdraw(name)) silent.add(name, { addresses: peer.addresses, lastSeen: peer.lastSeen }, now);
         changed(name);
       }
@@ -146,12 +154,18 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
     const nonce = randomBytes(16);
     peer.open = nonce.toString("hex");
     asked.set(peer.open, { name, at: now });
-    // The first that is of a family of this node's, as tunnels and routes.
-    const to = peer.addresses.find((address) => own.some((one) => familyOf(one) === familyOf(address)));
+    sendTo(peer, encodeQuestion(nonce));
+  };
+
+  /** To the first address that is of a family of this node's, as tunnels and routes. */
+  const sendTo = ({ addresses }: Pick<Peer, "addresses">, bytes: Buffer): void => {
+    const to = addresses.find((address) => own.some((one) => familyOf(one) === familyOf(address)));
     const from = to === undefined ? undefined : own.find((one) => familyOf(one) === familyOf(to));
     const socket = from === undefined ? undefined : sockets.get(from);
-    if (socket !== undefined && to !== undefined) send(socket, encodeQuestion(nonce), port, to);
+    if (socket !== undefined && to !== undefined) send(socket, bytes, port, to);
   };
+
+  const blocked = createBlocked((name, question) => sendTo(peers.get(name) ?? { addresses: [] }, question));
 
   /** @returns how long nobody is due. */
   const turn = (): number => {
@@ -179,7 +193,11 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
         if (peer !== undefined) peer.addresses = addresses;
         else peers.set(name, { addresses, due: monotonic() + period * random(), state: "ready", lastSeen: 0, rttMs: null, missed: 0, since: 0, open: undefined });
       }
-      for (const name of peers.keys()) if (!names.has(name)) peers.delete(name);
+      for (const name of peers.keys()) {
+        if (names.has(name)) continue;
+        peers.delete(name);
+        blocked.forget(name);
+      }
       known = new Set([...peers.values()].flatMap(({ addresses }) => addresses));
       openSockets();
     },
@@ -199,6 +217,7 @@ export function createProbes({ self, port, clock, random, monotonic, changed, lo
       const peer = peers.get(name);
       return peer === undefined ? { state: "unreachable", lastSeen: 0, rttMs: null } : { state: peer.state, lastSeen: peer.lastSeen, rttMs: peer.rttMs };
     },
+    blocked: { tell: blocked.tell, at: blocked.at, ask: (name) => blocked.ask(name, monotonic()) },
     trouble: () => troubles.size === 0 ? undefined : [...troubles.values()].join("; "),
     [Symbol.asyncDispose]: async () => {
       own = [];

@@ -10,7 +10,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { ip, u32 } from "../../src/abi/codec.ts";
 import {
-  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, lbPlaceCodec, lbRivalCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec,
+  backendCodec, ct4Codec, ct4KeyCodec, endpointCodec, frontendKeyCodec, HostAddressFlags, hostAddressCodec, lbHeldCodec, lbClosedCodec, lbHeldKeyCodec, lbHeldStateNames, lbPlaceCodec, lbRivalCodec, NetworkFlags, memberCodec, NameLayout, nameScopeCodec, networkCodec, NodeFlags, nodeCodec, remoteCodec, sliceCodec, uplinkCodec, uplinkMacCodec,
 } from "../../src/abi/generated.ts";
 import type { Config, Ct4, Ct4Key, Event } from "../../src/abi/generated.ts";
 import type { BackendEntry } from "../../src/datapath/lb-backends.ts";
@@ -79,7 +79,7 @@ export interface Bench extends AsyncDisposable {
   /** From the host's stack, out of hwhost. */
   fromHost(packet: Packet): Promise<Row>;
   /** From the wire, into the uplink. */
-  fromUplink(packet: Packet, options?: { readonly destination?: string }): Promise<Row>;
+  fromUplink(packet: Packet, options?: { readonly source?: string; readonly destination?: string }): Promise<Row>;
   /** The same: the kernel's verdict, and the frame as it left. */
   raw(packet: Packet): Promise<Ran>;
   /** The same, so many times one after the other. */
@@ -131,7 +131,11 @@ export interface Bench extends AsyncDisposable {
   backend(number: number, backend: BackendEntry): Promise<void>;
   setMtu(of: Container, mtu: number): Promise<void>;
   /** On the uplink, told as `mac`; certain `until`, in seconds since boot, left out: for good; null: no longer held. */
-  hold(address: string, mac: string, until?: number | null): Promise<void>;
+  hold(address: string, mac: string, until?: number | null, state?: number): Promise<void>;
+  /** What stands of it there, `MAC STATE`. */
+  held(address: string): Promise<string>;
+  /** Another uplink of the node's has it. */
+  uplinkMac(mac: string): Promise<void>;
   /** Who said on the uplink that he has an address that was certainly held, `ADDRESS MAC TIMES`. */
   rivals(): Promise<readonly string[]>;
   /** Every IPv4 conntrack entry. */
@@ -184,7 +188,7 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     touchPolicy: async () => { await ask({ op: "touch" }); },
     setIdentity: (of, identity) => writeEndpoint(set, ifindexes, { ...of, identity }, 1500),
     events: async (count) => (await ask({ op: "events", count })) as readonly Event[],
-    fromUplink: (packet, { destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(wireMac, destination, packet)),
+    fromUplink: (packet, { source = wireMac, destination = "02:00:00:00:00:01" } = {}) => send("netdev", "wan0", frame(source, destination, packet)),
     raw: async (packet) => {
       const [ran] = await rawTimes(packet, 1);
       if (ran === undefined) throw new Error("nothing was run");
@@ -217,11 +221,18 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
         backendCodec.encode({ addr: parseIp(to), port: toPort, network: containers.find(({ ipv4, ipv6 }) => ipv4 === to || ipv6 === to)?.network ?? 0 }),
       );
     },
-    hold: async (address, mac, until = 0xffffffff) => {
+    hold: async (address, mac, until = 0xffffffff, state = 0) => {
       const key = lbHeldKeyCodec.encode({ addr: parseIp(address), ifindex: ifindexes.get("wan0") ?? 0 });
       if (until === null) await ask({ op: "delete", map: "hw_lb_held", key });
-      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), state: 0, until }));
+      else await set("hw_lb_held", key, lbHeldCodec.encode({ mac: parseMac(mac), state, until }));
     },
+    held: async (address) => {
+      const found = (await entries("hw_lb_held")).find(([key]) => lbHeldKeyCodec.decode(key).addr === address);
+      if (found === undefined) return "";
+      const { mac, state } = lbHeldCodec.decode(found[1]);
+      return `${mac} ${lbHeldStateNames[state]}`;
+    },
+    uplinkMac: async (mac) => { await set("hw_uplink_macs", uplinkMacCodec.encode({ mac: parseMac(mac) }), u32.encode(1)); },
     place: async (number, address, outer) => { await set("hw_lb_places", u32.encode(number), lbPlaceCodec.encode({ address: parseIp(address), outer: parseIp(outer) })); },
     rivals: async () => (await entries("hw_lb_rivals")).map(([key, value]) => {
       const { mac, frames } = lbRivalCodec.decode(value);

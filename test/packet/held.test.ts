@@ -6,6 +6,7 @@ import { openBench } from "./bench.ts";
 import type { Bench, Row } from "./bench.ts";
 import { arp, icmp, ipv6, neighbourDiscovery } from "./packets.ts";
 import type { Packet } from "./packets.ts";
+import { LbHeldState } from "../../src/abi/generated.ts";
 import { ipToBytes, parseIp } from "../../src/std/ip.ts";
 
 const test = anyTest as TestFn<{ bench: Bench }>;
@@ -125,3 +126,39 @@ test.serial("its own announcement, one of another address and somebody's questio
   t.is((await bench.fromUplink(asked("192.0.2.20"), { destination: everybody })).verdict, "redirect");
   await bench.hold("192.0.2.20", another, null);
 });
+
+const sibling = "02:00:00:00:00:02";
+const saying: readonly (readonly [address: string, says: (mac: string) => readonly [Packet, string]])[] = [
+  ["192.0.2.30", (mac) => [arp("request", { mac, ip: "192.0.2.30" }, { ip: "192.0.2.30" }), everybody]],
+  ["2001:db8::30", (mac) => [ipv6("2001:db8::30", "ff02::1", neighbourDiscovery(136, "2001:db8::30", mac), { ttl: 255 }), "33:33:00:00:00:01"]],
+];
+
+for (const [address, says] of saying) {
+  test.serial(`${address}: what this node's other uplink says on the link takes nothing from it, and hides nobody else's word`, async (t) => {
+    const { bench } = t.context;
+    await bench.uplinkMac(sibling);
+    const say = async (mac: string): Promise<void> => {
+      const [packet, destination] = says(mac);
+      await bench.fromUplink(packet, { source: mac, destination });
+    };
+    const noted = async (): Promise<readonly string[]> => (await bench.rivals()).filter((one) => one.startsWith(`${address} `));
+    await bench.hold(address, uplink);
+    await say(sibling);
+    t.deepEqual(await noted(), []);
+    for (const mac of [another, sibling]) await say(mac);
+    t.deepEqual(await noted(), [`${address} ${another} 1`]);
+
+    await bench.hold(address, uplink, boot());
+    await say(sibling);
+    t.is(await bench.held(address), `${uplink} ANSWERED`, "when nothing is certain");
+    await say(another);
+    t.is(await bench.held(address), `${uplink} YIELDED`);
+
+    await bench.hold(address, uplink, boot() + 3600, LbHeldState.ASKED);
+    await say(sibling);
+    t.is(await bench.held(address), `${uplink} ASKED`, "nor is it an answer to who asks first");
+    await say(another);
+    t.is(await bench.held(address), `${another} TAKEN`);
+    await bench.hold(address, uplink, null);
+  });
+}

@@ -141,11 +141,13 @@ test.serial("an address that another machine on the link has is left to it, and 
   await serve(world, hosts, [taken, free]);
   const seen = await observe(world, free, scope);
   const told = async (host: Host): Promise<string> => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.join();
+  const examined = async (host: Host): Promise<string> => (await host.hawser(["doctor", "--config", host.configuration, "-o", "json"], { mayFail: true })).stdout;
   const telling = async (): Promise<readonly Host[]> => (await Promise.all(hosts.map(async (host) => ((await told(host)).includes(`${taken} is another machine's`) ? [host] : [])))).flat();
   await waitFor("the host whose it would be to say so", async () => (await telling()).length === 1, { timeoutMs: 30_000, explain: () => a.agent.tail(20) });
   const [teller] = await telling();
   t.truthy(teller);
   if (teller === undefined) return;
+  t.regex(await examined(teller), new RegExp(`"${taken.replaceAll(".", "\\.")} is another machine's, .* on device \\d+",\\s*"mend": "take it off that machine `));
   await waitFor("nobody to be its holder at its next look", async () => (await holderOf(teller, taken)) === "");
   await waitFor("the other address to be answered for", () => seen.holder() !== undefined);
   t.log(`the free one is answered for ${Date.now() - since} ms after it was applied`);
@@ -155,5 +157,12 @@ test.serial("an address that another machine on the link has is left to it, and 
   await now.settles(teller.name, 30_000);
   await waitFor("it to be its holder at its next look", async () => (await holderOf(teller, taken)) === teller.name);
   await waitFor("nothing to be told of it any more", async () => !(await told(teller)).includes(taken));
+  t.notRegex(await examined(teller), new RegExp(taken));
+
+  await neighbour.run(["ip", "address", "add", `${taken}/24`, "dev", "eth0"]);
+  await neighbour.sh(`ping -c 1 -w 1 -I ${taken} ${teller.ipv4} || true`);
+  await waitFor("the machine that was given it while it is answered for to be told", async () => (await examined(teller)).includes(`another machine says that it has ${taken}, `), { timeoutMs: 40_000 });
+  await neighbour.run(["ip", "address", "delete", `${taken}/24`, "dev", "eth0"]);
+  await now.settles(teller.name);
   await a.hawser(["service", "delete", "web"]);
 });

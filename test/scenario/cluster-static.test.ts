@@ -159,7 +159,36 @@ test.serial("without a server the lowest name that answers has a service's addre
   await seen.settles(undefined, 5000);
 });
 
+test.serial("without a server an address that another machine has is nobody's on either node, also while the agent of the one whose it would be is away, and is that one's when it is free", async (t) => {
+  const { a, b, world } = stage;
+  const { neighbour, hosts } = world;
+  const taken = "10.99.0.202";
+  await stage.network("shop");
+  await stage.container(a, "web1", "shop", "--label", "app=web");
+  await using scope = new AsyncDisposableStack();
+  await neighbour.run(["ip", "address", "add", `${taken}/24`, "dev", "eth0"]);
+  await serve(world, hosts, [taken]);
+  const holder = async (host: Host): Promise<string> => ((await host.json("service", "list")) as readonly Shown[]).flatMap(({ frontends }) => frontends)[0]?.holder ?? "?";
+  const told = async (host: Host): Promise<string> => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.join();
+  await waitFor("a to say so", async () => (await told(a)).includes(`${taken} is another machine's`), { timeoutMs: 30_000, explain: () => a.agent.tail(20) });
+  await waitFor("b to know that a does not answer", async () => (await holder(b)) === "" && (await told(b)).includes(`${taken} would be a's, which found it another machine's`));
+  t.is(await holder(a), "");
+  await a.agent.kill();
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  t.is(await holder(b), "");
+  await a.agent.start();
+
+  await neighbour.run(["ip", "address", "delete", `${taken}/24`, "dev", "eth0"]);
+  const seen = await observe(world, taken, scope);
+  await seen.settles("a");
+  await waitFor("both to know", async () => (await holder(a)) === "a" && (await holder(b)) === "a");
+  await waitFor("nothing to be told of it any more", async () => !(await told(b)).includes(taken));
+  for (const host of hosts) await host.hawser(["service", "delete", "web"]);
+  await seen.settles(undefined, 5000);
+});
+
 interface Shown {
+  readonly frontends: readonly { readonly address: string; readonly holder: string }[];
   readonly backends: readonly { readonly address: string; readonly node: string; readonly state: string }[];
 }
 

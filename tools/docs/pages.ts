@@ -52,6 +52,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_sock_connected: ["What a socket asked for when it connected, and the backend it got; kept with the socket.", "sock-lb"],
   hw_sock_sent: ["The same of datagrams without a connection: the last eight addresses that a socket sent to.", "sock-lb"],
   hw_sock_udp: ["The same of connected UDP, by the socket's cookie, so that the agent finds whom to end.", "sock-lb"],
+  hw_uplink_macs: ["The MACs of the uplinks: who says with one of them that he has a service's address is this node itself, by another uplink on the link.", "agent"],
   hw_uplinks: ["Devices with a way to the world, by ifindex.", "agent"],
 };
 

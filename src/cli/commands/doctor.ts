@@ -14,7 +14,7 @@ export function addDoctor(program: Command, deps: CliDependencies): void {
     .command("doctor")
     .summary("check this host, and say how to mend what is wrong")
     .description(
-      "Checks kernel, BPF, cgroups, uplinks, Docker, and what else may be in the way (firewalls, network managers, other BPF users). "
+      "Checks kernel, BPF, cgroups, uplinks, Docker, and what else may be in the way (firewalls, network managers, other BPF users, machines with a service's address). "
       + "Works before installation and with no agent. Changes nothing. Exits 1 when something keeps Hawser from working.",
     )
     .addOption(configOption())

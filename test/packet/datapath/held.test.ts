@@ -1,6 +1,7 @@
 // Addresses of services on a real link: a neighbour finds the node that holds one, and hears of it when the address moves.
 //
 //   this namespace: near ══ veth ══ far 192.0.2.254, 2001:db8::fe :another namespace
+//                   near2 ═ veth ══╝ a bridge then, for some
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -25,6 +26,7 @@ import { objectDirectory } from "./namespace.ts";
 const test = isolatedTests(import.meta.url);
 
 const mac = parseMac("02:00:00:00:00:0a");
+const macs = [mac, parseMac("02:00:00:00:00:0b")];
 /** Nobody waits between announcements, so that with the first all are over; for answers of neighbours one does. */
 const hasty: Clock = { ...systemClock, sleep: async (ms, signal) => (ms <= 100 ? systemClock.sleep(ms, signal) : undefined) };
 const boot = (): number => Number.parseFloat(readFileSync("/proc/uptime", "utf8"));
@@ -46,8 +48,8 @@ interface Link extends AsyncDisposable {
   ip(words: string): string;
 }
 
-/** `time`: seconds by which the agent takes it for later than it is. */
-async function link({ time = { ahead: 0 }, lines }: { readonly time?: { readonly ahead: number }; readonly lines?: string[] } = {}): Promise<Link> {
+/** `time`: seconds by which the agent takes it for later than it is. `two`: uplinks on the link. */
+async function link({ time = { ahead: 0 }, lines, two = false }: { readonly time?: { readonly ahead: number }; readonly lines?: string[]; readonly two?: boolean } = {}): Promise<Link> {
   const stack = new AsyncDisposableStack();
   const other = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
   stack.defer(async () => {
@@ -58,9 +60,15 @@ async function link({ time = { ahead: 0 }, lines }: { readonly time?: { readonly
   const here = (words: string): string => execFileSync("ip", words.split(" "), { encoding: "utf8" });
   const there = (...words: string[]): string => execFileSync("nsenter", [`--net=/proc/${other.pid}/ns/net`, ...words], { encoding: "utf8" });
   const ip = (words: string): string => there("ip", ...words.split(" "));
-  here(`link add near address ${mac} type veth peer name far`);
-  here(`link set far netns ${other.pid}`);
-  here("link set near up");
+  const near = two ? ["near", "near2"] : ["near"];
+  if (two) ip("link add far type bridge");
+  for (const [i, name] of near.entries()) {
+    const peer = two ? `port${i}` : "far";
+    here(`link add ${name} address ${macs[i]} type veth peer name ${peer}`);
+    here(`link set ${peer} netns ${other.pid}`);
+    here(`link set ${name} up`);
+    if (two) ip(`link set ${peer} master far up`);
+  }
   ip("address add 192.0.2.254/24 dev far");
   ip("address add 2001:db8::fe/64 dev far nodad");
   ip("link set far up");
@@ -75,12 +83,15 @@ async function link({ time = { ahead: 0 }, lines }: { readonly time?: { readonly
   }
   const netdev = programs.get("netdev");
   assert.ok(netdev);
-  const index = Number(here("-o link show near").split(":")[0]);
-  stack.use(kernel.attachTcx(netdev, index, "ingress"));
   const tables = openTables(open);
+  const uplinks = near.map((name, i) => ({ index: Number(here(`-o link show ${name}`).split(":")[0]), mac: macs[i] ?? mac }));
+  for (const uplink of uplinks) {
+    tables.uplinkMacs.set(uplink, 1);
+    stack.use(kernel.attachTcx(netdev, uplink.index, "ingress"));
+  }
   const held = stack.use(createHeld({ kernel, objectDirectory, table: tables.held, rivals: tables.rivals, clock: hasty, uptime: () => boot() + time.ahead, log: createLog((line) => (lines === undefined ? assert.fail(line) : void lines.push(line)), () => 0, "warn") }));
   return {
-    held, tables, ip, uplinks: [{ index, mac }],
+    held, tables, ip, uplinks,
     believed: (address) => ip(`neighbour show ${address} dev far`).trim(),
     setting: (name, value) => void there("sh", "-c", `echo ${value} >/proc/sys/net/ipv4/conf/all/${name}`),
     ask: (address) => void there("sh", "-c", `ping -c 1 -w 1 ${address} >/dev/null || true`),
@@ -253,4 +264,30 @@ test("a machine that is given an address which is certainly held is noticed when
   }
   assert.equal(world.held.rivals().size, 0);
   assert.deepEqual([...world.held.answered().keys()], [address]);
+});
+
+test("of two uplinks on one link each answers, certain or not, and what one announces does not hide a machine that the other has heard", async () => {
+  const lines: string[] = [];
+  await using world = await link({ lines, two: true });
+  const [address = parseIp("::")] = addresses;
+  const states = (): readonly unknown[] => world.uplinks.map(({ index }) => world.tables.held.get({ addr: address, ifindex: index })?.state);
+  world.held.sync(new Map([[address, systemClock.now() - 5000]]), world.uplinks);
+  await until("it is held", () => world.held.answered().has(address));
+  await systemClock.sleep(100);
+  assert.deepEqual(states(), [LbHeldState.ANSWERED, LbHeldState.ANSWERED]);
+
+  const look = (): void => world.held.sync(new Map([[address, null]]), world.uplinks);
+  look();
+  world.ip(`address add ${address}/24 dev far`);
+  const theirs = /link\/ether (\S+)/.exec(world.ip("link show far"))?.[1] ?? "";
+  world.askAs(address, parseIp("192.0.2.77"));
+  world.ip(`address delete ${address}/24 dev far`);
+  const frames = (): number => [...world.tables.rivals.entries()].reduce((sum, [, { frames }]) => sum + frames, 0);
+  const before = frames();
+  assert.ok(before > 0, "both have heard it");
+  world.held.announce();
+  await systemClock.sleep(200);
+  assert.equal(frames(), before);
+  look();
+  assert.match(world.held.rivals().get(address) ?? "", new RegExp(`^${theirs} on device \\d+, `));
 });

@@ -43,10 +43,15 @@ await inOwnHost(import.meta.url, {
     await until("wan1 is an uplink", () => seen.at(-1)?.uplinks.join() === "wan0,wan1" && seen.at(-1)?.uplinkMtu === 1300);
     assert.ok(datapath.inspect().programs.some((row) => row.name === "netdev" && row.device === "wan1"));
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 2);
+    const macs = (): readonly unknown[] => datapath.dumpMap("hw_uplink_macs", 10).map(({ key }) => (key as { readonly mac: string }).mac).toSorted();
+    assert.equal(macs().length, 2);
+    ip("link set wan1 address 02:00:00:00:00:77");
+    await until("its new MAC is known, and the former forgotten", () => macs().length === 2 && macs().includes("02:00:00:00:00:77"));
 
     ip("link delete wan1");
     await until("wan1 is gone", () => datapath.facts.uplinks.join() === "wan0");
     assert.equal(datapath.dumpMap("hw_uplinks", 10).length, 1);
+    assert.ok(macs().length === 1 && !macs().includes("02:00:00:00:00:77"));
     assert.ok(!datapath.inspect().programs.some((row) => row.device === "wan1"));
   },
 

@@ -64,7 +64,7 @@ export const status: Status = {
   node: "edge-1", version: "0.1.0", ready: true, problems: [],
   parts: [
     { part: "store", state: "ok", detail: "/var/lib/hawser/hawser.db" },
-    { part: "docker", state: "degraded", detail: "has not answered for 12 s" },
+    { part: "docker", state: "degraded", detail: "has not answered for 12 s", findings: [{ detail: "has not answered for 12 s", mend: "start it" }] },
     { part: "containerd", state: "off", detail: "" },
   ],
   counts: { networks: 2, endpoints: 4, ports: 3, pools: 3 },

@@ -45,6 +45,11 @@ const sentences: readonly string[] = [
   ", but addresses never mean containers; write net(",
   "; to have both, give one another name",
   "it is closed until its label is right",
+  " is another machine's, ",
+  "another machine says that it has ",
+  "take it off that machine or, where it is a server of mode dsr, set ",
+  "arp_ignore=1 and arp_announce=2",
+  " there, or give the service another",
   "no uplink: no Ethernet device has a default route; containers cannot reach the world until one has, or `devices` names one",
 ];
 

@@ -1,6 +1,6 @@
 // The doctor's checks on hosts that are plain data: each finding, and that the mend fits it.
 import test from "ava";
-import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, ufw } from "../../../src/doctor/conflicts.ts";
+import { dockerNetworks, firewalld, ipsec, networkd, networkManager, otherPrograms, serviceAddresses, ufw } from "../../../src/doctor/conflicts.ts";
 import { build, docker, node, plugin } from "../../../src/doctor/docker.ts";
 import { checks, examine } from "../../../src/doctor/examine.ts";
 import { realHost } from "../../../src/doctor/host.ts";
@@ -28,12 +28,13 @@ interface Sketch {
   readonly programs?: Readonly<Record<string, string>>;
   readonly sockets?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly ipsec?: readonly IpsecPolicy[];
+  readonly contested?: Awaited<ReturnType<Host["contested"]>>;
   readonly kernel?: string;
   readonly node?: string;
 }
 
 /** A host with exactly these files, programs' outputs and sockets. */
-function hostOf({ files = {}, programs = {}, sockets = {}, ipsec: policies, kernel = "6.1.0-18-amd64", node: version = "24.21.0" }: Sketch): Host {
+function hostOf({ files = {}, programs = {}, sockets = {}, ipsec: policies, contested, kernel = "6.1.0-18-amd64", node: version = "24.21.0" }: Sketch): Host {
   return {
     read: (path) => Promise.resolve(files[path]),
     readCompressed: (path) => Promise.resolve(files[path]),
@@ -46,6 +47,7 @@ function hostOf({ files = {}, programs = {}, sockets = {}, ipsec: policies, kern
       return answers === undefined ? Promise.reject(new Error("connect ENOENT")) : Promise.resolve(answers[path]);
     },
     ipsec: () => Promise.resolve(policies),
+    contested: (socket) => Promise.resolve(socket === "/run/hawser/hawser.sock" ? contested : undefined),
     kernel, node: version, arch: "x64",
   };
 }
@@ -295,6 +297,21 @@ test("a Docker network of another driver inside our pool is told", async (t) => 
   t.regex(told[0] ?? "", /"old" \(bridge\) uses 10\.44\.8\.0\/24/);
 });
 
+test("machines that have addresses of services, or say so, are told as the agent hears them; without an agent nobody is", async (t) => {
+  const contested = [
+    { detail: "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2", mend: "take it off that machine" },
+    { detail: "another machine says that it has 192.0.2.11, 02:00:00:00:00:98 on device 2, 3 times", mend: "give the service another" },
+  ];
+  t.deepEqual(await found(serviceAddresses, { contested }), [
+    "warn: 192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2 → take it off that machine",
+    "warn: another machine says that it has 192.0.2.11, 02:00:00:00:00:98 on device 2, 3 times → give the service another",
+  ]);
+  t.deepEqual(await found(serviceAddresses, { contested: [] }), ["ok: the agent has heard no other machine that has one of them"]);
+  t.deepEqual(await found(serviceAddresses, {}), []);
+  const all = await examine(settings, installation, hostOf({ contested }));
+  t.is(all.filter(({ check }) => check === "service addresses").length, 2);
+});
+
 test("a check that breaks is a finding, and the others go on", async (t) => {
   const host: Host = { ...hostOf({ files: { "/proc/net/route": route } }), exists: () => Promise.reject(new Error("EIO")) };
   const findings = await examine(settings, installation, host);
@@ -303,7 +320,7 @@ test("a check that breaks is a finding, and the others go on", async (t) => {
 });
 
 test("on this very host every check says something, and whatever is not well has a mend", async (t) => {
-  const findings = await examine(settings, installation, { ...realHost, ipsec: () => Promise.resolve(undefined) });
+  const findings = await examine(settings, installation, { ...realHost, ipsec: () => Promise.resolve(undefined), contested: () => Promise.resolve([]) });
   t.true(findings.length >= Object.keys(checks).length - 4);
   for (const finding of findings) t.is(finding.mend === "", finding.state === "ok", finding.check);
   t.false(findings.some((finding) => finding.detail.includes("the check itself failed")));

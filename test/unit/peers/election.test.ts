@@ -103,6 +103,9 @@ test("an address that another machine has is said, with what to do, and is nobod
   a.want([address]);
   await until("it to be said", () => a.election.status().state === "degraded");
   t.is(a.election.status().detail, "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another; this node answers for 0 of 1 address of services");
+  t.deepEqual(a.election.status().findings, [{
+    detail: "192.0.2.10 is another machine's, 02:00:00:00:00:99 on device 2", mend: "take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 there, or give the service another",
+  }]);
   t.is(a.election.holders().size, 0);
 });
 
@@ -113,6 +116,12 @@ test("an address that this node answers for, and somebody else says he has, is s
   await until("the address to be held", () => a.election.holders().size === 1);
   t.is(a.election.status().state, "degraded");
   t.is(a.election.status().detail, "another machine says that it has 192.0.2.10, 02:00:00:00:00:99 on device 2, 3 times: take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another; this node answers for 1 of 1 address of services");
+  t.deepEqual(a.election.status().findings, [{
+    detail: "another machine says that it has 192.0.2.10, 02:00:00:00:00:99 on device 2, 3 times",
+    mend: "take it off that machine or, where it is a server of mode dsr, set arp_ignore=1 and arp_announce=2 there, or give the service another",
+  }]);
+  a.rivals = new Map();
+  t.is(a.election.status().findings, undefined);
 });
 
 test("through a store: an address that the node whose it would be finds taken is nobody's on the others either, until it is free", async (t) => {
@@ -128,6 +137,7 @@ test("through a store: an address that the node whose it would be finds taken is
   a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
   await until("b to know that a does not answer", () => b.election.holders().size === 0);
   t.regex(b.election.status().detail ?? "", /^192\.0\.2\.10 would be a's, which found it another machine's: see `hawser status` there; /);
+  t.deepEqual(b.election.status().findings, [{ detail: "192.0.2.10 would be a's, which found it another machine's", mend: "see `hawser status` there" }]);
   t.false(b.held.has(address));
   Object.assign(a.held, { set });
   a.taken = new Map();
@@ -263,10 +273,43 @@ test("through a store: who may have missed a takeover is told once more when it 
   t.is(a.announced, 1);
 });
 
+const silent = { tell: () => undefined, at: () => new Set<Ip>(), ask: () => undefined };
+
+test("by name: an address that the lowest finds taken is nobody's on the others either, and they say who knows more, until it is free", async (t) => {
+  const seen = () => ({ state: "ready" as const, lastSeen: 0, rttMs: null });
+  const other = parseIp("192.0.2.11");
+  const [said, asked] = [new Map<string, ReadonlySet<Ip>>(), new Set<string>()];
+  const sitting = (self: string): Node => node(self, (seat) => electByName({
+    self, others: ["a", "b", "c"].filter((one) => one !== self), seat, clock: hasty,
+    probes: { seen, blocked: { tell: (addresses) => void said.set(self, new Set(addresses)), at: (name) => said.get(name) ?? new Set(), ask: (name) => void asked.add(name) } },
+  }));
+  await using a = sitting("a");
+  await using b = sitting("b");
+  const set = a.held.set.bind(a.held);
+  Object.assign(a.held, { set: (one: Ip, end: number | null) => (one === address ? a.held : set(one, end)) });
+  a.taken = new Map([[address, "02:00:00:00:00:99 on device 2"]]);
+  for (const one of [a, b]) one.want([address, other]);
+  await until("b to know", () => !b.election.holders().has(address) && b.election.holders().get(other) === "a");
+  t.deepEqual([...asked], ["a"], "nobody else is asked");
+  t.like(b.election.status(), { state: "degraded", findings: [{ detail: "192.0.2.10 would be a's, which found it another machine's", mend: "see `hawser status` there" }] });
+  t.false(b.held.has(address));
+  b.own.add(address);
+  t.is(b.election.status().findings, undefined, "nor is it told where it is the host's own");
+  b.own.delete(address);
+  a.want([other]);
+  await until("b to know that a does not want it", () => said.get("a")?.size === 0);
+  a.want([address, other]);
+  await until("b to know that it is taken still", () => said.get("a")?.size === 1);
+  Object.assign(a.held, { set });
+  a.taken = new Map();
+  await until("b to know that a answers", () => b.election.holders().get(address) === "a");
+  t.is(b.election.status().state, "ok");
+});
+
 test("by name: the lowest that answers, which puts off for how long it is certain", async (t) => {
   const answers = new Map<string, "ready" | "unreachable">([["a", "ready"], ["c", "ready"]]);
   const seen = (name: string) => ({ state: answers.get(name) ?? ("unreachable" as const), lastSeen: 0, rttMs: null });
-  await using b = node("b", (seat) => electByName({ self: "b", others: ["a", "c"], probes: { seen }, seat, clock: hasty }));
+  await using b = node("b", (seat) => electByName({ self: "b", others: ["a", "c"], probes: { seen, blocked: silent }, seat, clock: hasty }));
   b.want([address]);
   await until("a to be known", () => b.election.holders().get(address) === "a");
   t.is(b.held.size, 0);

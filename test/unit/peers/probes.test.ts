@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { randomBytes } from "node:crypto";
 import test from "ava";
 import fc from "fast-check";
-import { decodePacket, encodeAnswer, encodeQuestion, questionLength } from "../../../src/peers/probe-packet.ts";
+import { addressesAtOnce, decodePacket, encodeAnswer, encodeBlockedAnswer, encodeBlockedQuestion, encodeQuestion, questionLength } from "../../../src/peers/probe-packet.ts";
 import { createProbes } from "../../../src/peers/probes.ts";
 import type { Probes } from "../../../src/peers/probes.ts";
 import { createTogether } from "../../../src/peers/together.ts";
@@ -129,6 +129,61 @@ test("a port that somebody else has is said, and taken when it is free", async (
   await until(() => a.probes.trouble() === undefined);
 });
 
+test("a node tells those that ask which addresses others keep from it, however many they are; it is believed until it falls silent", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  const addresses = Array.from({ length: 4 * addressesAtOnce }, (_, i) => parseIp(i % 2 === 0 ? `192.0.2.${i}` : `2001:db8::${i}`));
+  await using b = prober("b", port);
+  b.probes.blocked.tell(addresses);
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.11.2")] }, { name: "old", addresses: [parseIp("127.0.11.3")] }], [parseIp("127.0.11.1")]);
+  b.probes.follow([{ name: "a", addresses: [parseIp("127.0.11.1")] }], [parseIp("127.0.11.2")]);
+  await until(() => a.probes.seen("b").lastSeen > 0);
+  const hears = (count: number) => until(() => {
+    for (const name of ["b", "old"]) a.probes.blocked.ask(name);
+    return a.probes.blocked.at("b").size === count;
+  });
+  await hears(addresses.length);
+  t.deepEqual([...a.probes.blocked.at("b")].toSorted(), addresses.toSorted());
+  t.is(a.probes.blocked.at("old").size, 0, "who does not answer is not believed to be kept from anything");
+  b.probes.blocked.tell([]);
+  await hears(0);
+  b.probes.blocked.tell(addresses.slice(0, 3));
+  await hears(3);
+  await b.probes[Symbol.asyncDispose]();
+  t.is(a.probes.blocked.at("b").size, 3);
+  await until(() => a.probes.seen("b").state === "unreachable");
+  t.is(a.probes.blocked.at("b").size, 0);
+});
+
+test("a stranger is not told which addresses are kept from a node, nobody is sent more than he sent, and a node that goes round in circles is asked no more", async (t) => {
+  const port = freshPort();
+  await using a = prober("a", port);
+  a.probes.blocked.tell(Array.from({ length: 9 }, (_, i) => parseIp(`192.0.2.${i}`)));
+  a.probes.follow([{ name: "b", addresses: [parseIp("127.0.12.2")] }], [parseIp("127.0.12.1")]);
+  await using stranger = await socketAt("127.0.12.3");
+  await using b = await socketAt("127.0.12.2", port);
+  const heard: Buffer[] = [];
+  let questions = 0;
+  stranger.on("message", () => t.fail());
+  b.on("message", (bytes, from) => {
+    const packet = decodePacket(bytes);
+    if (packet?.kind === "question") b.send(encodeAnswer(packet.nonce, "b"), from.port, from.address);
+    else if (packet?.kind !== "blocked question") heard.push(bytes);
+    else {
+      questions++;
+      for (const nonce of [randomBytes(16), packet.nonce]) b.send(encodeBlockedAnswer(nonce, Array.from({ length: addressesAtOnce }, (_, i) => parseIp(`198.51.100.${i}`))), from.port, from.address);
+    }
+  });
+  const question = encodeBlockedQuestion(randomBytes(16), parseIp("192.0.2.4"));
+  for (const socket of [stranger, b]) socket.send(question, port, "127.0.12.1");
+  await until(() => heard.length > 0);
+  t.true((heard[0]?.length ?? questionLength) < questionLength);
+  t.deepEqual(decodePacket(heard[0] ?? Buffer.alloc(0)), { kind: "blocked answer", nonce: question.subarray(5, 21), addresses: [5, 6, 7, 8].map((i) => parseIp(`192.0.2.${i}`)) });
+  a.probes.blocked.ask("b");
+  await until(() => a.probes.blocked.at("b").size === addressesAtOnce);
+  t.is(questions, 2);
+});
+
 test("many nodes that fall silent, or come back, at once are told of together, and one alone by its name", async (t) => {
   const lines: string[] = [];
   const log = createLog((line) => lines.push(line), () => 0);
@@ -196,7 +251,7 @@ test("256 nodes are asked in turn, never many at once", async (t) => {
 });
 
 test("whatever comes is a packet or none", (t) => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(undefined, 1, 2, 3), (bytes, type) => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(undefined, 1, 2, 3, 4, 5), (bytes, type) => {
     const packet = Buffer.from(bytes);
     if (type !== undefined && packet.length > 5) {
       packet.write("HWP1", "latin1");

@@ -51,6 +51,13 @@ export interface Part {
   /** ok, degraded, failed or off. */
   state: string;
   detail: string;
+  /** What of it others can mend; all of it stands in the detail, too. */
+  findings: PartFinding[];
+}
+
+export interface PartFinding {
+  detail: string;
+  mend: string;
 }
 
 export interface Counts {
@@ -688,7 +695,7 @@ export const Status: MessageFns<Status> = {
 };
 
 function createBasePart(): Part {
-  return { part: "", state: "", detail: "" };
+  return { part: "", state: "", detail: "", findings: [] };
 }
 
 export const Part: MessageFns<Part> = {
@@ -701,6 +708,9 @@ export const Part: MessageFns<Part> = {
     }
     if (message.detail !== "") {
       writer.uint32(26).string(message.detail);
+    }
+    for (const v of message.findings) {
+      PartFinding.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -740,6 +750,71 @@ export const Part: MessageFns<Part> = {
             }
 
             message.detail = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.findings.push(PartFinding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePartFinding(): PartFinding {
+  return { detail: "", mend: "" };
+}
+
+export const PartFinding: MessageFns<PartFinding> = {
+  encode(message: PartFinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.detail !== "") {
+      writer.uint32(10).string(message.detail);
+    }
+    if (message.mend !== "") {
+      writer.uint32(18).string(message.mend);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PartFinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePartFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mend = reader.string();
             continue;
           }
         }
