@@ -32,11 +32,15 @@
 #define PROTO_SIT  41
 #define PROTO_GRE  47
 
-static __always_inline int check_source(const struct packet *p, const struct hw_endpoint *ep)
+/*
+ * As which of its places a container speaks. On several networks it has one default route: what it answers to who came
+ * to it on another one leaves by the wrong device. NULL: as nobody that it is.
+ */
+static __always_inline const struct hw_endpoint *sender_of(const struct packet *p, const struct hw_endpoint *ep)
 {
-	if (!ip_equal(&p->source, p->family == 4 ? &ep->ipv4 : &ep->ipv6))
-		return -HW_DROP_INVALID_SOURCE_IP;
-	return 0;
+	if (ip_equal(&p->source, p->family == 4 ? &ep->ipv4 : &ep->ipv6))
+		return ep;
+	return endpoints_beside(ep, &p->source);
 }
 
 static __always_inline int check_kind(const struct packet *p)
@@ -63,7 +67,8 @@ static __always_inline int open_flow(struct __sk_buff *skb, struct scratch *scra
 	return open_from_container(skb, scratch, ep, found == LBCLIENT_FOUND ? &scratch->backend : NULL);
 }
 
-static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep)
+/* `from`: as which it speaks; flows that it begins are those of its place behind this device, `ep`. */
+static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch, const struct hw_endpoint *ep, const struct hw_endpoint *from)
 {
 	struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
@@ -77,6 +82,8 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	if (p->kind == PACKET_ICMP_ERROR && !ip_equal(&p->flow.saddr, &p->source))
 		return -HW_DROP_ICMP_WITHOUT_FLOW;
 	if (!ct_find(skb, p, 0, route)) {
+		if (from != ep)
+			return -HW_DROP_INVALID_SOURCE_IP;
 		if (networks_is_broadcast(ep->network, &p->flow.daddr))
 			return group_send(skb);
 		error = open_flow(skb, scratch, ep);
@@ -87,7 +94,7 @@ static __always_inline int carry(struct __sk_buff *skb, struct scratch *scratch,
 	} else {
 		error = judge_known(skb, scratch, JUDGE_SENDER);
 		if (!error)
-			error = deliver_find_way(skb, scratch, ep);
+			error = deliver_find_way(skb, scratch, from);
 		if (!error && hw_config.services && mss_is_offered(p, route))
 			error = mss_lower(skb);
 	}
@@ -105,6 +112,7 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 {
 	struct packet *p = &scratch->packet;
 	__be16 ethertype = parse_ethertype(skb);
+	const struct hw_endpoint *from;
 	int error;
 
 	if (!eth_is_from(skb, ep->mac))
@@ -122,16 +130,17 @@ static __always_inline int judge(struct __sk_buff *skb, struct scratch *scratch,
 		return nd_answer(skb, p, ep);
 	if (ip_is_multicast(&p->flow.daddr))
 		return group_send(skb);
-	error = check_source(p, ep);
-	if (!error)
-		error = check_kind(p);
-	if (!error && names_is_question(skb, p)) {
+	from = sender_of(p, ep);
+	if (!from)
+		return -HW_DROP_INVALID_SOURCE_IP;
+	error = check_kind(p);
+	if (!error && from == ep && names_is_question(skb, p)) {
 		error = names_answer(skb);
 		if (error != NAMES_UNKNOWN)
 			return error;
 		error = 0;
 	}
-	return error ? error : carry(skb, scratch, ep);
+	return error ? error : carry(skb, scratch, ep, from);
 }
 
 SEC("tc")

@@ -21,6 +21,14 @@ struct {
 	__type(value, struct hw_endpoint);
 } hw_addresses SEC(".maps");
 
+/* By ifindex; only of containers on several networks, each a number of its own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} hw_containers SEC(".maps");
+
 static __always_inline const struct hw_endpoint *endpoints_by_ifindex(__u32 ifindex)
 {
 	return bpf_map_lookup_elem(&hw_endpoints, &ifindex);
@@ -29,4 +37,15 @@ static __always_inline const struct hw_endpoint *endpoints_by_ifindex(__u32 ifin
 static __always_inline const struct hw_endpoint *endpoints_by_address(const struct hw_ip *addr)
 {
 	return bpf_map_lookup_elem(&hw_addresses, addr);
+}
+
+/* The same container's place on another network, by its address there. */
+static __always_inline const struct hw_endpoint *endpoints_beside(const struct hw_endpoint *ep, const struct hw_ip *addr)
+{
+	const struct hw_endpoint *other = endpoints_by_address(addr);
+	__u32 here = ep->ifindex, there = other ? other->ifindex : 0;
+	const __u32 *one = other ? bpf_map_lookup_elem(&hw_containers, &here) : NULL;
+	const __u32 *two = one ? bpf_map_lookup_elem(&hw_containers, &there) : NULL;
+
+	return two && *one == *two ? other : NULL;
 }

@@ -1179,6 +1179,7 @@ export const uplinkMacCodec: Codec<UplinkMac> = struct<UplinkMac>("hw_uplink_mac
 export const maps = {
   hw_addresses: { name: "hw_addresses", kind: "hash", key: ip, value: endpointCodec, maxEntries: 8192, flags: 0 } satisfies MapShape<Ip | null, Endpoint>,
   hw_balancers: { name: "hw_balancers", kind: "hash", key: u32, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<number, number>,
+  hw_containers: { name: "hw_containers", kind: "hash", key: u32, value: u32, maxEntries: 4096, flags: 0 } satisfies MapShape<number, number>,
   hw_ct4: { name: "hw_ct4", kind: "lru_hash", key: ct4KeyCodec, value: ct4Codec, maxEntries: 131072, flags: 0 } satisfies MapShape<Ct4Key, Ct4>,
   hw_ct6: { name: "hw_ct6", kind: "lru_hash", key: ct6KeyCodec, value: ct6Codec, maxEntries: 65536, flags: 0 } satisfies MapShape<Ct6Key, Ct6>,
   hw_endpoints: { name: "hw_endpoints", kind: "hash", key: u32, value: endpointCodec, maxEntries: 4096, flags: 0 } satisfies MapShape<number, Endpoint>,

@@ -150,7 +150,9 @@ function sweepReachable({ kernel, conntrack }: Leftovers, tables: Tables, claims
   for (const [member] of members) tables.members.delete(member);
   const scopes = [...tables.nameScopes.entries()].filter(([index]) => !indices.has(index));
   for (const [index] of scopes) tables.nameScopes.delete(index);
-  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length, hw_members: members.length, hw_name_scopes: scopes.length });
+  const containers = [...tables.containers.entries()].map(([index]) => index).filter((index) => !indices.has(index));
+  for (const index of containers) tables.containers.delete(index);
+  return counted({ hw_frontends: ports.length, hw_addresses: addresses.length, hw_endpoints: endpoints.length, hw_members: members.length, hw_name_scopes: scopes.length, hw_containers: containers.length });
 }
 
 function sweepNetworks(tables: Tables, claims: Claims): Record<string, number> {

@@ -47,6 +47,8 @@ export interface Tables {
   readonly pointers: Table<Name, NamePointer>;
   /** By ifindex: the other networks of its container. */
   readonly nameScopes: Table<number, NameScope>;
+  /** By ifindex: a number that all devices of one container share; only of containers on several networks. */
+  readonly containers: Table<number, number>;
   readonly flows4: Table<Ct4Key, Ct4>;
   readonly flows6: Table<Ct6Key, Ct6>;
 }
@@ -54,7 +56,7 @@ export interface Tables {
 /** The maps that `openTables` needs. */
 export const tableNames: readonly string[] = [
   "hw_endpoints", "hw_addresses", "hw_networks", "hw_members", "hw_host_addrs", "hw_uplinks", "hw_uplink_macs", "hw_frontends", "hw_lb_held", "hw_lb_rivals", "hw_nodes",
-  "hw_peers", "hw_balancers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_ct4", "hw_ct6",
+  "hw_peers", "hw_balancers", "hw_remotes", "hw_slices", "hw_names", "hw_pointers", "hw_name_scopes", "hw_containers", "hw_ct4", "hw_ct6",
 ];
 
 /** @throws HawserError INTERNAL when one of `tableNames` is missing */
@@ -83,6 +85,7 @@ export function openTables(open: ReadonlyMap<string, KernelMap>): Tables {
     names: table(map("hw_names"), maps.hw_names.key, maps.hw_names.value),
     pointers: table(map("hw_pointers"), maps.hw_pointers.key, maps.hw_pointers.value),
     nameScopes: table(map("hw_name_scopes"), maps.hw_name_scopes.key, maps.hw_name_scopes.value),
+    containers: table(map("hw_containers"), maps.hw_containers.key, maps.hw_containers.value),
     flows4: table(map("hw_ct4"), maps.hw_ct4.key, maps.hw_ct4.value),
     flows6: table(map("hw_ct6"), maps.hw_ct6.key, maps.hw_ct6.value),
   };

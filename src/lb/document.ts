@@ -178,8 +178,8 @@ function checkWhole({ frontends, backends, mode, health }: Service, problems: Pr
     if (frontends.length > 0 && !families.has(six)) {
       problems.push({ place: one.place, message: `no frontend is ${six ? "IPv6" : "IPv4"}, so that ${one.address} would never be reached: addresses are not translated between families` });
     }
-    if (frontends.some(({ address, port }) => address === one.address && port === one.port)) {
-      problems.push({ place: one.place, message: `${endText(one)} is where clients reach the service itself, so that it would ask itself; give the server's own address` });
+    if (frontends.some(({ address }) => address === one.address)) {
+      problems.push({ place: one.place, message: `${endText(one)} is at the service's own address, so that it would ask itself; give the server's own address` });
     }
     const other = frontends.find(({ address, port }) => address.includes(":") === six && port !== one.port);
     if (mode === "dsr" && other !== undefined) {

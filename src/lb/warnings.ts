@@ -1,5 +1,5 @@
 // What of a service is probably not meant as it is written: selectors that match nobody now, and frontends to which nobody may come.
-import { familyOf } from "../std/ip.ts";
+import { contains, familyOf, parseCidr } from "../std/ip.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import { placeText } from "../yaml/render.ts";
 import { valueOf } from "./containers.ts";
@@ -24,11 +24,16 @@ export function warningsOf(services: readonly Service[], known: Known): readonly
   ]);
 }
 
+const everyone = [parseCidr("0.0.0.0/0"), parseCidr("::/0")];
+
 /** Of each family once. */
-function lockedOut({ frontends, sources: { allow } }: Service): readonly string[] {
+function lockedOut({ frontends, sources: { allow, deny } }: Service): readonly string[] {
   return ([4, 6] as const).flatMap((family) => {
     const first = frontends.find(({ address }) => familyOf(address) === family);
-    if (allow === null || first === undefined || allow.some((prefix) => familyOf(prefix) === family)) return [];
+    if (first === undefined) return [];
+    const allowed = (allow ?? everyone).filter((prefix) => familyOf(prefix) === family);
+    if (allowed.some((prefix) => !deny.some((denied) => familyOf(denied) === family && contains(denied, prefix)))) return [];
+    if (allowed.length > 0) return [`${placeText(first.place)}: sources deny every IPv${family} prefix that they allow, so that nobody may come to ${frontendText(first)}; take one out of "deny"`];
     return [`${placeText(first.place)}: sources allow no IPv${family} prefix, so that nobody may come to ${frontendText(first)}; to let everyone in, add ${family === 4 ? "0.0.0.0/0" : '"::/0"'} to "allow"`];
   });
 }

@@ -111,6 +111,8 @@ export interface Bench extends AsyncDisposable {
   names(names: Readonly<Record<string, readonly string[]>>): Promise<readonly string[]>;
   /** The other networks of its container. */
   alsoOn(container: Container, networks: readonly number[]): Promise<void>;
+  /** They are one container, each its place on a network. */
+  areOne(places: readonly Container[]): Promise<void>;
   /** Drops that were counted but not told. */
   lost(): Promise<number>;
   /** Opens a socket of a host program, for good. */
@@ -202,6 +204,9 @@ export async function openBench(config: Partial<Config> = {}, { policy = "open" 
     names: async (names) => (await ask({ op: "names", names: new Map(Object.entries(names).map(([key, ips]) => [key, ips.map((one) => parseIp(one))])) })) as readonly string[],
     alsoOn: async (of, others) => {
       await set("hw_name_scopes", u32.encode(ifindexes.get(of.device) ?? 0), nameScopeCodec.encode({ networks: Array.from({ length: NameLayout.SCOPES }, (_, i) => others[i] ?? 0) }));
+    },
+    areOne: async (places) => {
+      for (const { device } of places) await set("hw_containers", u32.encode(ifindexes.get(device) ?? 0), u32.encode(ifindexes.get(places[0]?.device ?? "") ?? 0));
     },
     lost: async () => (await ask({ op: "lost" })) as number,
     listen: async (proto, port) => { await ask({ op: "listen", proto, port }); },

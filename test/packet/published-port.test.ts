@@ -47,3 +47,18 @@ test.serial("from the container itself, to which the gateway is the client", asy
   t.deepEqual(await bench.fromContainer(b, ip("10.44.0.3", "10.44.0.1", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} 192.0.2.1:8080 > 10.44.0.3:4000 tcp SA ttl 64` });
   t.deepEqual(await bench.fromContainer(b, ip("fd44::3", "2001:db8::1", udp(4000, 8080, "hi"))), { verdict: "redirect", packet: `${hostMac} > ${b.mac} [fd44::1]:4000 > [fd44::3]:80 udp ttl 64` });
 });
+
+test.serial("a container on several networks has one way out: it answers by it as its place on another one, but begins nothing as that", async (t) => {
+  const { bench } = t.context;
+  await bench.fromUplink(ip("192.0.2.9", "192.0.2.1", tcp(4000, 8080, "S")));
+  await bench.fromUplink(ip("2001:db8::9", "2001:db8::1", tcp(4000, 8080, "S")));
+  const answer = ip("10.44.0.3", "192.0.2.9", tcp(80, 4000, "SA"));
+  t.is((await bench.fromContainer(c, answer)).verdict, "drop INVALID_SOURCE_IP");
+  await bench.areOne([b, c]);
+  t.deepEqual(await bench.fromContainer(c, answer), { verdict: "redirect", packet: `${c.mac} > ${hostMac} 192.0.2.1:8080 > 192.0.2.9:4000 tcp SA ttl 63` });
+  t.is((await bench.fromContainer(c, ip("10.44.0.3", "192.0.2.9", tcp(5000, 443, "S")))).verdict, "drop INVALID_SOURCE_IP");
+  t.is((await bench.fromContainer(a, answer)).verdict, "drop INVALID_SOURCE_IP");
+  t.is((await bench.fromContainer(c, ip("10.44.0.2", "192.0.2.9", tcp(80, 4000, "SA")))).verdict, "drop INVALID_SOURCE_IP");
+  await bench.areOne([b, a]);
+  t.deepEqual(await bench.fromContainer(a, ip("fd44::3", "2001:db8::9", tcp(80, 4000, "SA"))), { verdict: "redirect", packet: `${a.mac} > ${hostMac} [2001:db8::1]:8080 > [2001:db8::9]:4000 tcp SA ttl 63` });
+});

@@ -35,6 +35,7 @@ const mapNotes: Readonly<Record<MapName, readonly [purpose: string, writer: stri
   hw_lb_sources: ["Which clients may use a service: where ranges begin that may and that may not, in lines of 64 bytes, list after list.", "agent"],
   hw_members: ["The endpoints of a network that get copies of what is sent to a group, by slot.", "agent"],
   hw_metrics: ["Packets and bytes by direction × 128 + reason; reason 0 counts what was forwarded.", "programs"],
+  hw_containers: ["Which container is behind a host-side device, by ifindex; only of those on several networks, whose answers leave by one device for all.", "agent"],
   hw_name_scopes: ["The other networks of the container behind a host-side device, by ifindex: it may ask for names there, too.", "agent"],
   hw_names: ["What containers of a network may ask for and Docker here does not know: addresses on other nodes.", "agent"],
   hw_networks: ["Networks by their number.", "agent"],

@@ -1,6 +1,6 @@
 // How names and addresses are written for questions, and which networks are one container's.
 import test from "ava";
-import { scopesOf } from "../../../src/datapath/name-scopes.ts";
+import { numbersOf, scopesOf, severalOf } from "../../../src/datapath/name-scopes.ts";
 import { nameFromWire, nameInWords, nameToWire, reverseName } from "../../../src/datapath/names.ts";
 import type { LinkInfo } from "../../../src/kernel/types.ts";
 import { parseIp } from "../../../src/std/ip.ts";
@@ -35,7 +35,9 @@ test("cables that lead into one namespace are one container's, and each may ask 
     link(6, "hw00000000006", null), link(7, "hw00000000007", null), link(8, "veth8", 7), link(9, "hw00000000009", 9), link(10, "hw0000000000a", 7),
   ];
   const networks = new Map([[1, 20], [2, 10], [3, 30], [4, 10], [5, 10], [6, 10], [7, 20], [8, 40], [9, 10]]);
-  const scopes = scopesOf(links, networks);
+  const several = severalOf(links, networks);
+  t.deepEqual([...numbersOf(several)], [[1, 1], [2, 1], [3, 1]]);
+  const scopes = scopesOf(several, networks);
   t.deepEqual([...scopes].map(([index, others]) => [index, others.filter((network) => network !== 0)]), [[1, [10, 30]], [2, [20, 30]], [3, [10, 20]]]);
   t.true([...scopes.values()].every((others) => others.length === 16));
 });

@@ -107,7 +107,8 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ...([
     ["127.0.0.1", "is loopback, where every node finds itself"], ["0.0.0.0", "is no host's"], ["224.0.0.1", "is multicast, a group's"], ["169.254.169.254", "is link-local, and means another machine on every link"],
   ] as const).map(([address, why]) => [`backends: [{ address: ${address}:80 }]`, `3:23: ${address} is no address of a server: it ${why}; give the one at which the nodes reach it`] as const),
-  ['backends: [{ address: "203.0.113.10:80" }]', "3:12: 203.0.113.10:80 is where clients reach the service itself, so that it would ask itself; give the server's own address"],
+  ['backends: [{ address: "203.0.113.10:80" }]', "3:12: 203.0.113.10:80 is at the service's own address, so that it would ask itself; give the server's own address"],
+  ['backends: [{ address: "203.0.113.10:81" }]', "3:12: 203.0.113.10:81 is at the service's own address, so that it would ask itself; give the server's own address"],
   ["backends: []", '3:11: "backends" is empty; it is written so: [{ select: { network: shop, label: "app=web" }, port: 8080 }]'],
   ["backends: [web]", "3:12: a backend is { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }"],
   ["backends: [{ port: 80 }]", '3:12: a backend has one of "select" and "address", and this has none: { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }'],

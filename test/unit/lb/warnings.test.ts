@@ -25,4 +25,8 @@ test("a frontend of a family of which sources allow nobody is told", (t) => {
   t.deepEqual(told('sources: { allow: ["::/0"] }'), ['web.yaml:2:13: sources allow no IPv4 prefix, so that nobody may come to 203.0.113.10:80/tcp; to let everyone in, add 0.0.0.0/0 to "allow"']);
   t.deepEqual(warningsOf([read(example)], known), ['web.yaml:2:36: sources allow no IPv6 prefix, so that nobody may come to [2001:db8::10]:80/tcp; to let everyone in, add "::/0" to "allow"']);
   t.deepEqual(told('sources: { allow: [10.0.0.0/8], deny: ["::/0"] }'), []);
+  const denied = 'web.yaml:2:13: sources deny every IPv4 prefix that they allow, so that nobody may come to 203.0.113.10:80/tcp; take one out of "deny"';
+  t.deepEqual(told("sources: { deny: [0.0.0.0/0] }"), [denied]);
+  t.deepEqual(told("sources: { allow: [10.1.0.0/16, 10.2.0.0/16], deny: [10.0.0.0/8] }"), [denied]);
+  t.deepEqual(told("sources: { allow: [10.1.0.0/16, 10.2.0.0/16], deny: [10.1.0.0/16] }"), []);
 });
