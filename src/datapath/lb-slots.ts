@@ -20,8 +20,8 @@ export interface SlotRange {
 
 export interface SlotRow extends Disposable {
   /**
-   * A free stretch, whose slots are whatever they were: write all of them. So many slots are kept free that all tables could be full. `instead`: of a table that is left
-   * for this one. @throws HawserError TABLE_FULL
+   * A free stretch, whose slots are whatever they were: write all of them. So many are kept free that all tables could be full ones while the small ones stand. `instead`:
+   * slots of the tables that are left for this one and for those before it. @throws HawserError TABLE_FULL
    */
   allocate(slots: number, form?: Form, instead?: number): SlotRange;
   free(range: SlotRange): void;
@@ -42,6 +42,9 @@ const { inner } = maps.hw_lb_slots;
 const pageWords = 2 ** LbLayout.PAGE_BITS;
 const wordsOf = ({ slots, form }: SlotRange): number => (form === LbForm.LISTED ? Math.floor(slots / 2 ** form) + 2 : Math.ceil(slots / 2 ** form));
 
+/** A small one stands until a full one in its place is written. */
+const owedFor = (range: SlotRange): number => range.slots + (range.form === LbForm.FULL ? 0 : wordsOf(range));
+
 /** Of the row, for tables that are not full yet: they become so one by one, and some room is between others. */
 const sparing = 15 / 16;
 
@@ -50,8 +53,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
   const pages = new Map<number, KernelMap>();
   const length = pageWords * outer.info.maxEntries;
   const row = createStretches(length, taken.map((range) => ({ first: range.first, length: wordsOf(range) })));
-  /** Words of all tables, if they were full. */
-  let owed = taken.reduce((sum, { slots }) => sum + slots, 0);
+  /** Words of all tables and of full ones in the place of those that are small. */
+  let owed = taken.reduce((sum, range) => sum + owedFor(range), 0);
 
   const standing = (number: number): KernelMap | undefined => {
     const open = pages.get(number);
@@ -75,9 +78,9 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
     allocate: (slots, form = LbForm.FULL, instead = 0) => {
       const range = { first: 0, slots, form };
       const most = form === LbForm.FULL ? length : length * sparing;
-      const stretch = owed + slots - instead > most ? undefined : row.take(wordsOf(range));
+      const stretch = owed + owedFor(range) - instead > most ? undefined : row.take(wordsOf(range));
       if (stretch === undefined) throw new HawserError("TABLE_FULL", `no room is left for a service's table of ${slots} slots`);
-      owed += slots;
+      owed += owedFor(range);
       return { ...range, first: stretch.first };
     },
     makePages: async (ranges) => {
@@ -87,8 +90,8 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
       await outer.setInners(new Uint8Array(Uint32Array.from(missing).buffer), made);
       made.forEach((map, i) => pages.set(missing[i] ?? 0, map));
     },
-    free: ({ first, slots }) => {
-      if (row.give(first)) owed -= slots;
+    free: (range) => {
+      if (row.give(range.first)) owed -= owedFor(range);
     },
     write: (range, written, which, time = (seconds) => seconds) => {
       const { first } = range;

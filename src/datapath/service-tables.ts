@@ -82,6 +82,9 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
   const isForAll = (table: Table, slots: Slots, moves: ReturnType<typeof movesOf>, users: number): boolean =>
     table.range.form === LbForm.FULL && table.range.slots === slots.size && [table.users, users].every((count) => count === moves.get(table)?.get(slots));
 
+  /** Whether all that are sent to the table go elsewhere. */
+  const isLeft = (table: Table, moves: ReturnType<typeof movesOf>): boolean => [...moves.get(table)?.values() ?? []].reduce((sum, count) => sum + count, 0) === table.users;
+
   /** A small table of an earlier agent's that is what is wanted, as it is after most starts. */
   const recognise = async (plans: readonly ServicePlan[], pause: () => Promise<void>): Promise<void> => {
     for (const { number, slots } of plans) {
@@ -100,15 +103,21 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
       await recognise(plans, pause);
       const moves = movesOf(plans);
       const users = new Map<Slots, number>();
-      for (const { slots } of plans) users.set(slots, (users.get(slots) ?? 0) + 1);
+      for (const { number, slots } of plans) if (tables.get(number)?.slots !== slots) users.set(slots, (users.get(slots) ?? 0) + 1);
+      const asked = new Set<Table>();
+      let instead = 0;
       const crowded: ServicePlan[] = [];
       for (const plan of plans) {
         const { number, slots } = plan;
         const [before, standing] = [tables.get(number), bySlots.get(slots)];
         // A table that others leave may be written over by then.
         if (before?.slots === slots || reserved.has(slots) || (standing !== undefined && !moves.has(standing) && hasPlace(standing, users.get(slots) ?? 0)) || (before !== undefined && isForAll(before, slots, moves, before.users))) continue;
+        if (before !== undefined && !asked.has(before)) {
+          asked.add(before);
+          if (isLeft(before, moves)) instead += before.range.slots;
+        }
         try {
-          reserved.set(slots, row.allocate(slots.size, formOf(slots, (users.get(slots) ?? 0) + (standing?.users ?? 0)), before?.range.slots));
+          reserved.set(slots, row.allocate(slots.size, formOf(slots, (users.get(slots) ?? 0) + (standing?.users ?? 0)), instead));
         } catch (error) {
           if (!(error instanceof HawserError)) throw error;
           crowded.push(plan);
@@ -130,7 +139,7 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
         let table = standing?.range.form !== LbForm.FULL && reserved.has(slots) ? undefined : standing;
         if (table === undefined && before !== undefined && isForAll(before, slots, moves, users.get(before) ?? 0)) {
           await write(before, slots, before.slots === undefined ? allOf(slots) : differing(before.slots, slots), pause);
-          if (before.slots !== undefined) bySlots.delete(before.slots);
+          if (before.slots !== undefined && bySlots.get(before.slots) === before) bySlots.delete(before.slots);
           before.slots = slots;
           bySlots.set(slots, before);
           continue;

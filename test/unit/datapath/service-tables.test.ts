@@ -16,7 +16,7 @@ const pause = async (): Promise<void> => {};
 
 /** The kernel's pages as a list of words. */
 function host(inherited: ReadonlyMap<number, SlotRange> = new Map(), strays: readonly SlotRange[] = []) {
-  const words = new Uint32Array(1000);
+  const words = new Uint32Array(2 ** 17);
   const page = {
     setPacked: (keys: Uint8Array, values: Uint8Array) => {
       const [at, what] = [new Uint32Array(keys.buffer), new Uint32Array(values.buffer)];
@@ -122,4 +122,30 @@ test("the next agent takes over a small table that is what it wants, and leaves 
   t.is(after.rangeOf(1), places.get(1) as SlotRange);
   t.not(after.rangeOf(2).first, places.get(2)?.first);
   t.deepEqual([places.get(2) as SlotRange, after.rangeOf(2)].map(at), [[3, 3, 4], [3, 4, 4]]);
+});
+
+test("who has a place in a small table already is counted once when others come to it", async (t) => {
+  const { tables, next } = host();
+  const some = plainOf(1, 2);
+  const plans = Array.from({ length: 10 }, (_, i) => planOf(1 + i, some));
+  await install(tables, plans);
+  const before = tables.rangeOf(1);
+  await install(tables, [...plans, planOf(11, some)]);
+  t.is(tables.rangeOf(11), before);
+  const after = next(new Map(Array.from({ length: 11 }, (_, i) => [1 + i, before])));
+  await install(after, Array.from({ length: 12 }, (_, i) => planOf(1 + i, some)));
+  t.is(after.rangeOf(12), before);
+});
+
+test("small tables leave room for full ones in the place of all of them while they stand", async (t) => {
+  const { tables } = host();
+  const size = 2 ** 12;
+  const small = Array.from({ length: 16 }, (_, i) => planOf(1 + i, plainOf(...Array.from({ length: size }, (_, slot) => 1 + i + (slot % 8)))));
+  const crowded = await tables.reserve(small, pause);
+  const stand = small.filter((plan) => !crowded.includes(plan));
+  await tables.change(stand, [], pause);
+  tables.release();
+  t.true(stand.length > 11);
+  const full = stand.map(({ number }) => planOf(number, { size, words: Uint32Array.from({ length: 2 * size }, (_, i) => (i % 2 === 0 ? number : 0)), between: new Map() }));
+  t.deepEqual(await tables.reserve(full, pause), []);
 });
