@@ -101,6 +101,7 @@ __noinline int lbchoose_stay(const struct hw_ip *client, __u64 flow, __u32 front
 {
 	struct lbpacket p = { .hash = flow, .frontend = frontend, .kind = kind };
 	const struct hw_lb_service *service = lbservices_find((__u16)frontend);
+	struct lbfrontends_table table;
 	struct lbstay_client c;
 	struct hw_lb_stay *stay;
 	__u32 number;
@@ -114,7 +115,8 @@ __noinline int lbchoose_stay(const struct hw_ip *client, __u64 flow, __u32 front
 	number = stay ? lbchoose_known(stay, &c, &p) : 0;
 	if (number)
 		return number;
-	if (!lbchoose_by_slot(&p, lbservices_table(service), lbstay_hash(client), &number))
+	table = lbservices_table(service);
+	if (!table.slots || !lbchoose_by_slot(&p, table, lbstay_hash(client), &number))
 		return 0;
 	if (kind != LBPACKET_ERROR)
 		lbstay_settle(&c, number, stay);

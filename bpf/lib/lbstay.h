@@ -66,6 +66,9 @@ static __noinline __u64 lbstay_shared(const struct hw_lb_client *client)
 	if (!service)
 		return 0;
 	table = lbservices_table(service);
+	/* Deleted meanwhile. */
+	if (!table.slots)
+		return 0;
 	return lbservices_slot(table, lbservices_place(table, lbstay_hash(&client->addr))).word;
 }
 
