@@ -9,12 +9,12 @@ const insideVariable = "HAWSER_BENCH_INSIDE";
 
 /**
  * Runs `main` in fresh network and mount namespaces: this very file is started again inside them.
- * Nothing outside is touched, and all that is made goes with the process.
+ * Nothing outside is touched, and all that is made goes with the process. `as`: Node's options and what is in its environment beside what is there.
  */
-export async function inPrivateHost(file: string, main: () => Promise<void>): Promise<void> {
+export async function inPrivateHost(file: string, main: () => Promise<void>, as: { readonly options: readonly string[]; readonly env: Readonly<Record<string, string>> } = { options: [], env: {} }): Promise<void> {
   if (process.env[insideVariable] !== undefined) return main();
-  const args = ["--net", "--mount", "--propagation", "private", process.execPath, fileURLToPath(file), ...process.argv.slice(2)];
-  const { status } = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, [insideVariable]: "1" } });
+  const args = ["--net", "--mount", "--propagation", "private", process.execPath, ...as.options, fileURLToPath(file), ...process.argv.slice(2)];
+  const { status } = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, ...as.env, [insideVariable]: "1" } });
   process.exitCode = status ?? 1;
 }
 

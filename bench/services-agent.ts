@@ -1,12 +1,11 @@
 // What services cost the agent: how long until what is written is in the kernel, and the longest turn of the event loop meanwhile, in which Docker would wait
 // (time of a CPU, which others on the machine do not lengthen; what waits for a disk or for RCU is not in it).
-// The services' desk, the datapath and the store are real, and nothing else of the agent is there; without V8's optimising compilers, as bin/hawser
-// starts it. Prints a table and writes build/bench/services-agent.json. Options: --only TEXT.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+// The services' desk, the datapath and the store are real, and nothing else of the agent is there; Node has the options and the environment that bin/hawser
+// gives an agent. Prints a table and writes build/bench/services-agent.json. Options: --only TEXT.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { setFlagsFromString } from "node:v8";
 import { createServiceReader } from "../src/compose/service-reader.ts";
 import { openDatapath } from "../src/datapath/bootstrap.ts";
 import { cgroupRoot } from "../src/datapath/kernel-facts.ts";
@@ -46,8 +45,11 @@ const containerOf = (i: number): readonly [string, RemoteEndpoint] => [`bench/${
   identity: 256, labels: { network: "bench", project: null, service: null, name: null, own: { app: "web" } },
 }];
 
+/** As the line says that begins with `set -- --max-semi-space-size`. */
+const options = readFileSync(join(root, "bin/hawser"), "utf8").match(/set -- (--max-semi-space-size[^"]*?) "\$@"/)?.[1]?.split(" ") ?? [];
+if (options.length === 0) throw new Error("bin/hawser does not say any more with which options an agent runs");
+
 await inPrivateHost(import.meta.url, async () => {
-  for (const flag of ["--no-opt", "--no-maglev", "--heap-growing-percent=15"]) setFlagsFromString(flag);
   run("mount -t tmpfs bench /run");
   run("ip link set lo up");
   const rows = [];
@@ -58,7 +60,7 @@ await inPrivateHost(import.meta.url, async () => {
   ]));
   mkdirSync(join(root, "build/bench"), { recursive: true });
   writeFileSync(join(root, "build/bench/services-agent.json"), `${JSON.stringify({ kernel: release(), node: process.version, rows }, null, 2)}\n`);
-});
+}, { options, env: { MALLOC_ARENA_MAX: "1", NODE_COMPILE_CACHE: join(root, "build/cache") } });
 
 async function measured({ name, services, containers }: Case) {
   const folder = join(root, "build/bench/services-agent-state");

@@ -6,9 +6,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -69,7 +66,7 @@ Napi::Function BpfMap::define(Napi::Env env)
 			InstanceMethod<&BpfMap::update_batch>("updateBatch"),
 			InstanceMethod<&BpfMap::delete_batch>("deleteBatch"),
 			InstanceMethod<&BpfMap::pin>("pin"),
-			InstanceMethod("close", &BpfMap::close),
+			InstanceMethod<&BpfMap::close>("close"),
 		});
 }
 
@@ -232,21 +229,17 @@ void BpfMap::store(const Napi::CallbackInfo &info)
 		throw make_error(env, EINVAL, "map", std::string(info_.name) + ": these are no words of its values");
 	if (count == 0)
 		return;
-	size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), begin = first * sizeof(uint64_t), base = begin / page * page;
-	size_t length = begin + count * sizeof(uint64_t) - base;
-	void *at = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(base));
-	if (at == MAP_FAILED)
+	uint8_t *to = window_.of(fd, info_, first * sizeof(uint64_t), count * sizeof(uint64_t));
+	if (!to)
 		throw make_error(env, errno, "mmap", info_.name);
-	auto *to = reinterpret_cast<uint64_t *>(static_cast<uint8_t *>(at) + (begin - base));
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
 		if (numbers)
 			value = numbers[i];
 		else
 			memcpy(&value, values.data + i * sizeof(value), sizeof(value));
-		__atomic_store_n(to + i, value, __ATOMIC_RELAXED);
+		__atomic_store_n(reinterpret_cast<uint64_t *>(to) + i, value, __ATOMIC_RELAXED);
 	}
-	munmap(at, length);
 }
 
 // deleteBatch(keys): how many were deleted before the first that was not there.
@@ -260,6 +253,13 @@ Napi::Value BpfMap::delete_batch(const Napi::CallbackInfo &info)
 	if (error && error != -ENOENT)
 		throw make_error(env, error, "BPF_MAP_DELETE_BATCH", info_.name);
 	return Napi::Number::New(env, count);
+}
+
+// What is mapped keeps the map in the kernel.
+void BpfMap::close(const Napi::CallbackInfo &info)
+{
+	window_.close();
+	Handle::close(info);
 }
 
 void BpfMap::pin(const Napi::CallbackInfo &info)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "window.h"
 
 #include <linux/bpf.h>
 
@@ -37,11 +38,13 @@ private:
 	Napi::Value update_batch(const Napi::CallbackInfo &info);
 	Napi::Value delete_batch(const Napi::CallbackInfo &info);
 	void pin(const Napi::CallbackInfo &info);
+	void close(const Napi::CallbackInfo &info);
 
 	const uint8_t *key(const Napi::Value &value) const;
 	Bytes sized(const Napi::Value &value, const char *what, size_t size) const;
 	uint32_t batch_count(const Napi::Value &keys, size_t size) const;
 
 	bpf_map_info info_{};
+	Window window_;
 	size_t value_bytes_ = 0; // of one entry as user space sees it: all CPUs of a per-CPU map
 };

@@ -16,12 +16,12 @@ export function hashOfAddress(address: Ip): number {
 
 /** 32 bits, signed. */
 export function hashOf({ address, port, protocol }: FrontendAddress): number {
-  const words = new Uint32Array(5);
-  const view = new DataView(words.buffer);
   ip.write(view, 0, address);
   be16.write(view, 16, port);
   u8.write(view, 18, protocol);
-  return finish(words.reduce((sum, word, i) => (sum + Math.imul(word, factors[i] ?? 0)) | 0, 0));
+  let sum = 0;
+  for (let i = 0; i < words.length; i++) sum = (sum + Math.imul(words[i] as number, factors[i] as number)) | 0;
+  return finish(sum);
 }
 
 /** The two buckets of so many (a power of two) in which it may lie, first choice first. */
@@ -31,6 +31,10 @@ export function bucketsOf(frontend: FrontendAddress, buckets: number): readonly 
 }
 
 const factors = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x165667b1] as const;
+
+/** What is hashed: each writes all of it but the last byte, which stays zero. */
+const words = new Uint32Array(5);
+const view = new DataView(words.buffer);
 
 /** MurmurHash3's end, as bpf/lib/pure/hash.h. */
 function finish(hash: number): number {

@@ -29,10 +29,16 @@ export class Wanted<K, V> {
 
   /** One more wants it so; the last one's value counts. */
   take(entries: Iterable<readonly [K, V]>): void {
-    for (const [key, value] of entries) {
+    for (const entry of entries) {
+      const key = entry[0];
+      const value = entry[1];
       const had = this.#wanted.get(key);
-      if (had === undefined || !this.#same(had.value, value)) this.#wanted.set(key, { value, users: 1, under: had });
-      else [had.value, had.users] = [value, had.users + 1];
+      if (had === undefined || !this.#same(had.value, value)) {
+        this.#wanted.set(key, { value, users: 1, under: had });
+      } else {
+        had.value = value;
+        had.users++;
+      }
       this.#looked.add(key);
     }
   }

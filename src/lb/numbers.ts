@@ -38,10 +38,11 @@ export function recount(numbers: Numbers, came: readonly (readonly string[])[], 
   }
   if (given.size + fresh.length > highest) return null;
   if (fresh.length === 0) return { given, resting };
-  const taken = new Set(Array.from(given.values(), ({ number }) => number));
+  const taken = new Uint8Array(highest + 1);
+  given.forEach(({ number }) => (taken[number] = 1));
   let lowest = 1;
   for (const [key, users] of fresh) {
-    while (lowest <= highest && (taken.has(lowest) || resting.has(lowest))) lowest++;
+    while (lowest <= highest && (taken[lowest] === 1 || resting.has(lowest))) lowest++;
     const number = lowest <= highest ? lowest++ : longestRested(resting);
     resting.delete(number);
     given.set(key, { number, users });

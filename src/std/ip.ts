@@ -185,7 +185,18 @@ export function ipFromBytes(bytes: Uint8Array): Ip {
 
 /** An IPv4 address as the number whose most significant byte is its first (how the codec shows __be32). */
 export function ip4ToNumber(ip: Ip): number {
-  return Number(toBigInt4(ip));
+  let number = 0;
+  let part = 0;
+  for (let i = 0; i < ip.length; i++) {
+    const digit = ip.charCodeAt(i) - 48;
+    if (digit >= 0) {
+      part = part * 10 + digit;
+      continue;
+    }
+    number = number * 256 + part;
+    part = 0;
+  }
+  return number * 256 + part;
 }
 
 export function ip4FromNumber(value: number): Ip {

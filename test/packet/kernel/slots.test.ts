@@ -1,6 +1,7 @@
 // Maps of maps: tables in slots that a program switches between with one write.
 // Runs alone: it measures how long prefixes take to write.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createKernel } from "../../../src/kernel/index.ts";
 import type { KernelMap, KernelObject } from "../../../src/kernel/index.ts";
@@ -123,6 +124,28 @@ test("values of 8 bytes are stored in an array that was made to be mapped, over 
   assert.throws(() => map.store(1999, new Uint16Array(2)), { errno: 22 });
   using other = kernel.createMap("array", "hwt_other", 4, 8, 2000);
   assert.throws(() => other.store(0, bytes), { syscall: "mmap" });
+});
+
+test("one stretch of one map stays mapped from one store to the next, and none of a map that is closed", async () => {
+  const mappable = 1 << 10;
+  const stretches = (): number => readFileSync("/proc/self/maps", "utf8").split("\n").filter((line) => line.endsWith("anon_inode:bpf-map") && line.includes(" rw-s ")).length;
+  const before = stretches();
+  // Of two stretches and a bit.
+  using large = kernel.createMap("array", "hwt_large", 4, 8, 150_000, { flags: mappable });
+  using small = kernel.createMap("array", "hwt_small", 4, 8, 2000, { flags: mappable });
+  for (const first of [0, 65_000, 149_990, 3, 131_070]) {
+    large.store(first, Uint16Array.from({ length: 10 }, (_, i) => i + 1));
+    small.store(first % 1999, Uint16Array.of(7));
+    large.store(first + 9, Uint16Array.of(11));
+    assert.equal(stretches(), before + 1);
+    assert.deepEqual(large.values(first, 10), new Uint8Array(BigUint64Array.of(1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n, 9n, 11n).buffer));
+    assert.deepEqual(small.values(first % 1999, 1), new Uint8Array(BigUint64Array.of(7n).buffer));
+  }
+  large.close();
+  assert.equal(stretches(), before);
+  assert.throws(() => large.store(0, Uint16Array.of(1)), { errno: 9 });
+  small.store(0, Uint16Array.of(1));
+  assert.equal(stretches(), before + 1);
 });
 
 test("100 000 prefixes are written in less than 300 ms", async () => {
