@@ -195,7 +195,7 @@ class Desk implements Engine {
       network: (id) => this.#state.networks.get(id),
       maps: async () => datapath.maps(),
       dumpMap: async (name, limit) => datapath.dumpMap(name, limit),
-      ...this.#policy.queries(),
+      ...this.#policy.queries(() => this.queries.services()),
       ...this.#services.queries(),
     };
   }

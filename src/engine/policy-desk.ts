@@ -17,6 +17,7 @@ import { applyDocuments, deleteDocument, readDirectory, unknownName } from "./do
 import type { Written } from "./document-changes.ts";
 import { policyDocuments, writtenPolicies } from "./policy-changes.ts";
 import { addressBook, identityViews, labelText, policyPart, policyViews, traceView } from "./policy-views.ts";
+import type { ServiceView } from "./service-types.ts";
 import type { ApplyDocuments, DirectoryReading, PartStatus, PolicyReport, Queries } from "./types.ts";
 
 export interface PolicyDeskOptions {
@@ -123,7 +124,7 @@ export class PolicyDesk {
     return policyPart(this.#state(), this.book, this.#problems, this.#options.datapath.policy().revision);
   }
 
-  queries(): Pick<Queries, "identities" | "policies" | "policy" | "trace" | "flows" | "flowCounts"> {
+  queries(services: () => readonly ServiceView[]): Pick<Queries, "identities" | "policies" | "policy" | "trace" | "flows" | "flowCounts"> {
     const views = (): ReturnType<typeof policyViews> => policyViews(this.#state(), this.book, this.#problems);
     return {
       identities: () => identityViews(this.#state(), this.book),
@@ -134,7 +135,7 @@ export class PolicyDesk {
         if (view === undefined) throw unknownName(this.#state(), name, policyDocuments);
         return { ...view, text: row?.text ?? labelText(this.#state(), this.book, view.source) };
       },
-      trace: (from, to) => traceView(this.#state(), this.book, this.#options.datapath.facts, from, to),
+      trace: (from, to) => traceView(this.#state(), this.book, this.#options.datapath.facts, from, to, services()),
       flows: (query, signal) => this.#flows.read(query, signal),
       flowCounts: () => this.#flows.counts,
     };

@@ -1,7 +1,7 @@
 // Policy as users read it: identities, policies, verdicts without a packet, and who has which address.
 import { displayLabels } from "../policy/identity.ts";
 import { trace } from "../policy/trace.ts";
-import type { KnownEndpoint } from "../policy/trace.ts";
+import type { KnownEndpoint, Traced } from "../policy/trace.ts";
 import type { Policy } from "../policy/types.ts";
 import { sliceOwner } from "../network/cluster-plan.ts";
 import { addressesOf, gatewaysOf, nameOfNetwork } from "../network/state.ts";
@@ -12,6 +12,8 @@ import type { Ip } from "../std/ip.ts";
 import { hostIdentity, nodeIdentity } from "./flow-log.ts";
 import type { AddressBook } from "./flow-log.ts";
 import type { HostView, PolicyBook } from "./policy-book.ts";
+import type { ServiceView } from "./service-types.ts";
+import { judgedAll, judgedInstead } from "./traced-service.ts";
 import type { DecidedBy, FlowEnd, IdentityView, PartStatus, PolicyView, TraceEnd, TraceView } from "./types.ts";
 
 export function identityViews(state: State, book: PolicyBook): readonly IdentityView[] {
@@ -66,10 +68,13 @@ export function policyPart(state: State, book: PolicyBook, problems: ReadonlyMap
   };
 }
 
-/** @throws HawserError NOT_FOUND, BAD_REQUEST */
-export function traceView(state: State, book: PolicyBook, host: HostView, from: string, to: string): TraceView {
+/** Of a service's address its backends are judged, as they are when packets come. @throws HawserError NOT_FOUND, BAD_REQUEST */
+export function traceView(state: State, book: PolicyBook, host: HostView, from: string, to: string, services: readonly ServiceView[]): TraceView {
   const everybody = [...knownEndpoints(state, book), ...knownElsewhere(state)];
-  const views = trace(book.policiesEverywhere(state), book.facts([state], host), from, to, everybody).map(({ decidedBy, ...rest }): TraceView => {
+  const own = new Set<string>(host.hostPrefixes.map(addressOf));
+  const judge = (target: string): readonly Traced[] => trace(book.policiesEverywhere(state), book.facts([state], host), from, target, everybody);
+  const targets = judgedInstead(to, services, (address) => own.has(address));
+  const views = (targets.length === 1 && targets[0] === to ? judge(to) : judgedAll(to, targets, judge)).map(({ decidedBy, ...rest }): TraceView => {
     const by: DecidedBy | string = decidedBy.kind === "default"
       ? decidedBy.name
       : { policy: decidedBy.rule.policy, rule: decidedBy.rule.text, file: decidedBy.rule.place.file, line: decidedBy.rule.place.line };

@@ -44,7 +44,8 @@ export interface Traced {
   readonly port: number | null;
 }
 
-const severity: Readonly<Record<Verdict, number>> = { deny: 0, audit: 1, allow: 2 };
+/** What is denied first. */
+export const severity: Readonly<Record<Verdict, number>> = { deny: 0, audit: 1, allow: 2 };
 
 /**
  * One answer for each pair of identities that the words may mean, what is denied first; never empty. Of a name's endpoints on several

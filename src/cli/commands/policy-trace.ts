@@ -17,7 +17,7 @@ export function addPolicyTrace(policy: Command, deps: CliDependencies): void {
     .description(
       "Judges a flow as the policy in force would, without sending a packet. Ends are a container's name or id, `network/name`, a service, `label(k=v)`, "
       + "`net(NAME)`, an address (IPv6 with a port in brackets), `host`, `lan`, `internet` or `world`; one of them is a container. A published port is asked for "
-      + "as the container's own. Without a port, only rules for every port count.",
+      + "as the container's own; a service's address, with its port, means its backends, and all their different answers are told. Without a port, only rules for every port count.",
     )
     .addArgument(new CompletingArgument("<FROM>", "who opens the flow", "peers"))
     .addArgument(new CompletingArgument("<TO>", "whom it is opened to: TO, TO:PORT, TO:PORT/PROTOCOL (default tcp) or \"TO icmp(echo)\"", "peers"))
@@ -25,6 +25,7 @@ export function addPolicyTrace(policy: Command, deps: CliDependencies): void {
     .addHelpText("after", examples([
       ["hawser policy trace web db:5432", "may web reach the database?"],
       ["hawser policy trace world shop/web:443/tcp", "may everyone reach web?"],
+      ["hawser policy trace 198.51.100.7 203.0.113.10:80", "may that client reach the service's backends?"],
       ["hawser policy trace host \"web icmp(echo)\"", "may this host ping web?"],
       ["hawser policy trace api 10.20.0.9:873 -o json | jq .decidedBy", "the deciding rule, for programs"],
     ]))
