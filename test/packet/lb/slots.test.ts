@@ -112,7 +112,7 @@ test("a fifth backend has no place in a listed table", async () => {
 test("small tables leave room for all to become full", async () => {
   using outer = outerMap(1);
   using row = openSlotRow(kernel, outer);
-  const all = Array.from({ length: 60 }, () => row.allocate(1024, LbForm.LISTED));
+  const all = Array.from({ length: 58 }, () => row.allocate(1024, LbForm.LISTED));
   assert.throws(() => row.allocate(1024, LbForm.LISTED), { code: "TABLE_FULL" });
   assert.throws(() => row.allocate(5 * 1024), { code: "TABLE_FULL" });
   for (const one of all) {
