@@ -94,13 +94,12 @@ int turn(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* The least that who wraps IPv4 in IPv4 must do: room, MACs and a header of which all is known but the length and its checksum. */
-SEC("xdp")
-int wrap(struct xdp_md *ctx)
+/* Room, MACs and a header of IPv4 in IPv4, of which the length, the destination and the checksum are not known before. `size`: of what is inside. */
+static __always_inline int wrap_for(struct xdp_md *ctx, __be32 to, __u32 size)
 {
-	__u32 length = xdp_length(ctx) - ETH_HLEN + sizeof(struct iphdr);
 	struct iphdr *outer;
 	struct ethhdr *eth;
+	__u32 sum;
 
 	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*outer)))
 		return XDP_ABORTED;
@@ -109,11 +108,18 @@ int wrap(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	*eth = (struct ethhdr){ .h_dest = { 2, 0, 0, 0, 0, 0xfe }, .h_source = { 2, 0, 0, 0, 0, 1 }, .h_proto = bpf_htons(ETH_P_IP) };
 	outer = (void *)(eth + 1);
-	*outer = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_IPIP, .tot_len = bpf_htons(length),
-				 .saddr = bpf_htonl(0xc0000201), .daddr = bpf_htonl(0xac110001) };
-	/* 0x4500 + 0x4004 + 0xc000 + 0x0201 + 0xac11 + 0x0001 */
-	outer->check = sum_with(0xffff, bpf_htons(0x4500) + bpf_htons(0x4004) + bpf_htons(0xc000) + bpf_htons(0x0201) + bpf_htons(0xac11) + bpf_htons(1) + bpf_htons(length));
+	size += sizeof(*outer);
+	*outer = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_IPIP, .tot_len = bpf_htons(size), .saddr = bpf_htonl(0xc0000201), .daddr = to };
+	sum = bpf_htons(0x4500) + bpf_htons(0x4004) + bpf_htons(0xc000) + bpf_htons(0x0201) + bpf_htons(size) + (to & 0xffff) + (to >> 16);
+	outer->check = sum_with(0xffff, (sum & 0xffff) + (sum >> 16));
 	return XDP_TX;
+}
+
+/* The least that who wraps IPv4 in IPv4 must do. */
+SEC("xdp")
+int wrap(struct xdp_md *ctx)
+{
+	return wrap_for(ctx, bpf_htonl(0xac110001), xdp_length(ctx) - ETH_HLEN);
 }
 
 /*
@@ -168,9 +174,7 @@ int probe(struct xdp_md *ctx)
 {
 	__u8 *frame = xdp_at(ctx, 0, ETH_HLEN + 40);
 	struct frames_server *server;
-	__u32 slot, number, length, sum;
-	struct iphdr *outer;
-	struct ethhdr *eth;
+	__u32 slot, number, length;
 	__u64 hash, *at;
 
 	if (!frame || *(__u16 *)(frame + 12) != bpf_htons(ETH_P_IP) || frame[14] != 0x45 || frame[23] != IPPROTO_TCP ||
@@ -188,19 +192,7 @@ int probe(struct xdp_md *ctx)
 		return XDP_DROP;
 	frames_count(0, length);
 	frames_count(number, length);
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*outer)))
-		return XDP_ABORTED;
-	eth = xdp_at(ctx, 0, sizeof(*eth) + sizeof(*outer));
-	if (!eth)
-		return XDP_ABORTED;
-	*eth = (struct ethhdr){ .h_dest = { 2, 0, 0, 0, 0, 0xfe }, .h_source = { 2, 0, 0, 0, 0, 1 }, .h_proto = bpf_htons(ETH_P_IP) };
-	outer = (void *)(eth + 1);
-	length += sizeof(*outer);
-	*outer = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_IPIP, .tot_len = bpf_htons(length),
-				 .saddr = bpf_htonl(0xc0000201), .daddr = server->address };
-	sum = bpf_htons(0x4500) + bpf_htons(0x4004) + bpf_htons(0xc000) + bpf_htons(0x0201) + bpf_htons(length) + (server->address & 0xffff) + (server->address >> 16);
-	outer->check = sum_with(0xffff, (sum & 0xffff) + (sum >> 16));
-	return XDP_TX;
+	return wrap_for(ctx, server->address, length);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

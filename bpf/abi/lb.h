@@ -303,6 +303,12 @@ enum hw_lb_held_state {
 	HW_LB_HELD_TAKEN = 3,	/* somebody said then that he has it */
 };
 
+/* Key: the MAC of an uplink. Value: 1. */
+struct hw_uplink_mac {
+	__u8 mac[6];
+	__u16 pad;
+};
+
 /* Key: as hw_lb_held's. A machine that has said that it has the address while it was certainly this node's. */
 struct hw_lb_rival {
 	__u8 mac[6];		/* the last one's; never an uplink's of this node */

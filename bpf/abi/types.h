@@ -85,12 +85,6 @@ struct hw_uplink {
 	__u8 pad;
 };
 
-/* Key: the MAC of an uplink. Value: 1. */
-struct hw_uplink_mac {
-	__u8 mac[6];
-	__u16 pad;
-};
-
 enum hw_node_flags {
 	HW_NODE_STATIC = 1,	/* of its containers nothing is known but the slice: their tunnel key is their network's */
 };
