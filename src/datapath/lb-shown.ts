@@ -29,7 +29,7 @@ export function withForm(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withForm);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).flatMap(([name, field]) => {
-    if (name !== "slots" || typeof field !== "number") return [[name, withForm(field)]];
+    if (name !== "slots" || typeof field !== "number" || field === 0) return [[name, withForm(field)]];
     const { slots, form } = rangeAt(0, field);
     return [["slots", slots], ["form", lbFormNames[form] ?? form]];
   }));

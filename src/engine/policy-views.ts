@@ -74,7 +74,7 @@ export function traceView(state: State, book: PolicyBook, host: HostView, from: 
   const own = new Set<string>(host.hostPrefixes.map(addressOf));
   const judge = (target: string): readonly Traced[] => trace(book.policiesEverywhere(state), book.facts([state], host), from, target, everybody);
   const targets = judgedInstead(to, services, (address) => own.has(address));
-  const views = (targets.length === 1 && targets[0] === to ? judge(to) : judgedAll(to, targets, judge)).map(({ decidedBy, ...rest }): TraceView => {
+  const views = (targets.length === 1 && targets[0] === to ? judge(to) : judgedAll(from, to, targets, judge)).map(({ decidedBy, ...rest }): TraceView => {
     const by: DecidedBy | string = decidedBy.kind === "default"
       ? decidedBy.name
       : { policy: decidedBy.rule.policy, rule: decidedBy.rule.text, file: decidedBy.rule.place.file, line: decidedBy.rule.place.line };

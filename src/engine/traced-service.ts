@@ -1,6 +1,6 @@
 // Whom a service's address means to policy: its backends, at their own ports.
 import { addressFrom, parseTarget } from "../policy/asked.ts";
-import { severity } from "../policy/trace.ts";
+import { NoContainer, severity } from "../policy/trace.ts";
 import type { Traced } from "../policy/trace.ts";
 import { HawserError } from "../std/errors.ts";
 import type { ServiceView } from "./service-types.ts";
@@ -29,20 +29,18 @@ export function judgedInstead(to: string, services: readonly ServiceView[], isHo
 
 /**
  * The different answers about all of `targets`, in the words of who asked. `judge`: of one. Servers that are asked by somebody outside are no matter of policy, as long as others are.
- * @throws HawserError what `judge` throws of all of them
+ * @throws HawserError BAD_REQUEST when all are such; what else `judge` throws
  */
-export function judgedAll(to: string, targets: readonly string[], judge: (target: string) => readonly Traced[]): readonly Traced[] {
+export function judgedAll(from: string, to: string, targets: readonly string[], judge: (target: string) => readonly Traced[]): readonly Traced[] {
   const found: Traced[] = [];
-  let refused: HawserError | undefined;
   for (const target of targets) {
     try {
       found.push(...judge(target));
     } catch (error) {
-      if (!(error instanceof HawserError) || error.code !== "BAD_REQUEST") throw error;
-      refused = error;
+      if (!(error instanceof NoContainer)) throw error;
     }
   }
-  if (found.length === 0 && refused !== undefined) throw refused;
+  if (found.length === 0) throw new HawserError("BAD_REQUEST", `neither "${from.trim()}" nor a backend of "${to.trim()}" is a container, and policy is for containers' flows; the service's own \`sources\` say who may come`);
   const { who } = parseTarget(to);
   const answers = new Map(found.map((one) => [`${one.verdict} ${JSON.stringify(one.decidedBy)} ${one.from.identity} ${one.to.identity === 0 ? one.to.address : one.to.identity}`, one]));
   return [...answers.values()].map((one) => ({ ...one, to: { ...one.to, name: who } })).toSorted((a, b) => severity[a.verdict] - severity[b.verdict]);

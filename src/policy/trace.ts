@@ -44,6 +44,9 @@ export interface Traced {
   readonly port: number | null;
 }
 
+/** Of a flow between two that are no containers. */
+export class NoContainer extends HawserError {}
+
 /** What is denied first. */
 export const severity: Readonly<Record<Verdict, number>> = { deny: 0, audit: 1, allow: 2 };
 
@@ -58,7 +61,7 @@ export function trace(policies: readonly Policy[], facts: PolicyFacts, from: str
   const receivers = resolve(target.who, policies, facts, known);
   // Nothing judges such a flow as it stands; through a published port it is the container that is asked for.
   if ([...senders, ...receivers].every(({ id }) => id === null)) {
-    throw new HawserError("BAD_REQUEST", `neither "${from.trim()}" nor "${target.who}" is a container, and policy is for containers' flows; for a published port name the container and its own port, such as web:80`);
+    throw new NoContainer("BAD_REQUEST", `neither "${from.trim()}" nor "${target.who}" is a container, and policy is for containers' flows; for a published port name the container and its own port, such as web:80`);
   }
   return pairsOf(senders, receivers)
     .map(([sender, receiver]): Traced => {

@@ -67,6 +67,7 @@ const served = (tcx: boolean): Case => async (world) => {
   const number = last[0]?.backends[0]?.number;
   assert.deepEqual(datapath.dumpMap("hw_lb_slots", 5000).map(({ key, value }) => [(key as { readonly slot: number }).slot, (value as { readonly current: number }).current]), Array.from({ length: slots?.size ?? 0 }, (_, i) => [i, number]));
   assert.equal(datapath.dumpMap("hw_lb_slots", 7).length, 7);
+  assert.deepEqual(datapath.dumpMap("hw_lb_services", 5).map(({ value }) => ({ ...(value as object), table: 0 })), [{ table: 0, slots: slots?.size, form: "FULL", flags: 0, depth: 0, sources: 0, affinity: 0 }]);
   const frontends = datapath.dumpMap("hw_lb_frontends", 10);
   assert.ok(frontends.length > 0 && frontends.length < 10 && frontends.every(({ value }) => JSON.stringify(value).includes("203.0.113.10")), "an array's empty slots are left out");
   assert.deepEqual((await datapath.maps()).filter(({ name }) => name === "hw_lb_slots").map(({ capacity, entries }) => [capacity, entries]), [[1024 * 65_536, 65_536]]);

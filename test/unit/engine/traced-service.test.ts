@@ -19,6 +19,16 @@ test("the backends are judged, at their own port, and different answers are all 
   t.like(engine.queries.trace("198.51.100.7", "203.0.113.10:80"), { verdict: "deny", decidedBy: "default:in" });
 });
 
+test("servers that somebody outside asks are no matter of policy, and that is said in the words of who asked", async (t) => {
+  const { engine, join } = await shop();
+  await join(3);
+  const servers = 'service: servers\nfrontends: ["203.0.113.12:80"]\nbackends: [{ address: "192.0.2.77:80" }]\nhealth: { kind: none }\n';
+  await engine.commands.applyService({ documents: [{ file: "servers.yaml", text: servers }] });
+  t.regex((t.throws(() => engine.queries.trace("198.51.100.7", "203.0.113.12:80")) as Error).message, /^neither "198\.51\.100\.7" nor a backend of "203\.0\.113\.12:80" is a container/);
+  t.regex((t.throws(() => engine.queries.trace("any", "203.0.113.12:80")) as Error).message, /^"any" stands for many/);
+  t.like(engine.queries.trace("web3", "203.0.113.12:80"), { verdict: "allow", to: { name: "203.0.113.12", address: "192.0.2.77" } });
+});
+
 test("a port that the service has not, no port, and no backend are told", async (t) => {
   const { engine, join } = await shop();
   await engine.commands.applyService(service());
