@@ -1,8 +1,8 @@
 // Where services' tables lie in the row of slots. Services of the same slots share a place: ten thousand with the same backends have one table.
-import type { ServicePlan, Slots } from "../lb/types.ts";
-import { HawserError } from "../std/errors.ts";
 import { LbForm } from "../abi/generated.ts";
 import { isListable } from "../kernel/index.ts";
+import type { ServicePlan, Slots } from "../lb/types.ts";
+import { HawserError } from "../std/errors.ts";
 import { changedOf, lowerOf } from "./lb-slots.ts";
 import type { Form, SlotRange, SlotRow } from "./lb-slots.ts";
 
