@@ -123,23 +123,26 @@ static __always_inline int parse_transport(const struct __sk_buff *skb, struct p
 	return p->fragment == PACKET_LATER ? 0 : parse_ports(skb, p);
 }
 
-/* Whether IPv4 options ask for a route of the sender's choice (RFC 791: loose 131, strict 137). */
-static __always_inline bool parse_source_routed(const struct __sk_buff *skb, __u32 at, __u32 end)
+/*
+ * Whether IPv4 options ask for a route of the sender's choice (RFC 791: loose 131, strict 137). The verifier walks what is not static
+ * once, not for each length that the header may have and each way to here: that was the half of what it walked.
+ */
+__noinline int parse_source_routed(struct __sk_buff *skb, __u32 at, __u32 end)
 {
 	__u8 option[2];
 	int i;
 
 	for (i = 0; i < 40; i++) {
 		if (at >= end || bpf_skb_load_bytes(skb, at, option, 2) < 0 || option[0] == 0)
-			return false;
+			return 0;
 		if (option[0] == 131 || option[0] == 137)
-			return true;
+			return 1;
 		at += option[0] == 1 || option[1] < 2 ? 1 : option[1];
 	}
-	return false;
+	return 0;
 }
 
-static __always_inline int parse_ipv4(const struct __sk_buff *skb, struct packet *p)
+static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	struct iphdr *ip = packet_at(skb, ETH_HLEN, sizeof(*ip));
 	__u32 header, fragment, size;
@@ -238,7 +241,7 @@ static __always_inline int parse_ipv6(const struct __sk_buff *skb, struct packet
 }
 
 /* 0, or a negated drop reason. */
-static __always_inline int parse_ip(const struct __sk_buff *skb, struct packet *p, __be16 ethertype)
+static __always_inline int parse_ip(struct __sk_buff *skb, struct packet *p, __be16 ethertype)
 {
 	return ethertype == bpf_htons(ETH_P_IP) ? parse_ipv4(skb, p) : parse_ipv6(skb, p);
 }
