@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { serveMetrics } from "../api/metrics-server.ts";
 import { startApi } from "../api/server.ts";
-import type { ApiCommands } from "../api/server.ts";
 import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/bootstrap.ts";
 import { hostDevice } from "../datapath/host-device.ts";
@@ -30,6 +29,7 @@ import { addressOf, networkOf, parseCidr } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
 import { openEmbedded } from "../store/embedded.ts";
 import type { Store } from "../store/types.ts";
+import { apiCommands } from "./api-commands.ts";
 import { otherNodes, type OtherNodes } from "./cluster.ts";
 import { openHealth } from "./health.ts";
 import { identify } from "./identity.ts";
@@ -165,7 +165,7 @@ export async function runAgent({ config, log, env, signal }: AgentOptions): Prom
     await ipsec.run().catch((error: unknown) => log.warn("IPsec's policies could not be read", { error }));
 
     doors.use(await startApi({
-      queries: engine.queries, commands: apiCommands(engine, docker), socket: config.api.socket, group: config.api.group, log: log.with({ part: "api" }),
+      queries: engine.queries, commands: apiCommands(engine, docker, { policies, services }), socket: config.api.socket, group: config.api.group, log: log.with({ part: "api" }),
     }));
     metrics.push(await openMetrics(config, engine, log, doors));
     doors.use(tellSystemd(kernel, env, process.pid));
@@ -252,20 +252,6 @@ async function openMetrics({ metrics: { listen } }: Config, { queries }: Engine,
 
 function openDoor(config: Config, engine: Engine, log: Log): DockerDoor {
   return createDockerDoor({ docker: openDocker(config.docker.socket), commands: engine.commands, clock: systemClock, log: log.with({ part: "docker" }) });
-}
-
-function apiCommands(engine: Engine, docker: DockerDoor | undefined): ApiCommands {
-  return {
-    reconcile: async (signal) => {
-      if (docker === undefined) throw new HawserError("UNSUPPORTED", "docker.enabled is false, so there is nothing to reconcile with");
-      return docker.sync("asked for", signal);
-    },
-    sweep: async (signal) => sweptOf((await engine.heal(signal)).removed),
-    applyPolicy: (command, signal) => engine.commands.applyPolicy(command, signal),
-    deletePolicy: (name, signal) => engine.commands.deletePolicy(name, signal),
-    applyService: (command, signal) => engine.commands.applyService(command, signal),
-    deleteService: (name, signal) => engine.commands.deleteService(name, signal),
-  };
 }
 
 interface Parts {
