@@ -28,6 +28,8 @@ export interface Written {
   parts?(document: WrittenDocument): readonly Part[] | null;
   /** Returns the warnings about those `names`. @throws HawserError */
   verify(candidate: State, names: ReadonlySet<string>, strict: boolean): Sliced<readonly string[]>;
+  /** What those `names` must stand beside that when they are written; what is in force already, or is again, is not asked it. @throws HawserError */
+  verifyNew?(candidate: State, names: ReadonlySet<string>): Sliced<void>;
   /** Left out: what rows do to others is seen only when all are looked at. */
   beside?(state: State): Sliced<Beside>;
 }
@@ -70,7 +72,9 @@ export function* applyDocuments(state: State, { documents, strict }: ApplyDocume
   yield;
   const next = withRows(state, table, yield* rowsOf(read, documents, "apply", state[table], now, kind));
   yield;
-  const warnings = yield* kind.verify(next, new Set(read.map(({ name }) => name)), strict);
+  const names = new Set(read.map(({ name }) => name));
+  const warnings = yield* kind.verify(next, names, strict);
+  if (kind.verifyNew !== undefined) yield* kind.verifyNew(next, names);
   return { next, applied: read.map(({ name }) => name), warnings };
 }
 
@@ -161,7 +165,9 @@ function* take(state: State, documents: readonly WrittenDocument[], now: number,
     yield;
     const next = withRows({ ...state, [table]: others }, table, yield* rowsOf(read, documents, "directory", state[table], now, kind));
     yield;
-    yield* kind.verify(next, new Set(read.map(({ name }) => name)), false);
+    const names = new Set(read.map(({ name }) => name));
+    yield* kind.verify(next, names, false);
+    if (kind.verifyNew !== undefined) yield* kind.verifyNew(next, names);
     return { next, error: null };
   } catch (error) {
     return { next: state, error: messageOf(error) };

@@ -148,11 +148,12 @@ export class ServiceBook {
     return text;
   }
 
-  /** What a service may have meant. */
-  known({ endpoints, networks, cluster }: State): Known {
+  /** What a service may have meant. `hostPrefixes`: the host's own. */
+  known({ endpoints, networks, cluster }: State, hostPrefixes: readonly Cidr[]): Known {
     const here = [...endpoints.values()].flatMap((endpoint) => this.#servingHere(endpoint, networks.get(endpoint.network)) ?? []);
     const there = Array.from(cluster.endpoints.values(), (endpoint) => this.#servingThere(endpoint));
-    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork) };
+    const subnets = [...networks.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].flatMap((one) => (one === null ? [] : [one.prefix])));
+    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork), links: [...hostPrefixes, ...subnets] };
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */

@@ -1,4 +1,6 @@
 // Changes of services: what a candidate must stand before it is in force.
+import { edgeAmong } from "../lb/addresses.ts";
+import { findChained } from "../lb/chained.ts";
 import { ServiceProblems } from "../lb/problems.ts";
 import { Taken, findTwice, frontendText, readingServices } from "../lb/read.ts";
 import type { StoredService } from "../lb/stored.ts";
@@ -7,7 +9,7 @@ import { gatewaysOf, nameOfEndpoint, nameOfNetwork } from "../network/state.ts";
 import { longestRecord } from "../network/cluster.ts";
 import type { PoolConfig, State } from "../network/types.ts";
 import { HawserError } from "../std/errors.ts";
-import { addressOf, contains, familyOf, formatIp, lastOf, lengthOf, networkOf } from "../std/ip.ts";
+import { addressOf, contains } from "../std/ip.ts";
 import type { Cidr, Ip } from "../std/ip.ts";
 import type { Sliced } from "../std/sliced.ts";
 import type { Problem } from "../yaml/problems.ts";
@@ -76,6 +78,11 @@ export function writtenServices(judge: ServiceJudge): ServicesWritten {
       if (problems.length > 0) throw new ServiceProblems(problems);
       return [];
     },
+    *verifyNew(candidate, names) {
+      const nodes = new Set([...judge.hostPrefixes().map(addressOf), ...[...candidate.cluster.nodes.values()].flatMap(({ addresses }) => addresses)]);
+      const problems = yield* findChained(yield* judge.book.candidates(candidate), names, (address) => nodes.has(address));
+      if (problems.length > 0) throw new ServiceProblems(problems);
+    },
     *beside(state): Sliced<Beside> {
       const taken = new Taken();
       for (const service of yield* judge.book.candidates(state)) {
@@ -140,11 +147,8 @@ function takenBy(frontend: WrittenFrontend, state: State, { pool, hostPrefixes }
   if (network !== undefined) return `${address} ${gatewaysOf(state).has(address) ? "is the gateway" : "lies in the subnet"} of network ${nameOfNetwork(network)}${other}`;
   const within = poolsOf(pool).find((prefix) => contains(prefix, address));
   if (within !== undefined) return `${address} lies in ${within}, of which containers get their addresses${other}`;
-  const link = hostPrefixes().find((prefix) => isEdge(prefix, address));
-  if (link !== undefined) {
-    const what = address === addressOf(networkOf(link)) ? `the address of ${networkOf(link)} itself` : `the broadcast address of ${networkOf(link)}`;
-    return `${address} is ${what}, which this host is on; give the service another`;
-  }
+  const edge = edgeAmong(hostPrefixes(), address);
+  if (edge !== undefined) return `${address} is ${edge}, which this host is on; give the service another`;
   const own = hostPrefixes().some((prefix) => addressOf(prefix) === address);
   for (const endpoint of state.endpoints.values()) {
     const published = endpoint.ports.find(({ hostIp, hostPort, protocol: through }) =>
@@ -152,10 +156,4 @@ function takenBy(frontend: WrittenFrontend, state: State, { pool, hostPrefixes }
     if (published !== undefined) return `${frontendText(frontend)} is published already, by ${nameOfEndpoint(endpoint)}; give the service another port, or publish that one on another`;
   }
   return undefined;
-}
-
-/** The first and the last address of an IPv4 subnet are no host's, but of one that is a single address, or the two ends of a cable. */
-function isEdge(prefix: Cidr, address: Ip): boolean {
-  if (familyOf(prefix) === 6 || lengthOf(prefix) > 30 || !contains(prefix, address)) return false;
-  return address === addressOf(networkOf(prefix)) || address === formatIp(lastOf(prefix), 4);
 }

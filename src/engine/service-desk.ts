@@ -163,7 +163,7 @@ export class ServiceDesk {
           const { next: { services }, applied: reply } = yield* applyDocuments(state, { documents, strict: false }, now, written);
           return { services, reply };
         }, (names) => this.#enforced(names), this.#deciding, signal);
-        return { applied, warnings: await this.#texts.warnings(documents, this.#book.known(this.#state())) };
+        return { applied, warnings: await this.#texts.warnings(documents, this.#book.known(this.#state(), this.#options.datapath.facts.hostPrefixes)) };
       },
       deleteService: async (name, signal) => {
         refuseFile(name, this.#state().services, this.#known());

@@ -1,5 +1,6 @@
 // Addresses that no service, or no server, can have.
-import type { Ip } from "../std/ip.ts";
+import { addressOf, contains, familyOf, formatIp, lastOf, lengthOf, networkOf } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 
 /** Why no service can have it; undefined: it may. */
 export function impossibleFrontend(address: Ip): string | undefined {
@@ -12,6 +13,16 @@ export function impossibleFrontend(address: Ip): string | undefined {
 export function impossibleServer(address: Ip): string | undefined {
   const kind = kindOf(address);
   return kind === undefined ? undefined : `${address} is no address of a server: it ${reasons[kind].server}; give the one at which the nodes reach it`;
+}
+
+/** As what it is no host's: the first and the last of an IPv4 subnet are not, but of one that is a single address, or the two ends of a cable. undefined: it may be one's. */
+export function edgeAmong(prefixes: readonly Cidr[], address: Ip): string | undefined {
+  for (const prefix of prefixes) {
+    if (familyOf(prefix) === 6 || lengthOf(prefix) > 30 || !contains(prefix, address)) continue;
+    if (address === addressOf(networkOf(prefix))) return `the address of ${networkOf(prefix)} itself`;
+    if (address === formatIp(lastOf(prefix), 4)) return `the broadcast address of ${networkOf(prefix)}`;
+  }
+  return undefined;
 }
 
 type Kind = "loopback" | "link" | "none" | "group" | "reserved" | "broadcast";

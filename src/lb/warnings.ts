@@ -1,7 +1,9 @@
-// What of a service is probably not meant as it is written: selectors that match nobody now, and frontends to which nobody may come.
+// What of a service is probably not meant as it is written: selectors that match nobody now, addresses of nobody, and frontends to which nobody may come.
 import { contains, familyOf, parseCidr } from "../std/ip.ts";
+import type { Cidr } from "../std/ip.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import { placeText } from "../yaml/render.ts";
+import { edgeAmong } from "./addresses.ts";
 import { valueOf } from "./containers.ts";
 import { frontendText } from "./read.ts";
 import type { BackendRule, Service, ServingContainer } from "./types.ts";
@@ -14,13 +16,15 @@ export interface Known {
   readonly containers: readonly Container[];
   /** Their names. */
   readonly networks: readonly string[];
+  /** The host's own, and those of networks. */
+  readonly links: readonly Cidr[];
 }
 
 /** `web.yaml:4:5: …`, in the order in which the services are written. */
 export function warningsOf(services: readonly Service[], known: Known): readonly string[] {
   return services.flatMap((service) => [
     ...lockedOut(service),
-    ...service.backends.flatMap((rule) => (rule.kind === "select" ? matchesNobody(rule, known).map((says) => `${placeText(rule.place)}: ${says}`) : [])),
+    ...service.backends.flatMap((rule) => (rule.kind === "select" ? matchesNobody(rule, known) : isNobodys(rule, known)).map((says) => `${placeText(rule.place)}: ${says}`)),
   ]);
 }
 
@@ -36,6 +40,12 @@ function lockedOut({ frontends, sources: { allow, deny } }: Service): readonly s
     if (allowed.length > 0) return [`${placeText(first.place)}: sources deny every IPv${family} prefix that they allow, so that nobody may come to ${frontendText(first)}; take one out of "deny"`];
     return [`${placeText(first.place)}: sources allow no IPv${family} prefix, so that nobody may come to ${frontendText(first)}; to let everyone in, add ${family === 4 ? "0.0.0.0/0" : '"::/0"'} to "allow"`];
   });
+}
+
+/** Not refused, because other nodes may divide the link otherwise. */
+function isNobodys({ address }: Extract<BackendRule, { readonly kind: "address" }>, { links }: Known): readonly string[] {
+  const edge = edgeAmong(links, address);
+  return edge === undefined ? [] : [`${address} is ${edge}, so that nobody serves there; give the server's own address`];
 }
 
 function matchesNobody({ network, labels }: SelectRule, { containers, networks }: Known): readonly string[] {
