@@ -32,6 +32,11 @@ export interface SlotRow extends Disposable {
    * not 0.
    */
   write(range: SlotRange, slots: Slots, which?: Uint32Array, time?: (seconds: number) => number): void;
+  /**
+   * Resolves when no program still reads by what it was told, or had found, before this was called: it may stand still for as long as its CPU does, in the
+   * midst of a packet.
+   */
+  passed(): Promise<void>;
   /** Whether a table that is not full is these slots already. */
   holds(range: SlotRange, slots: Slots): boolean;
 }
@@ -118,6 +123,11 @@ export function openSlotRow(kernel: Kernel, outer: KernelMap, taken: readonly Sl
         page(number).setPacked(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
         from = to;
       }
+    },
+    passed: async () => {
+      const first = standing(0);
+      // The kernel returns from any change of a map of maps when all programs that ran have ended (maybe_wait_bpf_programs).
+      if (first !== undefined) await outer.setInners(u32.encode(0), [first]);
     },
     holds: (range, { plain, size }) => {
       if (plain === undefined || size !== range.slots || (range.form === LbForm.LISTED && !isListable(plain))) return false;

@@ -22,7 +22,9 @@ export interface ServiceSources {
   take(plan: AskingPlan): SourcePlace;
   /** The service asks nothing any more. */
   leave(service: number): void;
-  /** Gives back lines that no service has any more; nobody looks there now. */
+  /** The change is over, and what is reserved no more so. @returns whether lines are to be given back */
+  done(): boolean;
+  /** Gives back lines that no service has any more; nobody looks there now, nor is about to. */
   release(): void;
 }
 
@@ -103,6 +105,11 @@ export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number
       return one;
     },
     leave,
+    done: () => {
+      reserved.clear();
+      for (const one of left) if (one.users > 0) left.delete(one);
+      return left.size > 0;
+    },
     release: () => {
       for (const one of left) {
         if (one.users > 0) continue;
@@ -110,7 +117,6 @@ export function openServiceSources(map: KernelMap, inherited: ReadonlyMap<number
         row.give(one.first);
       }
       left.clear();
-      reserved.clear();
     },
   };
 }

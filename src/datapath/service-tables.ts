@@ -13,7 +13,9 @@ export interface ServiceTables {
   change(plans: readonly ServicePlan[], gone: readonly number[], pause: () => Promise<void>): Promise<void>;
   /** Of a service that has a table. */
   rangeOf(service: number): SlotRange;
-  /** Gives back places that no service has any more; nobody is sent there now. */
+  /** The change is over. @returns whether places are to be given back */
+  done(): boolean;
+  /** Gives back places that no service has any more; nobody is sent there now, nor on the way there. */
   release(): void;
 }
 
@@ -163,12 +165,16 @@ export function createServiceTables(row: SlotRow, inherited: ReadonlyMap<number,
       if (table === undefined) throw new RangeError(`service ${service} has no table`);
       return table.range;
     },
-    release: () => {
+    done: () => {
       for (const table of astray) {
         table.users--;
         left.add(table);
       }
       astray = [];
+      for (const table of left) if (table.users > 0) left.delete(table);
+      return left.size > 0;
+    },
+    release: () => {
       for (const table of left) {
         if (table.users > 0) continue;
         if (table.slots !== undefined && bySlots.get(table.slots) === table) bySlots.delete(table.slots);

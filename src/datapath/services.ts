@@ -1,38 +1,24 @@
 // Services in the balancer's maps: what their plans say and the maps do not is written, in an order in which no packet meets half of a service.
 import { u32 } from "../abi/codec.ts";
-import { lbServiceCodec, LbServiceFlags } from "../abi/generated.ts";
-import type { Kernel, KernelMap } from "../kernel/types.ts";
+import { lbServiceCodec } from "../abi/generated.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
-import type { Clock } from "../std/clock.ts";
 import { changesOf } from "../std/changes.ts";
 import { HawserError } from "../std/errors.ts";
-import { familyOf } from "../std/ip.ts";
 import { inTurns } from "../std/sliced.ts";
 import type { GoneBackend } from "./end-sockets.ts";
 import { goneBackends, unclaimedBackends } from "./gone-backends.ts";
-import { backendMaps, readBackends, setBackend, writeBackends } from "./lb-backends.ts";
+import { backendMaps, setBackend, writeBackends } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
 import { readElsewhere } from "./lb-elsewhere.ts";
-import { openFrontendTable } from "./lb-frontends.ts";
-import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
-import { openOrigins } from "./lb-origins.ts";
-import type { Origins } from "./lb-origins.ts";
-import { isAnswering, openPools } from "./lb-pools.ts";
-import type { Pools } from "./lb-pools.ts";
-import { noTable, openSlotRow, rangeAt } from "./lb-slots.ts";
-import type { SlotRange, SlotRow } from "./lb-slots.ts";
-import { openServiceSources } from "./lb-sources.ts";
-import type { ServiceSources, SourcePlace } from "./lb-sources.ts";
-import { backendEntries, frontendEntries, keyOf, sameBackend, sameFrontend, serviceValue } from "./service-entries.ts";
-import type { EntrySurroundings } from "./service-entries.ts";
+import type { FrontendEntry } from "./lb-frontends.ts";
+import { noTable } from "./lb-slots.ts";
+import { backendEntries, frontendEntries, serviceValue } from "./service-entries.ts";
 import { packed } from "./packed.ts";
 import { createRoom } from "./service-room.ts";
-import { createServiceTables } from "./service-tables.ts";
-import type { ServiceTables } from "./service-tables.ts";
-import { Wanted } from "./wanted.ts";
+import { readBack } from "./services-world.ts";
+import type { Entries, Pool, ServicesSurroundings, Standing, World } from "./services-world.ts";
 import { noTraffic, readTraffic } from "./lb-traffic.ts";
-import { closedEntries, openStays } from "./lb-stays.ts";
-import type { Stays } from "./lb-stays.ts";
+import { closedEntries } from "./lb-stays.ts";
 import { turns } from "./turns.ts";
 import type { Elsewhere, TrafficReading } from "./types.ts";
 
@@ -57,27 +43,6 @@ export interface Installed {
    */
   readonly refused: ReadonlyMap<ServicePlan, HawserError>;
 }
-
-type MapName =
-  | "hw_lb_frontends" | "hw_lb_services" | "hw_lb_slots" | "hw_lb_backends" | "hw_lb_places" | "hw_lb_sources" | "hw_lb_counters" | "hw_lb_elsewhere" | "hw_lb_pools" | "hw_lb_origins" | "hw_lb_clients" | "hw_lb_closed" | "hw_ct4" | "hw_ct6";
-
-export interface ServicesSurroundings extends EntrySurroundings {
-  readonly kernel: Kernel;
-  readonly mapOf: (name: MapName) => KernelMap;
-  readonly jiffies: () => number;
-  /** Jiffies in a second. */
-  readonly hz: number;
-  readonly clock: Pick<Clock, "now">;
-}
-
-/** What stands of a plan: what it took. */
-interface Standing {
-  readonly plan: ServicePlan;
-  readonly frontends: Entries<string, FrontendEntry>;
-  readonly closed: Entries<number, true>;
-}
-
-type Entries<K, V> = readonly (readonly [K, V])[];
 
 export function createServices(around: ServicesSurroundings): Services {
   const { mapOf } = around;
@@ -157,6 +122,7 @@ export function createServices(around: ServicesSurroundings): Services {
 
   const write = async (plans: readonly ServicePlan[], anew: boolean): Promise<Installed & { readonly freed: boolean }> => {
     const pause = turns();
+    await world.rest.over();
     const inherited = world.asked === undefined;
     const { left, came } = anew || world.asked === undefined ? { left: world.asked ?? [], came: plans } : changesOf(world.asked, plans);
     const kept = new Set(came.map(({ number }) => number));
@@ -182,8 +148,10 @@ export function createServices(around: ServicesSurroundings): Services {
       if (before?.address !== entry.address || before.port !== entry.port) others.push(number);
     }
     await world.stays.renew(changed.flatMap(({ number, affinity }) => (affinity === null ? [] : [number])), others, world.backends.written, pause);
+    let removed = false;
     // Nobody is sent to what is about to change its meaning.
     for await (const [, entry] of world.frontends.unwanted(pause)) {
+      removed = true;
       world.table.delete(entry);
       if (entry.port !== 0) world.origins.drop(entry);
     }
@@ -215,6 +183,8 @@ export function createServices(around: ServicesSurroundings): Services {
     const placed: FrontendEntry[] = [];
     for await (const [, entry] of world.frontends.missing(pause)) placed.push(entry);
     await world.origins.name(placed, pause);
+    // A program that has found one of those reads on in its place, which may be another's then.
+    if (removed && placed.length > 0) await world.row.passed();
     await world.table.setAll(placed, pause);
     for (const number of gone) {
       services.set(u32.encode(number), lbServiceCodec.encode({ table: 0, slots: 0, sources: 0, depth: 0, flags: 0, affinity: 0 }));
@@ -231,8 +201,7 @@ export function createServices(around: ServicesSurroundings): Services {
       if (entry.mode === "SNAT") world.ports.drop(number, entry);
     }
     world.ports.keep(world.backends.written);
-    world.tables.release();
-    world.sources.release();
+    world.rest.begin();
     for (const one of [world.frontends, world.backends, world.closed]) one.done();
     waiting = new Set(Array.from(refused.keys(), ({ number }) => number));
     world.asked = refused.size === 0 ? plans : plans.flatMap((plan) => (refused.has(plan) ? world.standing.get(plan.number)?.plan ?? [] : [plan]));
@@ -254,6 +223,7 @@ export function createServices(around: ServicesSurroundings): Services {
       return { gone: [...gone, ...again.gone], refused: again.refused };
     } catch (error) {
       // What stands now is half of it: the maps themselves say which.
+      await world.row.passed().catch(() => undefined);
       world.row[Symbol.dispose]();
       await read();
       throw error;
@@ -267,79 +237,5 @@ export function createServices(around: ServicesSurroundings): Services {
     [Symbol.dispose]: () => {
       if (isRead) world.row[Symbol.dispose]();
     },
-  };
-}
-
-interface Pool {
-  readonly entries: Entries<number, BackendEntry>;
-  users: number;
-}
-
-interface World {
-  /** What was wanted last, without what was refused; undefined: the maps may hold anything. */
-  asked: readonly ServicePlan[] | undefined;
-  /** By number; empty at first, whatever the maps hold. */
-  readonly standing: Map<number, Standing>;
-  /** Of services that the maps hold. */
-  readonly numbers: Set<number>;
-  /** Services with the same backends share the list of them. */
-  readonly pools: Map<readonly BackendPlan[], Pool>;
-  readonly backends: Wanted<number, BackendEntry>;
-  readonly sources: ServiceSources;
-  readonly frontends: Wanted<string, FrontendEntry>;
-  /** By the key as hw_lb_closed has it. */
-  readonly closed: Wanted<number, true>;
-  readonly stays: Stays;
-  readonly table: FrontendTable;
-  readonly origins: Origins;
-  readonly ports: Pools;
-  readonly row: SlotRow;
-  readonly tables: ServiceTables;
-}
-
-/** What the maps hold, whoever wrote it. */
-async function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings, pause: () => Promise<void>): Promise<World> {
-  const table = openFrontendTable(mapOf("hw_lb_frontends"));
-  await pause();
-  const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
-  const inherited = new Map<number, SlotRange>();
-  const lines = new Map<number, SourcePlace>();
-  const staying = new Set<number>();
-  for (const [key, value] of mapOf("hw_lb_services").filled()) {
-    const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
-    if (slots === 0) continue;
-    if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
-    inherited.set(u32.decode(key), rangeAt(first, slots));
-    lines.set(u32.decode(key), { first: line, depth });
-  }
-  await pause();
-  // Without services there is nobody whose backends could be reached.
-  const found = inherited.size === 0 ? [] : readBackends(backendMaps(mapOf));
-  const backends = new Map([...found].filter(([number, { mode }]) => mode !== "SNAT" || ports.has(number)));
-  const standing = table.all().filter((entry) => !isAnswering(entry));
-  await pause();
-  // Without a frontend nobody looks there.
-  const sources = new Map(standing.flatMap(({ address, port, service }) => {
-    const place = lines.get(service);
-    return port === 0 || place === undefined ? [] : [[service, { ...place, family: familyOf(address) }] as const];
-  }));
-  // Whoever was ended between a service and its frontends left them sent to where its table was.
-  const strays = standing.flatMap(({ port, service, table: range }) => (port === 0 || range === undefined || inherited.get(service)?.first === range.first ? [] : [range]));
-  const places = new Map([...inherited.values(), ...strays].map((range) => [range.first, range]));
-  const row = openSlotRow(kernel, mapOf("hw_lb_slots"), [...places.values()]);
-  const inJiffies = (seconds: number): number => (jiffies() - Math.max(0, Math.floor(clock.now() / 1000) - seconds) * hz) >>> 0 || 1;
-  await pause();
-  // Those of an agent that knew no origins are not as anybody wants them.
-  const origins = openOrigins(mapOf("hw_lb_origins"), standing, clock);
-  const frontends = standing.map((entry) => (origins.has(entry) ? entry : { ...entry, number: -1 }));
-  await pause();
-  const closed = Array.from(mapOf("hw_lb_closed").entries(), ([key]) => [u32.decode(key), true] as const);
-  await pause();
-  return {
-    asked: undefined, standing: new Map(), numbers: new Set(inherited.keys()), pools: new Map(), table, origins, ports, row,
-    backends: new Wanted(backends, sameBackend), sources: openServiceSources(mapOf("hw_lb_sources"), sources),
-    frontends: new Wanted(new Map(frontends.map((entry) => [keyOf(entry), entry])), sameFrontend),
-    closed: new Wanted(new Map(closed), () => true),
-    stays: openStays(mapOf("hw_lb_clients"), mapOf("hw_lb_closed"), staying, jiffies), tables: createServiceTables(row, inherited, strays, inJiffies),
   };
 }

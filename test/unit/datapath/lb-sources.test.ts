@@ -50,6 +50,7 @@ test("services of the same sources share lines, which stay until nobody looks th
   t.is(written(), 2);
   const other = sources.take(1, two);
   t.not(other.first, place.first);
+  sources.done();
   sources.release();
   t.is(sources.take(3, one), place, "the second has it still");
   sources.leave(2);
@@ -57,6 +58,7 @@ test("services of the same sources share lines, which stay until nobody looks th
   const third = sources.take(4, denying("203.0.113.0/24"));
   t.false([place.first, other.first].includes(third.first), "packets may look there");
   t.is(words(place)[16], 0xc00001ff);
+  sources.done();
   sources.release();
   t.is(sources.take(5, denying("10.0.0.0/8")).first, place.first, "the lowest that is free");
 });
@@ -98,6 +100,7 @@ test("what is reserved is nobody else's, shared by services of the same sources,
   t.true(sources.reserve(plan(5, one)));
   t.true(sources.reserve(plan(6, open)));
   t.is(written(), 2);
+  sources.done();
   sources.release();
   t.is(sources.take(3, denying("203.0.113.0/24")).first, 2);
   t.is(sources.take(1, one), place);

@@ -38,6 +38,7 @@ test("services of the same slots share a place, which changes in place when all 
   const { tables, at } = host();
   const [one, two] = [slotsOf(1), slotsOf(2)];
   await tables.change([1, 2].map((number) => planOf(number, one)), [], pause);
+  tables.done();
   tables.release();
   const place = tables.rangeOf(1);
   t.is(tables.rangeOf(2), place);
@@ -49,11 +50,13 @@ test("while one leaves the others' place, which change as well, it is sent to wh
   const { tables, at } = host();
   const [one, two, three] = [slotsOf(1), slotsOf(2), slotsOf(3)];
   await tables.change([1, 2, 3].map((number) => planOf(number, one)), [], pause);
+  tables.done();
   tables.release();
   const place = tables.rangeOf(1);
   await tables.change([planOf(1, two), planOf(2, three), planOf(3, three)], [], pause);
   t.deepEqual(at(place), [1, 1, 1, 1]);
   t.deepEqual([1, 2, 3].map((service) => at(tables.rangeOf(service))), [[2, 2, 2, 2], [3, 3, 3, 3], [3, 3, 3, 3]]);
+  tables.done();
   tables.release();
   const four = slotsOf(4);
   await tables.change([planOf(4, four)], [], pause);
@@ -66,6 +69,7 @@ test("a place to which frontends are still sent, though their service is not, is
   const { tables, at } = host(new Map([[1, now], [2, before]]), [before]);
   await tables.change([planOf(1, slotsOf(1)), planOf(2, slotsOf(2)), planOf(3, slotsOf(3))], [], pause);
   t.deepEqual(at(before), [0, 0, 0, 0], "nothing was written there");
+  tables.done();
   tables.release();
   await tables.change([planOf(4, slotsOf(4))], [], pause);
   t.deepEqual(tables.rangeOf(4), before);
@@ -81,6 +85,7 @@ test("a table that remembers nothing is small, and what changes is a full one el
   const { tables, at } = host();
   const [four, five] = [plainOf(1, 2, 3, 4, 4, 3), plainOf(1, 2, 3, 4, 5, 1)];
   await install(tables, [planOf(1, four), planOf(2, five)]);
+  tables.done();
   tables.release();
   const [first, second] = [tables.rangeOf(1), tables.rangeOf(2)];
   t.deepEqual([first, second].map((range) => [range.form, ...at(range)]), [[LbForm.LISTED, 1, 2, 3, 4, 4, 3], [LbForm.SHORT, 1, 2, 3, 4, 5, 1]]);
@@ -88,6 +93,7 @@ test("a table that remembers nothing is small, and what changes is a full one el
   await install(tables, [planOf(1, changed)]);
   t.deepEqual([tables.rangeOf(1).form, ...at(tables.rangeOf(1))], [LbForm.FULL, 9, 2, 3, 4, 4, 3]);
   t.deepEqual(at(first), [1, 2, 3, 4, 4, 3], "packets that are underway are sent as before");
+  tables.done();
   tables.release();
   const again = plainOf(7, 7);
   await install(tables, [planOf(3, again)]);
@@ -107,6 +113,7 @@ test("many services of the same slots share a full table, and those who come lat
   await install(tables, [planOf(201, some)]);
   t.is(tables.rangeOf(201), tables.rangeOf(200));
   await install(tables, [], Array.from({ length: 16 }, (_, i) => 101 + i));
+  tables.done();
   tables.release();
   await install(tables, [planOf(202, some)]);
   t.is(tables.rangeOf(202), tables.rangeOf(200), "that the small one is gone does not lose the other");
@@ -144,6 +151,7 @@ test("small tables leave room for full ones in the place of all of them while th
   const crowded = await tables.reserve(small, pause);
   const stand = small.filter((plan) => !crowded.includes(plan));
   await tables.change(stand, [], pause);
+  tables.done();
   tables.release();
   t.true(stand.length > 11);
   const full = stand.map(({ number }) => planOf(number, { size, words: Uint32Array.from({ length: 2 * size }, (_, i) => (i % 2 === 0 ? number : 0)), between: new Map() }));
