@@ -1,7 +1,7 @@
 // What must outlive the agent for no flow to move when it starts again: backends and their numbers, and what slots know beside the table.
 import { deflateRawSync, inflateRawSync } from "node:zlib";
-import { buildTable } from "../lb/maglev.ts";
-import type { Fill, TableMember } from "../lb/maglev.ts";
+import { buildTable, widened } from "../lb/maglev.ts";
+import type { Fill } from "../lb/maglev.ts";
 import type { Balancing } from "../lb/plan.ts";
 import { planOf } from "../lb/reach.ts";
 import type { Reached } from "../lb/reach.ts";
@@ -147,7 +147,7 @@ export function recallBalancing(rows: ReadonlyMap<string, Json>, services: reado
     const parts = orUndefined(() => row?.parts.map(({ family, numbers, number, made: key, size, remembered, unsettled }) => {
       const table = made([key, size, unsettled ?? remembered], () => {
         const bytes = unsettled !== undefined ? Buffer.from(unsettled, "base64") : remembered === "" ? new Uint8Array() : inflateRawSync(Buffer.from(remembered, "base64"));
-        return { key, slots: slotsOf(buildTable(membersIn(key), size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
+        return { key, slots: slotsOf(tableAgain(key, size, fill), new Uint32Array(new Uint8Array(bytes).buffer)) };
       });
       const { numberOf, keys, reached } = made(["reached", row.backends, numbers], () => ({ numberOf: new Map(numbers), keys: numbers.map(([one]) => one), reached: reachedAgain(row, numbers.map(([one]) => one)) }));
       const plan = planOf(service, family, number, reached, (one) => numberOf.get(one) ?? 0, table.slots, made);
@@ -183,10 +183,10 @@ function reachedAgain({ backends }: ServiceRow, keys: Iterable<string>): readonl
   });
 }
 
-/** As a table's key is made: the size, then each member's identity, number and weight. */
-function membersIn(made: string): readonly TableMember[] {
-  const [, ...members] = JSON.parse(made) as readonly [number, ...(readonly [string, number, number])[]];
-  return members.map(([identity, number, weight]) => ({ identity, number, weight }));
+/** As a table's key is made: how many slots were filled, then each member's identity, number and weight. */
+function tableAgain(made: string, size: number, fill: Fill | undefined): Uint16Array {
+  const [filled, ...members] = JSON.parse(made) as readonly [number, ...(readonly [string, number, number])[]];
+  return widened(buildTable(members.map(([identity, number, weight]) => ({ identity, number, weight })), filled, fill), size);
 }
 
 /** Slot, its two words, how many are between, and these; deflated, because most are alike, and in base64. */

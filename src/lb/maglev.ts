@@ -10,29 +10,47 @@ export interface TableMember {
   readonly weight: number;
 }
 
-/**
- * Primes, each about four times the last, the largest ten times. A service of few backends gets a small one, because ten thousand
- * services with 65537 slots each would take 5 GiB of the kernel's memory. With 400 slots a backend less than 1 % of the slots move
- * that need not when one leaves; with 100, as for evenness, up to 9 % of a small table would.
- */
-export const tableSizes = [1021, 4093, 16_381, 65_537, 655_373] as const;
 export const defaultTableSize = 65_537;
-const slotsEach = { wanted: 400, least: 100 };
+/** A prime. Ten thousand services with 65537 slots each would take 5 GiB of the kernel's memory, so that one of few backends has few. */
+const smallest = 1021;
+/** For each backend, so that shares are even to 1 %. */
+const slotsEach = 100;
 
-/** Slots for a new service of so many backends; never more than `largest`. */
+/**
+ * Slots of a table of so many backends, whatever their weights and states; never more than `largest`. Nothing of what was before is asked: nodes that have come to
+ * these backends by other ways must send a flow to the same one. Each size is a multiple of those below, of which there are few: from one to the next most slots change.
+ */
 export function tableSize(backends: number, largest: number = defaultTableSize): number {
-  return Math.min(tableSizes.find((size) => size >= slotsEach.wanted * backends) ?? largest, largest);
+  let size = Math.min(smallest, largest);
+  for (let times: number | undefined = 8; size < slotsEach * backends && times !== undefined;) {
+    times = [8, 4, 2].find((one) => one * size <= largest);
+    size *= times ?? 1;
+  }
+  return size;
 }
 
 /**
- * What a table that has become too small for 1 % of evenness grows to: a multiple of its size, because a flow's slot is its hash × size / 2^32, so that
- * all flows of a slot of the larger table were in one of the smaller, and its history is theirs (`grownSlots`).
+ * How many slots a table of `size` has from now on, and of how many those of so many backends are made, each repeated. It never gets smaller, and
+ * what it grows to is a multiple of its size: a flow's slot is its hash × size / 2^32, so that all flows of a slot of the larger table were in one of the smaller, and
+ * its history is theirs (`grownSlots`). One of an earlier build, or of another `largest`, that is no multiple is made as a whole, and doubled.
  */
-export function grownSize(size: number, backends: number, largest: number = defaultTableSize): number {
-  if (size >= slotsEach.least * backends) return size;
+export function grownSize(size: number, backends: number, largest: number = defaultTableSize): { readonly size: number; readonly made: number } {
+  const made = tableSize(backends, largest);
+  if (size % made === 0) return { size, made };
+  if (made % size === 0) return { size: made, made };
+  if (size >= slotsEach * backends) return { size, made: size };
   let grown = size;
-  while (grown < slotsEach.wanted * backends && 2 * grown <= largest) grown *= 2;
-  return grown;
+  while (grown < 4 * slotsEach * backends && 2 * grown <= largest) grown *= 2;
+  return { size: grown, made: grown };
+}
+
+/** The same flows to the same members by `size` slots, a multiple of the table's. */
+export function widened(table: Uint16Array, size: number): Uint16Array {
+  const times = size / table.length;
+  if (times === 1) return table;
+  const wide = new Uint16Array(size);
+  table.forEach((number, slot) => wide.fill(number, slot * times, (slot + 1) * times));
+  return wide;
 }
 
 /** The members by columns. `next` and `skip`: where each one's walk through all slots begins, and its stride, which has no divisor in common with the size. */

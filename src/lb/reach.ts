@@ -2,7 +2,7 @@
 import { familyOf } from "../std/ip.ts";
 import type { Cidr, Family } from "../std/ip.ts";
 import { keepsFlows, stateOf, takers } from "./backends.ts";
-import { buildTable, grownSize, tableSize } from "./maglev.ts";
+import { buildTable, grownSize, tableSize, widened } from "./maglev.ts";
 import type { Fill, TableMember } from "./maglev.ts";
 import type { Sharing } from "./sharing.ts";
 import { currents, follow, grownSlots, newSlots } from "./slots.ts";
@@ -54,9 +54,11 @@ export interface TableSurroundings {
 export function tableOf(service: Service, reached: readonly Reached[], before: Table | undefined, { numberOf, largest, now, share, standing, fill }: TableSurroundings): Table {
   const taking = new Set(takers(reached.map(({ backend }) => backend), service.health));
   const members = reached.filter(({ backend }) => taking.has(backend)).map(({ key, backend: { identity, weight } }): TableMember => ({ identity, weight, number: numberOf(key) }));
-  const size = before === undefined ? tableSize(members.length, largest) : grownSize(before.slots.size, members.length, largest);
-  const key = JSON.stringify([size, ...members.map(({ identity, number, weight }) => [identity, number, weight])]);
-  const wanted = (): Uint16Array => share(["wanted", key], () => buildTable(members, size, fill));
+  // Who fails probes or takes nothing new is counted, so that the size is not another for each of these.
+  const count = reached.filter(({ backend }) => backend.drainsUntil === null).length;
+  const { size, made } = grownSize(before?.slots.size ?? tableSize(count, largest), count, largest);
+  const key = JSON.stringify([made, ...members.map(({ identity, number, weight }) => [identity, number, weight])]);
+  const wanted = (): Uint16Array => share(["wanted", key, size], () => widened(buildTable(members, made, fill), size));
   if (before === undefined) return share([key], () => standing(key) ?? { key, slots: newSlots(wanted()) });
   // Who takes new flows is asked nothing: all may be tried because all are down.
   const living = [...reached.filter(({ backend }) => keepsFlows(backend, service, now)).map((one) => numberOf(one.key)), ...members.map(({ number }) => number)].toSorted((a, b) => a - b);

@@ -27,3 +27,21 @@ test("a service for which there are no numbers goes on with the backends that it
   t.deepEqual([[...first.refused.keys()], [...second.refused.keys()]], [[], ["web"]]);
   t.deepEqual(webIn(second), webIn(first));
 });
+
+test("a table that is larger than its backends need is after a start what it was", (t) => {
+  const rows = new Map<string, Json>();
+  const start = (count: number, now: number): number[] => {
+    const those = Array.from({ length: count }, (_, i) => ({ ...container(`a/web-${i}`, i + 1), ipv6: null }));
+    const turn: Turn = { services: { set: [web], gone: [] }, containers: { set: those, gone: [] }, heard: [], told: null, wereGone: false, elsewhere: null, now };
+    const outcome = createBalancer({ mode: "dsr", node: "a", rows }).turn(turn);
+    for (const { key, value } of outcome.rows) if (value !== undefined) rows.set(key, value);
+    return outcome.plans.set.flatMap(({ slots }) => ("of" in slots ? [] : [...wordsOf(slots)]));
+  };
+  t.is(start(1, 1_750_000_000_000).length, 2 * 1021);
+  t.is(start(11, 1_750_000_100_000).length, 2 * 8168);
+  const small = start(1, 1_750_000_200_000);
+  t.is(small.length, 2 * 8168);
+  t.true(small.every((word, i) => word === (i % 2 === 0 ? small[0] : 0)));
+  const three = start(3, 1_750_000_300_000);
+  t.deepEqual(start(3, 1_750_000_400_000), three);
+});

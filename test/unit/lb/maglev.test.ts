@@ -1,7 +1,7 @@
 // Maglev's tables: even, the same in whatever order, and hardly different when a backend comes or goes. The numbers are the goals that we hold ourselves to.
 import test from "ava";
 import fc from "fast-check";
-import { buildTable, grownSize, tableSize } from "../../../src/lb/maglev.ts";
+import { buildTable, grownSize, tableSize, widened } from "../../../src/lb/maglev.ts";
 import type { TableMember } from "../../../src/lb/maglev.ts";
 import { generator } from "./random.ts";
 
@@ -109,12 +109,23 @@ test("a size that is no prime fills as evenly", (t) => {
   }
 });
 
-test("a table's size suits the number of backends, and grows by multiples", (t) => {
-  t.deepEqual([0, 2, 3, 10, 40, 41, 163, 164, 1000, 60_000].map((count) => tableSize(count)), [1021, 1021, 4093, 4093, 16_381, 65_537, 65_537, 65_537, 65_537, 65_537]);
-  t.is(tableSize(1000, 655_373), 655_373);
-  t.is(tableSize(1000, 16_381), 16_381);
-  t.is(grownSize(1021, 10), 1021);
-  t.is(grownSize(1021, 11), 1021 * 8);
-  t.is(grownSize(1021, 1000), 1021 * 64);
-  t.is(grownSize(65_537, 5000), 65_537);
+test("a table's size suits the number of backends, and each is a multiple of those below", (t) => {
+  t.deepEqual([0, 2, 10, 11, 81, 82, 1000, 60_000].map((count) => tableSize(count)), [1021, 1021, 1021, 8168, 8168, 65_344, 65_344, 65_344]);
+  t.deepEqual([10, 11, 1000, 10_000].map((count) => tableSize(count, 655_373)), [1021, 8168, 522_752, 522_752]);
+  t.deepEqual([10, 81, 1000].map((count) => tableSize(count, 16_381)), [1021, 8168, 16_336]);
+  t.deepEqual([1, 1000].map((count) => tableSize(count, 61)), [61, 61]);
+});
+
+test("a table grows to a multiple of itself, and one that is larger than its backends need repeats what theirs would have", (t) => {
+  t.deepEqual(grownSize(1021, 10), { size: 1021, made: 1021 });
+  t.deepEqual(grownSize(1021, 11), { size: 8168, made: 8168 });
+  t.deepEqual(grownSize(1021, 1000), { size: 65_344, made: 65_344 });
+  t.deepEqual(grownSize(65_344, 11), { size: 65_344, made: 8168 });
+  t.deepEqual(widened(Uint16Array.of(3, 0, 7), 6), Uint16Array.of(3, 3, 0, 0, 7, 7));
+});
+
+test("a table of an earlier build, whose size is no multiple, stays as it is until it is too small", (t) => {
+  t.deepEqual(grownSize(4093, 3), { size: 4093, made: 4093 });
+  t.deepEqual(grownSize(4093, 41), { size: 32_744, made: 32_744 });
+  t.deepEqual(grownSize(65_537, 5000), { size: 65_537, made: 65_537 });
 });

@@ -23,7 +23,7 @@ test("the contract's example is a service in each family, with the backends that
   t.deepEqual(plans.map(({ name, family, number, frontends, affinity, sources, open, slots }) => ({ name, family, number, frontends, affinity, sources, open, size: slots.size })), [
     {
       name: "web", family: 4, number: 1, frontends: [{ address: "203.0.113.10", port: 80, protocol: "tcp" }], affinity: 3 * 3_600_000,
-      sources: { allow: ["0.0.0.0/0"], deny: ["198.51.100.0/24"] }, open: true, size: 4093,
+      sources: { allow: ["0.0.0.0/0"], deny: ["198.51.100.0/24"] }, open: true, size: 1021,
     },
     // Who lists prefixes of IPv4 alone lets nobody in by IPv6.
     { name: "web", family: 6, number: 2, frontends: [{ address: "2001:db8::10", port: 80, protocol: "tcp" }], affinity: 3 * 3_600_000, sources: { allow: [], deny: [] }, open: true, size: 1021 },

@@ -30,9 +30,9 @@ const standby = ({ plan: { slots } }: Traffic): Balancer => balancer(slots);
 /** The same, where no packet has come by for so long that it has settled everything. */
 const quiet = ({ plan: { slots } }: Traffic): Balancer => balancer(settle(slots, () => true, () => true));
 /** A node that knows who is there and nothing of what was. */
-function newcomer({ plan: { backends, slots } }: Traffic): Balancer {
+function newcomer({ plan: { backends } }: Traffic): Balancer {
   const members = backends.filter(({ state, weight }) => state === "active" && weight > 0);
-  return balancer(newSlots(buildTable(members, slots.size)));
+  return balancer(newSlots(buildTable(members, tableSize(backends.filter(({ state }) => state !== "draining").length))));
 }
 
 test("C1: a backend that is added moves no flow, and gets its part of the new ones", (t) => {
@@ -275,10 +275,20 @@ test("servers, whom nobody can ask, keep their flows through changes as well", (
 test("a table that grows moves no flow", (t) => {
   const traffic = opened(web(2));
   t.is(traffic.plan.slots.size, tableSize(2));
-  traffic.change(web(30));
+  traffic.change(web(90));
   const { size }: Slots = traffic.plan.slots;
   t.true(size > 10 * tableSize(2) && size % tableSize(2) === 0, String(size));
   t.like(traffic.round(), untouched);
   traffic.open(howMany / 2);
   t.like(traffic.round(), untouched);
+});
+
+test("R75: a node that came to the same backends by another way sends every flow where the others do", (t) => {
+  for (const counts of [[0, 1, 2, 3], [3, 12, 13], [30, 90, 12, 11], [12, 3], [200, 40, 20, 5]]) {
+    const traffic = new Traffic(overContainers, web(counts[0] ?? 0));
+    for (const count of counts.slice(1)) traffic.change(web(count), 700);
+    traffic.settle(8000);
+    traffic.open(howMany / 4);
+    t.like(traffic.round(newcomer(traffic), null, true), untouched, counts.join());
+  }
 });
