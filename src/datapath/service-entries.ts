@@ -61,10 +61,10 @@ function backendEntry(backend: BackendPlan, { node: own, nodeAddress }: EntrySur
   return outer === undefined ? undefined : { ...entry("GENEVE"), outer, returns: way === "snat" };
 }
 
-/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. @throws HawserError TABLE_FULL */
-export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange): readonly (readonly [string, FrontendEntry])[] {
+/** By `keyOf`; the address alone is among them. `table`: where the service's slots lie. `standing`: what there is by the key. @throws HawserError TABLE_FULL */
+export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings, table: SlotRange, standing: (key: string) => FrontendEntry | undefined): readonly (readonly [string, FrontendEntry])[] {
   const known = plan.affinity === null && !asksSources(plan.sources) ? { table } : {};
-  const numbers = frontendNumbers(plan);
+  const numbers = frontendNumbers(plan, standing);
   return plan.frontends.flatMap(({ address, port, protocol }, i) => {
     const entry: FrontendEntry = { address, port, protocol: protocolNumbers[protocol], service: plan.number, number: numbers[i] ?? 0, shared: false, ...known };
     const whole: FrontendEntry = { address, port: 0, protocol: 0, service: plan.number, number: 0, shared: isOwn(address) };
@@ -73,12 +73,18 @@ export function frontendEntries(plan: ServicePlan, { isOwn }: EntrySurroundings,
 }
 
 /** From 1 to 65535, another for each; a frontend keeps its own whatever the service has beside it, because flows are known by it. @throws HawserError TABLE_FULL */
-function frontendNumbers({ name, frontends }: ServicePlan): readonly number[] {
+function frontendNumbers({ name, number: service, frontends }: ServicePlan, standing: (key: string) => FrontendEntry | undefined): readonly number[] {
   if (frontends.length > mostFrontends) throw new HawserError("TABLE_FULL", `service ${name} has ${frontends.length} frontends of one family; ${mostFrontends} are all that one can have`);
-  const hashed = frontends.map(({ address, port, protocol }, i) => ({ i, hash: hashOf({ address, port, protocol: protocolNumbers[protocol] }) }));
   const numbers: number[] = [];
   const taken = new Set<number>();
-  for (const { i, hash } of hashed.toSorted((a, b) => a.hash - b.hash)) {
+  const fresh: { readonly i: number; readonly hash: number }[] = [];
+  frontends.forEach(({ address, port, protocol }, i) => {
+    const end = { address, port, protocol: protocolNumbers[protocol] };
+    const had = standing(keyOf(end));
+    if (had?.service === service && had.number > 0 && !taken.has(had.number)) taken.add((numbers[i] = had.number));
+    else fresh.push({ i, hash: hashOf(end) });
+  });
+  for (const { i, hash } of fresh.toSorted((a, b) => a.hash - b.hash)) {
     let number = (hash & mostFrontends) || 1;
     while (taken.has(number)) number = (number % mostFrontends) + 1;
     taken.add(number);

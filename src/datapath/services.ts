@@ -55,7 +55,8 @@ export function createServices(around: ServicesSurroundings): Services {
   /** Numbers of those that were refused then. */
   let waiting: ReadonlySet<number> = new Set();
 
-  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, noTable), closed: closedEntries(plan) });
+  const stands = (key: string): FrontendEntry | undefined => world.frontends.written.get(key);
+  const standingOf = (plan: ServicePlan): Standing => ({ plan, frontends: frontendEntries(plan, around, noTable, stands), closed: closedEntries(plan) });
 
   /** What those of the plans take that can be carried out, or what was in their place if that is to be written anew; who stands already goes before who is new. */
   const admit = async (plans: readonly ServicePlan[], anew: boolean, refused: Map<ServicePlan, HawserError>, pause: () => Promise<void>): Promise<ReadonlyMap<number, Standing>> => {
@@ -171,7 +172,7 @@ export function createServices(around: ServicesSurroundings): Services {
     }
     told.end();
     for (const [number, { plan, frontends: unplaced, closed }] of after) {
-      const frontends = frontendEntries(plan, around, world.tables.rangeOf(number));
+      const frontends = frontendEntries(plan, around, world.tables.rangeOf(number), stands);
       world.frontends.take(frontends);
       world.frontends.drop(unplaced);
       world.standing.set(number, { plan, frontends, closed });

@@ -14,11 +14,11 @@ import { openMaps } from "./lb-maps.ts";
 const around: EntrySurroundings = { node: "n1", nodeAddress: () => undefined, isOwn: () => false, translates: () => true };
 type Frontend = ServicePlan["frontends"][number];
 const frontend = (i: number): Frontend => ({ address: parseIp(`203.0.${i >> 8}.${i & 255}`), port: 80, protocol: "tcp" });
-const numbersOf = (frontends: readonly Frontend[]): ReadonlyMap<string, number> => {
+const numbersOf = (frontends: readonly Frontend[], before: ReadonlyMap<string, number> = new Map(), service = 1): ReadonlyMap<string, number> => {
   const plan: ServicePlan = {
     name: "web", family: 4, number: 1, frontends, affinity: null, sources: { allow: null, deny: [] }, open: true, backends: [], slots: { size: 1, words: new Uint32Array(2), between: new Map() },
   };
-  return new Map(frontendEntries(plan, around, noTable).flatMap(([key, { port, number }]) => (port === 0 ? [] : [[key, number] as const])));
+  return new Map(frontendEntries(plan, around, noTable, (at) => (before.has(at) ? { address: frontend(0).address, port: 80, protocol: 6, service, number: before.get(at) ?? 0, shared: false } : undefined)).flatMap(([key, { port, number }]) => (port === 0 ? [] : [[key, number] as const])));
 };
 
 test("each frontend has another number, none has 0, and their order does not matter", (t) => {
@@ -33,6 +33,24 @@ test("a frontend keeps its number when others come before it or go", (t) => {
   const [a, b, c] = [frontend(1), frontend(2), frontend(3)];
   const whole = numbersOf([a, b, c]);
   for (const some of [[a], [b, c], [c, a]]) for (const [key, number] of numbersOf(some)) t.is(number, whole.get(key) ?? 0);
+});
+
+test("of two that would have the same number the one that stands keeps it, whichever comes to it; what was another service's counts for nothing", (t) => {
+  const all = Array.from({ length: 3000 }, (_, i) => frontend(i));
+  const alone = all.map((one) => [...numbersOf([one]).values()][0]);
+  const pairs = all.flatMap((one, i) => {
+    const first = alone.indexOf(alone[i]);
+    return first < i ? [[all[first] as Frontend, one] as const, [one, all[first] as Frontend] as const] : [];
+  });
+  t.true(pairs.length > 10);
+  for (const [stands, comes] of pairs) {
+    const before = numbersOf([stands]);
+    const [key, number] = [...before][0] ?? ["", 0];
+    const after = numbersOf([comes, stands], before);
+    t.is(after.get(key), number);
+    t.is(new Set(after.values()).size, 2);
+    t.deepEqual(numbersOf([comes, stands], before, 2), numbersOf([comes, stands]));
+  }
 });
 
 test("more frontends than numbers are refused", (t) => {
