@@ -65,12 +65,16 @@ static __always_inline int open_from_node(struct __sk_buff *skb, struct scratch 
 /* To a container here, whose answers go by way of a `node`; 0: straight to the client. */
 static __always_inline int open_to_backend(struct __sk_buff *skb, struct scratch *scratch, const struct hw_backend *backend, __u32 node)
 {
+	const struct hw_endpoint *ep = endpoints_by_address(&backend->addr);
 	const struct packet *p = &scratch->packet;
 	struct ct_route *route = &scratch->route;
 	int error;
 
 	if (outside_is_no_client(skb, p))
 		return -HW_DROP_MARTIAN;
+	/* Such a network's ports are not published, but a service may select its containers, for clients within. */
+	if (ep && ep->flags & HW_NETWORK_INTERNAL)
+		return -HW_DROP_INTERNAL_NETWORK;
 	ct_prepare(p, route, backend->network);
 	route->flags = HW_CT_FROM_UPLINK;
 	route->answer_flags = HW_CT_TO_UPLINK;

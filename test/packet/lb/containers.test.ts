@@ -5,7 +5,7 @@
 import anyTest from "ava";
 import type { TestFn } from "ava";
 import { parseIp } from "../../../src/std/ip.ts";
-import { a, hostMac, openBench } from "../bench.ts";
+import { a, d, hostMac, openBench } from "../bench.ts";
 import type { Bench } from "../bench.ts";
 import { icmpError, ip, ipv4, protocols, slice, tcp, udp } from "../packets.ts";
 import type { Packet } from "../packets.ts";
@@ -20,6 +20,7 @@ test.serial.before(async (t) => {
   await bench.service(1, { address: parseIp("203.0.114.10"), port: 80, protocol: protocols.tcp }, { address: a.ipv4, port: 8080, mode: "LOCAL" });
   await bench.service(2, { address: parseIp("2001:db8:5::10"), port: 80, protocol: protocols.tcp }, { address: parseIp("fd44::2"), port: 8080, mode: "LOCAL" });
   await bench.service(3, { address: parseIp("203.0.114.10"), port: 53, protocol: protocols.udp }, { address: a.ipv4, port: 53, mode: "LOCAL" });
+  await bench.service(4, { address: parseIp("203.0.114.10"), port: 81, protocol: protocols.tcp }, { address: d.ipv4, port: 8080, mode: "LOCAL" });
   await bench.otherNode({ address: "192.0.2.9", containers: ["10.44.9.2"], identity: 77, network: 1 });
 });
 test.serial.beforeEach(async (t) => { await t.context.bench.forget(); });
@@ -45,6 +46,12 @@ test.serial("errors about the container's answers are its own", async (t) => {
 test.serial("a client with an address that no client has is refused (R45)", async (t) => {
   const { bench } = t.context;
   for (const source of ["10.44.0.3", "192.0.2.1", "203.0.113.7"]) t.is((await bench.fromUplink(ip(source, "203.0.114.10", tcp(5000, 80, "S")))).verdict, "drop MARTIAN", source);
+});
+
+test.serial("nothing from outside enters an internal network by a service, whichever node balances", async (t) => {
+  const { bench } = t.context;
+  t.is((await bench.fromUplink(ip(client4, "203.0.114.10", tcp(5000, 81, "S")))).verdict, "drop INTERNAL_NETWORK");
+  t.is((await bench.fromUplink(wrapped("10.44.2.2", 8080, ip(client4, web4, tcp(5000, 80, "S"))))).verdict, "drop INTERNAL_NETWORK");
 });
 
 test.serial("what a balancing node wraps reaches the container that it names, and is answered from here", async (t) => {
