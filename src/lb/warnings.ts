@@ -14,6 +14,8 @@ type SelectRule = Extract<BackendRule, { readonly kind: "select" }>;
 export interface Known {
   /** On every node. */
   readonly containers: readonly Container[];
+  /** Names of those networks of this node that were made with `--internal`. */
+  readonly internal: readonly string[];
   /** Their names. */
   readonly networks: readonly string[];
   /** The host's own, and those of networks. */
@@ -24,7 +26,7 @@ export interface Known {
 export function warningsOf(services: readonly Service[], known: Known): readonly string[] {
   return services.flatMap((service) => [
     ...lockedOut(service),
-    ...service.backends.flatMap((rule) => (rule.kind === "select" ? matchesNobody(rule, known) : isNobodys(rule, known)).map((says) => `${placeText(rule.place)}: ${says}`)),
+    ...service.backends.flatMap((rule) => (rule.kind === "select" ? [...matchesNobody(rule, known), ...walledIn(rule, known)] : isNobodys(rule, known)).map((says) => `${placeText(rule.place)}: ${says}`)),
   ]);
 }
 
@@ -48,13 +50,22 @@ function isNobodys({ address }: Extract<BackendRule, { readonly kind: "address" 
   return edge === undefined ? [] : [`${address} is ${edge}, so that nobody serves there; give the server's own address`];
 }
 
+/** Of each internal network once. */
+function walledIn({ network, labels }: SelectRule, { containers, internal }: Known): readonly string[] {
+  if (internal.length === 0) return [];
+  const selected = containers.filter((one) => (network === null || one.network === network) && Object.entries(labels).every((label) => has(one, label)));
+  return internal.filter((name) => selected.some((one) => one.network === name)).map((name) =>
+    `network "${name}" is internal, so that nobody from outside gets to the containers on it${network === null ? "; name another of their networks in \"select\"" : ""}`);
+}
+
+function has(container: Container, [key, value]: readonly [string, string | null]): boolean {
+  const found = valueOf(container, key);
+  return found !== null && (value === null || found === value);
+}
+
 function matchesNobody({ network, labels }: SelectRule, { containers, networks }: Known): readonly string[] {
   const there = network === null ? containers : containers.filter((one) => one.network === network);
   const wanted = Object.entries(labels);
-  const has = (container: Container, [key, value]: readonly [string, string | null]): boolean => {
-    const found = valueOf(container, key);
-    return found !== null && (value === null || found === value);
-  };
   if (there.some((one) => wanted.every((label) => has(one, label)))) return [];
   if (network !== null && !networks.includes(network) && there.length === 0) {
     return [`no network is called "${network}"${suggestion(network, [...networks, ...containers.flatMap((one) => one.network ?? [])]) ?? until("one is")}`];

@@ -4,7 +4,7 @@ import { warningsOf } from "../../../src/lb/warnings.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
-const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")] };
+const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], internal: [] as readonly string[], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")] };
 const told = (...lines: readonly string[]): readonly string[] => warningsOf([read(serviceWith(...lines))], known);
 const selecting = (select: string): readonly string[] => told(`backends: [{ select: ${select}, port: 80 }]`);
 
@@ -37,4 +37,11 @@ test("a backend at an address that is no host's on a link of this host's is told
   t.deepEqual(backend("192.0.2.255"), ["web.yaml:3:53: 192.0.2.255 is the broadcast address of 192.0.2.0/24, so that nobody serves there; give the server's own address"]);
   t.deepEqual(backend("192.0.2.0"), ["web.yaml:3:53: 192.0.2.0 is the address of 192.0.2.0/24 itself, so that nobody serves there; give the server's own address"]);
   for (const address of ["192.0.2.7", "10.50.0.0", "10.50.0.1", "198.51.100.255"]) t.deepEqual(backend(address), []);
+});
+
+test("containers on an internal network, where nobody from outside gets, are told of", (t) => {
+  const within = (select: string): readonly string[] => warningsOf([read(serviceWith(`backends: [{ select: ${select}, port: 80 }]`))], { ...known, internal: ["back"] });
+  t.deepEqual(within("{ label: app=db }"), ['web.yaml:3:12: network "back" is internal, so that nobody from outside gets to the containers on it; name another of their networks in "select"']);
+  t.deepEqual(within("{ network: back }"), ['web.yaml:3:12: network "back" is internal, so that nobody from outside gets to the containers on it']);
+  for (const select of ["{ network: shop }", "{ label: app=web }"]) t.deepEqual(within(select), []);
 });
