@@ -45,6 +45,9 @@ function meantBy(text: string): string {
   const bare = parsed(text);
   const behind = /^(.*):(\d{1,5})$/.exec(text);
   const address = behind === null ? null : parsed(behind[1] ?? "");
+  const within = parsed(/^\[(.*)\]$/.exec(text)?.[1] ?? "");
+  if (within !== null) return `; its port is missing: ${text}:80`;
+  if (/:\d+-\d+$/.test(text)) return "; it has one port and no range: list one for each";
   if (bare === null) return /^\w+:\/\//.test(text) ? "; it is no URL: leave out what is before the address and behind the port" : "";
   const whole = endText({ address: bare, port: 80 });
   if (address !== null && address.includes(":")) return `; did you mean ${endText({ address, port: Number(behind?.[2]) })}, or ${whole}?`;

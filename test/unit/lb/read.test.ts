@@ -114,6 +114,8 @@ const mistakes: readonly (readonly [line: string, ...problems: string[]])[] = [
   ["backends: [{ port: 80 }]", '3:12: a backend has one of "select" and "address", and this has none: { select: { network: NAME, label: KEY=VALUE }, port: N } or { address: ADDRESS:PORT }'],
   ["backends: [{ select: { network: shop } }]", '3:12: a backend with "select" needs "port": the port on which the containers listen'],
   ["backends: [{ address: 192.0.2.7:80, port: 80 }]", "3:43: the port of a backend with an address is written behind it: { address: 192.0.2.7:8080 }"],
+  ['frontends: ["[2001:db8::10]"]', '3:14: "[2001:db8::10]" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: [2001:db8::10]:80'],
+  ['frontends: ["203.0.113.10:80-90"]', '3:14: "203.0.113.10:80-90" is no address with a port, as a frontend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; it has one port and no range: list one for each'],
   ["backends: [{ address: 192.0.2.7 }]", '3:23: "192.0.2.7" is no address with a port, as a backend is written: 192.0.2.7:8080 or [2001:db8::7]:8080; its port is missing: 192.0.2.7:80'],
   ["backends: [{ select: { netwrk: shop }, port: 80 }]", '3:24: "netwrk" is no key of "select"; did you mean "network"? The keys are network, label'],
   ["backends: [{ select: {}, port: 80 }]", '3:22: "select" needs "network", "label" or both: { network: shop, label: "app=web" }'],
