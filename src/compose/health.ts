@@ -1,6 +1,6 @@
 // Probes of backends by this node: whom the engine names is asked, and what was found goes back to it.
 import type { Engine } from "../engine/engine.ts";
-import type { PartStatus, ProbeTarget } from "../engine/types.ts";
+import type { PartStatus, ProbeTarget, Queries } from "../engine/types.ts";
 import { createHealthDoor } from "../health/door.ts";
 import type { Target } from "../health/types.ts";
 import type { Clock } from "../std/clock.ts";
@@ -14,6 +14,8 @@ export interface Health {
 }
 
 const mostShown = 5;
+/** Of a probe whose packets nobody answered, as src/health/ask.ts has it. */
+const silence = "no answer in ";
 
 export function openHealth(engine: Pick<Engine, "commands" | "queries" | "onProbeTargets">, clock: Clock, log: Log): Health {
   /** By the id of the target that asks for all of them: services that ask a backend alike share one probe. */
@@ -50,10 +52,25 @@ export function openHealth(engine: Pick<Engine, "commands" | "queries" | "onProb
         ...(trouble === undefined ? [] : [trouble]),
         asked.size === 0 ? "nobody is to be asked" : `${asked.size} asked`,
         ...(names.length === 0 ? [] : [`not well: ${names.slice(0, mostShown).join(", ")}${more}`]),
+        ...keptOut([...failing].flatMap(([id, why]) => (why.startsWith(silence) ? (asked.get(id)?.[0] ?? []) : [])), engine.queries),
       ].join("; ");
       return { part: "health", state: trouble === undefined ? "ok" : "degraded", detail };
     },
   };
+}
+
+/** Probes are packets of the host's, which a default that closes a container keeps out like any others. Of the first that are `silent`: all mostly are for one reason. */
+export function keptOut(silent: readonly ProbeTarget[], { trace }: Pick<Queries, "trace">): readonly string[] {
+  for (const { address, port } of silent.slice(0, mostShown)) {
+    const at = endText(address, port);
+    try {
+      const { verdict, decidedBy } = trace("host", at);
+      if (verdict === "deny") return [`policy keeps this host, which probes, from ${at} (${typeof decidedBy === "string" ? decidedBy : `${decidedBy.policy}: ${decidedBy.rule}`})`];
+    } catch {
+      // No container of Hawser's: policy is not asked.
+    }
+  }
+  return [];
 }
 
 function targetOf(id: string, { address, port, health: { kind, path, interval, timeout } }: ProbeTarget): readonly Target[] {
@@ -68,5 +85,9 @@ function idOf({ backend, address, port, health: { kind, path, interval, timeout 
 function nameOf(target: ProbeTarget | undefined): string {
   if (target === undefined) return "";
   const { service, address, port } = target;
-  return `${service} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+  return `${service} ${endText(address, port)}`;
+}
+
+function endText(address: string, port: number): string {
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
 }

@@ -5,9 +5,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import test from "ava";
-import { openHealth } from "../../../src/compose/health.ts";
+import { keptOut, openHealth } from "../../../src/compose/health.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
-import type { ProbeTarget } from "../../../src/engine/types.ts";
+import type { ProbeTarget, TraceView } from "../../../src/engine/types.ts";
+import { HawserError } from "../../../src/std/errors.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { desk, fakeHost, memoryStore } from "../engine/fake.ts";
@@ -88,6 +89,20 @@ test("who is asked no more is forgotten", async (t) => {
   await until(() => node.states().join() === `web ${one.port} down` && node.health.status().detail.includes("HTTP 500"));
   await node.engine.commands.deleteService("web");
   t.deepEqual(node.health.status(), { part: "health", state: "ok", detail: "nobody is to be asked" });
+});
+
+test("who is silent because policy keeps the host out is told with what decides", (t) => {
+  const silent = [["203.0.113.7", 80], ["10.44.0.2", 80], ["fd44::2", 81]].map(([address, port]) => ({ service: "web", backend: `${address}`, address, port }) as ProbeTarget);
+  const judged = (verdict: "allow" | "deny", decidedBy: TraceView["decidedBy"]) => ({
+    trace: (from: string, to: string) => {
+      if (from !== "host" || to.startsWith("203.")) throw new HawserError("BAD_REQUEST", "no container");
+      return { verdict, decidedBy } as TraceView;
+    },
+  });
+  t.deepEqual(keptOut(silent, judged("deny", "default:in")), ["policy keeps this host, which probes, from 10.44.0.2:80 (default:in)"]);
+  t.deepEqual(keptOut(silent.slice(2), judged("deny", { policy: "shop", rule: "host -> web", file: "shop.yaml", line: 3 })), ["policy keeps this host, which probes, from [fd44::2]:81 (shop: host -> web)"]);
+  for (const those of [silent.slice(0, 1), []]) t.deepEqual(keptOut(those, judged("deny", "default:in")), []);
+  t.deepEqual(keptOut(silent, judged("allow", "default:in")), []);
 });
 
 test("an agent that stands still for three seconds takes no backend out, nor does anything in the moments in which it catches up", async (t) => {
