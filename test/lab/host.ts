@@ -125,7 +125,7 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
       const none = (): Promise<void> => waitFor(`${self.name} to have no network`, async () => {
         await self.docker("network", "prune", "-f");
         return (await self.docker("network", "ls", "-q", "--filter", "type=custom")) === "";
-      });
+      }, { promisedMs: 15_000 });
       // Or for good: it counts apart from what it counts, and puts that right when it starts.
       await none().catch(async () => {
         await self.dockerd.stop();
