@@ -83,7 +83,7 @@ async function measured(size: Size): Promise<Result> {
     await waitFor("the agent to be ready", () => {
       if (agent?.exitCode !== null) throw new Error(`the agent ended:\n${readFileSync(log, "utf8").slice(-4000)}`);
       return readFileSync(log, "utf8").includes("the agent is ready");
-    }, { everyMs: 5, timeoutMs: 120_000, explain: () => readFileSync(log, "utf8").slice(-4000) });
+    }, { everyMs: 5, explain: () => readFileSync(log, "utf8").slice(-4000) });
     const ready = performance.now() - begin;
     const [joined, cpu] = [memoryOf(agent.pid), processorOf(agent.pid)];
     const calls = new AbortController();

@@ -113,7 +113,7 @@ async function awaitAnswer({ way, client, server }: Pair): Promise<void> {
     const { code, stderr } = await client.run([traffic, "rr", server.ipv4, port, "0.01"], { mayFail: true, timeoutMs: 2000 });
     last = stderr;
     return code === 0;
-  }, { timeoutMs: 60_000, explain: () => last });
+  }, { explain: () => last });
 }
 
 function rowsOf({ load, unit }: Load, samples: ReadonlyMap<Way, readonly Sample[]>): readonly Row[] {

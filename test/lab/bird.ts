@@ -106,7 +106,7 @@ export async function bgp(world: World, slicesOf: (host: Host) => Slices): Promi
         const { ipv4, ipv6 } = slicesOf(other);
         await waitFor(`${host.name} to learn the way to ${other.name}'s slices`, async () =>
           (await host.sh(`ip -4 route show ${ipv4} proto bird; ip -6 route show ${ipv6} proto bird`)).split("\n").filter(Boolean).length === 2,
-        { timeoutMs: 30_000, explain: () => `${router.tail(5)}\n${nodes.map((each) => each.tail(5)).join("\n")}` });
+        { explain: () => `${router.tail(5)}\n${nodes.map((each) => each.tail(5)).join("\n")}` });
       }
     }
   } catch (error) {

@@ -6,7 +6,7 @@ import type { Etcd } from "./etcd.ts";
 import type { Host } from "./host.ts";
 import { encapsulationOf, portOf, type ClusterOptions } from "./installation.ts";
 import type { Place } from "./place.ts";
-import { patience, waitFor, type Running, type WaitOptions } from "./run.ts";
+import { waitFor, type Running, type WaitOptions } from "./run.ts";
 import { scene, type Scene } from "./scenario.ts";
 import type { LabOptions } from "./world.ts";
 
@@ -51,7 +51,7 @@ export async function nodeIs(host: Host, other: string, state: "ready" | "unreac
   await waitFor(`${host.name} to say that ${other} is ${state}`, async () => {
     last = await nodesOf(host);
     return (last.find(({ name }) => name === other)?.state ?? "gone") === state;
-  }, { timeoutMs: 30_000, everyMs: 100, explain: () => `${JSON.stringify(last)}\n${host.agent.tail(10)}`, ...options });
+  }, { everyMs: 100, explain: () => `${JSON.stringify(last)}\n${host.agent.tail(10)}`, ...options });
 }
 
 /** Waits until each lists each other as one that answers. */
@@ -111,7 +111,7 @@ export const datagrams = async (place: Place): Promise<string> =>
 export const dropsOf = (hosts: readonly Host[]): Promise<readonly Drops[]> => Promise.all(hosts.map((host) => host.drops()));
 
 /** Can be answered within a second of the change (R59). */
-export const withinASecond: WaitOptions = { timeoutMs: 1000, everyMs: 10 };
+export const withinASecond: WaitOptions = { promisedMs: 1000, everyMs: 10 };
 
 export interface ClusterScene extends Scene {
   readonly a: Host;
@@ -136,8 +136,7 @@ export function clusterScene(test: TestFn, cluster: ClusterOptions = {}, options
     return host;
   };
   // Before the scene's own hooks, which remove containers: for that the agents are needed.
-  test.serial.afterEach.always("agents run, and no policy is left", async (t) => {
-    t.timeout(90_000 * patience);
+  test.serial.afterEach.always("agents run, and no policy is left", async () => {
     await stage.world.etcd?.start();
     await Promise.all(stage.world.hosts.map(async (host) => {
       await host.plug();
@@ -148,8 +147,7 @@ export function clusterScene(test: TestFn, cluster: ClusterOptions = {}, options
     }));
   });
   const stage: Scene = scene(test, { hosts: 3, cluster, ...options });
-  test.serial.before("the nodes know each other", async (t) => {
-    t.timeout(120_000 * patience);
+  test.serial.before("the nodes know each other", async () => {
     await allReady(stage.world.hosts);
   });
   return {

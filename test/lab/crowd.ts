@@ -58,18 +58,18 @@ export function crowd(from: Place, { program, sources, periodMs, address, port }
   return {
     open: async (count) => {
       const each = members.map((_, i) => Math.floor((count + i) / members.length));
-      await Promise.all(members.map((member, i) => answer(member, `open ${each[i]}`, (line) => line === "opened", 30_000 + count * 2)));
+      await Promise.all(members.map((member, i) => answer(member, `open ${each[i]}`, (line) => line === "opened", 120_000 + count * 2)));
     },
-    report: async () => (await Promise.all(members.map(async (member) => JSON.parse(await answer(member, "report", (line) => line.startsWith("{"), 20_000)) as CrowdReport))).reduce(together),
+    report: async () => (await Promise.all(members.map(async (member) => JSON.parse(await answer(member, "report", (line) => line.startsWith("{"), 120_000)) as CrowdReport))).reduce(together),
     [Symbol.asyncDispose]: async () => void (await Promise.all(members.map((member) => member[Symbol.asyncDispose]()))),
   };
 }
 
-async function answer(member: Running, command: string, test: (line: string) => boolean, timeoutMs: number): Promise<string> {
+async function answer(member: Running, command: string, test: (line: string) => boolean, patienceMs: number): Promise<string> {
   const lines = (): readonly string[] => member.printed().split("\n").slice(0, -1).filter(test);
   const before = lines().length;
   member.child.stdin?.write(`${command}\n`);
-  await waitFor(`the crowd to answer ${command}`, () => lines().length > before, { timeoutMs, everyMs: 10, explain: () => member.printed().slice(-2000) });
+  await waitFor(`the crowd to answer ${command}`, () => lines().length > before, { promisedMs: patienceMs, everyMs: 10, explain: () => member.printed().slice(-2000) });
   return lines().at(-1) ?? "";
 }
 

@@ -42,7 +42,7 @@ export function daemon({ name, directory, command, serves, environment = {} }: D
     if (running === null) return;
     process.kill(running, signal);
     try {
-      await waitFor(`${name} to end`, () => pid() === null, { timeoutMs: 20_000, everyMs: 10 });
+      await waitFor(`${name} to end`, () => pid() === null, { promisedMs: 20_000, everyMs: 10 });
     } catch (error) {
       if (signal === "SIGKILL") throw error;
       await end("SIGKILL");
@@ -68,7 +68,7 @@ export function daemon({ name, directory, command, serves, environment = {} }: D
       await waitFor(`${name} to serve`, async () => {
         if (pid() === null) throw new Error(`${name} ended while it started:\n${tail()}`);
         return serves();
-      }, { timeoutMs: 30_000, explain: () => tail() });
+      }, { explain: () => tail() });
     },
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),

@@ -65,7 +65,7 @@ export function etcd({ names, machines, placeOf, client }: EtcdPlan): Etcd {
       } catch {
         return false;
       }
-    }, { timeoutMs: 30_000, explain: () => members.map(({ process }) => process.tail(5)).join("\n") });
+    }, { explain: () => members.map(({ process }) => process.tail(5)).join("\n") });
   };
   const kill = async (): Promise<void> => {
     await Promise.all(members.map(({ process }) => process.kill()));

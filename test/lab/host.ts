@@ -1,5 +1,6 @@
 // One Docker host of the lab: a network, mount and UTS namespace and a cgroup2 folder with its own containerd, dockerd and agent.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { ask } from "./ask.ts";
 import { daemon, type Daemon } from "./daemon.ts";
 import { decodeDrops, type Drops } from "./drops.ts";
 import { image } from "./image.ts";
@@ -7,7 +8,7 @@ import { alone, type Settings } from "./installation.ts";
 import { setCable, setMtu, type Machine } from "./lan.ts";
 import { driver, inCgroup, root, type Names } from "./names.ts";
 import { place, type Place } from "./place.ts";
-import { waitFor, type Output, type RunOptions } from "./run.ts";
+import { CommandFailed, waitFor, type Output, type RunOptions } from "./run.ts";
 import { stringify } from "yaml";
 
 export interface Host extends Place {
@@ -21,7 +22,7 @@ export interface Host extends Place {
   dockerOutput(args: readonly string[], options?: RunOptions): Promise<Output>;
   /** `hawser …` against this host's agent. */
   hawser(args: readonly string[], options?: RunOptions): Promise<Output>;
-  /** `hawser … -o json`, parsed. */
+  /** `hawser … -o json`, parsed, of a command that only looks. @throws CommandFailed */
   json(...args: readonly string[]): Promise<unknown>;
   /** The network namespace of a running container, with the tools of the machine. */
   inside(container: string): Promise<Place>;
@@ -63,6 +64,11 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
   const docker = existsSync("/usr/bin/docker") ? "/usr/bin/docker" : "docker";
   const cli = [docker, "-H", "unix:///run/docker.sock"];
   const hawser = [`${root}/bin/hawser`];
+  const look = async (...words: readonly string[]): Promise<string> => {
+    const output = await ask(`/proc/${holder}/root/run/hawser/hawser.sock`, [...words, "-o", "json"]);
+    if (output.code !== 0) throw new CommandFailed(["hawser", ...words], output);
+    return output.stdout;
+  };
   const configuration = `${directory}/hawser.yaml`;
   // What a test has changed stays when another process opens the lab.
   if (!existsSync(configuration)) {
@@ -103,7 +109,7 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
     docker: async (...args) => (await base.run([...cli, ...args])).stdout.trim(),
     dockerOutput: (args, options) => base.run([...cli, ...args], { mayFail: true, ...options }),
     hawser: (args, options) => base.run([...hawser, ...args], options),
-    json: async (...args) => JSON.parse((await base.run([...hawser, ...args, "-o", "json"])).stdout) as unknown,
+    json: async (...args) => JSON.parse(await look(...args)) as unknown,
     inside: async (container) => {
       const format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}";
       const [pid = "", v4 = "", v6 = ""] = (await self.docker("inspect", "-f", format, container)).split(" ");
@@ -125,7 +131,7 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
       const none = (): Promise<void> => waitFor(`${self.name} to have no network`, async () => {
         await self.docker("network", "prune", "-f");
         return (await self.docker("network", "ls", "-q", "--filter", "type=custom")) === "";
-      });
+      }, { promisedMs: 15_000 });
       // Or for good: it counts apart from what it counts, and puts that right when it starts.
       await none().catch(async () => {
         await self.dockerd.stop();
@@ -140,15 +146,16 @@ export function host({ names, machine, settings = alone(0) }: HostPlan): Host {
     setMtu: (bytes) => setMtu(names, machine, bytes),
     unplug: () => setCable(names, machine, "down"),
     plug: () => setCable(names, machine, "up"),
-    drops: async () => driver !== "hawser" ? {} : decodeDrops((await base.run([...hawser, "status", "-o", "json"])).stdout),
+    drops: async () => driver !== "hawser" ? {} : decodeDrops(await look("status")),
   };
   return self;
 }
 
 async function ready(self: Host): Promise<boolean> {
-  const { code, stdout } = await self.hawser(["status", "-o", "json"], { mayFail: true, timeoutMs: 10_000 });
-  if (code !== 0) return false;
-  const status: unknown = JSON.parse(stdout);
+  const status = await self.json("status").catch((error: unknown) => {
+    if (error instanceof CommandFailed) return null;
+    throw error;
+  });
   return typeof status === "object" && status !== null && (status as Record<string, unknown>)["ready"] === true;
 }
 

@@ -4,7 +4,7 @@ import type { ExecutionContext, TestFn } from "ava";
 import { parse, stringify } from "yaml";
 import type { Host } from "./host.ts";
 import type { Place } from "./place.ts";
-import { patience, waitFor, type Output } from "./run.ts";
+import { waitFor, type Output } from "./run.ts";
 import { scene, type Scene } from "./scenario.ts";
 
 type Keys = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -46,15 +46,13 @@ export function policyScene(test: TestFn, keys: Keys = {}): PolicyScene {
     return path;
   };
   const policies = async (): Promise<readonly PolicyRow[]> => (await stage.host.json("policy", "list")) as readonly PolicyRow[];
-  test.serial.before("the agent watches a folder of its own", async (t) => {
-    t.timeout(60_000 * patience);
+  test.serial.before("the agent watches a folder of its own", async () => {
     mkdirSync(directory());
     writeFileSync(`${directory()}/${keeper}`, "policy: keeper\nfor: { network: keeper }\ndefault: { in: allow }\n");
     configure(stage.host, { ...keys, policy: { directory: directory(), ...keys["policy"] } });
     await stage.host.agent.start();
   });
-  test.serial.afterEach.always("no policy is left", async (t) => {
-    t.timeout(60_000 * patience);
+  test.serial.afterEach.always("no policy is left", async () => {
     await stage.host.agent.start();
     for (const file of readdirSync(directory())) if (file !== keeper) rmSync(`${directory()}/${file}`);
     for (const { name, source } of await policies()) if (source.startsWith("apply")) await stage.host.hawser(["policy", "delete", name]);

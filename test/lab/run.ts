@@ -13,7 +13,7 @@ export interface Output {
 
 export interface RunOptions {
   readonly input?: string | Uint8Array;
-  /** Milliseconds; the command is killed then. Default 60 s. */
+  /** Milliseconds; the command is killed then. Default two minutes; 0: never. */
   readonly timeoutMs?: number;
   /** Return a failed command's output instead of throwing. */
   readonly mayFail?: boolean;
@@ -50,7 +50,7 @@ export interface Running extends AsyncDisposable {
   /** What it has printed so far. */
   readonly printed: () => string;
   /** Resolves when it has printed `text`. */
-  says(text: string, timeoutMs?: number): Promise<void>;
+  says(text: string): Promise<void>;
   /** SIGTERM, then its output. */
   stop(): Promise<Output>;
 }
@@ -72,7 +72,7 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
   const timer = options.timeoutMs === 0 ? undefined : setTimeout(() => {
     late = true;
     child.kill("SIGKILL");
-  }, (options.timeoutMs ?? 60_000) * patience);
+  }, (options.timeoutMs ?? 120_000) * patience);
   timer?.unref();
   const ended = new Promise<Output>((resolve, reject) => {
     child.once("error", reject);
@@ -87,12 +87,12 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
     child,
     ended,
     printed: () => stdout + stderr,
-    says: (text, timeoutMs) =>
+    says: (text) =>
       waitFor(`${command.join(" ")} to say ${JSON.stringify(text)}`, () => {
         if ((stdout + stderr).includes(text)) return true;
         if (child.exitCode !== null) throw new CommandFailed(command, { code: child.exitCode, stdout, stderr });
         return false;
-      }, { timeoutMs: timeoutMs ?? 10_000, everyMs: 10 }),
+      }, { everyMs: 10 }),
     stop: () => {
       child.kill("SIGTERM");
       return ended;
@@ -106,23 +106,28 @@ export function start(command: readonly string[], options: RunOptions = {}): Run
 }
 
 export interface WaitOptions {
-  /** Milliseconds. Default 15 s. */
-  readonly timeoutMs?: number;
+  /**
+   * Milliseconds, where the product promises that much. Without it two minutes, which promise nothing: that something fails may take
+   * long to be told, on a slow machine it may take long to come true, and a success waits for none of it.
+   */
+  readonly promisedMs?: number;
   /** Milliseconds between two looks. Default 50. */
   readonly everyMs?: number;
   /** Added to the error, for example the tail of a log. */
   readonly explain?: () => string;
 }
 
-/** Looks until `fact` is true. @throws Error naming the fact that did not come true. */
+/** Looks until `fact` is true. @throws Error naming the fact of which a look that began too late said that it is not. */
 export async function waitFor(
   what: string,
   fact: () => boolean | Promise<boolean>,
   options: WaitOptions = {},
 ): Promise<void> {
-  const end = performance.now() + (options.timeoutMs ?? 15_000) * patience;
-  while (!(await fact())) {
-    if (performance.now() > end) throw new Error(`waited in vain for ${what}${explained(options)}`);
+  const end = performance.now() + (options.promisedMs ?? 120_000) * patience;
+  for (;;) {
+    const late = performance.now() > end;
+    if (await fact()) return;
+    if (late) throw new Error(`waited in vain for ${what}${explained(options)}`);
     await delay(options.everyMs ?? 50);
   }
 }

@@ -1,7 +1,7 @@
 // Ties one world to one test file: up before its tests, down after them, and nothing left behind.
 import type { TestFn } from "ava";
 import type { Host } from "./host.ts";
-import { patience, waitFor } from "./run.ts";
+import { waitFor } from "./run.ts";
 import { lab, type LabOptions, type World } from "./world.ts";
 
 /** What stays as long as the agent's state does. */
@@ -16,19 +16,16 @@ export interface Scene {
 /** Fails every test of the file when the world does not come up, and the file when something of it is left. */
 export function scene(test: TestFn, options: LabOptions = {}): Scene {
   let world: World | undefined;
-  test.serial.before(`a world of ${options.hosts ?? 1} Docker host(s) comes up`, async (t) => {
-    t.timeout(120_000 * patience);
+  test.serial.before(`a world of ${options.hosts ?? 1} Docker host(s) comes up`, async () => {
     world = await lab(options);
   });
-  test.serial.afterEach.always("the test left no link of Hawser's", async (t) => {
-    t.timeout(60_000 * patience);
+  test.serial.afterEach.always("the test left no link of Hawser's", async () => {
     await Promise.all((world?.hosts ?? []).map(async (host) => {
       await host.clear();
       await waitFor(`${host.name} to have no endpoint's link`, async () => (await host.links()).every((name) => ours.has(name)));
     }));
   });
-  test.serial.after.always("the world goes and leaves nothing behind", async (t) => {
-    t.timeout(60_000 * patience);
+  test.serial.after.always("the world goes and leaves nothing behind", async () => {
     await world?.down();
   });
   const standing = (): World => {

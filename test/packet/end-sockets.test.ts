@@ -1,11 +1,11 @@
 // Sockets of programs that were led to a backend which is gone: ended in whatever namespace they are, and no others.
 import test from "ava";
-import { writeFileSync, rmSync, mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { endSockets } from "../../src/datapath/end-sockets.ts";
 import type { GoneBackend } from "../../src/datapath/end-sockets.ts";
 import { parseIp } from "../../src/std/ip.ts";
+import { scratchFolder } from "../scratch.ts";
 import { writeServices } from "./sock-lb-services.ts";
 import type { Services } from "./sock-lb-services.ts";
 import type { Session } from "./sock-lb-session.ts";
@@ -127,7 +127,7 @@ test.serial("thousands of backends may go at once, in any place of the list", as
 });
 
 test.serial("a namespace that is gone has no sockets and stops nothing; what else fails is told when the rest is done", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "hwt-end-"));
+  const folder = scratchFolder("end");
   writeFileSync(join(folder, "empty"), "");
   try {
     await connected(host, "a", "tcp", "203.0.113.1");

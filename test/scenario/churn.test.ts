@@ -39,7 +39,6 @@ async function inParallel(count: number, lanes: number, work: (index: number) =>
 
 test.serial("100 containers start 8 at a time, reach each other, and leave nothing over (R92, R94)", async (t) => {
   const { host } = stage;
-  t.timeout(300_000);
   await host.network("shop", "--ipv6", "--subnet", "10.70.0.0/24", "--subnet", "fd70::/64");
   const before = await remains(host);
   const drops = await host.drops();
@@ -56,7 +55,6 @@ test.serial("100 containers start 8 at a time, reach each other, and leave nothi
 
 test.serial("projects that come up and go down as Compose does it leave nothing over (R96)", async (t) => {
   const { host } = stage;
-  t.timeout(180_000);
   const before = await remains(host);
   for (let round = 0; round < 3; round += 1) {
     await host.network("shop_default", "--label", "com.docker.compose.project=shop");
@@ -96,7 +94,6 @@ health: { kind: none }
 ${more}`;
 
 test.serial("a service that nobody touches: its streams go on and every new connection is answered, from outside and from a container, whatever happens beside it", async (t) => {
-  t.timeout(180_000);
   const { host, world: { outside, router, directory } } = stage;
   await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
   await host.network("shop");

@@ -8,7 +8,7 @@ import { expectDrops, some } from "../lab/drops.ts";
 import type { Host } from "../lab/host.ts";
 import type { Place } from "../lab/place.ts";
 import { isDropped } from "../lab/policy.ts";
-import { patience, waitFor } from "../lab/run.ts";
+import { waitFor } from "../lab/run.ts";
 
 const stage = clusterScene(test);
 
@@ -65,7 +65,7 @@ test.serial("with uplinks of 1280 bytes, the least of IPv6, a megabyte by TCP an
     await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
     for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
       t.regex(await c1.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `));
-      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `), { timeoutMs: 5000 });
+      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `));
     }
   } finally {
     for (const host of hosts) await host.setMtu(1500);
@@ -102,7 +102,7 @@ test.serial("a container on two networks reaches other nodes' containers on each
   await using _c2 = await c2.serve({ tcp: [7000] });
   await using _d3 = await d3.serve({ tcp: [7000] });
   for (const [to, mine] of [[c2, onShop.ipv4], [d3, onYard]] as const) {
-    await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `), { timeoutMs: 5000 });
+    await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `));
   }
   await a.docker("restart", "-t", "0", "both");
   const routes = await (await a.inside("both")).sh("ip route show proto boot");
@@ -130,7 +130,6 @@ test.serial("a container that Docker puts on its own bridge as well reaches othe
 
 test.serial("a container's routes follow the other nodes' networks, also what changed while no agent ran, and through its own restart", async (t) => {
   const { a, b, c } = stage;
-  t.timeout(120_000 * patience);
   await stage.network("vault", "--internal", "--ipv6");
   const [v1, v2] = [await stage.container(a, "v1", "vault"), await stage.container(b, "v2", "vault")];
   await meet([v1, v2]);
@@ -230,7 +229,7 @@ test.serial("a container finds others by name and alias on every node, with ever
   await Promise.all(hosts.map((host) => host.agent.start()));
   t.true(await pings("db"));
   await stage.container(c, "late", "shop");
-  await waitFor("the new name", () => pings("late"), { ...withinASecond, timeoutMs: 2000 });
+  await waitFor("the new name", () => pings("late"), { ...withinASecond, promisedMs: 2000 });
   t.false(await pings("gnome"), "a name of another network is none here");
   await b.docker("rm", "-f", "db");
   await waitFor("the name to go", async () => !(await pings("db")));

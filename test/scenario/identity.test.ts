@@ -47,7 +47,6 @@ test.serial("a container speaks at once and is heard: its identity is there befo
 
 test.serial("50 containers that start at the same time all start, and each has its identity (R92, R3)", async (t) => {
   const { host } = stage;
-  t.timeout(240_000);
   await host.network("shop", "--subnet", "10.73.0.0/24");
   const names = Array.from({ length: 50 }, (_, index) => `p${index}`);
   for (const [index, name] of names.entries()) {
@@ -56,7 +55,7 @@ test.serial("50 containers that start at the same time all start, and each has i
   const outputs = await Promise.all(names.map((name) => host.dockerOutput(["start", name], { timeoutMs: 120_000 })));
   t.deepEqual(outputs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr), []);
   // A start that Docker was too busy to be asked about in time is closed until the next reading.
-  await waitFor("every container to be known", async () => (await rows()).every(({ state, identity }) => state === "ready" && identity > 0), { timeoutMs: 5000 });
+  await waitFor("every container to be known", async () => (await rows()).every(({ state, identity }) => state === "ready" && identity > 0));
   const known = await rows();
   t.is(known.length, 50);
   for (const { name, labels } of known) t.is(labels["tier"], `t${Number(name.slice(1)) % 5}`);
@@ -90,7 +89,7 @@ test.serial("a new name is known at once (R3)", async (t) => {
   await host.network("shop");
   await host.container("web", ["--network", "shop"]);
   await host.docker("rename", "web", "shopfront");
-  await waitFor("the new name", async () => (await rows())[0]?.name === "shopfront", { timeoutMs: 2000, everyMs: 20 });
+  await waitFor("the new name", async () => (await rows())[0]?.name === "shopfront", { promisedMs: 2000, everyMs: 20 });
   t.pass();
 });
 
@@ -108,10 +107,10 @@ test.serial("what no policy reaches, and who shares an identity, is said (R50)",
     "container side shares this network namespace and identity",
     "has NET_ADMIN: it may change its own addresses, routes and devices",
   ];
-  await waitFor("the notes", async () => (await row("web")).notes.length === wanted.length, { timeoutMs: 5000 });
+  await waitFor("the notes", async () => (await row("web")).notes.length === wanted.length);
   t.deepEqual((await row("web")).notes.toSorted(), wanted);
   const { parts } = (await host.json("status")) as { readonly parts: readonly { readonly part: string; readonly detail: string }[] };
   t.regex(parts.find(({ part }) => part === "docker")?.detail ?? "", /not enforced: node \(it is on the host's own network\)/);
   await host.docker("rm", "-f", "side", "node");
-  await waitFor("the note to go", async () => (await row("web")).notes.length === wanted.length - 1, { timeoutMs: 5000 });
+  await waitFor("the note to go", async () => (await row("web")).notes.length === wanted.length - 1);
 });

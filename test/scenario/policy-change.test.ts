@@ -23,7 +23,6 @@ const shop = (rules: string, defaults = "{ in: deny }"): string => `policy: shop
 
 test.serial("probes at a high rate see every change once, and no verdict but the one that was answered for (R56)", async (t) => {
   const { host } = stage;
-  t.timeout(120_000);
   await host.network("shop");
   const [web, db] = [await make("web"), await make("db")];
   await using _db = await db.serve({ udp: [7000, 7001] });
@@ -95,7 +94,6 @@ test.serial("a change that still allows a flow disturbs neither it nor its neigh
 
 test.serial("a reply that comes when its flow has expired is no reply (R57)", async (t) => {
   const { host } = stage;
-  t.timeout(90_000);
   await host.network("shop");
   const [web, db] = [await make("web"), await make("db")];
   await stage.apply(shop("allow:\n  - web -> db:7000/udp\n"));

@@ -17,7 +17,7 @@ const lanes = 4;
 
 test.serial(`${starts} containers whose first instruction is an allowed connect get through at once, without a drop or a retransmission (R4)`, async (t) => {
   const { host } = stage;
-  t.timeout(Math.max(300_000, starts * 1500) * patience);
+  t.timeout(Math.max(600_000, starts * 1500) * patience);
   await host.network("shop", "--subnet", "10.66.0.0/22");
   await host.container("db", ["--network", "shop", "--ip", "10.66.0.9"]);
   const db = await host.inside("db");

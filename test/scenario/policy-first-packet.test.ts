@@ -24,7 +24,7 @@ async function inParallel(count: number, work: (index: number) => Promise<unknow
 
 test.serial(`of ${starts} containers whose first instruction is a denied connect not one packet gets out, with every processor busy (R1)`, async (t) => {
   const { host, world: { outside, router } } = stage;
-  t.timeout(Math.max(300_000, starts * 1500) * patience);
+  t.timeout(Math.max(600_000, starts * 1500) * patience);
   await host.network("shop", "--subnet", "10.66.0.0/22");
   await host.container("db", ["--network", "shop", "--ip", "10.66.0.9"]);
   const db = await host.inside("db");

@@ -28,7 +28,6 @@ const rule = (port: number): string => `policy: shop\nfor: { network: shop }\nde
 
 test.serial("without the agent docker run is refused with a message, leaves nothing, and running containers keep their policy (R2)", async (t) => {
   const { host, world: { outside } } = stage;
-  t.timeout(150_000 * patience);
   await host.network("shop");
   const [web, db] = [await make("web"), await make("db")];
   await using _db = await db.serve({ tcp: [7000], udp: [7000, 7001] });
@@ -118,7 +117,7 @@ test.serial("a file that is cut off, emptied or wrong leaves the last good polic
   ] as const) {
     // As a full disk leaves it: written in place.
     writeFileSync(file, text);
-    await waitFor(`the alarm when the file is ${what}`, async () => (await problems()).some((line) => line.includes("shop.yaml")), { timeoutMs: 5000 });
+    await waitFor(`the alarm when the file is ${what}`, async () => (await problems()).some((line) => line.includes("shop.yaml")));
     await holds(`when the file is ${what}`);
   }
   await host.agent.kill();
@@ -128,13 +127,12 @@ test.serial("a file that is cut off, emptied or wrong leaves the last good polic
   await holds("after the restart");
   t.true((await problems()).some((line) => line.includes("shop.yaml")));
   stage.drop("shop.yaml", rule(7001));
-  await waitFor("the mended file to be in force", async () => /^\S+ \d+$/.test(await web.ask("udp", db.ipv4, 7001, { timeout: 0.3 })), { timeoutMs: 5000 });
-  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("shop.yaml")), { timeoutMs: 5000 });
+  await waitFor("the mended file to be in force", async () => /^\S+ \d+$/.test(await web.ask("udp", db.ipv4, 7001, { timeout: 0.3 })), { promisedMs: 5000 });
+  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("shop.yaml")));
 });
 
 test.serial("a folder whose files vanish all at once is taken for a mistake: they stay in force, with an alarm (R7)", async (t) => {
   const { host } = stage;
-  t.timeout(120_000 * patience);
   await host.network("shop");
   const [web, db] = [await make("web"), await make("db")];
   await using _db = await db.serve({ udp: [7000, 7001] });
@@ -142,7 +140,7 @@ test.serial("a folder whose files vanish all at once is taken for a mistake: the
   await waitFor("the policy", async () => (await web.ask("udp", db.ipv4, 7001, { timeout: 0.3 })) === "TIMEOUT");
   await host.run(["mv", stage.directory, `${stage.directory}.away`]);
   try {
-    await waitFor("the alarm", async () => (await problems()).some((line) => line.includes("policy.d")), { timeoutMs: 10_000 });
+    await waitFor("the alarm", async () => (await problems()).some((line) => line.includes("policy.d")));
     await isDropped(t, web, db.ipv4, 7001, "udp");
     await host.agent.kill();
     await host.agent.start();
@@ -152,7 +150,7 @@ test.serial("a folder whose files vanish all at once is taken for a mistake: the
     await host.run(["mv", `${stage.directory}.away`, stage.directory]);
   }
   // A folder that comes back is found at the latest in the agent's next round, 30 s on.
-  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("policy.d")), { timeoutMs: 40_000, everyMs: 200 });
+  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("policy.d")), { everyMs: 200 });
 });
 
 /** The agent asks Docker through a gate that can be shut. */
@@ -181,7 +179,6 @@ const rows = async (): Promise<readonly Row[]> => (await stage.host.json("endpoi
 
 test.serial("a container whose labels are not known is init: shown so, closed both ways, and promoted as soon as they are known (R3)", async (t) => {
   const { host, world: { outside } } = stage;
-  t.timeout(120_000 * patience);
   await host.network("shop");
   const db = await make("db");
   await using _db = await db.serve({ udp: [7000], tcp: [7000] });
@@ -217,7 +214,6 @@ test.serial("a container whose labels are not known is init: shown so, closed bo
 
 test.serial("with policy.untilIdentified: allow such a container is one that no policy covers (R3)", async (t) => {
   const { host, world: { outside } } = stage;
-  t.timeout(120_000 * patience);
   await host.network("shop");
   const [db, shut] = [await make("db"), await make("shut", "--label", "hawser.default.in=deny")];
   await using _db = await db.serve({ tcp: [7000] });
@@ -234,7 +230,7 @@ test.serial("with policy.untilIdentified: allow such a container is one that no 
     await passes(t, web, outside.ipv4, 7000);
     await isDropped(t, web, shut.ipv4, 7000, "tcp", "for the other's end is judged as ever");
     gate.open();
-    await waitFor("its label to count", async () => (await web.ask("tcp", outside.ipv4, 7000, { timeout: 0.3 })) === "TIMEOUT", { timeoutMs: 3000 });
+    await waitFor("its label to count", async () => (await web.ask("tcp", outside.ipv4, 7000, { timeout: 0.3 })) === "TIMEOUT", { promisedMs: 3000 });
     await expectDrops(host, before, { POLICY_DEFAULT_IN: some, POLICY_DENIED: some });
   });
 });

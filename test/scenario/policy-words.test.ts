@@ -184,7 +184,7 @@ test.serial("a file in the watched folder is in force a moment after it is writt
   await using _db = await db.serve({ tcp: [7000] });
   const before = await host.drops();
   const becomes = (wanted: RegExp, what: string): Promise<void> =>
-    waitFor(what, async () => wanted.test(await web.ask("tcp", db.ipv4, 7000, { timeout: 0.5 })), { timeoutMs: 5000, everyMs: 20, explain: () => host.agent.tail(5) });
+    waitFor(what, async () => wanted.test(await web.ask("tcp", db.ipv4, 7000, { timeout: 0.5 })), { promisedMs: 5000, everyMs: 20, explain: () => host.agent.tail(5) });
   stage.drop("shop.yaml", "policy: shop\nfor: { network: shop }\ndeny:\n  - web -> db\n");
   await becomes(/TIMEOUT/, "the new file to close the way");
   t.regex((await stage.policies()).find(({ name }) => name === "shop")?.source ?? "", /^directory .*shop\.yaml$/);

@@ -304,6 +304,6 @@ allow:
   await isDropped(t, web, db.ipv4, 7000);
   await stage.apply("policy: shop\nfor: { network: shop }\ndefault: { out: deny }\nallow:\n  - web -> 203.0.113.0/24 except 203.0.113.99\n");
   await passes(t, web, outside.ipv4, 7000);
-  await waitFor("the neighbour to be out of reach", async () => (await web.ask("tcp", neighbour.ipv4, 7000, { timeout: 0.5 })) === "TIMEOUT", { timeoutMs: 2000 });
+  await waitFor("the neighbour to be out of reach", async () => (await web.ask("tcp", neighbour.ipv4, 7000, { timeout: 0.5 })) === "TIMEOUT", { promisedMs: 2000 });
   await expectDrops(host, before, { POLICY_DEFAULT_OUT: some });
 });

@@ -7,7 +7,6 @@ import { labIds, root } from "../lab/names.ts";
 import { leaks } from "../lab/remove.ts";
 
 test.serial("quickstart --lab shows two containers that talk, and leaves nothing on the machine", async (t) => {
-  t.timeout(180_000);
   const before = labIds();
   const { code, stdout, stderr } = await run(["scripts/quickstart", "--lab"], { timeoutMs: 170_000, mayFail: true });
   t.is(code, 0, stdout + stderr);
@@ -18,7 +17,6 @@ test.serial("quickstart --lab shows two containers that talk, and leaves nothing
 });
 
 test.serial("quickstart twice on one host does the same, and --remove takes everything away", async (t) => {
-  t.timeout(180_000);
   const inside = async (...args: readonly string[]): Promise<string> => {
     const directory = "/var/tmp/hwtquick/a";
     const { stdout } = await run(["scripts/lab", "exec", "a", "env", `HAWSER_CONFIG=${directory}/hawser.yaml`, `HAWSER_LOG=${directory}/agent.log`, ...args],

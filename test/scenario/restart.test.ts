@@ -3,7 +3,7 @@
 //   a: web, peer (shop)  ◀── streams ──▶  outside, a itself
 import test from "ava";
 import { expectDrops } from "../lab/drops.ts";
-import { patience, run, waitFor } from "../lab/run.ts";
+import { run, waitFor } from "../lab/run.ts";
 import { scene } from "../lab/scenario.ts";
 import type { Place, Stream } from "../lab/place.ts";
 import type { ExecutionContext } from "ava";
@@ -122,7 +122,6 @@ test.serial("after kill -9 of dockerd a container that restarts by itself gets i
 
 test.serial("containers removed and renamed while the agent is away are reconciled when it comes back (R16, R17)", async (t) => {
   const { host } = stage;
-  t.timeout(160_000 * patience);
   // With Docker's own address management a starting dockerd calls nobody for stale endpoints, so none is told of their end.
   await host.docker("network", "create", "-d", "hawser", "plain");
   await host.container("gone", ["--network", "plain", "-p", "8090:80"]);
@@ -138,7 +137,7 @@ test.serial("containers removed and renamed while the agent is away are reconcil
   await host.docker("rm", "-f", "gone", "fresh");
   await host.agent.start();
   // What is younger than a minute may be in the making, so the agent lets it stand that long.
-  await waitFor("the endpoints to be gone", async () => (await names()).length === 0, { timeoutMs: 110_000, everyMs: 500 });
+  await waitFor("the endpoints to be gone", async () => (await names()).length === 0, { everyMs: 500 });
   await waitFor("the links to be gone", async () => (await host.links()).every((name) => name === "hwhost" || name === "hwnet"));
   t.deepEqual(await host.json("port"), []);
 });
@@ -169,17 +168,16 @@ test.serial("with live-restore a restart of dockerd, even kill -9, disturbs nobo
 
 test.serial("without live-restore a stopped dockerd and a killed one leave nothing of their containers (R20)", async (t) => {
   const { host } = stage;
-  t.timeout(150_000 * patience);
   const ours = async (): Promise<boolean> => (await host.links()).every((name) => name === "hwhost" || name === "hwnet");
   await shop();
   await host.dockerd.stop();
   await host.dockerd.start();
-  await waitFor("the links to be gone after a stop", ours, { timeoutMs: 45_000 });
+  await waitFor("the links to be gone after a stop", ours);
   await host.docker("start", "web", "peer");
   t.is((await host.dockerOutput(["exec", "peer", "ping", "-c1", "-W1", "web"])).code, 0);
   await host.dockerd.kill();
   await host.dockerd.start();
-  await waitFor("the links to be gone after a kill", ours, { timeoutMs: 45_000 });
+  await waitFor("the links to be gone after a kill", ours);
   await host.docker("start", "web", "peer");
   t.is((await host.dockerOutput(["exec", "peer", "ping", "-c1", "-W1", "web"])).code, 0);
 });

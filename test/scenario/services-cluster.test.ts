@@ -52,7 +52,7 @@ async function web(host: Host, name: string, size = "small"): Promise<void> {
 }
 
 /** Every one of the hosts has exactly these backends, as `NAME STATE`. */
-async function haveBackends(expected: readonly string[], hosts: readonly Host[] = stage.world.hosts, timeoutMs = 15_000): Promise<void> {
+async function haveBackends(expected: readonly string[], hosts: readonly Host[] = stage.world.hosts): Promise<void> {
   let last: unknown;
   for (const host of hosts) {
     await waitFor(`${host.name} to have ${expected.join(", ")}`, async () => {
@@ -60,7 +60,7 @@ async function haveBackends(expected: readonly string[], hosts: readonly Host[] 
       last = backends;
       const shown = new Set(backends.map(({ identity, state }) => `${identity.replace(/^.*\/(.*):.*$/, "$1")} ${state}`));
       return [...shown].toSorted().join() === expected.toSorted().join();
-    }, { timeoutMs, explain: () => JSON.stringify(last) });
+    }, { explain: () => JSON.stringify(last) });
   }
 }
 
@@ -78,7 +78,7 @@ async function goesOn(from: Crowd, gone: Readonly<Record<string, number>>): Prom
   await waitFor("everyone's next exchange", async () => {
     last = await from.report();
     return last.exchanges >= goal && Object.entries(gone).every(([name, lost]) => (last.servers[name]?.lost ?? 0) >= lost);
-  }, { timeoutMs: 20_000 + 4 * periodMs, everyMs: 200, explain: () => JSON.stringify(last) });
+  }, { promisedMs: 120_000 + 4 * periodMs, everyMs: 200, explain: () => JSON.stringify(last) });
   return last;
 }
 
@@ -110,7 +110,7 @@ test.serial.afterEach.always("no service is left", async () => {
 });
 
 test.serial("a node dies: connections to its containers end, and those that only came by it go on by another, whose table is the same", async (t) => {
-  t.timeout(150_000 + most * 10);
+  t.timeout(600_000 + most * 10);
   const { a, b, c } = stage;
   await using clients = await start();
   await openMore(clients, 0.5);
@@ -119,7 +119,7 @@ test.serial("a node dies: connections to its containers end, and those that only
   const died = Date.now();
   await c.unplug();
   await routeTo(a, b);
-  await haveBackends(["web1 active", "web2 active"], [a, b], 60_000);
+  await haveBackends(["web1 active", "web2 active"], [a, b]);
   t.log(`web3 is struck out ${Date.now() - died} ms after its node died`);
   await onlyTheDeadLost(t, clients, { web3: had }, "c is dead");
   await using meanwhile = crowd(stage.world.outside, { program, sources: [stage.world.outside.ipv4], periodMs, address, port: 80 });
@@ -138,7 +138,7 @@ test.serial("a node dies: connections to its containers end, and those that only
 });
 
 test.serial("backends come, drain, flap and die, weights change and an agent is killed: who loses a connection lost its backend", async (t) => {
-  t.timeout(150_000 + most * 10);
+  t.timeout(600_000 + most * 10);
   const { a, b } = stage;
   await using clients = await start();
   const gone: Record<string, number> = {};
@@ -196,7 +196,6 @@ async function newFlows(): Promise<number> {
 }
 
 test.serial("120,000 new flows from outside, half of them IPv6, while a backend comes: no connection is lost, and none refused", async (t) => {
-  t.timeout(120_000);
   const { a, world: { directory, outside, router } } = stage;
   const flooder = await buildFlood(directory);
   const [first, first6] = ["100.64.0.0", "2001:db8:f::"];
@@ -229,7 +228,6 @@ async function peersOf(place: Place): Promise<readonly string[]> {
 }
 
 test.serial("servers that are no containers: by way of the node that balances, which they see; with dsr straight back to the client, whom they see, whichever node balances", async (t) => {
-  t.timeout(120_000);
   const { a, b, c, etcd, world: { outside, neighbour } } = stage;
   const [member] = etcd.members;
   if (member === undefined) throw new Error("etcd has no member");

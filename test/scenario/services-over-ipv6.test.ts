@@ -42,7 +42,6 @@ async function applied(mode: string): Promise<void> {
 }
 
 test.serial("containers on other nodes serve clients and hosts, in both families and modes, and connections outlive a takeover", async (t) => {
-  t.timeout(180_000);
   const { a, b, c, world: { hosts, outside } } = stage;
   await stage.network("shop", "--ipv6");
   const webs = await Promise.all([stage.container(b, "web1", "shop", "--label", "app=web"), stage.container(c, "web2", "shop", "--label", "app=web")]);
@@ -85,7 +84,6 @@ test.serial("containers on other nodes serve clients and hosts, in both families
 });
 
 test.serial("hosts with a second address on the link, which Linux prefers, speak to one another from those that they are known by", async (t) => {
-  t.timeout(120_000);
   const { a, b, c, world: { hosts, outside } } = stage;
   await stage.network("shop", "--ipv6");
   const webs = await Promise.all([a, b, c].map((host, i) => stage.container(host, `web${i}`, "shop", ...(i === 0 ? [] : ["--label", "app=web"]))));

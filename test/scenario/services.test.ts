@@ -1,5 +1,4 @@
 // A service in front of containers that come, stop and die, asked for from outside.
-// Runs alone: it measures how soon clients and the list know of a change.
 //
 //   a: web1, web2 (shop)  ◀── 198.18.7.7:80 ── router ── outside
 //      neighbour (a server that knows nothing of services) ◀┘
@@ -32,7 +31,6 @@ const backends = async (): Promise<readonly string[]> => {
 };
 
 test.serial("R76, R77: clients reach whoever serves with their own address; who is told to stop drains, who is killed is gone at once", async (t) => {
-  t.timeout(180_000);
   const { host, world: { outside, router, directory } } = stage;
   await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
   await host.network("shop");
@@ -54,14 +52,14 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
 
   // Its first process has no handler for SIGTERM, so that it lives until Docker's patience is over.
   const stopping = host.docker("stop", "-t", "5", "web2");
-  await waitFor("web2 to drain", async () => (await backends()).includes("web2 draining"), { timeoutMs: 3000 });
+  await waitFor("web2 to drain", async () => (await backends()).includes("web2 draining"), { promisedMs: 3000 });
   for (let port = 5010; port < 5020; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
   await stopping;
-  await waitFor("web2 to be gone", async () => (await backends()).length === 2, { timeoutMs: 3000 });
+  await waitFor("web2 to be gone", async () => (await backends()).length === 2, { promisedMs: 3000 });
 
   const killed = Date.now();
   await host.docker("kill", "web3");
-  await waitFor("web3 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
+  await waitFor("web3 to be gone", async () => (await backends()).length === 1, { promisedMs: 3000 });
   t.log(`gone ${Date.now() - killed} ms after docker kill was called`);
   for (let port = 5020; port < 5030; port++) t.is(await outside.ask("tcp", address, 80, { sourcePort: port }), `${outside.ipv4} ${port}`);
 
@@ -74,7 +72,6 @@ test.serial("R76, R77: clients reach whoever serves with their own address; who 
 });
 
 test.serial("a client on the link finds a service's address, by IPv4 and IPv6, and finds it still while the agent is away; a sweep of everything ends it", async (t) => {
-  t.timeout(120_000);
   const { host, world } = stage;
   const { neighbour, router } = world;
   await host.network("shop", "--ipv6");
@@ -116,7 +113,6 @@ test.serial("a client on the link finds a service's address, by IPv4 and IPv6, a
 });
 
 test.serial("R76: a container that dies while Docker is stopped is gone within a second, as containerd says", async (t) => {
-  t.timeout(120_000);
   const { host, world: { directory } } = stage;
   await host.network("shop");
   for (const name of ["web1", "web2"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
@@ -128,14 +124,13 @@ test.serial("R76: a container that dies while Docker is stopped is gone within a
   await host.dockerd.kill();
   const died = Date.now();
   await host.run(["kill", "-KILL", pid]);
-  await waitFor("web2 to be gone", async () => (await backends()).length === 1, { timeoutMs: 3000 });
+  await waitFor("web2 to be gone", async () => (await backends()).length === 1, { promisedMs: 3000 });
   t.log(`gone ${Date.now() - died} ms after it was killed`);
   await host.dockerd.start();
   await host.hawser(["service", "delete", "web"]);
 });
 
 test.serial("a server that knows nothing of services is asked in the node's name, with the agent away, too, and by sockets here directly", async (t) => {
-  t.timeout(180_000);
   const { host, world: { neighbour, outside, router, directory } } = stage;
   await router.run(["ip", "route", "replace", address, "via", host.ipv4]);
   await host.network("shop");
@@ -181,7 +176,6 @@ test.serial("the first example of docs/services.md is applied as it stands", asy
 });
 
 test.serial("a container that answers 500 goes out and comes back, its connections keep going, and neither a restart nor a pause of the agent changes who serves", async (t) => {
-  t.timeout(180_000);
   const { host, world: { outside, router, directory } } = stage;
   const script = fileURLToPath(new URL("../lab/web.py", import.meta.url));
   const say = (name: string, status: number): void => writeFileSync(`${directory}/${name}.status`, String(status));
@@ -248,7 +242,6 @@ test.serial("a container that answers 500 goes out and comes back, its connectio
 });
 
 test.serial("R66: probes are the host's, and policy holds for them: what keeps the host out takes a container out", async (t) => {
-  t.timeout(120_000);
   const { host, world: { directory } } = stage;
   const is = (state: string) => waitFor(`web1 to be ${state}`, async () => (await backends()).join() === `web1 ${state}`, { explain: () => host.agent.tail(20) });
   await host.network("shop");
@@ -270,7 +263,6 @@ test.serial("R66: probes are the host's, and policy holds for them: what keeps t
 });
 
 test.serial("programs of containers are clients by their own address from their first connection on, and are told at once when their backend is gone", async (t) => {
-  t.timeout(180_000);
   const { host, world: { directory } } = stage;
   await host.network("shop");
   for (const name of ["web1", "web2"]) await host.container(name, ["--network", "shop", "--label", "app=web"]);
@@ -303,7 +295,6 @@ test.serial("programs of containers are clients by their own address from their 
 });
 
 test.serial("XDP: the uplink has the balancer's program while there are services, whatever becomes of the agent", async (t) => {
-  t.timeout(180_000);
   const { host, world: { outside, router, directory } } = stage;
   const before = readFileSync(host.configuration, "utf8");
   writeFileSync(host.configuration, `${before}loadBalancer: { acceleration: native }\n`);

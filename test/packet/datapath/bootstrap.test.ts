@@ -1,7 +1,6 @@
 // Opening the datapath on a bare host, on one that an earlier agent left, and after the host changed meanwhile.
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, readdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { u32 } from "../../../src/abi/codec.ts";
 import { lbBackendCodec } from "../../../src/abi/generated.ts";
@@ -10,6 +9,7 @@ import type { BackendEntry } from "../../../src/datapath/lb-backends.ts";
 import { ip4FromNumber, ipToBytes16, parseIp, parseMac } from "../../../src/std/ip.ts";
 import type { Kernel, KernelMap } from "../../../src/kernel/types.ts";
 import { mapPath } from "../../../src/datapath/pins.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { sits, tcMode, tcx } from "./abilities.ts";
 import { inOwnHost, nodeMac, objectDirectory, sysctl } from "./namespace.ts";
 import { doAll } from "./perform.ts";
@@ -74,7 +74,7 @@ await inOwnHost(import.meta.url, {
     using whole = kernel.createMap("array", "hw_lb_backends", 4, 64, 65_536);
     whole.set(u32.encode(1), Uint8Array.of(...ipToBytes16(parseIp("172.16.0.1")), ...ipToBytes16(parseIp("172.16.0.1")), 0, 80, 1, 0, ...new Uint8Array(28)));
     whole.pin(backends);
-    const broken = mkdtempSync(join(tmpdir(), "hwt-objects-"));
+    const broken = scratchFolder("objects");
     try {
       cpSync(objectDirectory, broken, { recursive: true });
       writeFileSync(join(broken, "from-overlay.bpf.o"), "none");

@@ -1,7 +1,6 @@
 // Cases that need a host of their own: each runs in a child process with fresh network and mount namespaces.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cgroupRoot } from "../../../src/datapath/kernel-facts.ts";
@@ -12,6 +11,7 @@ import type { Kernel, Netlink } from "../../../src/kernel/types.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { parseMac } from "../../../src/std/ip.ts";
 import { createLog } from "../../../src/std/log.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { patience } from "../../lab/run.ts";
 
 /** One host with one uplink, `wan0` 192.0.2.10/24 and 2001:db8:1::10/64, whose far end `lan0` is in the namespace too. */
@@ -49,7 +49,7 @@ export async function inOwnHost(file: string, cases: Readonly<Record<string, Cas
 }
 
 async function runChild(file: string, title: string): Promise<{ readonly code: number | null; readonly output: string }> {
-  const folder = mkdtempSync(join(tmpdir(), "hwt-datapath-"));
+  const folder = scratchFolder("datapath");
   const cgroup = join(cgroupRoot(), `hwt-datapath-${process.pid}-${Date.now()}`);
   mkdirSync(cgroup);
   try {

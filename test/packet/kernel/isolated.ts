@@ -1,11 +1,11 @@
 // Tests that touch the kernel: each runs in a process, a network namespace and a mount namespace of its own, gone when it ends.
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createKernel } from "../../../src/kernel/index.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { patience } from "../../lab/run.ts";
 
 const run = promisify(execFile);
@@ -22,7 +22,7 @@ export function isolatedTests(url: string): (title: string, body: () => Promise<
     }
     ava?.serial(title, async (t) => {
       const command = ["--net", "--mount", "--propagation", "private", "--", process.execPath, fileURLToPath(url)];
-      const folder = mkdtempSync(join(tmpdir(), "hwt-kernel-"));
+      const folder = scratchFolder("kernel");
       try {
         await run("unshare", command, { env: { ...process.env, HAWSER_ISOLATED: title, HAWSER_SCRATCH: folder }, timeout: 30_000 * patience });
         t.pass();

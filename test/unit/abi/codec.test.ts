@@ -1,4 +1,5 @@
 // Bytes and values are one another's reverse, keys are zero where nothing is said, and what does not fit is named.
+import { isDeepStrictEqual } from "node:util";
 import test from "ava";
 import fc from "fast-check";
 import { array, be32, be64, bytes, decodePerCpu, field, mac, struct, u16, u8 } from "../../../src/abi/codec.ts";
@@ -27,7 +28,7 @@ function valueOf(codec: Pick<Codec<unknown>, "name" | "layout">): fc.Arbitrary<u
   const count = { minLength: Number(length), maxLength: Number(length) };
   if (element === "__u8") return fc.uint8Array(count);
   if (element !== undefined) return fc.array(valueOf(codecs.find(({ name }) => name === element) ?? { name: element, layout: [] }), count);
-  return fc.record(Object.fromEntries(codec.layout.map((one) => [camel(one.name), valueOf(one.codec)])));
+  return fc.record(Object.fromEntries(codec.layout.map((one) => [camel(one.name), valueOf(one.codec)])), { noNullPrototype: true });
 }
 
 const camel = (name: string): string => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
@@ -39,9 +40,13 @@ test("every shape of the ABI reads back what it wrote", (t) => {
       fc.property(valueOf(codec), (value) => {
         const raw = codec.encode(value as Readonly<Record<string, unknown>>);
         t.is(raw.length, codec.size, codec.name);
-        t.deepEqual(codec.decode(raw), Object.assign({}, value));
+        const read = codec.decode(raw);
+        // AVA's own comparison needs a second for the largest of them.
+        if (isDeepStrictEqual(read, value)) t.pass();
+        else t.deepEqual(read, value);
       }),
-      { numRuns: 50 },
+      // One value of the long tables has thousands of elements of the same shape.
+      { numRuns: codec.size > 4096 ? 3 : 50 },
     );
   }
 });

@@ -1,6 +1,5 @@
 // containerd's API as far as Hawser asks it, on a real unix socket, answering from plain data.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
@@ -21,6 +20,7 @@ import { TasksService } from "../../../src/containerd/generated/tasks.ts";
 import type { TasksServer } from "../../../src/containerd/generated/tasks.ts";
 import type { Process } from "../../../src/containerd/generated/task.ts";
 import { VersionService } from "../../../src/containerd/generated/version.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 /** One of containerd's namespaces. */
 export interface Shelf {
@@ -59,7 +59,7 @@ export const container = (id: string, labels: Record<string, string> = {}, parts
 export const process = (id: string, pid: number, taskStatus: Process["status"] = 2): Process => ({ containerId: "", id, pid, status: taskStatus });
 
 /** @param folder where an earlier one has been; left out: a new one. */
-export async function fakeContainerd(folder = mkdtempSync(join(tmpdir(), "hawser-containerd-"))): Promise<FakeContainerd> {
+export async function fakeContainerd(folder = scratchFolder("containerd")): Promise<FakeContainerd> {
   mkdirSync(folder, { recursive: true });
   const socket = join(folder, "containerd.sock");
   const streams = new Set<ServerWritableStream<SubscribeRequest, Envelope>>();

@@ -1,10 +1,10 @@
 // Docker's API as far as Hawser asks it, on a real unix socket, answering from plain data.
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scratchFolder } from "../../scratch.ts";
 
 export type Answer = (query: URLSearchParams) => unknown;
 
@@ -20,7 +20,7 @@ export interface FakeDocker extends AsyncDisposable {
 }
 
 export async function fakeDocker(): Promise<FakeDocker> {
-  const folder = mkdtempSync(join(tmpdir(), "hawser-docker-"));
+  const folder = scratchFolder("docker");
   const socket = join(folder, "docker.sock");
   const listeners = new Set<ServerResponse>();
   const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

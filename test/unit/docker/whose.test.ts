@@ -79,7 +79,7 @@ async function identityOf(containers: readonly Container[], imageLabels?: Readon
   return await door.whose(ref(index), never);
 }
 
-test("R88: a label that the image brings is not the container's own, unless the container gives it another value", async (t) => {
+test.serial("R88: a label that the image brings is not the container's own, unless the container gives it another value", async (t) => {
   const labels = { "tier": "db", "role": "admin", "vendor": "acme", "com.docker.compose.service": "web", "com.docker.compose.project": "shop" };
   const owner = await identityOf(
     [{ index: 1, name: "web", labels }], { "role": "admin", "vendor": "other", "com.docker.compose.service": "web", "com.docker.compose.project": "forged" },
@@ -94,7 +94,7 @@ for (const [what, container, config, note] of [
   ["has no configuration any more", {}, null, /^its image is gone or cannot be read/],
   ["is shown for another platform", { platform: { os: "linux", architecture: "arm64" } }, {}, /^its image is shown for linux\/amd64 and it runs linux\/arm64/],
 ] as const) {
-  test(`R88: a container whose image ${what} has only labels that may be its own, and a note says so`, async (t) => {
+  test.serial(`R88: a container whose image ${what} has only labels that may be its own, and a note says so`, async (t) => {
     const owner = await identityOf([{ index: 1, name: "web", labels: { tier: "db" }, ...container }], config);
     t.like(owner, { name: "web", labels: { tier: "db" }, own: {}, doubtful: { tier: "db" } });
     t.is(owner?.notes?.length, 1);
@@ -102,7 +102,7 @@ for (const [what, container, config, note] of [
   });
 }
 
-test("an endpoint's container is found by its name while it starts and by its id afterwards", async (t) => {
+test.serial("an endpoint's container is found by its name while it starts and by its id afterwards", async (t) => {
   const starting = { index: 1, name: "web.1" };
   const running = { index: 2, name: "db", running: true };
   const containers = [{ index: 3, name: "web-1" }, { index: 4, name: "my-web.1" }, starting, running];
@@ -111,7 +111,7 @@ test("an endpoint's container is found by its name while it starts and by its id
   t.is(await identityOf(containers, {}, 9), null);
 });
 
-test("R92: 50 at a time ask for two readings and one image, never for a container", async (t) => {
+test.serial("R92: 50 at a time ask for two readings and one image, never for a container", async (t) => {
   await using docker = await fakeDocker();
   fill(docker, Array.from({ length: 50 }, (_, index) => ({ index, name: `c${index}`, labels: { n: String(index) } })));
   const { door } = open(docker);
@@ -125,7 +125,7 @@ test("R92: 50 at a time ask for two readings and one image, never for a containe
   t.true(docker.asked.filter((call) => call.includes("/images/")).length <= 1);
 });
 
-test("who asks while a reading runs is answered by the next one, which began after the question", async (t) => {
+test.serial("who asks while a reading runs is answered by the next one, which began after the question", async (t) => {
   await using docker = await fakeDocker();
   const containers: Container[] = [{ index: 1, name: "one" }];
   fill(docker, containers);
@@ -149,7 +149,7 @@ test("who asks while a reading runs is answered by the next one, which began aft
   t.is(readings, 2);
 });
 
-test("an image that is slow to read holds up its own container alone", async (t) => {
+test.serial("an image that is slow to read holds up its own container alone", async (t) => {
   await using docker = await fakeDocker();
   fill(docker, [{ index: 1, name: "slow", image: "sha256:slow" }, { index: 2, name: "fast" }]);
   docker.answers["/images/sha256:slow/json"] = "silence";
@@ -162,7 +162,7 @@ test("an image that is slow to read holds up its own container alone", async (t)
   t.is(await slow, null);
 });
 
-test("a silent Docker costs a start 300 ms once, and nothing more until it has answered again", async (t) => {
+test.serial("a silent Docker costs a start 300 ms once, and nothing more until it has answered again", async (t) => {
   await using docker = await fakeDocker();
   fill(docker, [{ index: 1, name: "web" }]);
   const network1 = docker.answers[`/networks/${network}`];
@@ -180,7 +180,7 @@ test("a silent Docker costs a start 300 ms once, and nothing more until it has a
   t.is((await door.whose(ref(1), never))?.name, "web");
 });
 
-test("a start that is given up is not waited for", async (t) => {
+test.serial("a start that is given up is not waited for", async (t) => {
   await using docker = await fakeDocker();
   fill(docker, [{ index: 1, name: "web" }]);
   const { door } = open(docker);
@@ -194,7 +194,7 @@ test("a start that is given up is not waited for", async (t) => {
   t.is(await door.whose(ref(1), AbortSignal.abort()), null);
 });
 
-test("one image that Docker cannot tell in time leaves what is known of its container, and the others are told", async (t) => {
+test.serial("one image that Docker cannot tell in time leaves what is known of its container, and the others are told", async (t) => {
   await using docker = await fakeDocker();
   fill(docker, [{ index: 1, name: "slow", image: "sha256:slow" }, { index: 2, name: "fast" }, { index: 3, name: "broken", image: "sha256:broken" }]);
   docker.answers["/images/sha256:slow/json"] = "silence";
@@ -205,7 +205,7 @@ test("one image that Docker cannot tell in time leaves what is known of its cont
 });
 
 for (const [type, action] of [["container", "rename"], ["network", "connect"], ["network", "disconnect"], ["container", "start"], ["container", "die"], ["container", "destroy"]] as const) {
-  test(`R3: what the event "${type} ${action}" changes reaches the engine within 250 ms`, async (t) => {
+  test.serial(`R3: what the event "${type} ${action}" changes reaches the engine within 250 ms`, async (t) => {
     await using docker = await fakeDocker();
     const containers: Container[] = [{ index: 1, name: "old", running: true }];
     fill(docker, containers);

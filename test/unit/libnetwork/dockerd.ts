@@ -1,7 +1,6 @@
 // dockerd as the door sees it: requests over a real unix socket, and an engine that decides for real with no kernel below it.
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import type { ExecutionContext } from "ava";
 import type { DockerCommands, Queries } from "../../../src/engine/types.ts";
@@ -24,6 +23,7 @@ import { revokePorts } from "../../../src/network/revoke-ports.ts";
 import type { Decision, State } from "../../../src/network/types.ts";
 import { emptyState } from "../../../src/network/types.ts";
 import { createLog } from "../../../src/std/log.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { context, printSteps } from "../network/world.ts";
 
 export interface World {
@@ -79,7 +79,7 @@ export interface Docker extends World {
 
 /** A served socket in a folder of its own, closed and removed when the test ends. */
 export async function serve(t: ExecutionContext, change: Partial<LibnetworkOptions> = {}): Promise<Docker> {
-  const directory = await mkdtemp(joinPath(tmpdir(), "hawser-plugin-"));
+  const directory = scratchFolder("plugin");
   const world = createWorld();
   const log: string[] = [];
   const server = await serveLibnetwork({

@@ -1,9 +1,7 @@
 // Nodes that end, return, move and start again: what the others keep of them, and whose a name is.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import test from "ava";
 import { parseIp } from "../../../src/std/ip.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { Server } from "./server.ts";
 import { freshPort, node, patient, until } from "./world.ts";
 
@@ -32,7 +30,7 @@ test("a node whose lease ended but that answers stays as it was, and the status 
 
 test("a node that is dead goes when its lease ends, and has its slices again when it returns", async (t) => {
   const [server, port] = [new Server(), freshPort()];
-  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  const folder = scratchFolder("peers");
   await using a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a") });
   const store = server.connect("b");
   const b = node({ name: "b", address: "127.0.1.2", port, store });
@@ -118,7 +116,7 @@ test("a node that starts again in a moment is the same node, and takes away what
 
 test("without the store a node starts with what it remembers, and heals when the store is there", async (t) => {
   const [server, port] = [new Server(), freshPort()];
-  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  const folder = scratchFolder("peers");
   await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
   {
     const a = node({ name: "a", address: "127.0.1.1", port, store: server.connect("a"), folder });
@@ -142,7 +140,7 @@ test("without the store a node starts with what it remembers, and heals when the
 
 test("before it touches anything a node knows what the store says, without the store what it remembered, and neither writes nor tells", async (t) => {
   const [server, port] = [new Server(), freshPort()];
-  const folder = mkdtempSync(join(tmpdir(), "hawser-peers-"));
+  const folder = scratchFolder("peers");
   await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
   await b.start();
   b.run("db");

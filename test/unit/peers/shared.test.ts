@@ -1,13 +1,11 @@
 // The door to nodes that share a store: what each writes, what the others see, and what stays when the store fails.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import test from "ava";
 import { identityKey } from "../../../src/engine/shared.ts";
 import { identityHashKey } from "../../../src/peers/keys.ts";
 import { systemClock } from "../../../src/std/clock.ts";
 import { addressOf, parseCidr, parseIp } from "../../../src/std/ip.ts";
 import type { Cidr } from "../../../src/std/ip.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { Server } from "./server.ts";
 import { freshPort, node, patient, until } from "./world.ts";
 
@@ -54,7 +52,7 @@ test("a node's networks are known to the others, and what changes of them makes 
 
 test("a node that claims one more slice has it at once, and the others believe what it has there", async (t) => {
   const [server, port] = [new Server(), freshPort()];
-  const [storeA, folder] = [server.connect("a"), mkdtempSync(join(tmpdir(), "hawser-peers-"))];
+  const [storeA, folder] = [server.connect("a"), scratchFolder("peers")];
   await using b = node({ name: "b", address: "127.0.1.2", port, store: server.connect("b") });
   let more: readonly Cidr[] = [];
   {

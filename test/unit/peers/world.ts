@@ -1,6 +1,5 @@
 // Nodes on loopback addresses that share one server: real doors, real datagrams, and an engine that remembers what it was told.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { firstProvisional, identityKey } from "../../../src/engine/shared.ts";
 import type { Cluster, NodeHealth, NodeNetwork, RemoteEndpoint } from "../../../src/network/cluster.ts";
@@ -14,6 +13,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { addressOf, formatIp, ipToBigInt, parseCidr, parseIp, parseMac } from "../../../src/std/ip.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import type { SharedStore } from "../../../src/store/shared.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 export const pool: PoolConfig = { ipv4: parseCidr("10.44.0.0/16"), ipv4NodePrefix: 24, ipv6: parseCidr("fd44::/48"), ipv6NodePrefix: 64 };
 
@@ -58,7 +58,7 @@ export interface NodeOptions {
 
 const nothing: Cluster = { kind: "etcd", ipv4: null, ipv6: null, nodes: new Map(), networks: new Map(), endpoints: new Map(), numbers: new Map() };
 
-export function node({ name, address, port, store, kind = "etcd", peers = [], folder = mkdtempSync(join(tmpdir(), "hawser-peers-")), options = {} }: NodeOptions): TestNode {
+export function node({ name, address, port, store, kind = "etcd", peers = [], folder = scratchFolder("peers"), options = {} }: NodeOptions): TestNode {
   const containers = new Map<string, Container>();
   const told: Cluster[] = [];
   const lines: string[] = [];
@@ -125,9 +125,9 @@ export function freshPort(): number {
 }
 
 export async function until(fact: () => boolean): Promise<void> {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + 60_000;
   while (!fact()) {
-    if (Date.now() > end) throw new Error(`not true within 20 s: ${fact}`);
+    if (Date.now() > end) throw new Error(`not true within a minute: ${fact}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

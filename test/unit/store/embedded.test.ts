@@ -1,8 +1,7 @@
 // The embedded store: the common rules, and what a file on a disk can suffer.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
@@ -11,13 +10,14 @@ import test from "ava";
 import type { Clock } from "../../../src/std/clock.ts";
 import { createLog } from "../../../src/std/log.ts";
 import { backupOf, openEmbedded } from "../../../src/store/embedded.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { complies } from "./compliance.ts";
 
 const writer = fileURLToPath(new URL("writer.ts", import.meta.url));
 const flags = ["--disable-warning=ExperimentalWarning", writer];
 
 function scratch(t: { teardown(work: () => void): void }): string {
-  const folder = mkdtempSync(join(tmpdir(), "hawser-store-"));
+  const folder = scratchFolder("store");
   t.teardown(() => {
     chmodSync(folder, 0o700);
     rmSync(folder, { recursive: true, force: true });
@@ -31,7 +31,7 @@ function open(file: string, lines: string[] = [], now = 0) {
 }
 
 complies(test, "embedded", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "hawser-store-"));
+  const folder = scratchFolder("store");
   return { open: async () => open(join(folder, "hawser.db")), remove: async () => rmSync(folder, { recursive: true }) };
 });
 

@@ -3,10 +3,10 @@ import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { scratchFolder } from "../../scratch.ts";
 
 const run = promisify(execFile);
 
@@ -26,7 +26,7 @@ export function loopback(): string {
 }
 
 export class EtcdServer {
-  readonly folder = mkdtempSync(join(tmpdir(), "hawser-etcd-"));
+  readonly folder = scratchFolder("etcd");
   readonly host: string;
   readonly endpoint: string;
   readonly #options: ServerOptions;

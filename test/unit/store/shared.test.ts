@@ -1,6 +1,5 @@
 // The stores that nodes share: the common rules, for a node alone and for etcd.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { systemClock } from "../../../src/std/clock.ts";
@@ -8,6 +7,7 @@ import { createLog } from "../../../src/std/log.ts";
 import { openAlone } from "../../../src/store/alone.ts";
 import { openEmbedded } from "../../../src/store/embedded.ts";
 import { openEtcd } from "../../../src/store/etcd.ts";
+import { scratchFolder } from "../../scratch.ts";
 import { patient } from "./etcd-fixture.ts";
 import { EtcdServer } from "./etcd-server.ts";
 import { sharedComplies } from "./shared-compliance.ts";
@@ -20,7 +20,7 @@ test.before(() => server.start());
 test.after.always(() => server.remove());
 
 sharedComplies(test, "alone", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "hawser-store-"));
+  const folder = scratchFolder("store");
   const opened: (() => Promise<void>)[] = [];
   return {
     open: async () => {

@@ -1,16 +1,16 @@
 // The ABI comes from compiled objects alone: what they say is generated, and where they disagree nothing is.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { generate } from "../../../tools/abi.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 const clang = process.env["CLANG"] ?? "clang-16";
 
 /** What is generated of these C texts, each an object of its own. */
 function generated(sources: Readonly<Record<string, string>>): string {
-  const folder = mkdtempSync(join(tmpdir(), "hwt-abi-"));
+  const folder = scratchFolder("abi");
   try {
     for (const [name, text] of Object.entries(sources)) {
       const source = join(folder, `${name}.c`);

@@ -1,19 +1,19 @@
 // The generated pages are those that are written down, and drawings show every byte once.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { be16, field, ip, struct, u32, u8 } from "../../../src/abi/codec.ts";
 import type { Ip } from "../../../src/std/ip.ts";
 import { stalePages, writePages } from "../../../tools/docs.ts";
 import { draw, segmentsOf } from "../../../tools/docs/draw.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 test("docs/ holds what would be generated now", (t) => {
   t.deepEqual(stalePages(join(import.meta.dirname, "../../../docs")), []);
 });
 
 test("a page that was changed by hand, or is missing, is found", (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "hwt-docs-"));
+  const folder = scratchFolder("docs");
   try {
     t.deepEqual(stalePages(folder), ["drops.md", "errors.md", "maps.md"]);
     writePages(folder);

@@ -1,10 +1,10 @@
 // The frames of compiled functions, added along their calls as the kernel does.
 import test from "ava";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { findings, functionsOf, worst } from "../../../tools/check-frames.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 /** A program with a frame of that many bytes calls a global function, which calls a static one in its own section. */
 const chain = (bytes: number): string => `
@@ -15,7 +15,7 @@ static __attribute__((noinline)) int last(int x) { return x * 3; }
 __attribute__((section("tc"))) int first(int *x) { KEEP(${bytes}); return second(*x) + last(*x) + room[0]; }`;
 
 function compiled(source: string): ReturnType<typeof functionsOf> {
-  const folder = mkdtempSync(join(tmpdir(), "hawser-frames-"));
+  const folder = scratchFolder("frames");
   try {
     const object = join(folder, "x.bpf.o");
     execFileSync("clang-16", ["-O2", "-target", "bpf", "-mcpu=v3", "-x", "c", "-c", "-", "-o", object], { input: source });

@@ -1,15 +1,15 @@
 // Who may import whom holds for the whole house, and the checker finds what breaks it.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import test from "ava";
 import { forbiddenImports, importsOf } from "../../../tools/check-imports.ts";
+import { scratchFolder } from "../../scratch.ts";
 
 const source = join(import.meta.dirname, "../../../src");
 
 /** A house with these files, for the time of `look`. */
 function inHouse(files: Readonly<Record<string, string>>, look: (folder: string) => void): void {
-  const folder = mkdtempSync(join(tmpdir(), "hwt-house-"));
+  const folder = scratchFolder("house");
   try {
     for (const [name, text] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, name)), { recursive: true });
