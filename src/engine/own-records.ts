@@ -34,6 +34,7 @@ function recordOf({ id, container, network, ipv4, ipv6, mac, identity, joined, e
   return {
     node, id, containerId: container.id, name: container.name, names: [...names].toSorted(), network: nameOfNetwork(home),
     ipv4: ipv4 && addressOf(ipv4), ipv6: ipv6 && addressOf(ipv6), mac, identity, labels,
+    ...(home.internal ? { internal: true as const } : {}),
     ...(ending === "stopping" ? { stopping: true as const } : {}),
   };
 }

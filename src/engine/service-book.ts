@@ -153,8 +153,7 @@ export class ServiceBook {
     const here = [...endpoints.values()].flatMap((endpoint) => this.#servingHere(endpoint, networks.get(endpoint.network)) ?? []);
     const there = Array.from(cluster.endpoints.values(), (endpoint) => this.#servingThere(endpoint));
     const subnets = [...networks.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].flatMap((one) => (one === null ? [] : [one.prefix])));
-    const internal = [...networks.values()].filter((one) => one.internal).map(nameOfNetwork);
-    return { containers: [...here, ...there], internal, networks: Array.from(networks.values(), nameOfNetwork), links: [...hostPrefixes, ...subnets] };
+    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork), links: [...hostPrefixes, ...subnets] };
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */
@@ -165,7 +164,7 @@ export class ServiceBook {
     if (known?.network === network) return known.serving;
     const { name, own = {} } = container;
     const labels = relevantLabels({ network: nameOfNetwork(network), name, own }, noNames);
-    const serving = { node: this.#node, id, name, ...fieldsOf(labels), ipv4: ipv4 && addressOf(ipv4), ipv6: ipv6 && addressOf(ipv6), stopping: ending === "stopping" };
+    const serving = { node: this.#node, id, name, ...fieldsOf(labels), ipv4: ipv4 && addressOf(ipv4), ipv6: ipv6 && addressOf(ipv6), stopping: ending === "stopping", ...(network.internal ? { internal: true as const } : {}) };
     this.#local.set(endpoint, { network, serving });
     return serving;
   }
@@ -173,8 +172,8 @@ export class ServiceBook {
   #servingThere(endpoint: RemoteEndpoint): ServingContainer {
     const known = this.#remote.get(endpoint);
     if (known !== undefined) return known;
-    const { node, id, name, labels, ipv4, ipv6, stopping = false } = endpoint;
-    const serving = { node, id, name, ...fieldsOf(labels), ipv4, ipv6, stopping };
+    const { node, id, name, labels, ipv4, ipv6, internal, stopping = false } = endpoint;
+    const serving = { node, id, name, ...fieldsOf(labels), ipv4, ipv6, stopping, ...(internal === undefined ? {} : { internal }) };
     this.#remote.set(endpoint, serving);
     return serving;
   }

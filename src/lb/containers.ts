@@ -45,11 +45,23 @@ export function createContainers(all: readonly ServingContainer[]): Containers {
     selectedBy: (rule) => {
       const label = Object.entries(rule.labels).find((entry): entry is [string, string] => entry[1] !== null);
       const some = label !== undefined ? having(...label) : rule.network !== null ? having("network", rule.network) : all;
-      return some.filter((one) => isSelected(rule, one));
+      const selected = some.filter((one) => isSelected(rule, one));
+      return rule.network === null ? withoutInner(selected) : selected;
     },
     at: (address) => (byAddress ??= groupedByAddress(all)).get(address) ?? [],
     runs: (id) => (ids ??= new Set(all.flatMap(idsOf))).has(id),
   };
+}
+
+/** A container that is on another network as well serves there: nobody from outside gets to it by an internal one. */
+export function withoutInner<T extends Pick<ServingContainer, "node" | "name" | "internal">>(selected: readonly T[]): readonly T[] {
+  if (!selected.some(({ internal }) => internal)) return selected;
+  const open = new Set(selected.filter(({ internal }) => !internal).map(ownerOf));
+  return selected.filter((one) => !one.internal || !open.has(ownerOf(one)));
+}
+
+function ownerOf({ node, name }: Pick<ServingContainer, "node" | "name">): string {
+  return JSON.stringify([node, name]);
 }
 
 function groupedByAddress(all: readonly ServingContainer[]): ReadonlyMap<Ip, readonly ServingContainer[]> {

@@ -87,6 +87,8 @@ export interface ServingContainer {
   readonly name: string | null;
   /** Name of the network that it is attached to; null as `name`. */
   readonly network: string | null;
+  /** The network was made with `--internal`. Left out: it was not. */
+  readonly internal?: true;
   readonly project: string | null;
   readonly service: string | null;
   readonly ipv4: Ip | null;

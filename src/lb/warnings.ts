@@ -4,18 +4,16 @@ import type { Cidr } from "../std/ip.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import { placeText } from "../yaml/render.ts";
 import { edgeAmong } from "./addresses.ts";
-import { valueOf } from "./containers.ts";
+import { valueOf, withoutInner } from "./containers.ts";
 import { frontendText } from "./read.ts";
 import type { BackendRule, Service, ServingContainer } from "./types.ts";
 
-type Container = Pick<ServingContainer, "name" | "network" | "project" | "service" | "labels">;
+type Container = Pick<ServingContainer, "node" | "name" | "network" | "internal" | "project" | "service" | "labels">;
 type SelectRule = Extract<BackendRule, { readonly kind: "select" }>;
 
 export interface Known {
   /** On every node. */
   readonly containers: readonly Container[];
-  /** Names of those networks of this node that were made with `--internal`. */
-  readonly internal: readonly string[];
   /** Their names. */
   readonly networks: readonly string[];
   /** The host's own, and those of networks. */
@@ -51,11 +49,10 @@ function isNobodys({ address }: Extract<BackendRule, { readonly kind: "address" 
 }
 
 /** Of each internal network once. */
-function walledIn({ network, labels }: SelectRule, { containers, internal }: Known): readonly string[] {
-  if (internal.length === 0) return [];
+function walledIn({ network, labels }: SelectRule, { containers }: Known): readonly string[] {
   const selected = containers.filter((one) => (network === null || one.network === network) && Object.entries(labels).every((label) => has(one, label)));
-  return internal.filter((name) => selected.some((one) => one.network === name)).map((name) =>
-    `network "${name}" is internal, so that nobody from outside gets to the containers on it${network === null ? "; name another of their networks in \"select\"" : ""}`);
+  const inner = (network === null ? withoutInner(selected) : selected).flatMap((one) => (one.internal ? one.network ?? [] : []));
+  return [...new Set(inner)].map((name) => `network "${name}" is internal, so that nobody from outside gets to the containers on it`);
 }
 
 function has(container: Container, [key, value]: readonly [string, string | null]): boolean {

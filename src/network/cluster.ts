@@ -44,6 +44,8 @@ export interface RemoteEndpoint {
   readonly names: readonly string[];
   /** The network's name. */
   readonly network: string;
+  /** The network was made with `--internal`. Left out: it was not, or the node does not tell. */
+  readonly internal?: true;
   readonly ipv4: Ip | null;
   readonly ipv6: Ip | null;
   readonly mac: string;

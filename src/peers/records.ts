@@ -151,6 +151,7 @@ function endpointFrom(fields: Fields): RemoteEndpoint {
     network: text("network"), ipv4, ipv6, mac: parseMac(text("mac")),
     identity: whole(fields["identity"], "identity", firstIdentity, firstProvisional - 1),
     labels: labelsFrom(fields["labels"], true),
+    ...(fields["internal"] === true ? { internal: true as const } : {}),
     ...(fields["stopping"] === true ? { stopping: true as const } : {}),
   };
 }

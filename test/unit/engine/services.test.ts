@@ -8,6 +8,7 @@ import { noCluster } from "../../../src/network/cluster.ts";
 import type { RemoteEndpoint } from "../../../src/network/cluster.ts";
 import type { ServiceSettings } from "../../../src/engine/service-planner.ts";
 import { HawserError } from "../../../src/std/errors.ts";
+import type { Ip } from "../../../src/std/ip.ts";
 import { desk, endpointCommand, endpointId, fakeHost, joinCommand, memoryStore, network } from "./fake.ts";
 import { backendsIn, far, handClock, printed, service, shop, text, web, weightOf } from "./shop.ts";
 
@@ -259,6 +260,16 @@ test("containers on other nodes serve, and drain when their node says so", async
   await engine.commands.syncCluster(cluster({ ...far(endpointId(50)), stopping: true }));
   await engine.idle();
   t.deepEqual(backendsIn(host.services), ["web n2/shop/web50:8080 draining"]);
+});
+
+test("a container of another node, on an internal network and on another, serves on that one", async (t) => {
+  const { engine, host } = await shop();
+  const inner = (n: number, ipv4: string): RemoteEndpoint => ({ ...far(endpointId(n)), network: "back", labels: { ...far("").labels, network: "back" }, internal: true, ipv4: ipv4 as Ip });
+  const places = [far(endpointId(50)), inner(51, "10.44.9.3"), { ...inner(52, "10.44.9.4"), name: "web52" }];
+  await engine.commands.applyService({ documents: [{ file: "web.yaml", text: 'service: web\nfrontends: ["203.0.113.10:80"]\nbackends: [{ select: { label: app=web }, port: 8080 }]\nhealth: { kind: none }\n' }] });
+  await engine.commands.syncCluster({ ...noCluster, kind: "etcd", endpoints: new Map(places.map((place) => [`n2/${place.id}`, place])) });
+  await engine.idle();
+  t.deepEqual(backendsIn(host.services), ["web n2/shop/web50:8080 active", "web n2/back/web52:8080 active"]);
 });
 
 test("with mode snat containers of every node serve, and there is nothing to tell of", async (t) => {

@@ -31,6 +31,14 @@ test("backends are the containers that a rule selects, on every node, and the se
   ]);
 });
 
+test("a container on an internal network and on another serves there alone, unless the rule names the network", (t) => {
+  const inner = { network: "back", internal: true } as const;
+  const some = [container("n1/a", 1), container("n1/a", 2, inner), container("n2/a", 3, inner), container("n1/b", 4, inner)];
+  const selected = (select: string): readonly string[] => reconcile([], read(serviceWith(`backends: [{ select: ${select}, port: 80 }]`)), some, start).map(({ identity }) => identity);
+  t.deepEqual(selected("{ label: app=web }"), ["n1/shop/a:80", "n2/back/a:80", "n1/back/b:80"]);
+  t.deepEqual(selected("{ network: back }"), ["n1/back/a:80", "n2/back/a:80", "n1/back/b:80"]);
+});
+
 test("labels select by any value, and by a container's name, project and service", (t) => {
   const some = [container("n1/a", 1, { labels: { tier: "x" }, project: "shop", service: "web" }), container("n1/b", 2, { labels: { service: "web" } })];
   const selected = (select: string): readonly string[] => reconcile([], read(serviceWith(`backends: [{ select: ${select}, port: 80 }]`)), some, start).map(({ identity }) => identity);

@@ -1,10 +1,11 @@
 // What is told of a service that is in force and serves nobody, or lets nobody in.
 import test from "ava";
 import { warningsOf } from "../../../src/lb/warnings.ts";
+import type { ServingContainer } from "../../../src/lb/types.ts";
 import { parseCidr } from "../../../src/std/ip.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
-const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], internal: [] as readonly string[], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")] };
+const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")] };
 const told = (...lines: readonly string[]): readonly string[] => warningsOf([read(serviceWith(...lines))], known);
 const selecting = (select: string): readonly string[] => told(`backends: [{ select: ${select}, port: 80 }]`);
 
@@ -39,9 +40,14 @@ test("a backend at an address that is no host's on a link of this host's is told
   for (const address of ["192.0.2.7", "10.50.0.0", "10.50.0.1", "198.51.100.255"]) t.deepEqual(backend(address), []);
 });
 
-test("containers on an internal network, where nobody from outside gets, are told of", (t) => {
-  const within = (select: string): readonly string[] => warningsOf([read(serviceWith(`backends: [{ select: ${select}, port: 80 }]`))], { ...known, internal: ["back"] });
-  t.deepEqual(within("{ label: app=db }"), ['web.yaml:3:12: network "back" is internal, so that nobody from outside gets to the containers on it; name another of their networks in "select"']);
-  t.deepEqual(within("{ network: back }"), ['web.yaml:3:12: network "back" is internal, so that nobody from outside gets to the containers on it']);
-  for (const select of ["{ network: shop }", "{ label: app=web }"]) t.deepEqual(within(select), []);
+test("containers on an internal network alone, where nobody from outside gets, are told of", (t) => {
+  const on = (name: string, network: string, more: Partial<ServingContainer> = {}): ServingContainer => container(name, 3, { network, labels: { app: "db" }, ...more });
+  const within = (select: string, ...more: readonly ServingContainer[]): readonly string[] =>
+    warningsOf([read(serviceWith(`backends: [{ select: ${select}, port: 80 }]`))], { ...known, containers: [on("b/db1", "back", { internal: true }), ...more] });
+  const told = ['web.yaml:3:12: network "back" is internal, so that nobody from outside gets to the containers on it'];
+  t.deepEqual(within("{ label: app=db }"), told);
+  t.deepEqual(within("{ network: back }"), told);
+  t.deepEqual(within("{ label: app=db }", on("b/db1", "shop")), [], "it serves on the other");
+  t.deepEqual(within("{ label: app=db }", on("a/db1", "shop")), told, "that is another container");
+  t.deepEqual(within("{ network: back }", on("b/db1", "shop")), told);
 });
