@@ -61,15 +61,41 @@ export function setBackend({ backends, places }: BackendMaps, number: number, en
 }
 
 /** By number, without those that get nothing any more. */
-export function readBackends({ backends, places }: BackendMaps): Map<number, BackendEntry> {
-  const located = new Map(Array.from(places.filled(), ([key, value]) => [u32.decode(key), lbPlaceCodec.decode(value)]));
-  const found = new Map<number, BackendEntry>();
-  for (const [key, value] of backends.filled()) {
-    const place = located.get(u32.decode(key));
-    const entry = place === undefined ? undefined : entryOf(lbBackendCodec.decode(value), place);
-    if (entry !== undefined) found.set(u32.decode(key), entry);
+export function readBackends({ backends, places }: BackendMaps): ReadonlyMap<number, BackendEntry> {
+  const { found, locate, take } = createReading();
+  for (const [key, value] of places.filled()) locate(key, value);
+  for (const [key, value] of backends.filled()) take(key, value);
+  return found;
+}
+
+/** As `readBackends`, with turns for others in between. */
+export async function readBackendsInTurns({ backends, places }: BackendMaps, pause: () => Promise<void>): Promise<ReadonlyMap<number, BackendEntry>> {
+  const { found, locate, take } = createReading();
+  for (const [map, know] of [[places, locate], [backends, take]] as const) {
+    for await (const some of map.filledInTurns(pause)) {
+      for (const [key, value] of some) {
+        know(key, value);
+        await pause();
+      }
+    }
   }
   return found;
+}
+
+/** `locate`: all places come before `take`. */
+function createReading(): { readonly found: ReadonlyMap<number, BackendEntry> } & Readonly<Record<"locate" | "take", (key: Uint8Array, value: Uint8Array) => void>> {
+  const located = new Map<number, LbPlace>();
+  const found = new Map<number, BackendEntry>();
+  return {
+    found,
+    locate: (key, value) => void located.set(u32.decode(key), lbPlaceCodec.decode(value)),
+    take: (key, value) => {
+      const number = u32.decode(key);
+      const place = located.get(number);
+      const entry = place === undefined ? undefined : entryOf(lbBackendCodec.decode(value), place);
+      if (entry !== undefined) found.set(number, entry);
+    },
+  };
 }
 
 function outerFamily({ address, outer = address }: BackendEntry): Family {

@@ -1,5 +1,5 @@
 // The kernel's table of frontends: each lies in one of two buckets, and none is ever seen half written or twice gone while another moves.
-import { u32 } from "../abi/codec.ts";
+import { u16, u32 } from "../abi/codec.ts";
 import { lbBucketCodec, lbFrontendCodec, LbFrontendFlags, LbLayout, maps } from "../abi/generated.ts";
 import type { LbFrontend } from "../abi/generated.ts";
 import type { KernelMap } from "../kernel/types.ts";
@@ -8,7 +8,6 @@ import { bucketsOf } from "./lb-hash.ts";
 import type { FrontendAddress } from "./lb-hash.ts";
 import { formedSlots, noTable, rangeAt } from "./lb-slots.ts";
 import type { SlotRange } from "./lb-slots.ts";
-import { packed } from "./packed.ts";
 
 /** `service` 1…; `number` tells a service's frontends apart. `shared`, of an address without port: the host has it as well. */
 export interface FrontendEntry extends FrontendAddress {
@@ -39,11 +38,33 @@ const buckets = maps.hw_lb_frontends.maxEntries;
 const moves = 8;
 /** Of all places: beyond that the last ones would take ever more moves, and at nine tenths too many. */
 const sure = 0.85;
-/** New ones that are put in their places together. */
-const together = 256;
+/** New ones that are put in their places together, in two writes, and in one turn. */
+const together = 64;
+const serviceAt = lbFrontendCodec.layout.find(({ name }) => name === "service")?.offset ?? NaN;
 
 /** The map is this table's alone from now on; what it holds already is kept. */
 export function openFrontendTable(map: KernelMap): FrontendTable {
+  const { table, know, end } = tableOf(map);
+  for (const [key, value] of map.filled()) know(key, value);
+  end();
+  return table;
+}
+
+/** As `openFrontendTable`, with turns for others in between. */
+export async function openFrontendTableInTurns(map: KernelMap, pause: () => Promise<void>): Promise<FrontendTable> {
+  const { table, know, end } = tableOf(map);
+  for await (const some of map.filledInTurns(pause)) {
+    for (const [key, value] of some) {
+      know(key, value);
+      await pause();
+    }
+  }
+  end();
+  return table;
+}
+
+/** `know`: each bucket that the map holds; `end`: those were all. */
+function tableOf(map: KernelMap): { readonly table: FrontendTable; readonly know: (key: Uint8Array, value: Uint8Array) => void; readonly end: () => void } {
   const held = new Map<number, Bucket>();
   const places = new Map<string, number>();
   /** By bucket: how many whose first choice it was lie in their second. */
@@ -115,21 +136,33 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
     /** In a free place each, which is not written yet; with the buckets that are to be. */
     const fresh = new Set<FrontendEntry>();
     const touched = new Set<number>();
-    const several = packed(map, lbBucketCodec, (view, at, index: number) => {
-      const flag = spilled.get(index) ? LbFrontendFlags.SPILLED : 0;
-      bucketAt(index).forEach((entry, place) => {
-        const flags = place === 0 ? flag : 0;
-        if (entry !== undefined || flags !== 0) lbFrontendCodec.write(view, at + place * lbFrontendCodec.size, encoded(entry, entry !== undefined && fresh.has(entry), flags));
-      });
-    });
-    const writeAll = (): void => {
-      for (const index of touched) several.put(index, index);
-      several.end();
-    };
+    // What is written first and then differs by the service alone is made once.
+    const keys = new Uint32Array(2 * together);
+    const values = new Uint8Array(keys.length * lbBucketCodec.size);
+    const view = new DataView(values.buffer);
     const flush = (): void => {
-      writeAll();
+      const hidden: { readonly at: number; readonly service: number }[] = [];
+      let count = 0;
+      values.fill(0);
+      for (const index of touched) {
+        const flag = spilled.get(index) ? LbFrontendFlags.SPILLED : 0;
+        bucketAt(index).forEach((entry, place) => {
+          const flags = place === 0 ? flag : 0;
+          const at = count * lbBucketCodec.size + place * lbFrontendCodec.size;
+          if (entry === undefined && flags === 0) return;
+          const unseen = entry !== undefined && fresh.has(entry);
+          lbFrontendCodec.write(view, at, encoded(entry, unseen, flags));
+          if (unseen) hidden.push({ at: at + serviceAt, service: entry.service });
+        });
+        keys[count++] = index;
+      }
+      if (count > 0) {
+        const [some, those] = [new Uint8Array(keys.buffer, 0, 4 * count), values.subarray(0, count * lbBucketCodec.size)];
+        map.setPacked(some, those);
+        for (const { at, service } of hidden) u16.write(view, at, service);
+        if (hidden.length > 0) map.setPacked(some, those);
+      }
       fresh.clear();
-      writeAll();
       touched.clear();
     };
     for (const entry of entries) {
@@ -154,7 +187,7 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
   };
 
   const lost = new Set<number>();
-  for (const [key, value] of map.filled()) {
+  const know = (key: Uint8Array, value: Uint8Array): void => {
     const index = u32.decode(key);
     lbBucketCodec.decode(value).frontends.forEach((frontend, place) => {
       const entry = decoded(frontend);
@@ -166,9 +199,8 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
       const [first] = bucketsOf(entry, buckets);
       if (first !== index) spilled.set(first, (spilled.get(first) ?? 0) + 1);
     });
-  }
-  for (const index of lost) write(index);
-  return {
+  };
+  const table: FrontendTable = {
     get room() {
       return Math.floor(sure * buckets * LbLayout.BUCKET) - places.size;
     },
@@ -183,6 +215,7 @@ export function openFrontendTable(map: KernelMap): FrontendTable {
       return true;
     },
   };
+  return { table, know, end: () => lost.forEach((index) => write(index)) };
 }
 
 function keyOf({ address, port, protocol }: FrontendAddress): string {

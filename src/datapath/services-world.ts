@@ -5,9 +5,9 @@ import type { Kernel, KernelMap } from "../kernel/types.ts";
 import type { BackendPlan, ServicePlan } from "../lb/types.ts";
 import type { Clock } from "../std/clock.ts";
 import { familyOf } from "../std/ip.ts";
-import { backendMaps, readBackends } from "./lb-backends.ts";
+import { backendMaps, readBackendsInTurns } from "./lb-backends.ts";
 import type { BackendEntry } from "./lb-backends.ts";
-import { openFrontendTable } from "./lb-frontends.ts";
+import { openFrontendTableInTurns } from "./lb-frontends.ts";
 import type { FrontendEntry, FrontendTable } from "./lb-frontends.ts";
 import { openOrigins } from "./lb-origins.ts";
 import type { Origins } from "./lb-origins.ts";
@@ -78,22 +78,23 @@ export interface World {
 
 /** What the maps hold, whoever wrote it. */
 export async function readBack({ kernel, mapOf, jiffies, hz, clock }: ServicesSurroundings, pause: () => Promise<void>): Promise<World> {
-  const table = openFrontendTable(mapOf("hw_lb_frontends"));
-  await pause();
+  const table = await openFrontendTableInTurns(mapOf("hw_lb_frontends"), pause);
   const ports = openPools(kernel, mapOf("hw_lb_pools"), table);
   const inherited = new Map<number, SlotRange>();
   const lines = new Map<number, SourcePlace>();
   const staying = new Set<number>();
-  for (const [key, value] of mapOf("hw_lb_services").filled()) {
-    const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
-    if (slots === 0) continue;
-    if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
-    inherited.set(u32.decode(key), rangeAt(first, slots));
-    lines.set(u32.decode(key), { first: line, depth });
+  for await (const some of mapOf("hw_lb_services").filledInTurns(pause)) {
+    for (const [key, value] of some) {
+      await pause();
+      const { table: first, slots, sources: line, depth, flags } = lbServiceCodec.decode(value);
+      if (slots === 0) continue;
+      if ((flags & LbServiceFlags.AFFINITY) !== 0) staying.add(u32.decode(key));
+      inherited.set(u32.decode(key), rangeAt(first, slots));
+      lines.set(u32.decode(key), { first: line, depth });
+    }
   }
-  await pause();
   // Without services there is nobody whose backends could be reached.
-  const found = inherited.size === 0 ? [] : readBackends(backendMaps(mapOf));
+  const found = inherited.size === 0 ? [] : await readBackendsInTurns(backendMaps(mapOf), pause);
   const backends = new Map([...found].filter(([number, { mode }]) => mode !== "SNAT" || ports.has(number)));
   const standing = table.all().filter((entry) => !isAnswering(entry));
   await pause();

@@ -35,8 +35,10 @@ export class KeptRows {
     for (const row of rows) this.#unwritten.set(row.key, row);
     const portions = portionsOf([...this.#unwritten.values()].toSorted((a, b) => rankOf(a) - rankOf(b)));
     await new Promise(setImmediate);
-    for (const some of portions) {
-      const done = await within(storeTime, "the store's write", this.#store.write(some)).then(() => true, () => false);
+    for (const [i, some] of portions.entries()) {
+      // Thousands of rows would wait for the disk a hundred times.
+      const more = i + 1 < portions.length ? "more" : undefined;
+      const done = await within(storeTime, "the store's write", this.#store.write(some, more)).then(() => true, () => false);
       if (!done) return;
       for (const { key } of some) this.#unwritten.delete(key);
       await new Promise(setImmediate);

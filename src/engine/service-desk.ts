@@ -69,7 +69,7 @@ export class ServiceDesk {
     this.#make = make;
     const { readServices } = options;
     this.#texts = new ServiceTexts(readServices && ((...asked) => {
-      void this.#lane.run(() => (this.#closed ? Promise.resolve() : this.#planner.expect())).catch(() => undefined);
+      void this.#lane.run(() => turn().then(() => (this.#closed ? undefined : this.#planner.expect()))).catch(() => undefined);
       return readServices(...asked);
     }), (error) => options.log.warn("services are read by the agent itself, which takes longer", { error }));
     // Every look at the host makes others of the same.

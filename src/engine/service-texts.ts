@@ -21,6 +21,8 @@ const spare = { texts: 100, characters: 1_000_000 };
 
 export class ServiceTexts {
   #read = new Map<string, ReadServices>();
+  /** The same by what was asked with: a key is a text of its own, to be made and gone through. */
+  #byDocument = new WeakMap<WrittenDocument, ReadServices>();
   /** Of the texts in it, and from how many on some are forgotten. */
   #characters = 0;
   #most = spare.characters;
@@ -44,6 +46,8 @@ export class ServiceTexts {
   readonly parts = (document: WrittenDocument): readonly ServicePart[] | null => atOnce(this.#partsOf(document));
 
   *#reading(document: WrittenDocument): Sliced<ReadServices> {
+    const before = this.#byDocument.get(document);
+    if (before !== undefined) return before;
     const known = this.#read.get(keyOf(document)) ?? (yield* readingDocument(document));
     this.#note(document, known);
     return known;
@@ -81,9 +85,19 @@ export class ServiceTexts {
     const unread = await inTurns(this.#unread(documents));
     signal.throwIfAborted();
     if (!areMany(unread)) return;
+    const came: WrittenDocument[] = [];
+    let looking = false;
+    const lookAtThose = async (): Promise<void> => {
+      looking = true;
+      await inTurns(this.#lookedAt(came, look, signal));
+      looking = false;
+    };
     const found = (document: WrittenDocument, read: ReadServices): void => {
       this.#note(document, read);
-      if (read.services.length <= few) for (const { service } of this.parts(document) ?? []) look(service);
+      if (read.services.length > few) return;
+      came.push(document);
+      // Of several messages in one turn that is none of theirs. What goes wrong with it is found again when all are gone through.
+      if (!looking) void lookAtThose().catch(() => undefined);
     };
     await this.#elsewhere?.(unread, found, signal).catch((error: unknown) => {
       signal.throwIfAborted();
@@ -98,6 +112,14 @@ export class ServiceTexts {
       yield;
     }
     return unread;
+  }
+
+  /** As they come. */
+  *#lookedAt(came: WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Sliced<void> {
+    for (let document = came.shift(); document !== undefined && !signal.aborted; document = came.shift()) {
+      for (const { service } of (yield* this.#partsOf(document)) ?? []) look(service);
+      yield;
+    }
   }
 
   *#prepared(documents: readonly WrittenDocument[], look: (service: Service) => unknown, signal: AbortSignal): Sliced<void> {
@@ -141,7 +163,7 @@ export class ServiceTexts {
       return;
     }
     const before = this.#read;
-    [this.#read, this.#characters] = [new Map(), 0];
+    [this.#read, this.#characters, this.#byDocument] = [new Map(), 0, new WeakMap()];
     for (const document of [...documents(), ...held]) {
       const read = before.get(keyOf(document));
       if (read === undefined) continue;
@@ -159,6 +181,7 @@ export class ServiceTexts {
     const key = keyOf(document);
     if (!this.#read.has(key)) this.#characters += document.text.length;
     this.#read.set(key, read);
+    this.#byDocument.set(document, read);
   }
 }
 

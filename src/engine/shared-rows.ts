@@ -22,6 +22,8 @@ interface Text {
 
 export class SharedRows {
   readonly #known = new WeakMap<object, Map<string, Text>>();
+  /** Short ones, until all rows are written that are to be: kept, they would take more than the rows themselves. */
+  #short = new Map<object, Map<string, Text>>();
   /** By row: what it names. */
   readonly #rows = new Map<string, readonly Named[]>();
   /** By name: in how many rows it is. */
@@ -30,11 +32,14 @@ export class SharedRows {
 
   /** What stands in a row for what `make` says of an object, which is asked once for each kind. */
   text(kind: string, of: object, make: () => unknown): Text {
-    const kinds = this.#known.get(of) ?? new Map<string, Text>();
-    this.#known.set(of, kinds);
-    const known = kinds.get(kind) ?? this.#newText(JSON.stringify(make()));
-    kinds.set(kind, known);
-    return known;
+    const known = this.#known.get(of)?.get(kind) ?? this.#short.get(of)?.get(kind);
+    if (known !== undefined) return known;
+    const text = this.#newText(JSON.stringify(make()));
+    const those = text.named === undefined ? this.#short : this.#known;
+    const kinds = those.get(of);
+    if (kinds === undefined) those.set(of, new Map([[kind, text]]));
+    else kinds.set(kind, text);
+    return text;
   }
 
   #newText(text: string): Text {
@@ -63,6 +68,7 @@ export class SharedRows {
   changes(): { readonly came: readonly (readonly [key: string, text: string])[]; readonly gone: readonly string[] } {
     const touched = [...this.#touched];
     this.#touched = new Set();
+    this.#short = new Map();
     const gone = touched.filter((name) => !this.#users.has(name));
     const came = touched.filter((name) => this.#users.has(name)).map((name) => [sharedKey(name), this.#users.get(name)?.long ?? ""] as const);
     return { came, gone: gone.map(sharedKey) };

@@ -45,6 +45,13 @@ export class MapHandle implements KernelMap {
     return { [Symbol.iterator]: () => this.#walk(true) };
   }
 
+  async *filledInTurns(pause: () => Promise<void>): AsyncGenerator<Iterable<readonly [key: Uint8Array, value: Uint8Array]>> {
+    for (const some of this.#batches(true)) {
+      if (some.length > 0) yield some;
+      await pause();
+    }
+  }
+
   values(first: number, count: number): Uint8Array {
     // An array's cursor is the key before the next one.
     const cursor = first === 0 ? undefined : new Uint8Array(Uint32Array.of(first - 1).buffer);
@@ -120,6 +127,10 @@ export class MapHandle implements KernelMap {
   }
 
   *#walk(filled: boolean): Generator<readonly [Uint8Array, Uint8Array]> {
+    for (const some of this.#batches(filled)) yield* some;
+  }
+
+  *#batches(filled: boolean): Generator<readonly (readonly [Uint8Array, Uint8Array])[]> {
     const { keySize } = this.#info;
     const zero = Buffer.alloc(filled ? entriesPerBatch * this.#valueBytes : 0);
     const isZero = (bytes: Uint8Array): boolean => filled && bytes.length <= zero.length && zero.compare(bytes, 0, bytes.length, 0, bytes.length) === 0;
@@ -128,10 +139,12 @@ export class MapHandle implements KernelMap {
     do {
       try {
         const batch = kernelCall(() => this.native.lookupBatch(cursor, count));
+        const some: [Uint8Array, Uint8Array][] = [];
         for (let i = 0; !isZero(batch.values) && i * keySize < batch.keys.length; i++) {
           const value = batch.values.subarray(i * this.#valueBytes, (i + 1) * this.#valueBytes);
-          if (!isZero(value)) yield [batch.keys.subarray(i * keySize, (i + 1) * keySize), value];
+          if (!isZero(value)) some.push([batch.keys.subarray(i * keySize, (i + 1) * keySize), value]);
         }
+        yield some;
         cursor = batch.cursor;
       } catch (error) {
         // A hash bucket holds more than the batch: the kernel gives whole buckets only.

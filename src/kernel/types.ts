@@ -34,6 +34,8 @@ export interface KernelMap extends Disposable {
   entries(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   /** As `entries`, without those whose value is zero, which in an array nearly all are. */
   filled(): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  /** As `filled`, some at a time; `pause` is asked also where there are none. */
+  filledInTurns(pause: () => Promise<void>): AsyncIterable<Iterable<readonly [key: Uint8Array, value: Uint8Array]>>;
   /** Of an array, not a per-CPU one: so many values from that key on, one after the other; fewer at its end. */
   values(first: number, count: number): Uint8Array;
   setBatch(entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;

@@ -204,7 +204,9 @@ export function ip4FromNumber(value: number): Ip {
 }
 
 export function macToBytes(mac: Mac): Uint8Array {
-  return Uint8Array.from(mac.split(":"), (pair) => Number.parseInt(pair, 16));
+  const bytes = new Uint8Array(6);
+  for (let i = 0; i < 6; i++) bytes[i] = Number.parseInt(mac.slice(3 * i, 3 * i + 2), 16);
+  return bytes;
 }
 
 export function macFromBytes(bytes: Uint8Array): Mac {

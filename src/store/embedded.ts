@@ -118,12 +118,12 @@ class EmbeddedStore implements Store {
     return new Map([...this.#tables].map(([name, rows]) => [name, new Map(rows)]));
   }
 
-  async write(changes: readonly Change[]): Promise<void> {
+  async write(changes: readonly Change[], more?: "more"): Promise<void> {
     this.#assertOpen();
     if (changes.length === 0) return;
     try {
       const database = this.#database !== null && identityOf(this.#options.file) === this.#identity ? this.#database : this.#reopen();
-      database.write(changes);
+      database.write(changes, more !== undefined);
     } catch (error) {
       this.#problem = error instanceof HawserError ? error.message : `${this.#options.file} cannot be written`;
       throw error instanceof HawserError ? error : storeError(this.#problem, error);

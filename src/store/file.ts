@@ -24,7 +24,8 @@ export class DamagedFile extends HawserError {
 export interface OpenFile extends Disposable {
   /** @throws DamagedFile when a row's checksum is wrong. */
   readAll(): Tables;
-  write(changes: readonly Change[]): void;
+  /** `unsynced`: the disk has it for sure with the next that is not. */
+  write(changes: readonly Change[], unsynced?: boolean): void;
   /** Empties the file and writes these, in one transaction. */
   replaceAll(rows: readonly Change[]): void;
   /** A whole, compact copy. Fails when the target exists. */
@@ -53,6 +54,8 @@ class SqliteFile implements OpenFile {
   readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #temporary: boolean;
+  /** As it is opened. */
+  #synced = true;
 
   constructor(file: string, database: DatabaseSync, temporary: boolean) {
     this.#file = file;
@@ -73,11 +76,13 @@ class SqliteFile implements OpenFile {
     });
   }
 
-  write(changes: readonly Change[]): void {
+  write(changes: readonly Change[], unsynced = false): void {
+    this.#sync(!unsynced);
     this.#transaction(() => this.#apply(changes));
   }
 
   replaceAll(rows: readonly Change[]): void {
+    this.#sync(true);
     this.#transaction(() => {
       this.#database.exec("DELETE FROM entries");
       this.#apply(rows);
@@ -108,6 +113,13 @@ class SqliteFile implements OpenFile {
         put.run(table, key, text, checksumOf(table, key, text));
       }
     }
+  }
+
+  /** Whether the log is synced with each transaction, and all that stands in it before: a sync takes as long as the disk says. */
+  #sync(each: boolean): void {
+    if (each === this.#synced) return;
+    this.#guard(() => this.#database.exec(`PRAGMA synchronous = ${each ? "FULL" : "NORMAL"}`));
+    this.#synced = each;
   }
 
   #transaction(work: () => void): void {

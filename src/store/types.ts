@@ -22,8 +22,8 @@ export interface StoreHealth {
 export interface Store {
   /** Everything, as of the last acknowledged write. */
   load(): Promise<Tables>;
-  /** All of the changes or none; once it resolves, they survive a crash and a power cut. */
-  write(changes: readonly Change[]): Promise<void>;
+  /** All of the changes or none; once it resolves, they survive a crash and a power cut. `more`: others follow at once, and a power cut they survive with the last of them. */
+  write(changes: readonly Change[], more?: "more"): Promise<void>;
   /** Keeps a second generation when something changed since the last one; cheap to call often. */
   backup(): Promise<void>;
   health(): StoreHealth;

@@ -72,6 +72,16 @@ test("entries of an empty map are none, and small arrays come whole", async () =
   assert.deepEqual([...array.filled()], [[u32(1), u64(7)]]);
 });
 
+test("others have turns while an array is gone through, also where nothing is in it", async () => {
+  using array = kernel.createMap("array", "hwt_turns", 4, 8, 5000);
+  array.set(u32(4711), u64(7));
+  let turns = 0;
+  const found: unknown[] = [];
+  for await (const some of array.filledInTurns(async () => void turns++)) found.push(...some);
+  assert.deepEqual(found, [[u32(4711), u64(7)]]);
+  assert.equal(turns, Math.ceil(5000 / 512));
+});
+
 test("an array's values come one after the other from any key on, and end with it", async () => {
   using array = kernel.createMap("array", "hwt_values", 4, 8, 300);
   array.setBatch(Array.from({ length: 300 }, (_, i) => [u32(i), u64(i)] as const));

@@ -18,7 +18,9 @@ function memoryMap(written: () => void = () => {}): KernelMap {
   };
   return {
     info: { maxEntries: 64 } as KernelMap["info"], get: (key) => held.get(name(key)), set, delete: (key) => held.delete(name(key)),
-    filled: entries, entries, setInner: () => {}, setInners: async () => {}, setPacked: (keys, values) => {
+    filled: entries, entries, filledInTurns: async function* () {
+      yield entries();
+    }, setInner: () => {}, setInners: async () => {}, setPacked: (keys, values) => {
       const size = values.length / (keys.length / 4);
       for (let i = 0; 4 * i < keys.length; i++) set(keys.slice(4 * i, 4 * i + 4), values.subarray(size * i, size * (i + 1)));
     }, store: () => {}, close: () => {}, [Symbol.dispose]: () => {},

@@ -16,8 +16,15 @@ export function openMaps(write: (when: "before" | "after") => void = () => {}, l
       if (held.size > maxEntries) throw new Error("the map is full");
       write("after");
     };
+    const filled = (): Iterable<readonly [Uint8Array, Uint8Array]> => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const).filter(([, value]) => value.some((byte) => byte !== 0));
     return {
-      held, info: { maxEntries } as KernelMap["info"], values: () => new Uint8Array(), get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), filled: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const).filter(([, value]) => value.some((byte) => byte !== 0)),
+      held, info: { maxEntries } as KernelMap["info"], values: () => new Uint8Array(), get: (key) => held.get(name(key)), entries: () => Array.from(held, ([key, value]) => [Buffer.from(key, "hex"), value] as const), filled,
+      filledInTurns: async function* (pause) {
+        for (const one of filled()) {
+          yield [one];
+          await pause();
+        }
+      },
       set: (key, value) => change(() => held.set(name(key), value)), delete: (key) => {
         change(() => held.delete(name(key)));
         return true;

@@ -23,6 +23,15 @@ test("rows that could not be written are as if they had been, and are written wi
   t.deepEqual([Object.fromEntries(rows.get("balancing") ?? []), kept.allWritten], [{ two: 3, three: 5 }, true]);
 });
 
+test("of the writes of many rows the disk is waited for with the last, and with the one of few", async (t) => {
+  const asked: (string | undefined)[] = [];
+  const kept = new KeptRows({ load: async () => new Map(), write: async (_, more) => void asked.push(more) });
+  await kept.keep(Array.from({ length: 300 }, (_, i) => row(`${i}`, "x".repeat(500))));
+  t.deepEqual(asked, ["more", "more", undefined]);
+  await kept.keep([row("one", 1)]);
+  t.deepEqual(asked.slice(3), [undefined]);
+});
+
 test("whatever waited, at no time does a row name one that is not there", async (t) => {
   const rows = new Map<string, Map<string, Json>>();
   const store = memoryStore(rows);

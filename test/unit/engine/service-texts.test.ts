@@ -60,6 +60,21 @@ test("what of a change was read is not read again though others change services 
 
 const large = (name: string, address: string): WrittenDocument => ({ file: `${name}.yaml`, text: text(`# ${"-".repeat(400_000)}\n`, name, address) });
 
+test("what comes from elsewhere at once is looked at in several turns", async (t) => {
+  const documents = Array.from({ length: 30 }, (_, i) => ({ file: `s${i}.yaml`, text: text(`# ${"-".repeat(15_000)}\n`, `s${i}`, `203.0.113.${i}:80`) }));
+  let [looked, atOnce] = [0, 0];
+  const texts = new ServiceTexts(async (unread, found) => {
+    for (const one of unread) found(one, readDocument(one));
+    atOnce = looked;
+  });
+  await texts.prepare(documents, () => {
+    looked++;
+    for (const since = performance.now(); performance.now() - since < 4;);
+  });
+  t.true(atOnce <= 1);
+  t.true(looked >= 30);
+});
+
 test("large changes at once are read elsewhere one after the other, and what was read meanwhile is not read again", async (t) => {
   const asked: string[] = [];
   const engine = desk(fakeHost(), memoryStore(), {

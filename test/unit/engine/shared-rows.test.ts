@@ -2,6 +2,7 @@
 import test from "ava";
 import { createBalancer } from "../../../src/engine/balancer.ts";
 import type { Outcome, Turn } from "../../../src/engine/balancer.ts";
+import { SharedRows } from "../../../src/engine/shared-rows.ts";
 import type { Service } from "../../../src/lb/types.ts";
 import type { Change, Json } from "../../../src/store/types.ts";
 import { container, read, serviceWith } from "../lb/given.ts";
@@ -64,4 +65,22 @@ test("rows stay as long as one service names them, and a row that names what is 
   t.is(world(lost).turn({ ...all, services: { set: services.slice(2), gone: [] } }).plans.set[0]?.backends.length, count);
   turn({ services: { set: [], gone: ["web-3"] } });
   t.deepEqual(shared(rows), []);
+});
+
+test("a short text is made once for the rows of one turn and not kept, a long one as long as what it is of", (t) => {
+  const shared = new SharedRows();
+  const of = {};
+  const made: string[] = [];
+  const ask = (kind: string, text: string): unknown => shared.text(kind, of, () => {
+    made.push(kind);
+    return text;
+  });
+  const look = (): void => {
+    for (const _ of [1, 2]) for (const [kind, length] of [["short", 10], ["long", 2000]] as const) ask(kind, "x".repeat(length));
+    shared.changes();
+  };
+  look();
+  t.deepEqual(made, ["short", "long"]);
+  look();
+  t.deepEqual(made, ["short", "long", "short"]);
 });
