@@ -153,7 +153,7 @@ export class ServiceBook {
     const here = [...endpoints.values()].flatMap((endpoint) => this.#servingHere(endpoint, networks.get(endpoint.network)) ?? []);
     const there = Array.from(cluster.endpoints.values(), (endpoint) => this.#servingThere(endpoint));
     const subnets = [...networks.values()].flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].flatMap((one) => (one === null ? [] : [one.prefix])));
-    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork), links: [...hostPrefixes, ...subnets] };
+    return { containers: [...here, ...there], networks: Array.from(networks.values(), nameOfNetwork), links: [...hostPrefixes, ...subnets], own: hostPrefixes.map(addressOf) };
   }
 
   /** undefined: nobody reaches it, it has ended, or whose it is Docker has not said yet. */

@@ -1,6 +1,6 @@
 // What of a service is probably not meant as it is written: selectors that match nobody now, addresses of nobody, and frontends to which nobody may come.
 import { contains, familyOf, parseCidr } from "../std/ip.ts";
-import type { Cidr } from "../std/ip.ts";
+import type { Cidr, Ip } from "../std/ip.ts";
 import { nearest, slip } from "../std/nearest.ts";
 import { placeText } from "../yaml/render.ts";
 import { edgeAmong } from "./addresses.ts";
@@ -18,6 +18,8 @@ export interface Known {
   readonly networks: readonly string[];
   /** The host's own, and those of networks. */
   readonly links: readonly Cidr[];
+  /** The host's own addresses. */
+  readonly own: readonly Ip[];
 }
 
 /** `web.yaml:4:5: …`, in the order in which the services are written. */
@@ -42,8 +44,9 @@ function lockedOut({ frontends, sources: { allow, deny } }: Service): readonly s
   });
 }
 
-/** Not refused, because other nodes may divide the link otherwise. */
-function isNobodys({ address }: Extract<BackendRule, { readonly kind: "address" }>, { links }: Known): readonly string[] {
+/** Not refused, because other nodes may divide the link otherwise, and programs of a node get to its own. */
+function isNobodys({ address }: Extract<BackendRule, { readonly kind: "address" }>, { links, own }: Known): readonly string[] {
+  if (own.includes(address)) return [`${address} is this host's own, where clients from outside who come by this host do not get, though probes do; select containers, or name another server`];
   const edge = edgeAmong(links, address);
   return edge === undefined ? [] : [`${address} is ${edge}, so that nobody serves there; give the server's own address`];
 }

@@ -27,7 +27,7 @@ export function addService(program: Command, deps: CliDependencies): void {
   service
     .command("apply")
     .summary("put services in force")
-    .description("Puts the services of all files in force, or of none: when one is wrong, what was in force stays. A service that is there already is replaced; flows of backends that stay do not move. Warns of selectors that match no container now, of containers on internal networks, and of frontends of a family from which `sources` let nobody in.")
+    .description("Puts the services of all files in force, or of none: when one is wrong, what was in force stays. A service that is there already is replaced; flows of backends that stay do not move. Warns of selectors that match no container now, of containers on internal networks, of backends at a broadcast address or the host's own, and of frontends of a family from which `sources` let nobody in.")
     .addArgument(filesArgument("service"))
     .addOption(outputOption())
     .addHelpText("after", examples([

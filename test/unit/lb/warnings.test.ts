@@ -2,10 +2,10 @@
 import test from "ava";
 import { warningsOf } from "../../../src/lb/warnings.ts";
 import type { ServingContainer } from "../../../src/lb/types.ts";
-import { parseCidr } from "../../../src/std/ip.ts";
+import { parseCidr, parseIp } from "../../../src/std/ip.ts";
 import { container, example, read, serviceWith } from "./given.ts";
 
-const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")] };
+const known = { containers: [container("a/web1", 2), container("b/db1", 3, { network: "back", labels: { app: "db", tier: "deep" }, service: "db" })], networks: ["shop", "back", "empty"], links: [parseCidr("192.0.2.7/24"), parseCidr("10.50.0.1/31"), parseCidr("2001:db8::7/64")], own: [parseIp("192.0.2.8"), parseIp("2001:db8::8")] };
 const told = (...lines: readonly string[]): readonly string[] => warningsOf([read(serviceWith(...lines))], known);
 const selecting = (select: string): readonly string[] => told(`backends: [{ select: ${select}, port: 80 }]`);
 
@@ -36,6 +36,7 @@ test("a frontend of a family of which sources allow nobody is told", (t) => {
 test("a backend at an address that is no host's on a link of this host's is told", (t) => {
   const backend = (address: string): readonly string[] => told(`backends: [{ select: { network: shop }, port: 80 }, { address: "${address}:80" }]`);
   t.deepEqual(backend("192.0.2.255"), ["web.yaml:3:53: 192.0.2.255 is the broadcast address of 192.0.2.0/24, so that nobody serves there; give the server's own address"]);
+  t.deepEqual(backend("192.0.2.8"), ["web.yaml:3:53: 192.0.2.8 is this host's own, where clients from outside who come by this host do not get, though probes do; select containers, or name another server"]);
   t.deepEqual(backend("192.0.2.0"), ["web.yaml:3:53: 192.0.2.0 is the address of 192.0.2.0/24 itself, so that nobody serves there; give the server's own address"]);
   for (const address of ["192.0.2.7", "10.50.0.0", "10.50.0.1", "198.51.100.255"]) t.deepEqual(backend(address), []);
 });
