@@ -45,7 +45,12 @@ export class MapHandle implements KernelMap {
     return { [Symbol.iterator]: () => this.#walk(true) };
   }
 
-  async *filledInTurns(pause: () => Promise<void>): AsyncGenerator<Iterable<readonly [key: Uint8Array, value: Uint8Array]>> {
+  filledInTurns(pause: () => Promise<void>): AsyncIterable<Iterable<readonly [key: Uint8Array, value: Uint8Array]>> {
+    kernelCall(() => this.native.info());
+    return this.#inTurns(pause);
+  }
+
+  async *#inTurns(pause: () => Promise<void>): AsyncGenerator<Iterable<readonly [key: Uint8Array, value: Uint8Array]>> {
     for (const some of this.#batches(true)) {
       if (some.length > 0) yield some;
       await pause();

@@ -33,7 +33,7 @@ function declared(file: string): number {
 }
 
 test.serial("Linux 6.1: Geneve carries between nodes, services are balanced by XDP on virtio, a plain server takes them out as documented, and a bare Debian 12 goes through quickstart; its containers, ports and world work", async (t) => {
-  t.timeout(20 * 60_000);
+  t.timeout(30 * 60_000);
   const { code, passed, report } = await boot("6.1", [geneve, virtio, plainServer, bareHost]);
   t.is(code, 0, report);
   // Two of the files make their tests of cases: one each.

@@ -67,7 +67,7 @@ test("every method of the kernel's handles throws once closed", async () => {
       walked++;
     }
   }
-  assert.equal(walked, 13 + 3 + 1);
+  assert.equal(walked, 14 + 3 + 1);
   assert.throws(() => kernel.attachTcx(program, 1, "ingress"), closed);
   assert.throws(() => kernel.openRing(map, () => {}), closed);
   await assert.rejects(kernel.loadObject(await objectOf("counters"), { reuse: new Map([["counts", map]]) }), closed);
