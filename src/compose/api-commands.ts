@@ -12,13 +12,14 @@ export interface Directories {
 }
 
 /** `docker` undefined: there is none. */
-export function apiCommands({ commands, heal }: Pick<Engine, "commands" | "heal">, docker: Pick<DockerDoor, "sync"> | undefined, { policies, services }: Directories): ApiCommands {
+export function apiCommands(engine: Pick<Engine, "commands" | "heal">, docker: Pick<DockerDoor, "sync"> | undefined, { policies, services }: Directories): ApiCommands {
+  const { commands } = engine;
   return {
     reconcile: async (signal) => {
       if (docker === undefined) throw new HawserError("UNSUPPORTED", "docker.enabled is false, so there is nothing to reconcile with");
       return docker.sync("asked for", signal);
     },
-    sweep: async (signal) => sweptOf((await heal(signal)).removed),
+    sweep: async (signal) => sweptOf((await engine.heal(signal)).removed),
     applyPolicy: (command, signal) => commands.applyPolicy(command, signal),
     deletePolicy: async (name, signal) => {
       await commands.deletePolicy(name, signal);

@@ -20,7 +20,7 @@ test("what is deleted after its directory lost all its files is not said to stay
   const settled = (): Promise<unknown> => Promise.all([...reads, engine.idle()]);
   const policies = openWatchedDirectory(at, "policy", (reading) => engine.commands.syncPolicyDirectory(reading), quiet);
   const services = openWatchedDirectory(at, "service", (reading) => engine.commands.syncServiceDirectory(reading), quiet);
-  const commands = apiCommands({ commands: engine.commands, heal: (signal) => engine.heal(signal) }, undefined, {
+  const commands = apiCommands(engine, undefined, {
     policies: { read: () => track(policies.read()) }, services: { read: () => track(services.read()) },
   });
   const problems = async (): Promise<readonly string[]> => (await engine.queries.status()).problems;
@@ -41,4 +41,10 @@ test("what is deleted after its directory lost all its files is not said to stay
   await commands.deleteService("web");
   await settled();
   t.deepEqual(engine.queries.services().map(({ name, state, source }) => [name, state, source]), [["web", "enforced", `directory ${join(at, "mine.yaml")}`]]);
+});
+
+test("what a sweep removed is told", async (t) => {
+  const { engine } = await shop();
+  const nothing = { read: () => Promise.resolve() };
+  t.deepEqual(await apiCommands(engine, undefined, { policies: nothing, services: nothing }).sweep(), []);
 });
