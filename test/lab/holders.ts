@@ -13,7 +13,7 @@ export interface Observation {
   /** The host that answered last; undefined: nobody did. */
   holder(): string | undefined;
   /** Waits until that host alone has answered a few times in a row; undefined: until nobody has. */
-  settles(host: string | undefined): Promise<void>;
+  settles(host: string | undefined, promisedMs?: number): Promise<void>;
   /** Fails where two answered one question. @returns the most questions in a row, of ten a second, that nobody has answered since `from`, in milliseconds since the epoch */
   missed(t: ExecutionContext, from: number): number;
 }
@@ -28,10 +28,10 @@ export async function observe({ neighbour, hosts }: World, address: string, scop
       const mac = who.answers().at(-1)?.macs[0];
       return mac === undefined ? undefined : nameOf(mac);
     },
-    settles: (host) => waitFor(`${host ?? "nobody"} to answer for ${address}`, () => {
+    settles: (host, promisedMs = 30_000) => waitFor(`${host ?? "nobody"} to answer for ${address}`, () => {
       const last = who.answers().slice(-5);
       return last.length === 5 && last.every(({ macs }) => macs.map(nameOf).join() === (host ?? ""));
-    }, { explain: () => JSON.stringify(who.answers().slice(-20)) }),
+    }, { promisedMs, explain: () => JSON.stringify(who.answers().slice(-20)) }),
     missed: (t, from) => {
       const answers = who.answers();
       t.deepEqual(answers.filter(({ macs }) => macs.length > 1), [], `${address} is answered for by one at a time`);

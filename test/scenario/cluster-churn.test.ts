@@ -59,7 +59,7 @@ test.serial("etcd killed while 50 containers start and stop, five at a time: aft
   })]);
   const reality = await real(hosts);
   t.is(reality.length, kept.size);
-  await waitFor("the records to equal reality", async () => (await recorded()).join("\n") === reality.join("\n"));
+  await waitFor("the records to equal reality", async () => (await recorded()).join("\n") === reality.join("\n"), { promisedMs: 40_000 });
   t.deepEqual(await recorded(), reality);
   for (const host of hosts) {
     const own = (await endpointsOf(host)).map(({ name, ipv4 }) => `${host.name} ${name} ${ipv4}`).sort();

@@ -28,7 +28,7 @@ async function recordsEqualReality(t: ExecutionContext): Promise<void> {
     const { ipv4, name } = JSON.parse(value) as { readonly ipv4: string; readonly name: string };
     return `${key.split("/")[3]} ${ipv4} ${name}`;
   }).sort();
-  await waitFor("etcd's records to equal what runs", async () => (await told()).join("\n") === real.join("\n"));
+  await waitFor("etcd's records to equal what runs", async () => (await told()).join("\n") === real.join("\n"), { promisedMs: 20_000 });
   t.deepEqual(await told(), real);
 }
 
@@ -47,7 +47,7 @@ test.serial("one of three members killed: nothing notices, and new containers ar
   await stream.progress(25);
   await expectDrops(a, before[0] ?? {}, {});
   const late = await stage.container(b, "late", "shop");
-  await meet([c1, late]);
+  await meet([c1, late], { promisedMs: 20_000 });
   for (const host of hosts) for (const { state } of await nodesOf(host)) t.regex(state, /^(ready|self)$/);
   t.like(await a.json("status"), { ready: true });
   t.like(await stream.report(), { error: null, retransmits: 0 });
@@ -71,7 +71,7 @@ async function goesOn(t: ExecutionContext, fail: () => Promise<unknown>, mend: (
     await isDropped(t, c1, c2.ipv4, 7001);
     await stage.apply("policy: shop\nfor: { network: shop }\ndeny:\n  - c1 -> c2:7001\n  - any -> c2:7002\n", [b]);
     await isDropped(t, c3, c2.ipv4, 7002, "tcp", "for policy can be changed");
-    await waitFor("status to say that etcd is away", async () => /etcd/.test(JSON.stringify(((await a.json("status")) as { readonly problems: unknown }).problems)));
+    await waitFor("status to say that etcd is away", async () => /etcd/.test(JSON.stringify(((await a.json("status")) as { readonly problems: unknown }).problems)), { promisedMs: 20_000 });
     await a.agent.kill();
     await a.agent.start();
     await passes(t, c1, c2.ipv4, 7000, "tcp", "after a restart of the agent, that only remembers");
@@ -82,7 +82,7 @@ async function goesOn(t: ExecutionContext, fail: () => Promise<unknown>, mend: (
   }
   await stage.apply("policy: shop\nfor: { network: shop }\ndeny:\n  - c1 -> c2:7001\n");
   const late = await a.inside("late");
-  await meet([late, c2, c3]);
+  await meet([late, c2, c3], { promisedMs: 30_000 });
   t.is((await stream.report()).error, null);
   await recordsEqualReality(t);
 }
@@ -109,7 +109,7 @@ test.serial("with slow members changes come later and none is lost", async (t) =
   await Promise.all(etcd.members.map((each) => each.slow("128kbit")));
   try {
     const late = await stage.container(b, "late", "shop");
-    await meet([c1, late]);
+    await meet([c1, late], { promisedMs: 30_000 });
     await a.docker("rm", "-f", "c1");
     await reaches(late, c2.ipv4);
   } finally {
@@ -129,7 +129,7 @@ test.serial("restarted empty, etcd is told everything again: the same slices, th
   await stream.progress(10);
   await etcd.startEmpty();
   await stream.progress(25);
-  await waitFor("every node to be there again", async () => (await etcd.read("/hawser/nodes/")).size === 3);
+  await waitFor("every node to be there again", async () => (await etcd.read("/hawser/nodes/")).size === 3, { promisedMs: 45_000 });
   await recordsEqualReality(t);
   for (const host of hosts) for (const other of hosts) if (other !== host) await nodeIs(host, other.name, "ready");
   t.deepEqual([await slices(), await numbers()], had);
@@ -150,14 +150,14 @@ test.serial("a node that etcd has given up, since it did not hear it for longer 
   const before = await dropsOf(hosts);
   {
     await using _cut = await cutOff(c);
-    await waitFor("c's lease to end", async () => !(await etcd.read("/hawser/nodes/")).has("/hawser/nodes/c"));
+    await waitFor("c's lease to end", async () => !(await etcd.read("/hawser/nodes/")).has("/hawser/nodes/c"), { promisedMs: 45_000 });
     const late = await stage.container(c, "late", "shop");
     await allTalk(t, [c3, late], "on the node that is cut off");
     await allTalk(t, [c1, c2], "between the others");
   }
-  await waitFor("c to be there again", async () => (await etcd.read("/hawser/nodes/")).has("/hawser/nodes/c"));
+  await waitFor("c to be there again", async () => (await etcd.read("/hawser/nodes/")).has("/hawser/nodes/c"), { promisedMs: 45_000 });
   const late = await c.inside("late");
-  await meet([c1, c3, late]);
+  await meet([c1, c3, late], { promisedMs: 30_000 });
   await recordsEqualReality(t);
   await expectDrops(stage.b, before[1] ?? {}, {});
   await waitFor("a to be told of its neighbour's new container", async () => (await stage.a.run(["ping", "-c1", "-W1", late.ipv4], { mayFail: true })).code === 0);

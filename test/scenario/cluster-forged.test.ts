@@ -34,7 +34,7 @@ async function cast(): Promise<Cast> {
 /** `observe` on the host tells of a drop for that reason and names the sender. */
 async function isTold(host: Host, reason: string, sender: string): Promise<void> {
   await waitFor(`observe to tell of ${reason} and of ${sender}`, async () =>
-    (await observe(host, "--last", "100", "--verdict", "dropped")).some((flow) => flow.hawser?.reason === reason && JSON.stringify(flow).includes(sender)));
+    (await observe(host, "--last", "100", "--verdict", "dropped")).some((flow) => flow.hawser?.reason === reason && JSON.stringify(flow).includes(sender)), { promisedMs: 5000 });
 }
 
 test.serial("a tunnel packet that is what it claims arrives: so those below are dropped for what is forged", async (t) => {

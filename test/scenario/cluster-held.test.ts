@@ -33,7 +33,7 @@ const hostOf = (name: string | undefined): Host => {
 
 /** Waits until the host says of the address what the link says. */
 const knows = (host: Host, seen: Observation): Promise<void> =>
-  waitFor(`${host.name} to know who answers`, async () => (await holderOf(host, four)) === seen.holder());
+  waitFor(`${host.name} to know who answers`, async () => (await holderOf(host, four)) === seen.holder(), { promisedMs: 30_000 });
 
 test.serial("a client on the link finds a service's address; one host answers, another when it dies, none twice, and none when it is deleted", async (t) => {
   const { a, b, world } = stage;
@@ -75,7 +75,7 @@ test.serial("a client on the link finds a service's address; one host answers, a
   since = Date.now();
   const dead = holder.name;
   await holder.unplug();
-  await waitFor("another to answer", () => v4.holder() !== undefined && v4.holder() !== dead);
+  await waitFor("another to answer", () => v4.holder() !== undefined && v4.holder() !== dead, { promisedMs: 40_000 });
   t.log(`another answers ${v4.missed(t, since) / 10} s after the holder died`);
   const next = v4.holder();
   t.regex(await neighbour.ask("tcp", six, 80), /^\S+ \d+$/, "who knew the dead holder was told of the next");
@@ -89,8 +89,8 @@ test.serial("a client on the link finds a service's address; one host answers, a
   await own[1]?.settles("b");
 
   await a.hawser(["service", "delete", "web"]);
-  await v4.settles(undefined);
-  await v6.settles(undefined);
+  await v4.settles(undefined, 5000);
+  await v6.settles(undefined, 5000);
   await waitFor("nobody to be written down", async () => (await stage.etcd.read("/hawser/held/")).size === 0);
 });
 
@@ -116,7 +116,7 @@ test.serial("with etcd away for longer than a lease nothing moves; a host whose 
 
   since = Date.now();
   await holder.agent.stop();
-  await waitFor("another to answer", () => seen.holder() !== holder.name);
+  await waitFor("another to answer", () => seen.holder() !== holder.name, { promisedMs: 40_000 });
   t.true(seen.missed(t, since) <= few, "the entry outlives the agent until another has announced the address");
   const next = seen.holder();
   since = Date.now();
@@ -140,7 +140,7 @@ test.serial("an address that another machine on the link has is left to it, and 
   const told = async (host: Host): Promise<string> => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.join();
   const examined = async (host: Host): Promise<string> => (await host.hawser(["doctor", "--config", host.configuration, "-o", "json"], { mayFail: true })).stdout;
   const telling = async (): Promise<readonly Host[]> => (await Promise.all(hosts.map(async (host) => ((await told(host)).includes(`${taken} is another machine's`) ? [host] : [])))).flat();
-  await waitFor("the host whose it would be to say so", async () => (await telling()).length === 1, { explain: () => a.agent.tail(20) });
+  await waitFor("the host whose it would be to say so", async () => (await telling()).length === 1, { promisedMs: 30_000, explain: () => a.agent.tail(20) });
   const [teller] = await telling();
   t.truthy(teller);
   if (teller === undefined) return;
@@ -158,7 +158,7 @@ test.serial("an address that another machine on the link has is left to it, and 
 
   await neighbour.run(["ip", "address", "add", `${taken}/24`, "dev", "eth0"]);
   await neighbour.sh(`ping -c 1 -w 1 -I ${taken} ${teller.ipv4} || true`);
-  await waitFor("the machine that was given it while it is answered for to be told", async () => (await examined(teller)).includes(`another machine says that it has ${taken}, `));
+  await waitFor("the machine that was given it while it is answered for to be told", async () => (await examined(teller)).includes(`another machine says that it has ${taken}, `), { promisedMs: 40_000 });
   await neighbour.run(["ip", "address", "delete", `${taken}/24`, "dev", "eth0"]);
   await now.settles(teller.name);
   await a.hawser(["service", "delete", "web"]);

@@ -25,7 +25,7 @@ async function everythingPasses(t: ExecutionContext, one: Place, other: Place, w
     for (const [mine, theirs] of [[from.ipv4, to.ipv4], [from.ipv6, to.ipv6]] as const) {
       t.regex(await from.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `), `${what}: ${from.name} to ${theirs} by TCP`);
       await waitFor(`${what}: a large datagram from ${from.name} to be answered by ${theirs}`, async () =>
-        (await from.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `));
+        (await from.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `), { promisedMs: 5000 });
     }
   }
 }

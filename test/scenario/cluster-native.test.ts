@@ -52,7 +52,7 @@ test.serial("routes to the other nodes' slices are in the kernel with a protocol
     t.regex(await routes(a, other), new RegExp(`via ${b.ipv4} `), "they are the kernel's and stay without the agent");
     await a.sh(`ip route del ${other.ipv4}`);
     await a.agent.start();
-    await waitFor("the route that somebody took to be there again", async () => (await routes(a, other)).includes(`${other.ipv4} via ${b.ipv4}`));
+    await waitFor("the route that somebody took to be there again", async () => (await routes(a, other)).includes(`${other.ipv4} via ${b.ipv4}`), { promisedMs: 40_000 });
     t.regex(await a.sh("ip route show 10.44.77.0/24"), /proto static/);
   } finally {
     await a.sh("ip route del 10.44.77.0/24");

@@ -77,7 +77,7 @@ test.serial("a node whose machine dies is unreachable, then gone with its lease,
   await c.unplug();
   await nodeIs(a, "c", "unreachable");
   t.regex((await a.hawser(["status"])).stdout, /(unreachable|without an answer).*\bc\b/s);
-  await nodeIs(a, "c", "gone");
+  await nodeIs(a, "c", "gone", { promisedMs: 60_000 });
   await nodeIs(b, "c", "gone");
   t.is((await stage.etcd.read("/hawser/endpoints/c/")).size, 0);
   t.not((await c1.run(["ping", "-c1", "-W1", c3.ipv4], { mayFail: true })).code, 0);
@@ -86,7 +86,7 @@ test.serial("a node whose machine dies is unreachable, then gone with its lease,
   await c.plug();
   await c.agent.start();
   await allReady(hosts);
-  await meet([c1, c2, c3]);
+  await meet([c1, c2, c3], { promisedMs: 30_000 });
   await allTalk(t, [c1, c2, c3], "after it came back");
   t.like(await stream.report(), { error: null, retransmits: 0 });
 });
@@ -99,7 +99,7 @@ test.serial("a node whose agent alone is away for longer than its lease is there
   await stream.progress(10);
   const before = await dropsOf([a]);
   await b.agent.kill();
-  await waitFor("etcd to have given up b", async () => (await stage.etcd.read("/hawser/endpoints/b/")).size === 0);
+  await waitFor("etcd to have given up b", async () => (await stage.etcd.read("/hawser/endpoints/b/")).size === 0, { promisedMs: 60_000 });
   await nodeIs(a, "b", "ready");
   await stream.progress(100);
   await allTalk(t, [c1, c2, c3], "with b's agent away");

@@ -65,7 +65,7 @@ test.serial("with uplinks of 1280 bytes, the least of IPv6, a megabyte by TCP an
     await using _server = await c2.serve({ tcp: [7000], udp: [7000] });
     for (const [mine, theirs] of [[c1.ipv4, c2.ipv4], [c1.ipv6, c2.ipv6]] as const) {
       t.regex(await c1.ask("tcp", theirs, 7000, { size: 1_000_000, timeout: 10 }), new RegExp(`^${mine} `));
-      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `));
+      await waitFor(`a large datagram to be answered by ${theirs}`, async () => (await c1.ask("udp", theirs, 7000, { size: 65_400, timeout: 1 })).startsWith(`${mine} `), { promisedMs: 5000 });
     }
   } finally {
     for (const host of hosts) await host.setMtu(1500);
@@ -102,7 +102,7 @@ test.serial("a container on two networks reaches other nodes' containers on each
   await using _c2 = await c2.serve({ tcp: [7000] });
   await using _d3 = await d3.serve({ tcp: [7000] });
   for (const [to, mine] of [[c2, onShop.ipv4], [d3, onYard]] as const) {
-    await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `));
+    await waitFor(`${to.name} to answer`, async () => (await onShop.ask("tcp", to.ipv4, 7000, { timeout: 0.5 })).startsWith(`${mine} `), { promisedMs: 5000 });
   }
   await a.docker("restart", "-t", "0", "both");
   const routes = await (await a.inside("both")).sh("ip route show proto boot");

@@ -106,7 +106,7 @@ async function told(host: Host, what: string, matches: (flow: Told) => boolean):
   await waitFor(`observe on ${host.name} to tell of ${what}`, async () => {
     found = (await observe(host, "--last", "200")).findLast(matches);
     return found !== undefined;
-  });
+  }, { promisedMs: 5000 });
   if (found === undefined) throw new Error("unreachable");
   return found;
 }

@@ -120,7 +120,7 @@ test.serial("with one node off the other keeps everything and starts new contain
   await a.agent.start();
   t.regex(await outside.ask("tcp", a.ipv4, 8080), /^\S+ \d+$/, "a restart of its agent changes nothing");
   await b.plug();
-  await reaches(c1, c2.ipv4);
+  await reaches(c1, c2.ipv4, { promisedMs: 20_000 });
   t.is((await stream.report()).error, null);
   await b.agent.start();
   await nodeIs(a, "b", "ready");
@@ -155,7 +155,7 @@ test.serial("without a server the lowest name that answers has a service's addre
   await seen.settles("a");
   t.log(`${seen.missed(t, since) / 10} s without an answer when it was back`);
   for (const host of hosts) await host.hawser(["service", "delete", "web"]);
-  await seen.settles(undefined);
+  await seen.settles(undefined, 5000);
 });
 
 test.serial("without a server an address that another machine has is nobody's on either node, also while the agent of the one whose it would be is away, and is that one's when it is free", async (t) => {
@@ -169,7 +169,7 @@ test.serial("without a server an address that another machine has is nobody's on
   await serve(world, hosts, [taken]);
   const holder = async (host: Host): Promise<string> => ((await host.json("service", "list")) as readonly Shown[]).flatMap(({ frontends }) => frontends)[0]?.holder ?? "?";
   const told = async (host: Host): Promise<string> => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.join();
-  await waitFor("a to say so", async () => (await told(a)).includes(`${taken} is another machine's`), { explain: () => a.agent.tail(20) });
+  await waitFor("a to say so", async () => (await told(a)).includes(`${taken} is another machine's`), { promisedMs: 30_000, explain: () => a.agent.tail(20) });
   await waitFor("b to know that a does not answer", async () => (await holder(b)) === "" && (await told(b)).includes(`${taken} would be a's, which found it another machine's`));
   t.is(await holder(a), "");
   await a.agent.kill();
@@ -183,7 +183,7 @@ test.serial("without a server an address that another machine has is nobody's on
   await waitFor("both to know", async () => (await holder(a)) === "a" && (await holder(b)) === "a");
   await waitFor("nothing to be told of it any more", async () => !(await told(b)).includes(taken));
   for (const host of hosts) await host.hawser(["service", "delete", "web"]);
-  await seen.settles(undefined);
+  await seen.settles(undefined, 5000);
 });
 
 interface Shown {
@@ -209,7 +209,7 @@ test.serial("clients from outside reach containers that a service names by their
     await waitFor(`${host.name} to have ${wanted.join(", ")}`, async () => {
       last = ((await host.json("service", "list")) as readonly Shown[]).flatMap(({ backends }) => backends.map(({ address, node, state }) => `${address} ${node} ${state}`));
       return last.join() === wanted.join();
-    }, { explain: () => last.join(", ") });
+    }, { promisedMs: 15_000, explain: () => last.join(", ") });
   };
   let port = 5100;
   const allAnswer = async (why: string): Promise<void> => {

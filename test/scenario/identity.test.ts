@@ -55,7 +55,7 @@ test.serial("50 containers that start at the same time all start, and each has i
   const outputs = await Promise.all(names.map((name) => host.dockerOutput(["start", name], { timeoutMs: 120_000 })));
   t.deepEqual(outputs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr), []);
   // A start that Docker was too busy to be asked about in time is closed until the next reading.
-  await waitFor("every container to be known", async () => (await rows()).every(({ state, identity }) => state === "ready" && identity > 0));
+  await waitFor("every container to be known", async () => (await rows()).every(({ state, identity }) => state === "ready" && identity > 0), { promisedMs: 5000 });
   const known = await rows();
   t.is(known.length, 50);
   for (const { name, labels } of known) t.is(labels["tier"], `t${Number(name.slice(1)) % 5}`);
@@ -107,10 +107,10 @@ test.serial("what no policy reaches, and who shares an identity, is said (R50)",
     "container side shares this network namespace and identity",
     "has NET_ADMIN: it may change its own addresses, routes and devices",
   ];
-  await waitFor("the notes", async () => (await row("web")).notes.length === wanted.length);
+  await waitFor("the notes", async () => (await row("web")).notes.length === wanted.length, { promisedMs: 5000 });
   t.deepEqual((await row("web")).notes.toSorted(), wanted);
   const { parts } = (await host.json("status")) as { readonly parts: readonly { readonly part: string; readonly detail: string }[] };
   t.regex(parts.find(({ part }) => part === "docker")?.detail ?? "", /not enforced: node \(it is on the host's own network\)/);
   await host.docker("rm", "-f", "side", "node");
-  await waitFor("the note to go", async () => (await row("web")).notes.length === wanted.length - 1);
+  await waitFor("the note to go", async () => (await row("web")).notes.length === wanted.length - 1, { promisedMs: 5000 });
 });

@@ -48,7 +48,7 @@ test.serial("with its state deleted the agent takes back from Docker and the ker
   t.regex(sweep.stderr, /there is no state in .*; start the agent, which asks Docker, or sweep with --all/);
   t.deepEqual(await host.links(), links);
   await host.agent.start();
-  await waitFor("Docker's truth", async () => (await rows()).length === 2);
+  await waitFor("Docker's truth", async () => (await rows()).length === 2, { promisedMs: 10_000 });
   for (const stream of streams) {
     await stream.progress(10);
     t.like(await stream.report(), { error: null, retransmits: 0 });
@@ -85,7 +85,7 @@ test.serial("with its state deleted and Docker away the agent sweeps nothing unt
   await stream.progress(25);
   t.regex(await outside.ask("tcp", host.ipv4, 8080), /^\S+ \d+$/, "and everything goes on, new connections too");
   await host.dockerd.start(["--live-restore"]);
-  await waitFor("the endpoint to be known again", async () => (await rows()).length === 1);
+  await waitFor("the endpoint to be known again", async () => (await rows()).length === 1, { promisedMs: 15_000 });
   t.deepEqual(await rows(), known);
   await stream.progress(10);
   t.like(await stream.report(), { error: null, retransmits: 0 });
@@ -114,7 +114,7 @@ test.serial("programs, pins and the host's addresses that somebody takes away co
     await waitFor(`everything to work again without ${what}`, works, { promisedMs: limit, everyMs: 250, explain: () => host.agent.tail(4) });
     t.pass(what);
   }
-  await waitFor("the status to be clean", async () => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.length === 0);
+  await waitFor("the status to be clean", async () => ((await host.json("status")) as { readonly problems: readonly string[] }).problems.length === 0, { promisedMs: 40_000 });
 });
 
 test.serial("after a reboot containers that restart by themselves have their addresses and ports again (R21)", async (t) => {
@@ -138,7 +138,7 @@ test.serial("after a reboot containers that restart by themselves have their add
   const began = Date.now();
   await host.dockerd.start();
   t.true(Date.now() - began < 15_000, `dockerd was up after ${Date.now() - began} ms (R91)`);
-  for (const port of [8091, 8092, 8093]) await waitFor(`port ${port} to answer`, () => reaches(outside, host.ipv4, port), { explain: () => host.agent.tail(6) });
+  for (const port of [8091, 8092, 8093]) await waitFor(`port ${port} to answer`, () => reaches(outside, host.ipv4, port), { promisedMs: 30_000, explain: () => host.agent.tail(6) });
   t.is((await host.inside("fixed")).ipv4, "10.71.0.9");
   t.is((await host.inside("plain")).ipv4, "10.72.0.9");
   t.deepEqual((await rows()).map(({ name, state }) => `${name} ${state}`), ["any ready", "fixed ready", "plain ready"]);

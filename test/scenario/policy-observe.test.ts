@@ -24,7 +24,7 @@ async function told(what: string, matches: (flow: Told) => boolean, ...args: rea
     last = await observe(stage.host, "--last", "200", ...args);
     found = last.findLast(matches);
     return found !== undefined;
-  }, { explain: () => last.slice(-3).map((flow) => JSON.stringify(flow)).join("\n") });
+  }, { promisedMs: 5000, explain: () => last.slice(-3).map((flow) => JSON.stringify(flow)).join("\n") });
   if (found === undefined) throw new Error("unreachable");
   return found;
 }

@@ -117,7 +117,7 @@ test.serial("a file that is cut off, emptied or wrong leaves the last good polic
   ] as const) {
     // As a full disk leaves it: written in place.
     writeFileSync(file, text);
-    await waitFor(`the alarm when the file is ${what}`, async () => (await problems()).some((line) => line.includes("shop.yaml")));
+    await waitFor(`the alarm when the file is ${what}`, async () => (await problems()).some((line) => line.includes("shop.yaml")), { promisedMs: 5000 });
     await holds(`when the file is ${what}`);
   }
   await host.agent.kill();
@@ -128,7 +128,7 @@ test.serial("a file that is cut off, emptied or wrong leaves the last good polic
   t.true((await problems()).some((line) => line.includes("shop.yaml")));
   stage.drop("shop.yaml", rule(7001));
   await waitFor("the mended file to be in force", async () => /^\S+ \d+$/.test(await web.ask("udp", db.ipv4, 7001, { timeout: 0.3 })), { promisedMs: 5000 });
-  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("shop.yaml")));
+  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("shop.yaml")), { promisedMs: 5000 });
 });
 
 test.serial("a folder whose files vanish all at once is taken for a mistake: they stay in force, with an alarm (R7)", async (t) => {
@@ -140,7 +140,7 @@ test.serial("a folder whose files vanish all at once is taken for a mistake: the
   await waitFor("the policy", async () => (await web.ask("udp", db.ipv4, 7001, { timeout: 0.3 })) === "TIMEOUT");
   await host.run(["mv", stage.directory, `${stage.directory}.away`]);
   try {
-    await waitFor("the alarm", async () => (await problems()).some((line) => line.includes("policy.d")));
+    await waitFor("the alarm", async () => (await problems()).some((line) => line.includes("policy.d")), { promisedMs: 10_000 });
     await isDropped(t, web, db.ipv4, 7001, "udp");
     await host.agent.kill();
     await host.agent.start();
@@ -150,7 +150,7 @@ test.serial("a folder whose files vanish all at once is taken for a mistake: the
     await host.run(["mv", `${stage.directory}.away`, stage.directory]);
   }
   // A folder that comes back is found at the latest in the agent's next round, 30 s on.
-  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("policy.d")), { everyMs: 200 });
+  await waitFor("the alarm to go", async () => !(await problems()).some((line) => line.includes("policy.d")), { promisedMs: 40_000, everyMs: 200 });
 });
 
 /** The agent asks Docker through a gate that can be shut. */

@@ -137,7 +137,7 @@ test.serial("containers removed and renamed while the agent is away are reconcil
   await host.docker("rm", "-f", "gone", "fresh");
   await host.agent.start();
   // What is younger than a minute may be in the making, so the agent lets it stand that long.
-  await waitFor("the endpoints to be gone", async () => (await names()).length === 0, { everyMs: 500 });
+  await waitFor("the endpoints to be gone", async () => (await names()).length === 0, { promisedMs: 110_000, everyMs: 500 });
   await waitFor("the links to be gone", async () => (await host.links()).every((name) => name === "hwhost" || name === "hwnet"));
   t.deepEqual(await host.json("port"), []);
 });
@@ -172,12 +172,12 @@ test.serial("without live-restore a stopped dockerd and a killed one leave nothi
   await shop();
   await host.dockerd.stop();
   await host.dockerd.start();
-  await waitFor("the links to be gone after a stop", ours);
+  await waitFor("the links to be gone after a stop", ours, { promisedMs: 45_000 });
   await host.docker("start", "web", "peer");
   t.is((await host.dockerOutput(["exec", "peer", "ping", "-c1", "-W1", "web"])).code, 0);
   await host.dockerd.kill();
   await host.dockerd.start();
-  await waitFor("the links to be gone after a kill", ours);
+  await waitFor("the links to be gone after a kill", ours, { promisedMs: 45_000 });
   await host.docker("start", "web", "peer");
   t.is((await host.dockerOutput(["exec", "peer", "ping", "-c1", "-W1", "web"])).code, 0);
 });

@@ -52,7 +52,7 @@ async function web(host: Host, name: string, size = "small"): Promise<void> {
 }
 
 /** Every one of the hosts has exactly these backends, as `NAME STATE`. */
-async function haveBackends(expected: readonly string[], hosts: readonly Host[] = stage.world.hosts): Promise<void> {
+async function haveBackends(expected: readonly string[], hosts: readonly Host[] = stage.world.hosts, promisedMs = 15_000): Promise<void> {
   let last: unknown;
   for (const host of hosts) {
     await waitFor(`${host.name} to have ${expected.join(", ")}`, async () => {
@@ -60,7 +60,7 @@ async function haveBackends(expected: readonly string[], hosts: readonly Host[] 
       last = backends;
       const shown = new Set(backends.map(({ identity, state }) => `${identity.replace(/^.*\/(.*):.*$/, "$1")} ${state}`));
       return [...shown].toSorted().join() === expected.toSorted().join();
-    }, { explain: () => JSON.stringify(last) });
+    }, { promisedMs, explain: () => JSON.stringify(last) });
   }
 }
 
@@ -119,7 +119,7 @@ test.serial("a node dies: connections to its containers end, and those that only
   const died = Date.now();
   await c.unplug();
   await routeTo(a, b);
-  await haveBackends(["web1 active", "web2 active"], [a, b]);
+  await haveBackends(["web1 active", "web2 active"], [a, b], 60_000);
   t.log(`web3 is struck out ${Date.now() - died} ms after its node died`);
   await onlyTheDeadLost(t, clients, { web3: had }, "c is dead");
   await using meanwhile = crowd(stage.world.outside, { program, sources: [stage.world.outside.ipv4], periodMs, address, port: 80 });

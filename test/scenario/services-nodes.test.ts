@@ -299,7 +299,7 @@ test.serial("folders: the same text agrees, another is refused with who has it; 
   await a.agent.start();
   t.regex(await shown(a), /^keep enforced .* 99; web enforced directory \S+ b 81/);
   await etcd.start();
-  for (const host of [a, b]) await waitFor(`${host.name} to have all`, async () => /^keep enforced \S+ \S+ a\+b 99; late enforced \S+ \S+ a 82; web enforced \S+ \S+ b 81$/.test(await shown(host)), { explain: () => host.agent.tail(20) });
+  for (const host of [a, b]) await waitFor(`${host.name} to have all`, async () => /^keep enforced \S+ \S+ a\+b 99; late enforced \S+ \S+ a 82; web enforced \S+ \S+ b 81$/.test(await shown(host)), { promisedMs: 60_000, explain: () => host.agent.tail(20) });
   for (const host of [a, b]) {
     rmSync(folder(host), { recursive: true });
     for (const { name } of await rows(host)) await host.hawser(["service", "delete", name], { mayFail: true });

@@ -34,7 +34,7 @@ await inOwnHost(import.meta.url, {
     assert.equal(ask("lan", "192.0.2.10", 8080), "");
   },
 
-  "while the agent comes back twice, no allowed packet is lost and no denied one passes (R11, R14)": async (world) => {
+  "while the agent comes back again and again, no allowed packet is lost and no denied one passes (R11, R14)": async (world) => {
     const steps = [...desired, ...otherNetwork()];
     prepare(world);
     {
@@ -45,12 +45,12 @@ await inOwnHost(import.meta.url, {
     plug(world, "b", cableB.containerInterface, 3);
     plug(world, "far", "hwcccccccccccc", 2, "10.45.0");
     const [allowed, denied] = [flood("a", "10.44.0.3"), flood("a", "10.45.0.2")];
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 4; round++) {
       await using datapath = await world.open();
       assert.deepEqual((await datapath.adopt(steps)).failed, []);
     }
     const [sent, received] = await allowed.stop();
-    assert.ok(sent > 50, `only ${sent} sent`);
+    assert.ok(sent > 200, `only ${sent} sent`);
     assert.equal(received, sent);
     const [tried, passed] = await denied.stop();
     assert.ok(tried > 50, `only ${tried} tried`);
