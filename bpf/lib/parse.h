@@ -125,7 +125,7 @@ static __always_inline int parse_transport(const struct __sk_buff *skb, struct p
 
 /*
  * Whether IPv4 options ask for a route of the sender's choice (RFC 791: loose 131, strict 137). The verifier walks what is not static
- * once, not for each length that the header may have and each way to here: that was the half of what it walked.
+ * once, not for each length that the header may have and each way to here: that was more than half of all that it walked.
  */
 __noinline int parse_source_routed(struct __sk_buff *skb, __u32 at, __u32 end)
 {

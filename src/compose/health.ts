@@ -1,8 +1,10 @@
 // Probes of backends by this node: whom the engine names is asked, and what was found goes back to it.
 import type { Engine } from "../engine/engine.ts";
 import type { PartStatus, ProbeTarget, Queries } from "../engine/types.ts";
+import { silence } from "../health/ask.ts";
 import { createHealthDoor } from "../health/door.ts";
 import type { Target } from "../health/types.ts";
+import { endText } from "../lb/fields.ts";
 import type { Clock } from "../std/clock.ts";
 import { parseIp } from "../std/ip.ts";
 import type { Log } from "../std/log.ts";
@@ -14,8 +16,6 @@ export interface Health {
 }
 
 const mostShown = 5;
-/** Of a probe whose packets nobody answered, as src/health/ask.ts has it. */
-const silence = "no answer in ";
 
 export function openHealth(engine: Pick<Engine, "commands" | "queries" | "onProbeTargets">, clock: Clock, log: Log): Health {
   /** By the id of the target that asks for all of them: services that ask a backend alike share one probe. */
@@ -62,7 +62,7 @@ export function openHealth(engine: Pick<Engine, "commands" | "queries" | "onProb
 /** Probes are packets of the host's, which a default that closes a container keeps out like any others. Of the first that are `silent`: all mostly are for one reason. */
 export function keptOut(silent: readonly ProbeTarget[], { trace }: Pick<Queries, "trace">): readonly string[] {
   for (const { address, port } of silent.slice(0, mostShown)) {
-    const at = endText(address, port);
+    const at = endText({ address: parseIp(address), port });
     try {
       const { verdict, decidedBy } = trace("host", at);
       if (verdict === "deny") return [`policy keeps this host, which probes, from ${at} (${typeof decidedBy === "string" ? decidedBy : `${decidedBy.policy}: ${decidedBy.rule}`})`];
@@ -85,9 +85,5 @@ function idOf({ backend, address, port, health: { kind, path, interval, timeout 
 function nameOf(target: ProbeTarget | undefined): string {
   if (target === undefined) return "";
   const { service, address, port } = target;
-  return `${service} ${endText(address, port)}`;
-}
-
-function endText(address: string, port: number): string {
-  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
+  return `${service} ${endText({ address: parseIp(address), port })}`;
 }

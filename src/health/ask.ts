@@ -85,8 +85,11 @@ function close(socket: Socket): void {
   else socket.resetAndDestroy();
 }
 
+/** How the reason begins when nobody answered a probe's packets at all. */
+export const silence = "no answer in ";
+
 function unanswered(timeout: number, connected = true): Verdict {
-  return { ok: false, why: connected ? `connected, but no answer in ${timeout} ms` : `no answer in ${timeout} ms` };
+  return { ok: false, why: `${connected ? `connected, but ${silence}` : silence}${timeout} ms` };
 }
 
 function failed({ code = "", message }: NodeJS.ErrnoException): Verdict {
